@@ -1,0 +1,1 @@
+"""VK Comments: collects the comments of VK communities and serves them over GraphQL."""
