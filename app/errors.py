@@ -1,14 +1,209 @@
 """The expected failures of the domain: one named type each, with its facts.
 
     Fault
-    ├── StartFailed              a process cannot start: says what to do
-    ...
+    ├── StartFailed                 a process cannot start
+    ├── ValidationFailed            wrong input, with the path of each field
+    ├── NotFound                    GroupNotFound, PostNotFound, CommentNotFound, AuthorNotFound, JobNotFound
+    ├── JobAlreadyRunning           a community is being collected already
+    ├── JobStateConflict            the job is in a state that does not allow this
+    ├── QueueFull                   too many jobs wait
+    ├── JobTimedOut                 a job ran longer than its limit
+    ├── JobGaveUp                   a job ended its process too often
+    ├── ServiceUnavailable          PostgreSQL cannot be reached; try again
+    ├── Unauthenticated             no or a wrong API key
+    ├── SubscriberTooSlow           a subscription fell too far behind
+    └── VkFault                     VK refused or failed: see `app.vk.wire`
+
+A GraphQL type of the same name with `Error` appended carries each of them to
+clients. Messages are sentences for people and hold no secret.
 """
+
+from enum import Enum
+from typing import Any, ClassVar
+
+
+class ErrorCode(Enum):
+    """What went wrong, as a machine reads it. Stable: clients branch on it."""
+
+    VALIDATION_FAILED = "VALIDATION_FAILED"
+    GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
+    POST_NOT_FOUND = "POST_NOT_FOUND"
+    COMMENT_NOT_FOUND = "COMMENT_NOT_FOUND"
+    AUTHOR_NOT_FOUND = "AUTHOR_NOT_FOUND"
+    JOB_NOT_FOUND = "JOB_NOT_FOUND"
+    JOB_ALREADY_RUNNING = "JOB_ALREADY_RUNNING"
+    JOB_STATE_CONFLICT = "JOB_STATE_CONFLICT"
+    JOB_TIMED_OUT = "JOB_TIMED_OUT"
+    JOB_GAVE_UP = "JOB_GAVE_UP"
+    QUEUE_FULL = "QUEUE_FULL"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
+    VK_UNAVAILABLE = "VK_UNAVAILABLE"
+    VK_ACCESS_DENIED = "VK_ACCESS_DENIED"
+    VK_RATE_LIMITED = "VK_RATE_LIMITED"
+    VK_TOKEN = "VK_TOKEN"  # noqa: S105 - a code, no password
+    VK_REQUEST_REFUSED = "VK_REQUEST_REFUSED"
+    INTERNAL = "INTERNAL"
 
 
 class Fault(Exception):
-    """An expected failure. Its message is a sentence for people and holds no secret."""
+    """An expected failure. `code` is for machines, `facts` are its values beside the message."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+    passes: ClassVar[bool] = False
+    """Whether the same try may succeed a little later."""
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the fault knows beside its message: plain JSON values."""
+        return {}
 
 
 class StartFailed(Fault):
     """A process cannot start; the message says what is wrong and what to do about it."""
+
+
+class ValidationFailed(Fault):
+    """Wrong input: `fields` maps the path of each wrong field to what is wrong with it."""
+
+    code = ErrorCode.VALIDATION_FAILED
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in fields.items()))
+        self.fields = fields
+
+    def facts(self) -> dict[str, Any]:
+        """Return the wrong fields: path and message."""
+        return {"fields": [{"path": path, "message": message} for path, message in self.fields.items()]}
+
+
+class NotFound(Fault):
+    """Something that was asked for by id does not exist here."""
+
+    noun: ClassVar[str]
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"There is no {self.noun} {reference!r}.")
+        self.reference = reference
+
+    def facts(self) -> dict[str, Any]:
+        """Return the id as the client gave it."""
+        return {"id": self.reference}
+
+
+class GroupNotFound(NotFound):
+    """No community with this id has been added."""
+
+    code, noun = ErrorCode.GROUP_NOT_FOUND, "community"
+
+
+class PostNotFound(NotFound):
+    """No post with this id is stored."""
+
+    code, noun = ErrorCode.POST_NOT_FOUND, "post"
+
+
+class JobNotFound(NotFound):
+    """No job has this id."""
+
+    code, noun = ErrorCode.JOB_NOT_FOUND, "job"
+
+
+class JobAlreadyRunning(Fault):
+    """A community is being collected already; `job_id` is the job that does it."""
+
+    code = ErrorCode.JOB_ALREADY_RUNNING
+
+    def __init__(self, job_id: int, owner_id: int) -> None:
+        super().__init__(f"Community {-owner_id} is being collected already, by job {job_id}.")
+        self.job_id = job_id
+        self.owner_id = owner_id
+
+    def facts(self) -> dict[str, Any]:
+        """Return which job and which community."""
+        return {"jobId": self.job_id, "vkOwnerId": self.owner_id}
+
+
+class JobStateConflict(Fault):
+    """The job is in a state that does not allow what was asked; `state` is that state."""
+
+    code = ErrorCode.JOB_STATE_CONFLICT
+
+    def __init__(self, job_id: int, state: str, wish: str) -> None:
+        super().__init__(f"Job {job_id} is {state} and cannot be {wish}.")
+        self.job_id = job_id
+        self.state = state
+
+    def facts(self) -> dict[str, Any]:
+        """Return the job and its state."""
+        return {"jobId": self.job_id, "state": self.state}
+
+
+class JobTimedOut(Fault):
+    """A job ran longer than its time limit."""
+
+    code = ErrorCode.JOB_TIMED_OUT
+
+    def __init__(self, timeout_seconds: float) -> None:
+        super().__init__(f"The job ran longer than its limit of {timeout_seconds:g} s.")
+        self.timeout_seconds = timeout_seconds
+
+    def facts(self) -> dict[str, Any]:
+        """Return the limit in seconds."""
+        return {"timeoutSeconds": self.timeout_seconds}
+
+
+class JobGaveUp(Fault):
+    """A job was taken `attempts` times and ended its process each time."""
+
+    code = ErrorCode.JOB_GAVE_UP
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(f"The process that ran the job died {attempts} times, so it is not tried again.")
+        self.attempts = attempts
+
+    def facts(self) -> dict[str, Any]:
+        """Return how often it was tried."""
+        return {"attempts": self.attempts}
+
+
+class QueueFull(Fault):
+    """As many jobs wait as the setting QUEUE_LIMIT allows."""
+
+    code = ErrorCode.QUEUE_FULL
+    passes = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} jobs are waiting, which is the limit. Try again later.")
+        self.limit = limit
+
+    def facts(self) -> dict[str, Any]:
+        """Return the limit."""
+        return {"limit": self.limit}
+
+
+class ServiceUnavailable(Fault):
+    """A service this one depends on cannot be reached; the client may try again."""
+
+    code = ErrorCode.SERVICE_UNAVAILABLE
+    passes = True
+
+    def __init__(self, service: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(f"{service} cannot be reached at the moment. Try again in {retry_after_seconds:g} s.")
+        self.service = service
+        self.retry_after_seconds = retry_after_seconds
+
+    def facts(self) -> dict[str, Any]:
+        """Return which service, and when to try again."""
+        return {"service": self.service, "retryAfterSeconds": self.retry_after_seconds}
+
+
+class Unauthenticated(Fault):
+    """The request carries no API key, or one that is not known."""
+
+    code = ErrorCode.UNAUTHENTICATED

@@ -1,1 +1,88 @@
-"""The GraphQL API."""
+"""The GraphQL API: Query, Mutation and Subscription put together. `schema.graphql` is its text."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from app.errors import ValidationFailed
+from schema.context import Info
+from schema.errors import FAULT_HANDLERS, MaskUnexpected
+from schema.groups import GroupMutation
+from schema.health import HealthQuery, HealthSubscription
+from schema.jobs import JobFailure, JobMutation, JobQuery, JobSubscription
+from schema.logging import LogOperation
+from schema.node import Node, split_global_id
+from schema.scalars import SCALARS
+from schema.wall import Id, WallQuery
+
+LARGEST_NODES = 500
+
+
+LOADERS = {"Group": "groups", "Post": "posts", "Comment": "comments", "Author": "authors", "Job": "jobs"}
+"""Type name -> the loader that reads its rows."""
+
+
+def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
+    type_name, key = split_global_id(value, path)
+    loader: Any = getattr(info.context.loaders, LOADERS[type_name])
+    found: Awaitable[Node | None] = loader.load(key)
+    return found
+
+
+
+@strawberry.type(description="What can be read.")
+class Query(WallQuery, JobQuery, HealthQuery):
+    """All queries."""
+
+    @strawberry.field(description="Anything by its global id; null if there is nothing with this id.", graphql_type=Node | None)
+    def node(self, info: Info, id: Id) -> Any:  # noqa: A002, ANN401 - a node, loaded
+        """Find anything."""
+        return _loaded(info, id, "id")
+
+    @strawberry.field(
+        description="Things of any type by their global ids, up to 500, in the same order; null for each that is not there."
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="The global ids.")],
+    ) -> list[Node | None]:
+        """Find many things."""
+        if len(ids) > LARGEST_NODES:
+            raise ValidationFailed({"ids": f"give {LARGEST_NODES} ids at most"})
+        return list(await asyncio.gather(*(_loaded(info, value, f"ids.{number}") for number, value in enumerate(ids))))
+
+
+@strawberry.type(description="What can be changed. Each answers with a union: a success, or a failure that was expected.")
+class Mutation(GroupMutation, JobMutation):
+    """All mutations."""
+
+
+@strawberry.type(description="What can be followed, over graphql-transport-ws.")
+class Subscription(JobSubscription, HealthSubscription):
+    """All subscriptions."""
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema, but for errors: `MaskUnexpected` logs them, once and with an id."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Leave errors to `MaskUnexpected`."""
+
+
+def make_schema() -> Schema:
+    """Return the schema, ready to execute."""
+    return Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[JobFailure],
+        extensions=[LogOperation, MaskUnexpected],
+        config=StrawberryConfig(scalar_map=SCALARS),
+        exception_handlers=FAULT_HANDLERS,
+    )

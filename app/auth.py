@@ -1,0 +1,36 @@
+"""Who may use the API: everybody on this machine (AUTH=none), or whoever has one of API_KEYS (AUTH=keys)."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from hmac import compare_digest
+
+from app.errors import Unauthenticated
+from app.settings import Settings
+
+SCHEME = "bearer "
+
+
+class KeyRing:
+    """The keys that clients may use, kept as hashes. Empty: no key is asked for."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._hashes = [sha256(key.encode()).digest() for key in keys]
+
+    def check(self, authorization: str | None) -> None:
+        """Check the value of an Authorization header, `Bearer <key>`; the time it takes tells nothing about keys.
+
+        Raises:
+            Unauthenticated: a key is asked for, and this is none of them.
+        """
+        if not self._hashes:
+            return
+        if not authorization or not authorization.lower().startswith(SCHEME):
+            raise Unauthenticated("This server asks for an API key: send the header `Authorization: Bearer <key>`.")
+        given = sha256(authorization[len(SCHEME) :].strip().encode()).digest()
+        if not any([compare_digest(given, known) for known in self._hashes]):  # noqa: C419 - compare with every one
+            raise Unauthenticated("This API key is not known here.")
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """Return the keys that the settings ask clients for."""
+    return KeyRing([key.get_secret_value() for key in settings.api_keys] if settings.auth == "keys" else [])

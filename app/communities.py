@@ -1,0 +1,87 @@
+"""Adds communities by whatever people write for them, asking VK for many at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from app.errors import ValidationFailed
+from app.log import log
+from app.resources import Resources
+from app.store import groups
+from app.vk.batch import answers
+from app.vk.references import GroupReference, read_group_reference
+from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, read_groups
+from app.wall import VkGroup
+
+MOST_REFERENCES = 10_000
+
+
+class AddOutcome(Enum):
+    """What became of one reference."""
+
+    ADDED = "ADDED"
+    ALREADY_ADDED = "ALREADY_ADDED"
+    NOT_FOUND = "NOT_FOUND"
+    MALFORMED = "MALFORMED"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedGroup:
+    """What became of one reference; `owner_id` is the community's where there is one."""
+
+    reference: str
+    outcome: AddOutcome
+    message: str
+    owner_id: int | None = None
+
+
+async def add_groups(resources: Resources, references: Sequence[str]) -> list[AddedGroup]:
+    """Add the communities that are not there yet, refresh the others, and say what became of each reference.
+
+    Costs one request to VK per 12,500 references.
+
+    Raises:
+        ValidationFailed: there are no references, or more than 10,000.
+        VkFault: VK failed; nothing was added.
+    """
+    if not 1 <= len(references) <= MOST_REFERENCES:
+        raise ValidationFailed({"references": f"give between 1 and {MOST_REFERENCES} of them"})
+    read = [(reference, read_group_reference(reference)) for reference in references]
+    names = list(dict.fromkeys(wanted.name for _, wanted in read if isinstance(wanted, GroupReference)))
+    found = await _ask(resources, names)
+    async with resources.database.transaction() as connection:
+        new = await groups.upsert_groups(connection, found) if found else set()
+    log.info("groups_added", asked=len(references), found=len(found), new=len(new))
+    by_name = {str(group.id): group for group in found} | {group.screen_name.lower(): group for group in found}
+    outcomes = []
+    for reference, wanted in read:
+        outcome = _outcome(reference, wanted, by_name, new)
+        outcomes.append(outcome)
+        # a second reference to the same community finds it there already
+        new.discard(outcome.owner_id or 0)
+    return outcomes
+
+
+async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
+    calls = [
+        groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)
+    ]
+    found: list[VkGroup] = []
+    for answer in await answers(resources.vk, calls):
+        if isinstance(answer, VkFault):
+            raise answer
+        found += read_groups(answer)
+    return found
+
+
+def _outcome(
+    reference: str, wanted: GroupReference | str, found: dict[str, VkGroup], new: set[int]
+) -> AddedGroup:
+    if isinstance(wanted, str):
+        return AddedGroup(reference, AddOutcome.MALFORMED, f"{reference!r} {wanted}.")
+    group = found.get(wanted.name)
+    if group is None:
+        return AddedGroup(reference, AddOutcome.NOT_FOUND, f"VK knows no community {wanted.name!r}.")
+    if -group.id in new:
+        return AddedGroup(reference, AddOutcome.ADDED, f"{group.name} was added.", -group.id)
+    return AddedGroup(reference, AddOutcome.ALREADY_ADDED, f"{group.name} was here already.", -group.id)

@@ -1,0 +1,1 @@
+"""PostgreSQL: pools, tables, and a server of our own where none is given."""

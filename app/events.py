@@ -1,0 +1,173 @@
+"""Wakes those who wait for something to change, in this process and in others.
+
+An event is a topic and nothing else: PostgreSQL holds the truth, and whoever is
+woken reads it there. So a wake-up that comes twice, late or for several changes
+at once does no harm, and a slow listener costs one flag and no memory.
+
+Topics travel by Redis pub/sub where REDIS_URL is set, else, and while Redis
+cannot be reached, by PostgreSQL's NOTIFY. Both are listened to all the time.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+
+from app.db.engine import Database
+from app.errors import ServiceUnavailable
+from app.log import log
+from app.settings import Settings
+
+CHANNEL = "vk_comments_events"
+RECONNECT_SECONDS = 1.0
+REDIS_TIMEOUT_SECONDS = 1.0
+
+
+def job_topic(job_id: int) -> str:
+    """Return the topic of everything that happens to one job."""
+    return f"job:{job_id}"
+
+
+CANCELLATIONS = "cancellations"
+"""The topic of requests to cancel running jobs."""
+
+
+class Wake:
+    """A flag that one listener waits for and that any number of events raise."""
+
+    def __init__(self) -> None:
+        self._flag = asyncio.Event()
+
+    def rouse(self) -> None:
+        """Wake the listener, now or as soon as it waits again."""
+        self._flag.set()
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait for an event since the last call; False when none came in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._flag.wait()
+        was_set = self._flag.is_set()
+        self._flag.clear()
+        return was_set
+
+
+@dataclass
+class Events:
+    """The wake-ups of one process."""
+
+    database: Database
+    redis: "redis.asyncio.Redis | None"
+    redis_is_up: bool = True
+    is_listening: bool = False
+    """Whether NOTIFY reaches this process at the moment."""
+    _listeners: dict[str, set[Wake]] = field(default_factory=lambda: defaultdict(set))
+
+    @contextmanager
+    def subscribe(self, topic: str) -> Iterator[Wake]:
+        """Lend a flag that every event of `topic` raises."""
+        wake = Wake()
+        self._listeners[topic].add(wake)
+        try:
+            yield wake
+        finally:
+            self._listeners[topic].discard(wake)
+            if not self._listeners[topic]:
+                del self._listeners[topic]
+
+    async def publish(self, topic: str) -> None:
+        """Tell all processes that something of `topic` has changed. Call it after the change is committed.
+
+        Never raises: who misses the event looks again by itself a few seconds later.
+        """
+        if self.redis and await self._published_by_redis(topic):
+            return
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute(select(func.pg_notify(CHANNEL, topic)))
+        except ServiceUnavailable:
+            log.warning("event_lost", topic=topic)
+            self.rouse(topic)
+
+    async def _published_by_redis(self, topic: str) -> bool:
+        assert self.redis  # noqa: S101 - the caller checked
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                await self.redis.publish(CHANNEL, topic)
+        except (RedisError, OSError) as error:
+            if self.redis_is_up:
+                log.warning("redis_lost", reason=type(error).__name__)
+            self.redis_is_up = False
+            return False
+        self.redis_is_up = True
+        return True
+
+    def rouse(self, topic: str) -> None:
+        """Wake the listeners of `topic` in this process."""
+        for wake in self._listeners.get(topic, ()):
+            wake.rouse()
+
+    def rouse_all(self) -> None:
+        """Wake every listener: after a lost connection nobody knows what was missed."""
+        for wakes in self._listeners.values():
+            for wake in wakes:
+                wake.rouse()
+
+    async def follow_postgres(self) -> None:
+        """Pass on what NOTIFY brings, for ever; connects again when the connection is lost."""
+        while True:
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await self.database.listen()
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                try:
+                    await connection.add_listener(CHANNEL, lambda *message: self.rouse(str(message[-1])))
+                    self.is_listening = True
+                    self.rouse_all()
+                    await lost.wait()
+                finally:
+                    self.is_listening = False
+                    connection.terminate()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def follow_redis(self) -> None:
+        """Pass on what Redis brings, for ever; connects again when the connection is lost."""
+        assert self.redis  # noqa: S101 - only started with one
+        while True:
+            with suppress(RedisError, OSError):
+                async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(CHANNEL)
+                    self.redis_is_up = True
+                    self.rouse_all()
+                    async for message in pubsub.listen():
+                        self.rouse(message["data"].decode())
+            self.redis_is_up = False
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+@asynccontextmanager
+async def open_events(settings: Settings, database: Database) -> AsyncIterator[Events]:
+    """Open the channels between processes, and close them at the end."""
+    client = None
+    if settings.redis_url:
+        client = redis.asyncio.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=None, socket_connect_timeout=2.0
+        )
+    events = Events(database, client)
+    followers = [asyncio.create_task(events.follow_postgres())]
+    if client:
+        followers.append(asyncio.create_task(events.follow_redis()))
+    try:
+        yield events
+    finally:
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+        if client:
+            await client.aclose()

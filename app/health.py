@@ -1,0 +1,104 @@
+"""Whether this process can do its work: each thing it depends on, looked at one by one."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import version
+
+from redis.exceptions import RedisError
+from sqlalchemy import select, true
+
+from app.db.engine import Database
+from app.errors import ServiceUnavailable
+from app.events import Events
+from app.vk.client import VkClient
+from app.vk.pace import Pace
+
+
+class HealthStatus(Enum):
+    """How well something works."""
+
+    HEALTHY = "HEALTHY"
+    DEGRADED = "DEGRADED"
+    UNHEALTHY = "UNHEALTHY"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """One thing this process depends on. `latency_ms` is how long its answer took, None where nothing was asked."""
+
+    name: str
+    status: HealthStatus
+    latency_ms: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The state of the whole: as bad as its worst component."""
+
+    status: HealthStatus
+    components: list[ComponentHealth]
+    version: str
+    uptime_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Looks at the components of one process; `started` is its start on the monotonic clock."""
+
+    database: Database
+    events: Events
+    vk: VkClient
+    pace: Pace
+    started: float
+
+    async def report(self) -> HealthReport:
+        """Look at all components. Never raises and takes a few seconds at most."""
+        components = [await self.postgresql()]
+        if self.events.redis:
+            components.append(await self.redis())
+        components += [self.notifications(), self.vk_api()]
+        worst = max((component.status for component in components), key=list(HealthStatus).index)
+        return HealthReport(worst, components, version("vk-comments"), time.monotonic() - self.started)
+
+    async def postgresql(self) -> ComponentHealth:
+        """Ask PostgreSQL for an answer. Nothing works without it."""
+
+        async def ask() -> None:
+            async with self.database.connect() as connection:
+                await connection.execute(select(true()))
+
+        return await _timed("postgresql", ask, HealthStatus.UNHEALTHY)
+
+    async def redis(self) -> ComponentHealth:
+        """Ask Redis for an answer. NOTIFY stands in for it."""
+        return await _timed("redis", self._ping, HealthStatus.DEGRADED)
+
+    async def _ping(self) -> None:
+        if self.events.redis:
+            await self.events.redis.ping()
+
+    def notifications(self) -> ComponentHealth:
+        """Say whether events of other processes arrive. Without them clients hear of changes some seconds later."""
+        if self.events.is_listening:
+            return ComponentHealth("notifications", HealthStatus.HEALTHY, None, "listening")
+        return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
+
+    def vk_api(self) -> ComponentHealth:
+        """Say how VK answered last. Everything but collecting works without it."""
+        if not self.pace.fingerprints:
+            return ComponentHealth("vk", HealthStatus.DEGRADED, None, "no token is configured: set VK_TOKENS")
+        if self.vk.last_fault:
+            return ComponentHealth("vk", HealthStatus.DEGRADED, None, self.vk.last_fault.message)
+        return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{len(self.pace.fingerprints)} token(s)")
+
+
+async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:
+    start = time.perf_counter()
+    try:
+        await ask()
+    except (ServiceUnavailable, RedisError, OSError) as error:
+        return ComponentHealth(name, when_down, None, f"cannot be reached ({type(error).__name__})")
+    return ComponentHealth(name, HealthStatus.HEALTHY, round((time.perf_counter() - start) * 1000, 2), "answers")

@@ -1,0 +1,126 @@
+"""A job while it runs: what its body reads, and the only way by which it writes."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.events import job_topic
+from app.jobs.states import JobEventKind
+from app.resources import Resources
+from app.store import jobs
+
+TICKS_PER_SECOND = 5
+SMOOTHING_SECONDS = 5.0
+
+
+class TakenAway(Exception):
+    """Another worker has this job now, so this one must not write for it any more."""
+
+
+class CancelRequested(Exception):
+    """Somebody has asked to cancel the job."""
+
+
+@dataclass(slots=True)
+class RateMeter:
+    """The pace of a job, smoothed: a moment counts for about five seconds."""
+
+    at: float
+    done: int
+    per_second: float | None = None
+
+    def update(self, now: float, done: int) -> float | None:
+        """Take in how much is done at `now` (seconds); returns units per second, None while nothing is known."""
+        passed = now - self.at
+        if passed <= 0:
+            return self.per_second
+        rate = (done - self.done) / passed
+        weight = 1 - math.exp(-passed / SMOOTHING_SECONDS)
+        self.per_second = rate if self.per_second is None else self.per_second + weight * (rate - self.per_second)
+        self.at, self.done = now, done
+        return self.per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is. `done` and `total` are in units of the job, comments for a collection."""
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    message: str | None = None
+
+
+class RunningJob:
+    """One run of one job, from the moment a worker has taken it."""
+
+    def __init__(self, resources: Resources, row: Row[Any]) -> None:
+        self.resources = resources
+        self.id: int = row.id
+        self.epoch: int = row.epoch
+        self.arguments: Mapping[str, Any] = row.arguments
+        self.checkpoint: Mapping[str, Any] | None = row.checkpoint
+        self.created_at = row.created_at
+        self._stage: str = row.stage
+        self._meter = RateMeter(time.monotonic(), row.done)
+        self._told_at = -math.inf
+        self._must_tell = False
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a transaction in which this run may write: all of it happens, or nothing.
+
+        It holds the job's row, so that no other worker can take the job before
+        what is written here is there.
+
+        Raises:
+            TakenAway: another worker has the job.
+            CancelRequested: the job is to end.
+        """
+        async with self.resources.database.transaction() as connection:
+            locked = await jobs.lock_job(connection, self.id, self.epoch)
+            if locked is None:
+                raise TakenAway
+            if locked.cancel_requested_at:
+                raise CancelRequested
+            yield connection
+        await self._tell()
+
+    async def report(
+        self, connection: AsyncConnection, progress: Progress, checkpoint: Mapping[str, Any] | None
+    ) -> None:
+        """Write progress and checkpoint in a step; a new stage becomes an event."""
+        values = {
+            "stage": progress.stage,
+            "done": progress.done,
+            "total": progress.total,
+            "message": progress.message,
+            "rate_per_second": self._meter.update(time.monotonic(), progress.done),
+            "checkpoint": checkpoint,
+        }
+        await jobs.write_progress(connection, self.id, values)
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            await self.event(
+                connection, JobEventKind.STAGE_CHANGED, f"Stage: {progress.stage}.", {"stage": progress.stage}
+            )
+
+    async def event(
+        self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: Mapping[str, Any]
+    ) -> None:
+        """Record in a step what must not be missed by those who follow the job."""
+        await jobs.add_event(connection, self.id, kind.value, message, facts)
+        self._must_tell = True
+
+    async def _tell(self) -> None:
+        # ticks may be left out, since the newest says all; events may not
+        now = time.monotonic()
+        if self._must_tell or now - self._told_at >= 1 / TICKS_PER_SECOND:
+            self._told_at, self._must_tell = now, False
+            await self.resources.events.publish(job_topic(self.id))

@@ -1,0 +1,167 @@
+"""Asking for jobs: enqueue, cancel and retry, each in one transaction with the entry of the queue."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.queries import Queries
+from pgqueuer.types import JobId
+from sqlalchemy import Row, func
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import JobNotFound, JobStateConflict, QueueFull
+from app.events import CANCELLATIONS, job_topic
+from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState
+from app.log import log
+from app.resources import Resources
+from app.store import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is asked for. `owner_ids` are the communities that no other job may collect meanwhile."""
+
+    kind: JobKind
+    arguments: Mapping[str, Any]
+    owner_ids: Sequence[int] = ()
+    priority: JobPriority = JobPriority.NORMAL
+    timeout_seconds: float | None = None
+    requested_by: str | None = None
+
+
+async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
+    """Write a job and its entry in the queue in the caller's transaction and return the job's row.
+
+    If the transaction rolls back, there was never a job.
+
+    Raises:
+        QueueFull: as many jobs wait as QUEUE_LIMIT allows.
+        JobAlreadyRunning: another job collects one of the communities.
+    """
+    settings = resources.settings
+    if await jobs.count_jobs(connection, jobs.JobConditions(states=("QUEUED",))) >= settings.queue_limit:
+        raise QueueFull(settings.queue_limit)
+    row = await jobs.insert_job(
+        connection,
+        {
+            "kind": new.kind.value,
+            "arguments": dict(new.arguments),
+            "priority": new.priority.value,
+            "max_attempts": settings.job_max_attempts,
+            "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
+            "requested_by": new.requested_by,
+        },
+    )
+    if new.owner_ids:
+        await jobs.claim_groups(connection, row.id, new.owner_ids)
+    await _put_into_queue(connection, row.id, row.kind, row.priority)
+    await add_state_event(connection, row.id, JobState.QUEUED)
+    return row
+
+
+async def cancel(resources: Resources, job_id: int) -> Row[Any]:
+    """End a waiting job at once, or ask the worker of a running one to end it, and return the row.
+
+    Asking twice is the same as asking once.
+
+    Raises:
+        JobNotFound: no job has this id.
+        JobStateConflict: it has ended already.
+    """
+    async with resources.database.transaction() as connection:
+        row = await jobs.move_job(
+            connection,
+            job_id,
+            former=("QUEUED",),
+            values={"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()},
+        )
+        if row:
+            await jobs.release_groups(connection, job_id)
+            await _take_from_queue(connection, row.queue_id)
+            await add_state_event(connection, job_id, JobState.CANCELLED)
+        else:
+            row = await jobs.move_job(
+                connection, job_id, former=("RUNNING",), values={"cancel_requested_at": func.now()}
+            )
+        if not row:
+            raise await _conflict(connection, job_id, "cancelled")
+    await resources.events.publish(CANCELLATIONS)
+    await resources.events.publish(job_topic(job_id))
+    log.info("job_cancel_requested", job_id=job_id)
+    return row
+
+
+async def retry(resources: Resources, job_id: int) -> Row[Any]:
+    """Put a failed or cancelled job back into the queue; it goes on from its checkpoint. Returns the row.
+
+    Raises:
+        JobNotFound: no job has this id.
+        JobStateConflict: it has not ended, or has succeeded.
+        JobAlreadyRunning: another job collects one of its communities meanwhile.
+    """
+    async with resources.database.transaction() as connection:
+        row = await jobs.move_job(
+            connection,
+            job_id,
+            former=RETRYABLE,
+            values={
+                "state": "QUEUED",
+                "attempts": 0,
+                "failure": None,
+                "finished_at": None,
+                "cancel_requested_at": None,
+            },
+        )
+        if not row:
+            raise await _conflict(connection, job_id, "retried")
+        await jobs.claim_groups(connection, job_id, row.arguments.get("owner_ids", ()))
+        await _put_into_queue(connection, job_id, row.kind, row.priority)
+        await add_state_event(connection, job_id, JobState.QUEUED)
+    await resources.events.publish(job_topic(job_id))
+    log.info("job_retried", job_id=job_id)
+    return row
+
+
+async def restore_lost(resources: Resources, silent_seconds: float) -> list[int]:
+    """Put unfinished jobs back into the queue that have lost their entry there, and return their ids."""
+    async with resources.database.transaction() as connection:
+        lost = await jobs.lost_jobs(connection, silent_seconds)
+        for row in lost:
+            await _put_into_queue(connection, row.id, row.kind, row.priority)
+    return [row.id for row in lost]
+
+
+async def add_state_event(
+    connection: AsyncConnection, job_id: int, state: JobState, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Record that a job has come to a state."""
+    await jobs.add_event(
+        connection,
+        job_id,
+        JobEventKind.STATE_CHANGED.value,
+        f"The job {state.phrase}.",
+        {"state": state.value, **(facts or {})},
+    )
+
+
+async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:
+    row = await jobs.job_by_id(connection, job_id)
+    return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(str(job_id))
+
+
+async def _put_into_queue(connection: AsyncConnection, job_id: int, kind: str, priority: int) -> None:
+    [queue_id] = await (await _queries(connection)).enqueue(kind, str(job_id).encode(), priority)
+    await jobs.write_queue_id(connection, job_id, queue_id)
+
+
+async def _take_from_queue(connection: AsyncConnection, queue_id: int) -> None:
+    await (await _queries(connection)).mark_job_as_cancelled([JobId(queue_id)])
+
+
+async def _queries(connection: AsyncConnection) -> Queries:
+    # Only valid after a first statement of the transaction: SQLAlchemy begins it
+    # with that, and what runs on the raw connection before would commit by itself.
+    raw = await connection.get_raw_connection()
+    return Queries(AsyncpgDriver(raw.driver_connection))
+

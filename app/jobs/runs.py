@@ -1,0 +1,116 @@
+"""How a run of a job begins and ends: the moves of its row, each checked against the state it was in."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Row, func
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import metrics
+from app.errors import ErrorCode, Fault, JobGaveUp
+from app.events import job_topic
+from app.jobs.queue import add_state_event
+from app.jobs.states import FORMER, JobEventKind, JobState
+from app.log import log
+from app.resources import Resources
+from app.store import jobs
+
+FIRST_BACKOFF_SECONDS = 2.0
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended: the state the job goes to, and what else becomes of it.
+
+    With QUEUED it is tried again after `retry_after_seconds`; `counts` says
+    whether this run was one of its attempts.
+    """
+
+    state: JobState
+    result: dict[str, Any] | None = None
+    failure: dict[str, Any] | None = None
+    retry_after_seconds: float = 0.0
+    counts: bool = True
+
+
+async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
+    """Make a job this worker's and return its row, or None if there is nothing to run.
+
+    A higher epoch shuts out whoever had it before. A job that somebody asked to
+    cancel, or that ended its process `max_attempts` times, ends here.
+    """
+    async with resources.database.transaction() as connection:
+        row = await jobs.job_by_id(connection, job_id)
+        if row is None or JobState(row.state).is_final:
+            return None
+        if row.cancel_requested_at:
+            taken = await _end(connection, row, End(JobState.CANCELLED))
+        elif row.attempts >= row.max_attempts:
+            taken = await _end(connection, row, End(JobState.FAILED, failure=failure_of(JobGaveUp(row.attempts))))
+        else:
+            taken = await jobs.take_job(connection, job_id, row.epoch, FORMER[JobState.RUNNING], worker)
+            if taken:
+                await add_state_event(connection, job_id, JobState.RUNNING, {"attempt": taken.attempts})
+    await resources.events.publish(job_topic(job_id))
+    return taken if taken and taken.state == JobState.RUNNING.value else None
+
+
+async def finish(resources: Resources, row: Row[Any], end: End) -> bool:
+    """Write how the run that took `row` ended; False if the job is no longer this run's."""
+    async with resources.database.transaction() as connection:
+        moved = await _end(connection, row, end)
+    if moved is None:
+        log.warning("job_taken_away")
+        return False
+    metrics.jobs_ended.labels(row.kind, end.state.value).inc()
+    log.info("job_ended", state=end.state.value, failure=end.failure)
+    await resources.events.publish(job_topic(row.id))
+    return True
+
+
+async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any] | None:
+    values: dict[str, Any] = {"state": end.state.value, "failure": end.failure, "worker": None}
+    if end.state.is_final:
+        values |= {"finished_at": func.now(), "result": end.result, "rate_per_second": None}
+    if not end.counts:
+        values["attempts"] = row.attempts - 1
+    moved = await jobs.move_job(connection, row.id, former=FORMER[end.state], epoch=row.epoch, values=values)
+    if moved is None:
+        return None
+    if end.failure and not end.state.is_final:
+        await jobs.add_event(
+            connection, row.id, JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}
+        )
+    if end.state.is_final:
+        await jobs.release_groups(connection, row.id)
+    facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
+    await add_state_event(connection, row.id, end.state, facts)
+    return moved
+
+
+def end_of_failure(error: Exception, row: Row[Any]) -> End:
+    """Decide what follows from an exception: another try where it may pass and tries are left, else FAILED."""
+    if isinstance(error, Fault):
+        failure = failure_of(error)
+        if error.passes and row.attempts < row.max_attempts:
+            return End(JobState.QUEUED, failure=failure, retry_after_seconds=_backoff_seconds(row.attempts))
+        return End(JobState.FAILED, failure=failure)
+    error_id = uuid4().hex[:12]
+    log.error("job_crashed", error_id=error_id, exc_info=error)
+    message = f"An unexpected error ended the job. Its trace is in the log under {error_id}."
+    return End(
+        JobState.FAILED, failure={"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
+    )
+
+
+def failure_of(fault: Fault) -> dict[str, Any]:
+    """Return a fault as a job's row holds it."""
+    return {"code": fault.code.value, "message": fault.message, "facts": fault.facts()}
+
+
+def _backoff_seconds(attempt: int) -> float:
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret

@@ -1,0 +1,71 @@
+"""What kinds of jobs there are, the states they go through, and which moves between them exist."""
+
+from enum import Enum
+
+
+class JobKind(Enum):
+    """What a job does. The value names its module in `app.jobs`, its entry in the queue and its key in logs."""
+
+    COLLECT_COMMENTS = "collect_comments"
+
+
+class JobState(Enum):
+    """Where a job is in its life. The value is how rows hold it."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def phrase(self) -> str:
+        """The state in words, for events."""
+        return _PHRASES[self]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+_PHRASES = {
+    JobState.QUEUED: "waits for a worker",
+    JobState.RUNNING: "is being run",
+    JobState.SUCCEEDED: "has done all of its work",
+    JobState.FAILED: "has failed",
+    JobState.CANCELLED: "was cancelled",
+}
+
+FORMER: dict[JobState, tuple[str, ...]] = {
+    # a running job goes back to the queue when its worker stops or a failure may pass; a finished one by retryJob
+    JobState.QUEUED: ("RUNNING", "FAILED", "CANCELLED"),
+    # running again without a move in between: the worker that had it died
+    JobState.RUNNING: ("QUEUED", "RUNNING"),
+    JobState.SUCCEEDED: ("RUNNING",),
+    JobState.FAILED: ("QUEUED", "RUNNING"),
+    JobState.CANCELLED: ("QUEUED", "RUNNING"),
+}
+"""State -> the states it may follow. Checked in the UPDATE that makes the move."""
+
+RETRYABLE = ("FAILED", "CANCELLED")
+"""The states from which a client may ask for another run."""
+
+
+class JobPriority(Enum):
+    """How soon a job is taken, compared to others. The value orders the queue."""
+
+    LOW = 0
+    NORMAL = 10
+    HIGH = 20
+    CRITICAL = 30
+
+
+class JobEventKind(Enum):
+    """What an event of a job tells."""
+
+    STATE_CHANGED = "STATE_CHANGED"
+    STAGE_CHANGED = "STAGE_CHANGED"
+    GROUP_FAILED = "GROUP_FAILED"
+    POST_FAILED = "POST_FAILED"
+    ATTEMPT_FAILED = "ATTEMPT_FAILED"

@@ -1,0 +1,104 @@
+"""Opens everything a process of ours works with, in one place and in order; closes it the other way round."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from app.auth import KeyRing, key_ring
+from app.db.embedded import embedded_postgres
+from app.db.engine import Database, open_database
+from app.db.migrate import migrate, require_migrated
+from app.events import Events, open_events
+from app.health import HealthCheck
+from app.settings import Settings
+from app.store import tokens
+from app.vk.client import VkClient
+from app.vk.pace import Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a web process or a worker works with. Shared by all its tasks."""
+
+    settings: Settings
+    database: Database
+    events: Events
+    vk: VkClient
+    health: HealthCheck
+    keys: KeyRing
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the database (the embedded one where DATABASE_URL is not set), the events and the VK client.
+
+    The embedded database is brought to this version's tables; another one has
+    to be there already (`vk-comments migrate`).
+
+    Raises:
+        StartFailed: something cannot be opened; says what to do.
+        ServiceUnavailable: PostgreSQL cannot be reached.
+    """
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_open_migrated(settings))
+        events = await stack.enter_async_context(open_events(settings, database))
+        http = await stack.enter_async_context(_open_http(settings))
+        pace = await _shared_pace(settings, database)
+        vk = VkClient(http, settings.vk_api_version, pace)
+        health = HealthCheck(database, events, vk, pace, started)
+        yield Resources(settings, database, events, vk, health, key_ring(settings))
+
+
+@asynccontextmanager
+async def _open_migrated(settings: Settings) -> AsyncIterator[Database]:
+    async with open_postgresql(settings) as database:
+        if settings.database_url:
+            await require_migrated(database)
+        else:
+            await migrate(database)
+        yield database
+
+
+@asynccontextmanager
+async def open_postgresql(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database as it is, whatever tables it has; starts the embedded server where it is the one to use."""
+    async with AsyncExitStack() as stack:
+        if settings.database_url:
+            url = settings.database_url.get_secret_value()
+        else:
+            server = embedded_postgres(settings.data_dir)
+            # starting and stopping a server takes a moment, in which the loop has to go on
+            url = (await asyncio.to_thread(server.__enter__)).url
+            stack.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
+        yield await stack.enter_async_context(open_database(settings, url))
+
+
+def _open_http(settings: Settings) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        base_url=str(settings.vk_api_url),
+        timeout=settings.vk_timeout_seconds,
+        headers={"User-Agent": "vk-comments"},
+        trust_env=settings.vk_api_url.host not in ("127.0.0.1", "localhost"),
+    )
+
+
+async def _shared_pace(settings: Settings, database: Database) -> Pace:
+    async def reserve(fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | None:
+        async with database.transaction() as connection:
+            slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds)
+        return (slot.fingerprint, slot.wait_seconds) if slot else None
+
+    async def block(fingerprint: str, reason: str, seconds: float | None) -> None:
+        async with database.transaction() as connection:
+            await tokens.block_token(connection, fingerprint, reason, seconds)
+
+    pace = Pace(settings.vk_tokens, settings.vk_requests_per_second, reserve, block)
+    if pace.fingerprints:
+        async with database.transaction() as connection:
+            await tokens.add_tokens(connection, pace.fingerprints)
+    return pace

@@ -1,0 +1,114 @@
+"""The settings: read from the environment once, frozen, and refused with all that is wrong at once."""
+
+import ipaddress
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import StartFailed
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of the same name in upper case; all are optional."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL to use instead of the embedded one")
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey that carries events between processes")
+    data_dir: Path = Field(Path(".data"), description="where the embedded PostgreSQL and files live")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    vk_tokens: SecretList = Field((), description="VK access tokens, separated by commas")
+    vk_api_url: AnyHttpUrl = Field(AnyHttpUrl("https://api.vk.ru"), description="where VK's API answers")
+    vk_api_version: str = Field("5.199", pattern=r"^5\.\d{1,3}$", description="version of VK's API")
+    vk_requests_per_second: float = Field(3.0, gt=0, le=20, description="requests a second per token")
+    vk_timeout_seconds: float = Field(15.0, gt=0, le=120, description="time limit of one VK request")
+    workers: int = Field(10, ge=0, le=1000, description="jobs that run at once in this process; 0 runs none")
+    auth: Literal["none", "keys"] = Field("none", description="`keys` asks every client for one of API_KEYS")
+    api_keys: SecretList = Field((), description="keys that clients may use, separated by commas")
+    cors_origins: CommaSeparated = Field((), description="origins whose pages may use the API; * is any")
+    log_format: Literal["console", "json"] = Field("console", description="how log lines are written")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
+    database_pool_size: int = Field(10, ge=1, le=200, description="connections kept open per process")
+    database_pool_overflow: int = Field(20, ge=0, le=200, description="further connections under load")
+    database_statement_timeout_seconds: float = Field(30.0, gt=0, description="time limit of one SQL statement")
+    job_timeout_seconds: float = Field(6 * 3600.0, gt=0, description="time limit of a job that names none")
+    job_max_attempts: int = Field(5, ge=1, le=100, description="how often a job is tried")
+    job_heartbeat_timeout_seconds: float = Field(
+        10.0, ge=1, le=600, description="silence after which a worker counts as dead and its jobs go elsewhere"
+    )
+    queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
+
+    @field_validator("vk_tokens", "api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_url", "redis_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # `DATABASE_URL=` in a compose file or a shell means "not set"
+        return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> "Settings":
+        if self.auth == "none" and not self.is_loopback:
+            raise ValueError("AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS")
+        if self.auth == "keys" and not self.api_keys:
+            raise ValueError("API_KEYS: AUTH=keys needs at least one key")
+        return self
+
+    @cached_property
+    def is_loopback(self) -> bool:
+        """Whether HOST can be reached from this machine only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def secrets(self) -> list[str]:
+        """Return every secret text of the settings, so that logs can be kept free of them."""
+        urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url]
+        return urls + [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the environment; `overrides` (field name -> value) win over it.
+
+    Raises:
+        StartFailed: names every wrong variable and what is wrong with it; values are never shown.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        lines = [_complaint(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False)]
+        raise StartFailed("The settings are wrong:\n" + "\n".join(lines)) from None
+
+
+def _complaint(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]).upper() + ": " if location else ""
+    return f"  {name}{message.removeprefix('Value error, ')}"

@@ -1,0 +1,159 @@
+"""Comments and replies, keyed by (owner_id, id)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import comments
+from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.wall import VkComment
+
+NEWEST = Order("NEWEST", ("published_at", "owner_id", "id"), is_descending=True)
+OLDEST = Order("OLDEST", ("published_at", "owner_id", "id"))
+MOST_LIKED = Order("MOST_LIKED", ("like_count", "owner_id", "id"), is_descending=True)
+IN_THREAD = Order("IN_THREAD", ("id",))
+KEY = ("owner_id", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class CommentConditions:
+    """Which comments are wanted; what is None does not restrict."""
+
+    owner_ids: tuple[int, ...] | None = None
+    posts: tuple[tuple[int, int], ...] | None = None
+    author_ids: tuple[int, ...] | None = None
+    published_from: datetime | None = None
+    published_to: datetime | None = None
+    is_deleted: bool | None = None
+    min_likes: int | None = None
+
+    def sql(self) -> list[ColumnElement[bool]]:
+        """Return the conditions; all of them hold for a wanted comment."""
+        c = comments.c
+        wanted = [
+            (self.owner_ids, lambda: c.owner_id.in_(self.owner_ids or ())),
+            (self.posts, lambda: tuple_(c.owner_id, c.post_id).in_(self.posts or ())),
+            (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
+            (self.published_from, lambda: c.published_at >= self.published_from),
+            (self.published_to, lambda: c.published_at < self.published_to),
+            (self.is_deleted, lambda: c.is_deleted.is_(self.is_deleted)),
+            (self.min_likes, lambda: c.like_count >= self.min_likes),
+        ]
+        return [condition() for value, condition in wanted if value is not None]
+
+
+async def comments_by_key(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
+    """Read comments: (owner_id, id) -> row; unknown ones are absent."""
+    return await rows_by_key(connection, comments, KEY, keys)
+
+
+async def comments_page(connection: AsyncConnection, conditions: CommentConditions, page: Page) -> Slice:
+    """Read a page of all comments that are wanted."""
+    return await page_rows(connection, comments, conditions.sql(), page)
+
+
+async def count_comments(connection: AsyncConnection, conditions: CommentConditions) -> int:
+    """Count the comments that are wanted."""
+    return await count_rows(connection, comments, conditions.sql())
+
+
+async def _comments_by(
+    parent: tuple[str, ...],
+    connection: AsyncConnection,
+    keys: Sequence[tuple[int, ...]],
+    conditions: CommentConditions,
+    page: Page,
+) -> dict[tuple[int, ...], Slice]:
+    return await pages_by_key(connection, comments, parent, keys, conditions.sql(), page)
+
+
+async def _count_comments_by(
+    parent: tuple[str, ...],
+    connection: AsyncConnection,
+    keys: Sequence[tuple[int, ...]],
+    conditions: CommentConditions,
+) -> dict[tuple[int, ...], int]:
+    return await counts_by_key(connection, comments, parent, keys, conditions.sql())
+
+
+# Each reads the same page for every parent, or counts: parent's key -> slice, or number.
+# Parents without comments are absent. Arguments: connection, keys, conditions, page.
+comments_by_group = partial(_comments_by, ("owner_id",))
+count_comments_by_group = partial(_count_comments_by, ("owner_id",))
+comments_by_post = partial(_comments_by, ("owner_id", "post_id"))
+count_comments_by_post = partial(_count_comments_by, ("owner_id", "post_id"))
+comments_by_author = partial(_comments_by, ("from_id",))
+count_comments_by_author = partial(_count_comments_by, ("from_id",))
+replies_by_comment = partial(_comments_by, ("owner_id", "thread_id"))
+count_replies_by_comment = partial(_count_comments_by, ("owner_id", "thread_id"))
+
+
+async def upsert_comments(connection: AsyncConnection, owner_id: int, found: Sequence[VkComment]) -> int:
+    """Insert or refresh comments of one wall in one statement; returns how many are new.
+
+    A comment that turned into a deleted stub keeps the text and author it had.
+    `changed_at` tells when a difference in text, attachments or deletion was
+    seen. `last_seen_at` is exact to a minute: rows that did not change are not
+    written again within one, which pages that overlap would cause.
+    """
+    rows = sorted({comment.id: comment for comment in found}.values(), key=lambda comment: comment.id)
+    if not rows:
+        return 0
+    statement = text("""
+        WITH written AS (
+            INSERT INTO comments AS c (owner_id, id, post_id, from_id, text, published_at, like_count, attachments,
+                                       thread_id, reply_to_id, is_deleted)
+            SELECT :owner_id, r.id, r.post_id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count,
+                   r.attachments::jsonb, r.thread_id, r.reply_to_id, r.is_deleted
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:post_ids AS bigint[]), CAST(:from_ids AS bigint[]),
+                          CAST(:texts AS text[]), CAST(:published AS bigint[]), CAST(:likes AS int[]),
+                          CAST(:attachments AS text[]), CAST(:thread_ids AS bigint[]),
+                          CAST(:reply_to_ids AS bigint[]), CAST(:deleted AS bool[]))
+                AS r(id, post_id, from_id, text, published_at, like_count, attachments, thread_id, reply_to_id,
+                     is_deleted)
+            ON CONFLICT (owner_id, id) DO UPDATE SET
+                   from_id = coalesce(excluded.from_id, c.from_id),
+                   text = CASE WHEN excluded.is_deleted THEN c.text ELSE excluded.text END,
+                   attachments = CASE WHEN excluded.is_deleted THEN c.attachments ELSE excluded.attachments END,
+                   like_count = CASE WHEN excluded.is_deleted THEN c.like_count ELSE excluded.like_count END,
+                   is_deleted = excluded.is_deleted,
+                   last_seen_at = now(),
+                   changed_at = CASE
+                       WHEN excluded.is_deleted AND c.is_deleted THEN c.changed_at
+                       WHEN excluded.is_deleted IS DISTINCT FROM c.is_deleted
+                         OR (c.text, c.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments) THEN now()
+                       ELSE c.changed_at END
+            WHERE c.last_seen_at < now() - interval '1 minute'
+               OR (c.is_deleted, c.like_count, c.text, c.attachments) IS DISTINCT FROM
+                  (excluded.is_deleted, excluded.like_count, excluded.text, excluded.attachments)
+            RETURNING xmax = 0 AS is_new
+        )
+        SELECT count(*) FILTER (WHERE is_new) FROM written
+    """)
+    new = await connection.scalar(
+        statement,
+        {
+            "owner_id": owner_id,
+            "ids": [comment.id for comment in rows],
+            "post_ids": [comment.post_id for comment in rows],
+            "from_ids": [comment.from_id for comment in rows],
+            "texts": [comment.text for comment in rows],
+            "published": [comment.date for comment in rows],
+            "likes": [comment.likes for comment in rows],
+            "attachments": [
+                orjson.dumps(comment.attachments).decode() if comment.attachments else "[]" for comment in rows
+            ],
+            "thread_ids": [comment.thread_id for comment in rows],
+            "reply_to_ids": [comment.reply_to_id for comment in rows],
+            "deleted": [comment.is_deleted for comment in rows],
+        },
+    )
+    return int(new or 0)

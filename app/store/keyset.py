@@ -1,0 +1,159 @@
+"""Keyset paging: one page of a table, one page for each of many parents, and counts; each in one statement."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    Table,
+    TableValuedAlias,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Conditions = Sequence[ColumnElement[bool]]
+StoredRow = Row[Any]
+"""A row of a table, with its columns as attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An ordering by columns that together are unique and never null, all in one direction."""
+
+    name: str
+    columns: tuple[str, ...]
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows of an ordering are wanted: up to `limit` after, or before, key values of that ordering.
+
+    `backwards` takes them from the end. Hashable, so that it can be part of a loader's key.
+    """
+
+    order: Order
+    limit: int
+    after: tuple[Any, ...] | None = None
+    before: tuple[Any, ...] | None = None
+    backwards: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The rows of one page in the order asked for, and whether there are more on either side."""
+
+    rows: Sequence[Row[Any]]
+    has_next: bool
+    has_previous: bool
+
+
+EMPTY = Slice((), has_next=False, has_previous=False)
+
+
+async def page_rows(connection: AsyncConnection, table: Table, conditions: Conditions, page: Page) -> Slice:
+    """Read one page of the rows of `table` that meet all `conditions`."""
+    rows = (await connection.execute(_paged(select(table).where(*conditions), table, page))).all()
+    return _slice(rows, page)
+
+
+async def pages_by_key(
+    connection: AsyncConnection,
+    table: Table,
+    key: Sequence[str],
+    keys: Sequence[tuple[int, ...]],
+    conditions: Conditions,
+    page: Page,
+) -> dict[tuple[int, ...], Slice]:
+    """Read the same page for each of many parents: key values -> its slice; parents without rows are absent.
+
+    `key` names the columns of `table` that hold the parent's key.
+    """
+    wanted = _wanted(table, key, keys)
+    inner = _paged(
+        select(table).where(*(table.c[name] == wanted.c[name] for name in key), *conditions), table, page
+    ).lateral("page")
+    statement = (
+        select(inner)
+        .select_from(wanted.join(inner, true()))
+        .order_by(*(inner.c[name] for name in key), *_ordering(inner, page))
+    )
+    grouped: dict[tuple[int, ...], list[Row[Any]]] = defaultdict(list)
+    for row in await connection.execute(statement):
+        grouped[tuple(row._mapping[name] for name in key)].append(row)
+    return {parent: _slice(rows, page) for parent, rows in grouped.items()}
+
+
+async def rows_by_key(
+    connection: AsyncConnection, table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
+    """Read rows by their unique key: key values -> row; unknown keys are absent."""
+    wanted = _wanted(table, key, keys)
+    joined = wanted.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(wanted.c[name] for name in key)))
+    rows = await connection.execute(select(table).select_from(joined))
+    return {tuple(row._mapping[name] for name in key): row for row in rows}
+
+
+async def counts_by_key(
+    connection: AsyncConnection,
+    table: Table,
+    key: Sequence[str],
+    keys: Sequence[tuple[int, ...]],
+    conditions: Conditions = (),
+) -> dict[tuple[int, ...], int]:
+    """Count the rows of each parent that meet all `conditions`: key values -> count; zeros are absent."""
+    wanted = _wanted(table, key, keys)
+    columns = [table.c[name] for name in key]
+    joined = wanted.join(table, tuple_(*columns) == tuple_(*(wanted.c[name] for name in key)))
+    statement = select(*columns, func.count()).select_from(joined).where(*conditions).group_by(*columns)
+    return {tuple(row[:-1]): row[-1] for row in await connection.execute(statement)}
+
+
+async def count_rows(connection: AsyncConnection, table: Table, conditions: Conditions) -> int:
+    """Count the rows of `table` that meet all `conditions`."""
+    return await connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
+
+
+def _wanted(table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]) -> TableValuedAlias:
+    arrays = [
+        cast([values[position] for values in keys], ARRAY(table.c[name].type)) for position, name in enumerate(key)
+    ]
+    columns = [column(name, table.c[name].type) for name in key]
+    return func.unnest(*arrays).table_valued(*columns).render_derived(name="wanted")
+
+
+def _paged(statement: Select[Any], table: Table, page: Page) -> Select[Any]:
+    columns = [table.c[name] for name in page.order.columns]
+    for values, is_after in ((page.after, True), (page.before, False)):
+        if values is not None:
+            key = tuple_(*columns)
+            bound = tuple_(*(literal(value, column.type) for value, column in zip(values, columns, strict=True)))
+            statement = statement.where(key > bound if is_after != page.order.is_descending else key < bound)
+    return statement.order_by(*_ordering(table, page)).limit(page.limit + 1)
+
+
+def _ordering(table: FromClause, page: Page) -> list[ColumnElement[Any]]:
+    descending = page.order.is_descending != page.backwards
+    return [table.c[name].desc() if descending else table.c[name].asc() for name in page.order.columns]
+
+
+def _slice(rows: Sequence[Row[Any]], page: Page) -> Slice:
+    has_more = len(rows) > page.limit
+    kept = rows[: page.limit]
+    if page.backwards:
+        return Slice(kept[::-1], has_next=page.before is not None, has_previous=has_more)
+    return Slice(kept, has_next=has_more, has_previous=page.after is not None)
+
+

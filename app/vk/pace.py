@@ -1,0 +1,58 @@
+"""When VK may be asked next, and with which token: a shared slot per request, so that no token exceeds its rate."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
+
+from pydantic import SecretStr
+
+from app.vk.wire import VkTokenRejected
+
+ReserveSlot = Callable[[Sequence[str], float], Awaitable[tuple[str, float] | None]]
+"""Fingerprints and the interval in seconds -> fingerprint and wait in seconds; None when all are put aside."""
+BlockToken = Callable[[str, str, float | None], Awaitable[None]]
+"""Puts a token aside: fingerprint, reason, for how many seconds (None: for good)."""
+
+MARGIN_SECONDS = 0.01
+"""Added to each interval: slots that travel at unequal speed must not meet in one second of VK's."""
+
+
+def fingerprint(token: str) -> str:
+    """Return the name a token has in the database, logs and GraphQL. It cannot be turned back."""
+    return sha256(token.encode()).hexdigest()[:16]
+
+
+class Pace:
+    """Hands out tokens no faster than VK allows, over all processes that share the database."""
+
+    def __init__(
+        self, tokens: Sequence[SecretStr], requests_per_second: float, reserve: ReserveSlot, block: BlockToken
+    ) -> None:
+        self._tokens = {fingerprint(token.get_secret_value()): token for token in tokens}
+        self._interval_seconds = 1 / requests_per_second + MARGIN_SECONDS
+        self._reserve = reserve
+        self._block = block
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of all tokens."""
+        return list(self._tokens)
+
+    async def turn(self) -> SecretStr:
+        """Wait for the next slot of any token and return that token.
+
+        Raises:
+            VkTokenRejected: there is no token, or all of them are put aside.
+        """
+        if not self._tokens:
+            raise VkTokenRejected("No VK token is configured. Set VK_TOKENS.")
+        slot = await self._reserve(self.fingerprints, self._interval_seconds)
+        if slot is None:
+            raise VkTokenRejected("VK refuses every configured token for now.")
+        name, wait_seconds = slot
+        await asyncio.sleep(wait_seconds)
+        return self._tokens[name]
+
+    async def put_aside(self, token: SecretStr, reason: str, seconds: float | None) -> None:
+        """Stop using a token for so many seconds, or for good when None."""
+        await self._block(fingerprint(token.get_secret_value()), reason, seconds)

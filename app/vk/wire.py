@@ -1,0 +1,344 @@
+"""What VK's API means: methods, replies and error codes, as pure functions on plain values.
+
+Every refusal and failure of VK is one of these:
+
+    VkFault
+    ├── VkUnavailable       no usable answer: passes with time (1, 10, HTTP 5xx, time-outs, unreadable bodies)
+    ├── VkRateLimited       too fast, or too much (6, 9, 29): passes after `retry_after_seconds`
+    ├── VkAccessDenied      this wall or post may not be read (15, 18, 30, 200, 203, 210, 212)
+    ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one can
+    ├── VkScriptFailed      an `execute` failed as a whole (12, 13): smaller ones may work
+    │   └── VkExecuteRefused    this kind of token may not use `execute` (27, 28): single calls work
+    └── VkRequestRefused    the request itself is wrong (3, 8, 100, 104, 113 and all others)
+
+Sources: VK API schema 5.199 (errors.json), recorded replies under tests/data/vk.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import orjson
+
+from app.errors import ErrorCode, Fault
+from app.wall import VkAuthor, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
+
+PAGE_SIZE = 100
+"""The most posts of wall.get and comments of wall.getComments in one reply."""
+THREAD_PREVIEW = 10
+"""The most replies that come inside a top comment."""
+CALLS_PER_EXECUTE = 25
+GROUPS_PER_CALL = 500
+POSTS_PER_CALL = 100
+GROUP_FIELDS = "description,members_count"
+AUTHOR_FIELDS = "screen_name,photo_100"
+
+
+class VkFault(Fault):
+    """VK refused or failed. `vk_code` is VK's error_code where there was one."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.VK_REQUEST_REFUSED
+
+    def __init__(self, message: str, vk_code: int | None = None, method: str | None = None) -> None:
+        super().__init__(message)
+        self.vk_code = vk_code
+        self.method = method
+
+    def facts(self) -> dict[str, Any]:
+        """Return VK's error code and the method that was called."""
+        return {"vkCode": self.vk_code, "method": self.method}
+
+
+class VkUnavailable(VkFault):
+    """VK gave no usable answer; the same request may succeed later."""
+
+    code = ErrorCode.VK_UNAVAILABLE
+    passes = True
+
+
+class VkRateLimited(VkFault):
+    """VK refuses for now; `retry_after_seconds` says when it is worth another try."""
+
+    code = ErrorCode.VK_RATE_LIMITED
+    passes = True
+
+    def __init__(self, message: str, vk_code: int | None = None, method: str | None = None) -> None:
+        super().__init__(message, vk_code, method)
+        self.retry_after_seconds = {6: 0.4, 9: 60.0}.get(vk_code or 0, 3600.0)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the wait in seconds beside VK's code."""
+        return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
+
+
+class VkAccessDenied(VkFault):
+    """This wall, post or community may not be read."""
+
+    code = ErrorCode.VK_ACCESS_DENIED
+
+
+class VkTokenRejected(VkFault):
+    """The token cannot be used: revoked, of the wrong kind, or VK wants to see a person (captcha, validation)."""
+
+    code = ErrorCode.VK_TOKEN
+
+
+class VkScriptFailed(VkFault):
+    """An `execute` did not compile or run as a whole, for instance because its answer is too big."""
+
+
+class VkExecuteRefused(VkScriptFailed):
+    """This kind of token may not use `execute`, but may well call single methods."""
+
+
+class VkRequestRefused(VkFault):
+    """VK finds the request itself wrong; repeating it is of no use."""
+
+
+_FAULTS: Mapping[int, type[VkFault]] = {
+    **dict.fromkeys((1, 10), VkUnavailable),
+    **dict.fromkeys((6, 9, 29), VkRateLimited),
+    **dict.fromkeys((15, 18, 30, 200, 203, 210, 212), VkAccessDenied),
+    **dict.fromkeys((5, 14, 17, 27, 28), VkTokenRejected),
+    **dict.fromkeys((12, 13), VkScriptFailed),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of one method; parameters as VK names them."""
+
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+# requests
+
+
+def groups_by_id(references: Sequence[str]) -> Call:
+    """Ask for communities by id or screen name, up to 500 in one call. Unknown ones are absent from the answer."""
+    return Call("groups.getById", {"group_ids": ",".join(references), "fields": GROUP_FIELDS})
+
+
+def wall_page(owner_id: int, offset: int) -> Call:
+    """Ask for up to 100 posts of a wall, newest first."""
+    return Call(
+        "wall.get",
+        {"owner_id": owner_id, "offset": offset, "count": PAGE_SIZE, "extended": 1, "fields": AUTHOR_FIELDS},
+    )
+
+
+def posts_by_id(owner_id: int, ids: Sequence[int]) -> Call:
+    """Ask for up to 100 posts of a wall by their ids; those that do not exist are absent from the answer."""
+    posts = ",".join(f"{owner_id}_{post_id}" for post_id in ids)
+    return Call("wall.getById", {"posts": posts, "extended": 1, "fields": AUTHOR_FIELDS})
+
+
+def comments_page(owner_id: int, post_id: int, offset: int, thread_id: int | None) -> Call:
+    """Ask for up to 100 top comments of a post, each with up to 10 replies; or for the replies of one thread."""
+    params = {
+        "owner_id": owner_id,
+        "post_id": post_id,
+        "offset": offset,
+        "count": PAGE_SIZE,
+        "sort": "asc",
+        "need_likes": 1,
+        "extended": 1,
+        "fields": AUTHOR_FIELDS,
+    }
+    level = {"thread_items_count": THREAD_PREVIEW} if thread_id is None else {"comment_id": thread_id}
+    return Call("wall.getComments", params | level)
+
+
+def execute(calls: Sequence[Call]) -> Call:
+    """Pack up to 25 calls into one; the answer is the list of their answers, `false` where one failed."""
+    # VK's script language has JSON's literals, so a JSON object is an argument as it stands
+    script = ",".join(f"API.{call.method}({orjson.dumps(call.params).decode()})" for call in calls)
+    return Call("execute", {"code": f"return [{script}];"})
+
+
+# replies
+
+
+def read_reply(body: bytes, method: str) -> dict[str, Any]:
+    """Return the envelope `{"response": ...}` of a reply.
+
+    Raises:
+        VkFault: the reply is an error of VK (its code decides which), or cannot be read (VkUnavailable).
+    """
+    envelope = _load(body, method)
+    if "error" in envelope:
+        raise fault_of(envelope["error"], method)
+    if "response" not in envelope:
+        raise VkUnavailable("VK's answer holds neither a response nor an error.", method=method)
+    return envelope
+
+
+def _load(body: bytes, method: str) -> dict[str, Any]:
+    try:
+        envelope = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:  # the standard library reads half of a surrogate pair, which VK cuts emoji into, and orjson does not
+            envelope = json.loads(body)
+        except ValueError as error:
+            raise VkUnavailable("VK's answer is not JSON.", method=method) from error
+    if not isinstance(envelope, dict):
+        raise VkUnavailable("VK's answer is not an object.", method=method)
+    return envelope
+
+
+def fault_of(error: Mapping[str, Any], method: str) -> VkFault:
+    """Return the exception that VK's error object, or an entry of execute_errors, stands for."""
+    code = error.get("error_code")
+    if not isinstance(code, int):
+        return VkUnavailable("VK answered with an error without a code.", method=method)
+    kind = VkExecuteRefused if method == "execute" and code in (27, 28) else _FAULTS.get(code, VkRequestRefused)
+    return kind(f"VK: {error.get('error_msg') or 'no message'} (error {code})", code, method)
+
+
+def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
+    """Return the answer of each packed call, or the VkFault it failed with.
+
+    VK puts `false` where a call failed and the reasons, in order, into execute_errors.
+
+    Raises:
+        VkUnavailable: the answer does not fit the calls.
+    """
+    answers = envelope["response"]
+    if not isinstance(answers, list) or len(answers) != len(calls):
+        raise VkUnavailable("VK's answer to an execute does not fit its calls.", method="execute")
+    errors = iter(envelope.get("execute_errors") or ())
+    return [
+        fault_of(next(errors, {}), call.method) if answer is False else answer
+        for answer, call in zip(answers, calls, strict=True)
+    ]
+
+
+def read_groups(answer: Any) -> list[VkGroup]:  # noqa: ANN401 - JSON
+    """Read the answer of groups.getById: an object since 5.139 or so, a bare list before."""
+    items = answer["groups"] if isinstance(answer, dict) else answer
+    return [read_group(item) for item in items]
+
+
+def read_group(item: Mapping[str, Any]) -> VkGroup:
+    """Read one community. `is_closed` is 0 open, 1 closed, 2 private."""
+    return VkGroup(
+        id=item["id"],
+        screen_name=item.get("screen_name") or f"club{item['id']}",
+        name=_clean(item.get("name") or item.get("screen_name") or f"club{item['id']}"),
+        description=_clean(item["description"]) if item.get("description") else None,
+        members_count=item.get("members_count"),
+        is_closed=bool(item.get("is_closed")),
+        deactivated=item.get("deactivated"),
+        photo_url=_photo(item),
+    )
+
+
+def read_post_page(answer: Any) -> VkPostPage:  # noqa: ANN401 - JSON
+    """Read the answer of wall.get or wall.getById."""
+    items = answer["items"] if isinstance(answer, dict) else answer
+    extras = answer if isinstance(answer, dict) else {}
+    return VkPostPage(
+        count=extras.get("count", len(items)), items=[read_post(item) for item in items], authors=read_authors(extras)
+    )
+
+
+def read_post(item: Mapping[str, Any]) -> VkPost:
+    """Read one post."""
+    return VkPost(
+        owner_id=item["owner_id"],
+        id=item["id"],
+        from_id=item.get("from_id"),
+        date=item["date"],
+        text=_clean(item.get("text") or ""),
+        likes=_count(item, "likes"),
+        reposts=_count(item, "reposts"),
+        views=item["views"].get("count") if "views" in item else None,
+        comments=_count(item, "comments"),
+        is_pinned=bool(item.get("is_pinned")),
+        attachments=_clean(item.get("attachments") or []),
+    )
+
+
+def read_comment_page(answer: Any, owner_id: int, post_id: int) -> VkCommentPage:  # noqa: ANN401 - JSON
+    """Read the answer of wall.getComments for a post or for one of its threads.
+
+    The ids of wall and post are handed in because deleted stubs come without them.
+    """
+    items, replies = [], {}
+    for item in answer["items"]:
+        comment = read_comment(item, owner_id, post_id)
+        items.append(comment)
+        if inside := (item.get("thread") or {}).get("items"):
+            replies[comment.id] = [read_comment(reply, owner_id, post_id) for reply in inside]
+    return VkCommentPage(items, replies, answer.get("current_level_count"), read_authors(answer))
+
+
+def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int) -> VkComment:
+    """Read one comment. A stub of a deleted one has neither from_id nor text (vknet/vk#802)."""
+    parents = item.get("parents_stack") or []
+    return VkComment(
+        owner_id=owner_id,
+        id=item["id"],
+        post_id=post_id,
+        from_id=item.get("from_id"),
+        date=item["date"],
+        text=_clean(item.get("text") or ""),
+        likes=_count(item, "likes"),
+        attachments=_clean(item.get("attachments") or []),
+        thread_id=parents[0] if parents else None,
+        reply_to_id=item.get("reply_to_comment"),
+        is_deleted=bool(item.get("deleted")),
+        thread_count=_count(item, "thread"),
+    )
+
+
+def read_authors(answer: Mapping[str, Any]) -> list[VkAuthor]:
+    """Read the people and communities that come with an extended answer."""
+    people = [
+        VkAuthor(
+            id=item["id"],
+            name=_clean(f"{item.get('first_name', '')} {item.get('last_name', '')}".strip()),
+            screen_name=item.get("screen_name"),
+            photo_url=_photo(item),
+            deactivated=item.get("deactivated"),
+        )
+        for item in answer.get("profiles") or ()
+    ]
+    communities = [
+        VkAuthor(-group.id, group.name, group.screen_name, group.photo_url, group.deactivated)
+        for group in map(read_group, answer.get("groups") or ())
+    ]
+    return people + communities
+
+
+def _count(item: Mapping[str, Any], name: str) -> int:
+    return int((item.get(name) or {}).get("count") or 0)
+
+
+def _photo(item: Mapping[str, Any]) -> str | None:
+    return next((item[name] for name in ("photo_200", "photo_100", "photo_50") if item.get(name)), None)
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Replace what PostgreSQL cannot hold as text: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        if "\x00" in value or not _is_encodable(value):
+            return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return value
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _is_encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+

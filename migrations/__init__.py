@@ -1,0 +1,1 @@
+"""The database's versions, as alembic scripts."""

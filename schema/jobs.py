@@ -1,0 +1,427 @@
+"""Jobs: their type, queries, the mutations that start, cancel and retry them, and the subscription to their progress."""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.errors import ErrorCode, Fault, JobAlreadyRunning
+from app.jobs import queue
+from app.jobs.follow import follow
+from app.jobs.start_collection import start_collection
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.store import jobs
+from app.store.keyset import StoredRow
+from schema.context import Info
+from schema.errors import (
+    FAULT_HANDLERS,
+    Error,
+    FaultHandler,
+    GroupNotFoundError,
+    JobNotFoundError,
+    JobStateConflictError,
+    QueueFullError,
+    ServiceUnavailableError,
+    ValidationFailedError,
+    error_of,
+)
+from schema.node import Node, key_of, relation
+from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
+from schema.wall import Group, Id
+
+strawberry.enum(JobKind, description="What a job does.")
+strawberry.enum(JobState, description="Where a job is in its life.")
+strawberry.enum(JobPriority, description="How soon a job is taken, compared to others.")
+strawberry.enum(JobEventKind, description="What an event of a job tells.")
+
+
+@strawberry.enum(description="The orderings of jobs, by when they were asked for.")
+class JobOrder(Enum):
+    """Orderings of jobs."""
+
+    NEWEST = jobs.NEWEST
+    OLDEST = jobs.OLDEST
+
+
+@strawberry.input(description="Which jobs are wanted; all conditions hold. What is left out does not restrict.")
+class JobFilter:
+    """Restricts jobs."""
+
+    kinds: list[JobKind] | None = strawberry.field(default=None, description="Of one of these kinds.")
+    states: list[JobState] | None = strawberry.field(default=None, description="In one of these states.")
+
+    def conditions(self) -> jobs.JobConditions:
+        """Return the filter as the store takes it."""
+        return jobs.JobConditions(
+            kinds=None if self.kinds is None else tuple(kind.value for kind in self.kinds),
+            states=None if self.states is None else tuple(state.value for state in self.states),
+        )
+
+
+@strawberry.type(description="How far a job is.")
+class Progress:
+    """Progress of a job."""
+
+    done: int = strawberry.field(description="How much is done; comments, for a collection.")
+    total: int | None = strawberry.field(description="How much there is to do; null while that is not known.")
+    stage: str = strawberry.field(description="What it is doing.")
+    message: str | None = strawberry.field(description="More about it, for people: `12 of 60 posts`.")
+    rate_per_second: float | None = strawberry.field(description="How fast it goes, smoothed over some seconds.")
+    eta_seconds: float | None = strawberry.field(description="How long it will take at this rate.")
+    percent: float | None = strawberry.field(description="How much of the total is done, 0 to 100.")
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Progress":
+        """Make the progress of a job's row."""
+        left = None if row.total is None else max(0, row.total - row.done)
+        is_moving = row.rate_per_second and row.state == JobState.RUNNING.value
+        percent = None if row.total is None else 100.0 * min(1.0, row.done / row.total) if row.total else 100.0
+        return cls(
+            done=row.done,
+            total=row.total,
+            stage=row.stage,
+            message=row.message,
+            rate_per_second=row.rate_per_second,
+            eta_seconds=left / row.rate_per_second if is_moving and left is not None else None,
+            percent=percent,
+        )
+
+
+@strawberry.type(description="Why a job, or one try of it, has failed.")
+class JobFailure(Error):
+    """A stored failure."""
+
+    facts: JSON = strawberry.field(description="The values behind the message, such as `retryAfterSeconds`.")
+
+    @classmethod
+    def of(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
+        """Make a failure of what a row holds."""
+        if stored is None:
+            return None
+        return cls(message=stored["message"], code=ErrorCode(stored["code"]), facts=JSON(stored["facts"]))
+
+
+@strawberry.type(description="What a collection has brought.")
+class CollectionResult:
+    """The result of a collection."""
+
+    group_count: int = strawberry.field(description="Communities that were read.")
+    post_count: int = strawberry.field(description="Posts whose comments were read to the end.")
+    failed_post_count: int = strawberry.field(description="Posts that could not be read; each is an event.")
+    comment_count: int = strawberry.field(description="Comments and replies that were read.")
+    new_comment_count: int = strawberry.field(description="Those of them that were not stored before.")
+
+    @classmethod
+    def of(cls, stored: dict[str, Any] | None) -> "CollectionResult | None":
+        """Make a result of what a row holds."""
+        if stored is None:
+            return None
+        return cls(
+            group_count=stored["groups"],
+            post_count=stored["posts"],
+            failed_post_count=stored["failed_posts"],
+            comment_count=stored["comments"],
+            new_comment_count=stored["new_comments"],
+        )
+
+
+JobResult = Annotated[
+    CollectionResult, strawberry.union("JobResult", description="What a job has brought; a type per kind of job.")
+]
+
+
+@strawberry.type(description="Something that happened to a job and is kept.")
+class JobEvent:
+    """An event of a job."""
+
+    seq: int = strawberry.field(description="Its number within the job: 1, 2, 3 ... without gaps.")
+    at: datetime = strawberry.field(description="When it happened.")
+    kind: JobEventKind = strawberry.field(description="What it tells.")
+    message: str = strawberry.field(description="What happened, in a sentence.")
+    facts: JSON = strawberry.field(description="The values behind the message.")
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "JobEvent":
+        """Make an event of its row."""
+        return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=row.facts)
+
+
+@strawberry.type(description="Work that is done in the background.")
+class Job(Node):
+    """A job."""
+
+    group_keys: strawberry.Private[list[tuple[int]]]
+    kind: JobKind = strawberry.field(description="What it does.")
+    state: JobState = strawberry.field(description="Where it is in its life.")
+    priority: JobPriority = strawberry.field(description="How soon it is taken, compared to others.")
+    progress: Progress = strawberry.field(description="How far it is.")
+    attempts: int = strawberry.field(description="How often it has been tried.")
+    max_attempts: int = strawberry.field(description="How often it is tried at the most.")
+    timeout_seconds: float = strawberry.field(description="How long one try may take.")
+    worker: str | None = strawberry.field(description="Which process runs it: host and process id.")
+    created_at: datetime = strawberry.field(description="When it was asked for.")
+    started_at: datetime | None = strawberry.field(description="When it was first begun.")
+    finished_at: datetime | None = strawberry.field(description="When it ended.")
+    cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked to cancel it.")
+    failure: Error | None = strawberry.field(description="Why it, or its last try, has failed.")
+    result: JobResult | None = strawberry.field(description="What it has brought; null until it has succeeded.")
+
+    @strawberry.field(description="The communities it is about that are still there.", graphql_type=list[Group])
+    async def groups(self, info: Info) -> Any:  # noqa: ANN401 - a list of groups
+        """Return the communities."""
+        found = await info.context.loaders.groups.load_many(self.group_keys)
+        return [group for group in found if group]
+
+    @strawberry.field(description="What has happened to it, in order.", graphql_type=Connection[JobEvent])
+    def events(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Any:  # noqa: ANN401 - the loader knows
+        """Return a page of the events."""
+        page = PageArguments(first, after, last, before).page(jobs.BY_SEQ)
+        return info.context.loaders.events_by_job.load((self.key, ChildrenRequest(page, None)))
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Job":
+        """Make a job of its row."""
+        return cls(
+            key=(row.id,),
+            group_keys=[(owner_id,) for owner_id in row.arguments.get("owner_ids", ())],
+            kind=JobKind(row.kind),
+            state=JobState(row.state),
+            priority=JobPriority(row.priority),
+            progress=Progress.of(row),
+            attempts=row.attempts,
+            max_attempts=row.max_attempts,
+            timeout_seconds=row.timeout_seconds,
+            worker=row.worker,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            cancel_requested_at=row.cancel_requested_at,
+            failure=JobFailure.of(row.failure),
+            result=CollectionResult.of(row.result),
+        )
+
+
+@strawberry.type
+class JobQuery:
+    """The queries of this file."""
+
+    @strawberry.field(description="One job; null if there is none with this id.", graphql_type=Job | None)
+    def job(self, info: Info, id: Id) -> Awaitable[Job | None]:  # noqa: A002 - the API's name
+        """Find a job."""
+        return info.context.loaders.jobs.load(key_of(id, "Job"))
+
+    @strawberry.field(description="All jobs.")
+    async def jobs(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Annotated[  # noqa: A002 - the API's name
+            JobFilter | None, strawberry.argument(description="Which jobs are wanted.")
+        ] = None,
+        order_by: Annotated[JobOrder, strawberry.argument(description="The order.")] = JobOrder.NEWEST,
+    ) -> Connection[Job]:
+        """Read a page of jobs."""
+        arguments = PageArguments(first, after, last, before)
+        conditions = filter.conditions() if filter else jobs.JobConditions()
+        return await page_of_all(info, arguments, order_by.value, conditions, jobs.jobs_page, jobs.count_jobs, Job.of)
+
+
+# mutations
+
+
+@strawberry.type(description="A community is being collected already, and nothing was started. Follow that job.")
+class JobAlreadyRunningError(Error):
+    """A community is busy."""
+
+    job_id: strawberry.Private[int]
+    job: Job | None = relation("jobs", lambda error: (error.job_id,), Job | None, "The job that collects it.")
+
+
+@strawberry.input(description="What to collect: communities, single posts of communities, or both.")
+class StartCollectionInput:
+    """The input of startCollection."""
+
+    group_ids: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="Communities that have been added, by their global ids."
+    )
+    post_urls: list[str] = strawberry.field(
+        default_factory=list, description="Links to single posts of communities that have been added."
+    )
+    since: datetime | None = strawberry.field(default=None, description="Only posts published at this time or later.")
+    max_posts_per_group: int | None = strawberry.field(
+        default=None, description="Only so many posts of each community, the newest ones."
+    )
+    full: bool = strawberry.field(
+        default=False, description="Read posts again whose number of comments has not changed since they were read."
+    )
+    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="How soon the job is taken.")
+    timeout_seconds: float | None = strawberry.field(default=None, description="How long one try may take.")
+
+
+@strawberry.type(description="The collection waits for a worker. Follow it with `jobProgress`.")
+class StartCollectionSuccess:
+    """A collection was started."""
+
+    job: Job = strawberry.field(description="The job that collects.")
+
+
+StartCollectionResult = Annotated[
+    StartCollectionSuccess
+    | GroupNotFoundError
+    | ValidationFailedError
+    | JobAlreadyRunningError
+    | QueueFullError
+    | ServiceUnavailableError,
+    strawberry.union("StartCollectionResult", description="What became of startCollection."),
+]
+
+
+@strawberry.input(description="Which job to cancel.")
+class CancelJobInput:
+    """The input of cancelJob."""
+
+    job_id: strawberry.ID = strawberry.field(description="The global id of the job.")
+
+
+@strawberry.type(description="The job was cancelled, or its worker was told to end it.")
+class CancelJobSuccess:
+    """A job was cancelled."""
+
+    job: Job = strawberry.field(description="The job; a running one ends within a second.")
+
+
+CancelJobResult = Annotated[
+    CancelJobSuccess | JobNotFoundError | JobStateConflictError | ValidationFailedError | ServiceUnavailableError,
+    strawberry.union("CancelJobResult", description="What became of cancelJob."),
+]
+
+
+@strawberry.input(description="Which job to try again.")
+class RetryJobInput:
+    """The input of retryJob."""
+
+    job_id: strawberry.ID = strawberry.field(description="The global id of a failed or cancelled job.")
+
+
+@strawberry.type(description="The job waits for a worker again and will go on from where it was.")
+class RetryJobSuccess:
+    """A job was put back into the queue."""
+
+    job: Job = strawberry.field(description="The job.")
+
+
+RetryJobResult = Annotated[
+    RetryJobSuccess
+    | JobNotFoundError
+    | JobStateConflictError
+    | JobAlreadyRunningError
+    | ValidationFailedError
+    | ServiceUnavailableError,
+    strawberry.union("RetryJobResult", description="What became of retryJob."),
+]
+
+
+@strawberry.type
+class JobMutation:
+    """The mutations of this file."""
+
+    @strawberry.mutation(description="Collect the comments of communities. If one of them is busy, nothing starts.")
+    async def start_collection(
+        self,
+        info: Info,
+        input: Annotated[StartCollectionInput, strawberry.argument(description="What to collect.")],  # noqa: A002
+    ) -> StartCollectionResult:
+        """Start a collection."""
+        row = await start_collection(
+            info.context.resources,
+            owner_ids=[
+                key_of(value, "Group", f"groupIds.{number}")[0] for number, value in enumerate(input.group_ids)
+            ],
+            post_urls=input.post_urls,
+            since=input.since,
+            max_posts=input.max_posts_per_group,
+            full=input.full,
+            priority=input.priority,
+            timeout_seconds=input.timeout_seconds,
+        )
+        return StartCollectionSuccess(job=Job.of(row))
+
+    @strawberry.mutation(description="End a job. What it has stored stays.")
+    async def cancel_job(
+        self,
+        info: Info,
+        input: Annotated[CancelJobInput, strawberry.argument(description="Which job.")],  # noqa: A002
+    ) -> CancelJobResult:
+        """Cancel a job."""
+        row = await queue.cancel(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
+        return CancelJobSuccess(job=Job.of(row))
+
+    @strawberry.mutation(description="Try a failed or cancelled job again, from where it was.")
+    async def retry_job(
+        self,
+        info: Info,
+        input: Annotated[RetryJobInput, strawberry.argument(description="Which job.")],  # noqa: A002
+    ) -> RetryJobResult:
+        """Retry a job."""
+        row = await queue.retry(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
+        return RetryJobSuccess(job=Job.of(row))
+
+
+# subscription
+
+
+@strawberry.type(description="A job as it is now, with an event that has happened to it, or just with new progress.")
+class JobProgress:
+    """A message about a job."""
+
+    seq: int = strawberry.field(
+        description="The last event that has been told. Give it as `afterSeq` after a lost connection: nothing is missed."
+    )
+    job: Job = strawberry.field(description="The job as it is now.")
+    event: JobEvent | None = strawberry.field(description="What has happened; null where only progress was made.")
+
+
+JobProgressEvent = Annotated[
+    JobProgress | JobNotFoundError | ValidationFailedError,
+    strawberry.union("JobProgressEvent", description="A message about a job, or why there are none; then the last one."),
+]
+
+
+@strawberry.type
+class JobSubscription:
+    """The subscriptions of this file."""
+
+    @strawberry.subscription(
+        description="Follow a job: every event once and in order, progress up to five times a second, until it has ended."
+    )
+    async def job_progress(
+        self,
+        info: Info,
+        job_id: Annotated[strawberry.ID, strawberry.argument(description="The global id of the job.")],
+        after_seq: Annotated[
+            int, strawberry.argument(description="The last `seq` that is known already; 0 for everything.")
+        ] = 0,
+    ) -> AsyncIterator[JobProgressEvent]:
+        """Follow a job."""
+        try:
+            key = key_of(job_id, "Job", "jobId")
+            async with aclosing(follow(info.context.resources, key[0], after_seq)) as changes:
+                async for change in changes:
+                    event = JobEvent.of(change.event) if change.event else None
+                    yield JobProgress(seq=change.seq, job=Job.of(change.job), event=event)
+        except Fault as fault:
+            yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
+
+
+FAULT_HANDLERS.append(
+    FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})
+)

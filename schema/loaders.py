@@ -1,0 +1,145 @@
+"""Dataloaders: what a level of a query asks for one by one is read by one SQL statement.
+
+They do not remember: one context serves a WebSocket with all its operations,
+and a later one must not be answered from the memory of an earlier one.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiodataloader import DataLoader
+
+from app.db.engine import Database
+from app.store import authors, comments, groups, jobs, posts
+from app.store.keyset import Page, Slice
+from schema.jobs import Job, JobEvent
+from schema.node import Key
+from schema.paging import ChildrenRequest, Connection, connection_of
+from schema.wall import Author, Comment, CommentFilter, Group, Post, PostFilter
+
+T = TypeVar("T")
+
+LARGEST_BATCH = 1_000
+
+RowLoader = DataLoader[Key, T | None]
+CountLoader = DataLoader[tuple[Key, Any], int]
+ChildrenLoader = DataLoader[tuple[Key, ChildrenRequest], Connection[T]]
+
+ReadRows = Callable[[Any, Sequence[Key]], Awaitable[Mapping[Key, Any]]]
+ReadPages = Callable[[Any, Sequence[Key], Any, Page], Awaitable[Mapping[Key, Slice]]]
+ReadCounts = Callable[[Any, Sequence[Key], Any], Awaitable[Mapping[Key, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """All loaders; resolvers name them. Keys are those of the rows: (owner_id,), (owner_id, id), (id,)."""
+
+    groups: RowLoader[Group]
+    posts: RowLoader[Post]
+    comments: RowLoader[Comment]
+    authors: RowLoader[Author]
+    jobs: RowLoader[Job]
+    post_counts_by_group: DataLoader[Key, int]
+    comment_counts_by_group: DataLoader[Key, int]
+    posts_by_group: ChildrenLoader[Post]
+    comments_by_group: ChildrenLoader[Comment]
+    comments_by_post: ChildrenLoader[Comment]
+    comments_by_author: ChildrenLoader[Comment]
+    replies_by_comment: ChildrenLoader[Comment]
+    events_by_job: ChildrenLoader[JobEvent]
+
+
+def open_loaders(database: Database) -> Loaders:
+    """Make the loaders of one HTTP request or one WebSocket. Each batch takes a connection of its own."""
+    make = _Factory(database)
+    return Loaders(
+        groups=make.rows(groups.groups_by_key, Group.of),
+        posts=make.rows(posts.posts_by_key, Post.of),
+        comments=make.rows(comments.comments_by_key, Comment.of),
+        authors=make.rows(authors.authors_by_key, Author.of),
+        jobs=make.rows(jobs.jobs_by_key, Job.of),
+        post_counts_by_group=make.plain_counts(posts.count_posts_by_group, PostFilter.everything()),
+        comment_counts_by_group=make.plain_counts(comments.count_comments_by_group, CommentFilter.everything()),
+        posts_by_group=make.children(posts.posts_by_group, posts.count_posts_by_group, Post.of),
+        comments_by_group=make.children(comments.comments_by_group, comments.count_comments_by_group, Comment.of),
+        comments_by_post=make.children(comments.comments_by_post, comments.count_comments_by_post, Comment.of),
+        comments_by_author=make.children(comments.comments_by_author, comments.count_comments_by_author, Comment.of),
+        replies_by_comment=make.children(comments.replies_by_comment, comments.count_replies_by_comment, Comment.of),
+        events_by_job=make.children(jobs.events_by_job, jobs.count_events_by_job, JobEvent.of),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Factory:
+    """Makes loaders over one database. `cache=False` everywhere; keys asked for twice are read once."""
+
+    database: Database
+
+    def rows(self, read: ReadRows, wrap: Callable[[Any], T]) -> RowLoader[T]:
+        """Make a loader of rows by their key; None for a key without a row."""
+
+        async def load(keys: list[Key]) -> list[T | None]:
+            async with self.database.connect() as connection:
+                found = await read(connection, _unique(keys))
+            made = {key: wrap(row) for key, row in found.items()}
+            return [made.get(key) for key in keys]
+
+        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+
+    def plain_counts(self, count: ReadCounts, conditions: Any) -> DataLoader[Key, int]:  # noqa: ANN401 - of the store
+        """Make a loader of how many children each parent has."""
+
+        async def load(keys: list[Key]) -> list[int]:
+            async with self.database.connect() as connection:
+                found = await count(connection, _unique(keys), conditions)
+            return [found.get(key, 0) for key in keys]
+
+        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+
+    def counts(self, count: ReadCounts) -> CountLoader:
+        """Make a loader of how many children each parent has that meet conditions, which are part of the key."""
+
+        async def load(keys: list[tuple[Key, Any]]) -> list[int]:
+            found: dict[tuple[Key, Any], int] = {}
+            async with self.database.connect() as connection:
+                for conditions, parents in _by_second(keys).items():
+                    numbers = await count(connection, parents, conditions)
+                    found |= {(parent, conditions): number for parent, number in numbers.items()}
+            return [found.get(key, 0) for key in keys]
+
+        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+
+    def children(self, read: ReadPages, count: ReadCounts, wrap: Callable[[Any], T]) -> ChildrenLoader[T]:
+        """Make a loader of a page of each parent's children: one statement for all parents that want the same page."""
+        counts = self.counts(count)
+
+        async def load(keys: list[tuple[Key, ChildrenRequest]]) -> list[Connection[T]]:
+            found: dict[tuple[Key, ChildrenRequest], Slice] = {}
+            async with self.database.connect() as connection:
+                for request, parents in _by_second(keys).items():
+                    slices = await read(connection, parents, request.conditions, request.page)
+                    found |= {(parent, request): page for parent, page in slices.items()}
+            return [
+                connection_of(
+                    found.get((parent, request)),
+                    request.page.order,
+                    wrap,
+                    lambda key=(parent, request.conditions): counts.load(key),  # type: ignore[misc]
+                )
+                for parent, request in keys
+            ]
+
+        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+
+
+def _unique(keys: Sequence[Key]) -> list[Key]:
+    return list(dict.fromkeys(keys))
+
+
+def _by_second(keys: Sequence[tuple[Key, Any]]) -> Mapping[Any, list[Key]]:
+    grouped: dict[Any, dict[Key, None]] = defaultdict(dict)
+    for parent, request in keys:
+        grouped[request][parent] = None
+    return {request: list(parents) for request, parents in grouped.items()}

@@ -1,0 +1,26 @@
+"""Gives every line that is logged during an operation its request id and its name, and logs that it ran."""
+
+import time
+from collections.abc import AsyncIterator
+
+from asgi_correlation_id import correlation_id
+from strawberry.extensions import SchemaExtension
+from structlog.contextvars import bind_contextvars, unbind_contextvars
+
+from app.log import log
+
+
+class LogOperation(SchemaExtension):
+    """Binds the context of log lines to the operation that is being executed."""
+
+    async def on_operation(self) -> AsyncIterator[None]:
+        """Run around a query or mutation, or around a subscription from its first to its last event."""
+        started = time.perf_counter()
+        bind_contextvars(
+            request_id=correlation_id.get(), operation=self.execution_context.provided_operation_name or "anonymous"
+        )
+        try:
+            yield
+        finally:
+            log.debug("operation_ran", ms=round((time.perf_counter() - started) * 1000, 1))
+            unbind_contextvars("request_id", "operation")

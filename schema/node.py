@@ -1,0 +1,85 @@
+"""Global ids: one opaque id names one thing among all types, as Relay's `Node` wants it."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+import strawberry
+
+from app.errors import ValidationFailed
+from schema.context import Info
+
+Key = tuple[int, ...]
+KEY_LENGTHS = {"Group": 1, "Post": 2, "Comment": 2, "Author": 1, "Job": 1}
+"""Type name -> how many integers make its key; (owner_id, id) for what belongs to a wall."""
+
+
+@strawberry.interface(description="Something with an id that is unique among all types.")
+class Node:
+    """Anything that `node(id:)` can return. `key` is what identifies its row."""
+
+    key: strawberry.Private[Key]
+
+    @strawberry.field(description="The global id. Opaque: do not take it apart.")
+    def id(self) -> strawberry.ID:
+        """Return the global id."""
+        return global_id(type(self).__name__, self.key)
+
+
+def global_id(type_name: str, key: Key) -> strawberry.ID:
+    """Return the id of a thing of this type and key."""
+    text = f"{type_name}:{'_'.join(map(str, key))}"
+    return strawberry.ID(urlsafe_b64encode(text.encode()).decode().rstrip("="))
+
+
+def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
+    """Return type name and key of a global id.
+
+    Raises:
+        ValidationFailed: it is none of ours; `path` names the argument in question.
+    """
+    try:
+        text = urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
+        type_name, _, rest = text.partition(":")
+        key = tuple(int(part) for part in rest.split("_"))
+    except ValueError:
+        type_name, key = "", ()
+    # 64 bits is what a key column holds
+    if KEY_LENGTHS.get(type_name) != len(key) or any(abs(part) >= 1 << 63 for part in key):
+        raise ValidationFailed({path: f"{value!r} is not an id of this server"})
+    return type_name, key
+
+
+def key_of(value: str, type_name: str, path: str = "id") -> Key:
+    """Return the key of an id that has to name a thing of `type_name`.
+
+    Raises:
+        ValidationFailed: it does not; `path` names the argument in question.
+    """
+    found, key = split_global_id(value, path)
+    if found != type_name:
+        raise ValidationFailed({path: f"{value!r} is the id of a {found}, not of a {type_name}"})
+    return key
+
+
+def relation(loader: str, key: Any, returns: Any, description: str) -> Any:  # noqa: ANN401 - strawberry's field is Any
+    """Declare a field that another row answers: `key(parent)` is its key for the loader of that name, or None.
+
+    The resolver is a plain function that returns the loader's future, so a
+    whole level of a query becomes one batch without a coroutine per field.
+    """
+    def resolve(root: strawberry.Parent[Any], info: Info) -> Any:  # noqa: ANN401 - the loader knows
+        wanted = key(root)
+        return None if wanted is None else getattr(info.context.loaders, loader).load(wanted)
+
+    return declared(resolve, returns, description)
+
+
+def declared(resolve: Any, returns: Any, description: str) -> Any:  # noqa: ANN401 - strawberry's field is Any
+    """Make a field of a resolver that was written elsewhere than the type the field stands in.
+
+    Strawberry would look up the name of a type where the resolver was written;
+    without an origin it looks where the field stands.
+    """
+    field = strawberry.field(resolver=resolve, graphql_type=returns, description=description)
+    field.origin = None
+    return field

@@ -1,0 +1,216 @@
+"""Relay connections over keyset pages: arguments, cursors, edges, and fields that page a parent's children."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+import orjson
+import strawberry
+
+from app.errors import ValidationFailed
+from app.store.keyset import EMPTY, Order, Page, Slice
+from schema.context import Info
+from schema.node import declared
+
+DEFAULT_SIZE = 20
+LARGEST_SIZE = 500
+
+T = TypeVar("T")
+
+First = Annotated[
+    int | None, strawberry.argument(description="How many to take from the beginning, up to 500. Not with `last`.")
+]
+After = Annotated[str | None, strawberry.argument(description="Only what follows this cursor.")]
+Last = Annotated[
+    int | None, strawberry.argument(description="How many to take from the end, up to 500. Not with `first`.")
+]
+Before = Annotated[str | None, strawberry.argument(description="Only what precedes this cursor.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PageArguments:
+    """The paging arguments of a field as the client gave them."""
+
+    first: int | None
+    after: str | None
+    last: int | None
+    before: str | None
+
+    def page(self, order: Order) -> Page:
+        """Return the page of an ordering that they ask for; without sizes the first 20.
+
+        Raises:
+            ValidationFailed: sizes contradict or exceed the bounds, or a cursor belongs to another ordering.
+        """
+        wrong: dict[str, str] = {}
+        if self.first is not None and self.last is not None:
+            wrong["first"] = "cannot be used together with last"
+        for name, size in (("first", self.first), ("last", self.last)):
+            if size is not None and not 0 <= size <= LARGEST_SIZE:
+                wrong[name] = f"must be between 0 and {LARGEST_SIZE}"
+        keys: dict[str, tuple[Any, ...] | None] = {"after": None, "before": None}
+        for name, cursor in (("after", self.after), ("before", self.before)):
+            if cursor is not None:
+                keys[name] = values_of(cursor, order)
+                if keys[name] is None:
+                    wrong[name] = "is no cursor of this ordering"
+        if wrong:
+            raise ValidationFailed(wrong)
+        backwards = self.last is not None
+        size = self.last if backwards else self.first
+        return Page(order, DEFAULT_SIZE if size is None else size, keys["after"], keys["before"], backwards)
+
+
+def cursor_of(order: Order, row: Any) -> str:  # noqa: ANN401 - a row of any table
+    """Return the cursor of a row: the ordering's name and the row's key values, so that it is stable and checkable."""
+    values = [getattr(row, name) for name in order.columns]
+    return urlsafe_b64encode(orjson.dumps([order.name, *values])).decode().rstrip("=")
+
+
+def values_of(cursor: str, order: Order) -> tuple[Any, ...] | None:
+    """Return the key values in a cursor, or None if it is none of this ordering."""
+    try:
+        name, *values = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if name != order.name or len(values) != len(order.columns):
+            return None
+        return tuple(_key_value(column, value) for column, value in zip(order.columns, values, strict=True))
+    except (ValueError, TypeError):
+        return None
+
+
+def _key_value(column: str, value: Any) -> Any:  # noqa: ANN401 - of the column's type
+    if column.endswith("_at"):
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if column == "name":
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 63:
+        raise ValueError(column)
+    return value
+
+
+@strawberry.type(description="Where a page stands in its list.")
+class PageInfo:
+    """Relay's PageInfo."""
+
+    has_next_page: bool = strawberry.field(description="Whether more follow after `endCursor`.")
+    has_previous_page: bool = strawberry.field(description="Whether more precede `startCursor`.")
+    start_cursor: str | None = strawberry.field(description="The cursor of the first edge; null on an empty page.")
+    end_cursor: str | None = strawberry.field(description="The cursor of the last edge; null on an empty page.")
+
+
+@strawberry.type(description="One item of a list, with its place in it.")
+class Edge(Generic[T]):
+    """Relay's edge. The cursor is only made where it is asked for."""
+
+    node: T = strawberry.field(description="The item.")
+    order: strawberry.Private[Order]
+    row: strawberry.Private[Any]
+
+    @strawberry.field(description="The place of the item, for `after` and `before`.")
+    def cursor(self) -> str:
+        """Return the cursor."""
+        return cursor_of(self.order, self.row)
+
+
+@strawberry.type(description="One page of a list.")
+class Connection(Generic[T]):
+    """Relay's connection. `count` answers totalCount, which costs a query only where it is asked for."""
+
+    edges: list[Edge[T]] = strawberry.field(description="The items of this page, each with its cursor.")
+    slice: strawberry.Private[Slice]
+    order: strawberry.Private[Order]
+    count: strawberry.Private[Callable[[], Awaitable[int]]]
+
+    @strawberry.field(description="The items of this page.")
+    def nodes(self) -> list[T]:
+        """Return the items without their cursors."""
+        return [edge.node for edge in self.edges]
+
+    @strawberry.field(description="Where this page stands in the list.")
+    def page_info(self) -> PageInfo:
+        """Return where the page stands."""
+        rows = self.slice.rows
+        return PageInfo(
+            has_next_page=self.slice.has_next,
+            has_previous_page=self.slice.has_previous,
+            start_cursor=cursor_of(self.order, rows[0]) if rows else None,
+            end_cursor=cursor_of(self.order, rows[-1]) if rows else None,
+        )
+
+    @strawberry.field(description="How many items the whole list has.", graphql_type=int)
+    def total_count(self) -> Any:  # noqa: ANN401 - an awaitable int
+        """Return the size of the whole list."""
+        return self.count()
+
+
+def connection_of(
+    found: Slice | None, order: Order, wrap: Callable[[Any], T], count: Callable[[], Awaitable[int]]
+) -> Connection[T]:
+    """Make a connection of a page of rows; None is an empty page."""
+    page = found or EMPTY
+    edges = [Edge(node=wrap(row), order=order, row=row) for row in page.rows]
+    return Connection(edges=edges, slice=page, order=order, count=count)
+
+
+async def page_of_all(  # noqa: PLR0913 - what every list needs
+    info: Info,
+    arguments: PageArguments,
+    order: Order,
+    conditions: Any,  # noqa: ANN401 - what `read` and `count` take
+    read: Callable[[Any, Any, Page], Awaitable[Slice]],
+    count: Callable[[Any, Any], Awaitable[int]],
+    wrap: Callable[[Any], T],
+) -> Connection[T]:
+    """Read a page of a whole table with the store's two functions for it."""
+    page = arguments.page(order)
+    database = info.context.resources.database
+    async with database.connect() as connection:
+        found = await read(connection, conditions, page)
+
+    async def total() -> int:
+        async with database.connect() as connection:
+            return await count(connection, conditions)
+
+    return connection_of(found, order, wrap, total)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenRequest:
+    """Which children of a parent are wanted. Equal requests for many parents are one SQL statement."""
+
+    page: Page
+    conditions: Any
+
+
+def children(
+    loader: str,
+    returns: Any,  # noqa: ANN401 - a type, possibly by name
+    description: str,
+    filter_type: Any,  # noqa: ANN401 - an input type with `conditions()`, possibly by name
+    order_type: Any,  # noqa: ANN401 - an enum whose values are orders
+    default_order: Any,  # noqa: ANN401 - a member of it
+) -> Any:  # noqa: ANN401 - strawberry's field is Any
+    """Declare a field that pages what belongs to its parent, through the loader of that name.
+
+    The page of every parent in one level of a query comes from one SQL
+    statement. Like `relation`, it makes no coroutine per field.
+    """
+
+    def resolve(  # noqa: PLR0913 - Relay's arguments
+        root: strawberry.Parent[Any],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: filter_type | None = None,  # type: ignore[valid-type]  # noqa: A002 - the API's name
+        order_by: order_type = default_order,  # type: ignore[valid-type]
+    ) -> Any:  # noqa: ANN401 - the loader knows
+        page = PageArguments(first, after, last, before).page(order_by.value)
+        conditions = filter.conditions() if filter else filter_type.everything()
+        return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))
+
+    return declared(resolve, returns, description)

@@ -1,0 +1,462 @@
+"""Communities, posts, comments and authors. They point at each other, so they share a file; with their queries."""
+
+from collections.abc import Awaitable
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.errors import ValidationFailed
+from app.store import comments, groups, posts
+from app.store.keyset import StoredRow
+from schema.context import Info
+from schema.node import Key, Node, key_of, relation
+from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children, page_of_all
+from schema.scalars import BigInt
+
+VK = "https://vk.com"
+
+
+@strawberry.enum(description="The orderings of communities.")
+class GroupOrder(Enum):
+    """Orderings of `groups`."""
+
+    ADDED = groups.ADDED
+    NAME = groups.NAME
+
+
+@strawberry.enum(description="The orderings of posts, by time.")
+class PostOrder(Enum):
+    """Orderings of posts."""
+
+    NEWEST = posts.NEWEST
+    OLDEST = posts.OLDEST
+
+
+@strawberry.enum(description="The orderings of comments.")
+class CommentOrder(Enum):
+    """Orderings of comments."""
+
+    NEWEST = comments.NEWEST
+    OLDEST = comments.OLDEST
+    MOST_LIKED = comments.MOST_LIKED
+
+
+@strawberry.enum(description="What kind of author somebody is.")
+class AuthorKind(Enum):
+    """Kinds of authors."""
+
+    USER = "USER"
+    GROUP = "GROUP"
+
+
+@strawberry.input(description="Which communities are wanted. What is left out does not restrict.")
+class GroupFilter:
+    """Restricts communities."""
+
+    search: str | None = strawberry.field(default=None, description="Part of the name or the screen name.")
+
+
+@strawberry.input(description="Which posts are wanted; all conditions hold. What is left out does not restrict.")
+class PostFilter:
+    """Restricts posts."""
+
+    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Posts of these communities.")
+    published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
+    published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
+    has_comments: bool | None = strawberry.field(default=None, description="With comments, or without.")
+
+    def conditions(self) -> posts.PostConditions:
+        """Return the filter as the store takes it."""
+        return posts.PostConditions(
+            owner_ids=_owner_ids(self.group_ids),
+            published_from=self.published_from,
+            published_to=self.published_to,
+            has_comments=self.has_comments,
+        )
+
+    @staticmethod
+    def everything() -> posts.PostConditions:
+        """Return the conditions of no filter."""
+        return posts.PostConditions()
+
+
+@strawberry.input(description="Which comments are wanted; all conditions hold. What is left out does not restrict.")
+class CommentFilter:
+    """Restricts comments."""
+
+    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under posts of these groups.")
+    post_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under these posts.")
+    author_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Written by these authors.")
+    published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
+    published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
+    is_deleted: bool | None = strawberry.field(default=None, description="Deleted at VK, or not.")
+    min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
+
+    def conditions(self) -> comments.CommentConditions:
+        """Return the filter as the store takes it."""
+        post_keys = _keys(self.post_ids, "Post", "filter.postIds")
+        author_keys = _keys(self.author_ids, "Author", "filter.authorIds")
+        return comments.CommentConditions(
+            owner_ids=_owner_ids(self.group_ids),
+            posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),
+            author_ids=None if author_keys is None else tuple(key[0] for key in author_keys),
+            published_from=self.published_from,
+            published_to=self.published_to,
+            is_deleted=self.is_deleted,
+            min_likes=self.min_likes,
+        )
+
+    @staticmethod
+    def everything() -> comments.CommentConditions:
+        """Return the conditions of no filter."""
+        return comments.CommentConditions()
+
+
+def _keys(ids: list[strawberry.ID] | None, type_name: str, path: str) -> list[Key] | None:
+    return None if ids is None else [key_of(value, type_name, f"{path}.{number}") for number, value in enumerate(ids)]
+
+
+def _owner_ids(ids: list[strawberry.ID] | None) -> tuple[int, ...] | None:
+    keys = _keys(ids, "Group", "filter.groupIds")
+    return None if keys is None else tuple(key[0] for key in keys)
+
+
+@strawberry.type(description="A VK community that has been added here.")
+class Group(Node):
+    """A community."""
+
+    vk_id: BigInt = strawberry.field(description="VK's id of the community: positive.")
+    screen_name: str = strawberry.field(description="The last part of its address.")
+    name: str = strawberry.field(description="Its name.")
+    description: str | None = strawberry.field(description="What it says about itself.")
+    members_count: int | None = strawberry.field(description="How many members it had when VK was last asked.")
+    is_closed: bool = strawberry.field(description="Whether only members may read it.")
+    photo_url: str | None = strawberry.field(description="Its picture.")
+    added_at: datetime = strawberry.field(description="When it was added here.")
+    collected_at: datetime | None = strawberry.field(description="When a collection of it last came to its end.")
+
+    post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "How many posts are stored.")
+    comment_count: int = relation(
+        "comment_counts_by_group", lambda group: group.key, int, "How many comments and replies are stored."
+    )
+    posts: "Connection[Post]" = children(
+        "posts_by_group", "Connection[Post]", "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST
+    )
+    comments: "Connection[Comment]" = children(
+        "comments_by_group",
+        "Connection[Comment]",
+        "The comments and replies under its posts.",
+        CommentFilter,
+        CommentOrder,
+        CommentOrder.NEWEST,
+    )
+
+    @strawberry.field(description="Its address at VK.")
+    def vk_url(self) -> str:
+        """Return the address."""
+        return f"{VK}/{self.screen_name}"
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Group":
+        """Make a community of its row."""
+        return cls(
+            key=(row.owner_id,),
+            vk_id=BigInt(-row.owner_id),
+            screen_name=row.screen_name,
+            name=row.name,
+            description=row.description,
+            members_count=row.members_count,
+            is_closed=row.is_closed,
+            photo_url=row.photo_url,
+            added_at=row.added_at,
+            collected_at=row.collected_at,
+        )
+
+
+@strawberry.type(description="Something attached to a post or a comment.")
+class Attachment:
+    """An attachment as VK sent it."""
+
+    kind: str = strawberry.field(description="VK's type: photo, video, sticker, link, doc, audio ...")
+    data: JSON = strawberry.field(description="VK's object of that type, as it came.")
+
+
+def attachments_of(row: StoredRow) -> list[Attachment]:
+    """Make the attachments of a post's or comment's row."""
+    return [
+        Attachment(kind=str(item.get("type", "unknown")), data=JSON(item.get(item.get("type"), {})))
+        for item in row.attachments
+    ]
+
+
+@strawberry.type(description="A post on the wall of a community.")
+class Post(Node):
+    """A post."""
+
+    author_key: strawberry.Private[Key | None]
+    vk_id: BigInt = strawberry.field(description="VK's id of the post, unique on its wall only.")
+    vk_owner_id: BigInt = strawberry.field(description="VK's id of the wall: negative for a community.")
+    text: str = strawberry.field(description="Its text.")
+    published_at: datetime = strawberry.field(description="When it was published.")
+    like_count: int = strawberry.field(description="How many likes it had when it was last seen.")
+    repost_count: int = strawberry.field(description="How many times it was shared when it was last seen.")
+    view_count: int | None = strawberry.field(description="How many views VK stated.")
+    comment_count: int = strawberry.field(description="How many comments and replies VK stated when it was last seen.")
+    is_pinned: bool = strawberry.field(description="Whether it is pinned to the top of the wall.")
+    attachments: list[Attachment] = strawberry.field(description="What is attached to it.")
+    collected_at: datetime | None = strawberry.field(description="When its comments were last read to the end.")
+
+    group: "Group | None" = relation(
+        "groups", lambda post: (post.vk_owner_id,), Group | None, "The community on whose wall it is."
+    )
+    author: "Author | None" = relation(
+        "authors", lambda post: post.author_key, "Author | None", "Who wrote it."
+    )
+    comments: "Connection[Comment]" = children(
+        "comments_by_post",
+        "Connection[Comment]",
+        "The comments and replies under it.",
+        CommentFilter,
+        CommentOrder,
+        CommentOrder.OLDEST,
+    )
+
+    @strawberry.field(description="Its address at VK.")
+    def vk_url(self) -> str:
+        """Return the address."""
+        return f"{VK}/wall{self.vk_owner_id}_{self.vk_id}"
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Post":
+        """Make a post of its row."""
+        return cls(
+            key=(row.owner_id, row.id),
+            author_key=None if row.from_id is None else (row.from_id,),
+            vk_id=row.id,
+            vk_owner_id=row.owner_id,
+            text=row.text,
+            published_at=row.published_at,
+            like_count=row.like_count,
+            repost_count=row.repost_count,
+            view_count=row.view_count,
+            comment_count=row.comment_count,
+            is_pinned=row.is_pinned,
+            attachments=attachments_of(row),
+            collected_at=row.collected_at,
+        )
+
+
+@strawberry.type(description="A comment under a post, or a reply in the thread of one.")
+class Comment(Node):
+    """A comment."""
+
+    post_key: strawberry.Private[Key]
+    author_key: strawberry.Private[Key | None]
+    thread_key: strawberry.Private[Key | None]
+    reply_to_key: strawberry.Private[Key | None]
+    vk_id: BigInt = strawberry.field(description="VK's id of the comment, unique on its wall only.")
+    vk_owner_id: BigInt = strawberry.field(description="VK's id of the wall: negative for a community.")
+    text: str = strawberry.field(description="Its text, with VK's mentions as they came: [id1|Name].")
+    published_at: datetime = strawberry.field(description="When it was published.")
+    changed_at: datetime | None = strawberry.field(
+        description="When a change of text, attachments or deletion was last noticed. VK does not say when it happened."
+    )
+    like_count: int = strawberry.field(description="How many likes it had when it was last seen.")
+    is_deleted: bool = strawberry.field(description="Whether it was deleted at VK. What was known of it stays.")
+    attachments: list[Attachment] = strawberry.field(description="What is attached to it.")
+    viewed_at: datetime | None = strawberry.field(description="When somebody here marked it as viewed.")
+    archived_at: datetime | None = strawberry.field(description="When somebody here archived it.")
+
+    post: "Post" = relation("posts", lambda comment: comment.post_key, Post, "The post it is under.")
+    author: "Author | None" = relation(
+        "authors",
+        lambda comment: comment.author_key,
+        "Author | None",
+        "Who wrote it; null on a comment that was deleted before it was first seen.",
+    )
+    thread: "Comment | None" = relation(
+        "comments",
+        lambda comment: comment.thread_key,
+        "Comment | None",
+        "The top comment in whose thread it is; null on a top comment.",
+    )
+    in_reply_to: "Comment | None" = relation(
+        "comments", lambda comment: comment.reply_to_key, "Comment | None", "The comment it answers."
+    )
+
+    @strawberry.field(description="The replies in its thread, oldest first.", graphql_type="Connection[Comment]")
+    def replies(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Any:  # noqa: ANN401 - the loader knows
+        """Return a page of the replies."""
+        page = PageArguments(first, after, last, before).page(comments.IN_THREAD)
+        request = ChildrenRequest(page, CommentFilter.everything())
+        return info.context.loaders.replies_by_comment.load((self.key, request))
+
+    @strawberry.field(description="Its address at VK.")
+    def vk_url(self) -> str:
+        """Return the address."""
+        thread = f"&thread={self.thread_key[1]}" if self.thread_key else ""
+        return f"{VK}/wall{self.vk_owner_id}_{self.post_key[1]}?reply={self.vk_id}{thread}"
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Comment":
+        """Make a comment of its row."""
+        owner_id = row.owner_id
+        return cls(
+            key=(owner_id, row.id),
+            post_key=(owner_id, row.post_id),
+            author_key=None if row.from_id is None else (row.from_id,),
+            thread_key=None if row.thread_id is None else (owner_id, row.thread_id),
+            reply_to_key=None if row.reply_to_id is None else (owner_id, row.reply_to_id),
+            vk_id=row.id,
+            vk_owner_id=owner_id,
+            text=row.text,
+            published_at=row.published_at,
+            changed_at=row.changed_at,
+            like_count=row.like_count,
+            is_deleted=row.is_deleted,
+            attachments=attachments_of(row),
+            viewed_at=row.viewed_at,
+            archived_at=row.archived_at,
+        )
+
+
+@strawberry.type(description="A person or a community that wrote something.")
+class Author(Node):
+    """An author."""
+
+    vk_id: BigInt = strawberry.field(description="VK's id: negative for a community.")
+    kind: AuthorKind = strawberry.field(description="A person or a community.")
+    name: str = strawberry.field(description="The name, for people first and last.")
+    screen_name: str | None = strawberry.field(description="The last part of the address.")
+    photo_url: str | None = strawberry.field(description="The picture.")
+    is_deactivated: bool = strawberry.field(description="Whether VK has deleted or banned the account.")
+
+    comments: "Connection[Comment]" = children(
+        "comments_by_author",
+        "Connection[Comment]",
+        "What they wrote under all posts that are stored.",
+        CommentFilter,
+        CommentOrder,
+        CommentOrder.NEWEST,
+    )
+
+    @strawberry.field(description="The address at VK.")
+    def vk_url(self) -> str:
+        """Return the address."""
+        return f"{VK}/{'club' if self.vk_id < 0 else 'id'}{abs(self.vk_id)}"
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "Author":
+        """Make an author of their row."""
+        return cls(
+            key=(row.id,),
+            vk_id=row.id,
+            kind=AuthorKind.GROUP if row.id < 0 else AuthorKind.USER,
+            name=row.name,
+            screen_name=row.screen_name,
+            photo_url=row.photo_url,
+            is_deactivated=row.deactivated is not None,
+        )
+
+
+GroupId = Annotated[strawberry.ID | None, strawberry.argument(description="The global id.")]
+VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, with or without a minus.")]
+ScreenName = Annotated[str | None, strawberry.argument(description="The last part of its address.")]
+Id = Annotated[strawberry.ID, strawberry.argument(description="The global id.")]
+Groups = Annotated[GroupFilter | None, strawberry.argument(description="Which communities are wanted.")]
+Posts = Annotated[PostFilter | None, strawberry.argument(description="Which posts are wanted.")]
+Comments = Annotated[CommentFilter | None, strawberry.argument(description="Which comments are wanted.")]
+
+
+@strawberry.type
+class WallQuery:
+    """The queries of this file."""
+
+    @strawberry.field(description="One community, by one of its three names; null if it has not been added.")
+    async def group(
+        self, info: Info, id: GroupId = None, vk_id: VkId = None, screen_name: ScreenName = None  # noqa: A002
+    ) -> Group | None:
+        """Find a community."""
+        if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three
+            raise ValidationFailed({"id": "give exactly one of id, vkId and screenName"})
+        if screen_name is not None:
+            async with info.context.resources.database.connect() as connection:
+                row = await groups.group_by_screen_name(connection, screen_name)
+            return Group.of(row) if row else None
+        key = key_of(id, "Group") if id is not None else (-abs(vk_id or 0),)
+        found: Group | None = await info.context.loaders.groups.load(key)
+        return found
+
+    @strawberry.field(description="The communities that have been added.")
+    async def groups(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Groups = None,  # noqa: A002 - the API's name
+        order_by: Annotated[GroupOrder, strawberry.argument(description="The order.")] = GroupOrder.ADDED,
+    ) -> Connection[Group]:
+        """Read a page of communities."""
+        arguments = PageArguments(first, after, last, before)
+        search = filter.search if filter else None
+        return await page_of_all(
+            info, arguments, order_by.value, search, groups.groups_page, groups.count_groups, Group.of
+        )
+
+    @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
+    def post(self, info: Info, id: Id) -> Awaitable[Post | None]:  # noqa: A002
+        """Find a post."""
+        return info.context.loaders.posts.load(key_of(id, "Post"))
+
+    @strawberry.field(description="The posts of all communities.")
+    async def posts(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Posts = None,  # noqa: A002
+        order_by: Annotated[PostOrder, strawberry.argument(description="The order.")] = PostOrder.NEWEST,
+    ) -> Connection[Post]:
+        """Read a page of posts."""
+        arguments = PageArguments(first, after, last, before)
+        conditions = filter.conditions() if filter else PostFilter.everything()
+        return await page_of_all(
+            info, arguments, order_by.value, conditions, posts.posts_page, posts.count_posts, Post.of
+        )
+
+    @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
+    def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:  # noqa: A002
+        """Find a comment."""
+        return info.context.loaders.comments.load(key_of(id, "Comment"))
+
+    @strawberry.field(description="The comments and replies of all communities.")
+    async def comments(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Comments = None,  # noqa: A002
+        order_by: Annotated[CommentOrder, strawberry.argument(description="The order.")] = CommentOrder.NEWEST,
+    ) -> Connection[Comment]:
+        """Read a page of comments."""
+        arguments = PageArguments(first, after, last, before)
+        conditions = filter.conditions() if filter else CommentFilter.everything()
+        return await page_of_all(
+            info, arguments, order_by.value, conditions, comments.comments_page, comments.count_comments, Comment.of
+        )
+
+    @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)
+    def author(self, info: Info, id: Id) -> Awaitable[Author | None]:  # noqa: A002
+        """Find an author."""
+        return info.context.loaders.authors.load(key_of(id, "Author"))
