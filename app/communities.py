@@ -63,9 +63,7 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
 
 
 async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
-    calls = [
-        groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)
-    ]
+    calls = [groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)]
     found: list[VkGroup] = []
     for answer in await answers(resources.vk, calls):
         if isinstance(answer, VkFault):
@@ -74,9 +72,7 @@ async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
     return found
 
 
-def _outcome(
-    reference: str, wanted: GroupReference | str, found: dict[str, VkGroup], new: set[int]
-) -> AddedGroup:
+def _outcome(reference: str, wanted: GroupReference | str, found: dict[str, VkGroup], new: set[int]) -> AddedGroup:
     if isinstance(wanted, str):
         return AddedGroup(reference, AddOutcome.MALFORMED, f"{reference!r} {wanted}.")
     group = found.get(wanted.name)

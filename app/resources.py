@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import httpx2
 
 from app.auth import KeyRing, key_ring
-from app.db.embedded import embedded_postgres
 from app.db.engine import Database, open_database
 from app.db.migrate import migrate, require_migrated
 from app.events import Events, open_events
@@ -71,11 +70,25 @@ async def open_postgresql(settings: Settings) -> AsyncIterator[Database]:
         if settings.database_url:
             url = settings.database_url.get_secret_value()
         else:
-            server = embedded_postgres(settings.data_dir)
-            # starting and stopping a server takes a moment, in which the loop has to go on
-            url = (await asyncio.to_thread(server.__enter__)).url
-            stack.push_async_callback(asyncio.to_thread, server.__exit__, None, None, None)
+            url = await stack.enter_async_context(_open_embedded(settings))
         yield await stack.enter_async_context(open_database(settings, url))
+
+
+@asynccontextmanager
+async def _open_embedded(settings: Settings) -> AsyncIterator[str]:
+    # imported where it is needed: where it does not run, DATABASE_URL still works
+    from app.db.embedded import embedded_postgres  # noqa: PLC0415
+
+    server = embedded_postgres(settings.data_dir)
+    # Starting and stopping take a moment, in which the loop has to go on. A thread
+    # cannot be cancelled: who leaves meanwhile waits for it, or nobody would stop the server.
+    entering = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    try:
+        yield (await asyncio.shield(entering)).url
+    finally:
+        await asyncio.wait({entering})
+        if entering.exception() is None:
+            await asyncio.to_thread(server.__exit__, None, None, None)
 
 
 def _open_http(settings: Settings) -> httpx2.AsyncClient:

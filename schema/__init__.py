@@ -34,12 +34,13 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
     return found
 
 
-
 @strawberry.type(description="What can be read.")
 class Query(WallQuery, JobQuery, HealthQuery):
     """All queries."""
 
-    @strawberry.field(description="Anything by its global id; null if there is nothing with this id.", graphql_type=Node | None)
+    @strawberry.field(
+        description="Anything by its global id; null if there is nothing with this id.", graphql_type=Node | None
+    )
     def node(self, info: Info, id: Id) -> Any:  # noqa: A002, ANN401 - a node, loaded
         """Find anything."""
         return _loaded(info, id, "id")
@@ -58,7 +59,9 @@ class Query(WallQuery, JobQuery, HealthQuery):
         return list(await asyncio.gather(*(_loaded(info, value, f"ids.{number}") for number, value in enumerate(ids))))
 
 
-@strawberry.type(description="What can be changed. Each answers with a union: a success, or a failure that was expected.")
+@strawberry.type(
+    description="What can be changed. Each answers with a union: a success, or a failure that was expected."
+)
 class Mutation(GroupMutation, JobMutation):
     """All mutations."""
 

@@ -32,7 +32,9 @@ F = TypeVar("F", bound=Fault)
 strawberry.enum(ErrorCode, description="What went wrong, for programs. More codes may be added.")
 
 
-@strawberry.interface(description="An expected failure. `__typename` and `code` say which, `message` says it to people.")
+@strawberry.interface(
+    description="An expected failure. `__typename` and `code` say which, `message` says it to people."
+)
 class Error:
     """What all failures have in common."""
 
@@ -166,9 +168,7 @@ FAULT_HANDLERS: list[FaultHandler] = [
     ),
     FaultHandler(VkUnavailable, VkUnavailableError, lambda _: {}),
     FaultHandler(VkAccessDenied, VkAccessDeniedError, _vk_code),
-    FaultHandler(
-        VkRateLimited, VkRateLimitedError, lambda fault: {"retry_after_seconds": fault.retry_after_seconds}
-    ),
+    FaultHandler(VkRateLimited, VkRateLimitedError, lambda fault: {"retry_after_seconds": fault.retry_after_seconds}),
     FaultHandler(VkTokenRejected, VkTokenError, _vk_code),
     FaultHandler(VkRequestRefused, VkRequestRefusedError, _vk_code),
 ]

@@ -243,7 +243,7 @@ class JobAlreadyRunningError(Error):
     """A community is busy."""
 
     job_id: strawberry.Private[int]
-    job: Job | None = relation("jobs", lambda error: (error.job_id,), Job | None, "The job that collects it.")
+    job: Job = relation("jobs", lambda error: (error.job_id,), Job, "The job that collects it.")
 
 
 @strawberry.input(description="What to collect: communities, single posts of communities, or both.")
@@ -343,9 +343,7 @@ class JobMutation:
         """Start a collection."""
         row = await start_collection(
             info.context.resources,
-            owner_ids=[
-                key_of(value, "Group", f"groupIds.{number}")[0] for number, value in enumerate(input.group_ids)
-            ],
+            owner_ids=[key_of(value, "Group", f"groupIds.{number}")[0] for number, value in enumerate(input.group_ids)],
             post_urls=input.post_urls,
             since=input.since,
             max_posts=input.max_posts_per_group,
@@ -392,7 +390,9 @@ class JobProgress:
 
 JobProgressEvent = Annotated[
     JobProgress | JobNotFoundError | ValidationFailedError,
-    strawberry.union("JobProgressEvent", description="A message about a job, or why there are none; then the last one."),
+    strawberry.union(
+        "JobProgressEvent", description="A message about a job, or why there are none; then the last one."
+    ),
 ]
 
 
@@ -422,6 +422,4 @@ class JobSubscription:
             yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
 
 
-FAULT_HANDLERS.append(
-    FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})
-)
+FAULT_HANDLERS.append(FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id}))

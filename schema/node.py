@@ -67,19 +67,9 @@ def relation(loader: str, key: Any, returns: Any, description: str) -> Any:  # n
     The resolver is a plain function that returns the loader's future, so a
     whole level of a query becomes one batch without a coroutine per field.
     """
+
     def resolve(root: strawberry.Parent[Any], info: Info) -> Any:  # noqa: ANN401 - the loader knows
         wanted = key(root)
         return None if wanted is None else getattr(info.context.loaders, loader).load(wanted)
 
-    return declared(resolve, returns, description)
-
-
-def declared(resolve: Any, returns: Any, description: str) -> Any:  # noqa: ANN401 - strawberry's field is Any
-    """Make a field of a resolver that was written elsewhere than the type the field stands in.
-
-    Strawberry would look up the name of a type where the resolver was written;
-    without an origin it looks where the field stands.
-    """
-    field = strawberry.field(resolver=resolve, graphql_type=returns, description=description)
-    field.origin = None
-    return field
+    return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

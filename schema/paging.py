@@ -12,7 +12,6 @@ import strawberry
 from app.errors import ValidationFailed
 from app.store.keyset import EMPTY, Order, Page, Slice
 from schema.context import Info
-from schema.node import declared
 
 DEFAULT_SIZE = 20
 LARGEST_SIZE = 500
@@ -206,11 +205,15 @@ def children(
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: filter_type | None = None,  # type: ignore[valid-type]  # noqa: A002 - the API's name
-        order_by: order_type = default_order,  # type: ignore[valid-type]
+        filter: Annotated[  # type: ignore[valid-type]  # noqa: A002 - the API's name
+            filter_type | None, strawberry.argument(description="Which of them are wanted.")
+        ] = None,
+        order_by: Annotated[  # type: ignore[valid-type]
+            order_type, strawberry.argument(description="The order.")
+        ] = default_order,
     ) -> Any:  # noqa: ANN401 - the loader knows
         page = PageArguments(first, after, last, before).page(order_by.value)
         conditions = filter.conditions() if filter else filter_type.everything()
         return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))
 
-    return declared(resolve, returns, description)
+    return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

@@ -18,6 +18,11 @@ from schema.scalars import BigInt
 
 VK = "https://vk.com"
 
+_HERE = strawberry.lazy("schema.wall")
+LazyPost = Annotated["Post", _HERE]
+LazyComment = Annotated["Comment", _HERE]
+LazyAuthor = Annotated["Author", _HERE]
+
 
 @strawberry.enum(description="The orderings of communities.")
 class GroupOrder(Enum):
@@ -143,11 +148,11 @@ class Group(Node):
         "comment_counts_by_group", lambda group: group.key, int, "How many comments and replies are stored."
     )
     posts: "Connection[Post]" = children(
-        "posts_by_group", "Connection[Post]", "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST
+        "posts_by_group", Connection[LazyPost], "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST
     )
     comments: "Connection[Comment]" = children(
         "comments_by_group",
-        "Connection[Comment]",
+        Connection[LazyComment],
         "The comments and replies under its posts.",
         CommentFilter,
         CommentOrder,
@@ -212,12 +217,10 @@ class Post(Node):
     group: "Group | None" = relation(
         "groups", lambda post: (post.vk_owner_id,), Group | None, "The community on whose wall it is."
     )
-    author: "Author | None" = relation(
-        "authors", lambda post: post.author_key, "Author | None", "Who wrote it."
-    )
+    author: "Author | None" = relation("authors", lambda post: post.author_key, LazyAuthor | None, "Who wrote it.")
     comments: "Connection[Comment]" = children(
         "comments_by_post",
-        "Connection[Comment]",
+        Connection[LazyComment],
         "The comments and replies under it.",
         CommentFilter,
         CommentOrder,
@@ -274,20 +277,20 @@ class Comment(Node):
     author: "Author | None" = relation(
         "authors",
         lambda comment: comment.author_key,
-        "Author | None",
+        LazyAuthor | None,
         "Who wrote it; null on a comment that was deleted before it was first seen.",
     )
     thread: "Comment | None" = relation(
         "comments",
         lambda comment: comment.thread_key,
-        "Comment | None",
+        LazyComment | None,
         "The top comment in whose thread it is; null on a top comment.",
     )
     in_reply_to: "Comment | None" = relation(
-        "comments", lambda comment: comment.reply_to_key, "Comment | None", "The comment it answers."
+        "comments", lambda comment: comment.reply_to_key, LazyComment | None, "The comment it answers."
     )
 
-    @strawberry.field(description="The replies in its thread, oldest first.", graphql_type="Connection[Comment]")
+    @strawberry.field(description="The replies in its thread, oldest first.", graphql_type=Connection[LazyComment])
     def replies(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Any:  # noqa: ANN401 - the loader knows
@@ -338,7 +341,7 @@ class Author(Node):
 
     comments: "Connection[Comment]" = children(
         "comments_by_author",
-        "Connection[Comment]",
+        Connection[LazyComment],
         "What they wrote under all posts that are stored.",
         CommentFilter,
         CommentOrder,
@@ -379,7 +382,11 @@ class WallQuery:
 
     @strawberry.field(description="One community, by one of its three names; null if it has not been added.")
     async def group(
-        self, info: Info, id: GroupId = None, vk_id: VkId = None, screen_name: ScreenName = None  # noqa: A002
+        self,
+        info: Info,
+        id: GroupId = None,
+        vk_id: VkId = None,
+        screen_name: ScreenName = None,  # noqa: A002
     ) -> Group | None:
         """Find a community."""
         if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three

@@ -17,7 +17,13 @@ from app.errors import ServiceUnavailable
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-_UNREACHABLE = (OSError, PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+_UNREACHABLE = (
+    OSError,
+    PoolTimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InternalClientError,  # what is left of a connection whose server was killed
+)
 _UNREACHABLE_STATES = ("08", "57P0", "53300")
 """SQLSTATE prefixes: connection exceptions, shutdown and start-up of the server, too many connections."""
 

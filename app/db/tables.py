@@ -116,7 +116,9 @@ comments = Table(
     Index("comments_published_at_idx", "published_at", "owner_id", "id"),
     Index("comments_owner_id_published_at_idx", "owner_id", "published_at", "id"),
     Index("comments_owner_id_post_id_published_at_idx", "owner_id", "post_id", "published_at", "id"),
-    Index("comments_owner_id_thread_id_idx", "owner_id", "thread_id", "id", postgresql_where=text("thread_id IS NOT NULL")),
+    Index(
+        "comments_owner_id_thread_id_idx", "owner_id", "thread_id", "id", postgresql_where=text("thread_id IS NOT NULL")
+    ),
     Index("comments_from_id_published_at_idx", "from_id", "published_at", "owner_id", "id"),
     Index("comments_like_count_idx", "like_count", "owner_id", "id"),
 )
@@ -182,4 +184,3 @@ tokens = Table(
     Column("blocked_reason", Text),
     _now("first_seen_at"),
 )
-

@@ -164,4 +164,3 @@ async def _queries(connection: AsyncConnection) -> Queries:
     # with that, and what runs on the raw connection before would commit by itself.
     raw = await connection.get_raw_connection()
     return Queries(AsyncpgDriver(raw.driver_connection))
-

@@ -49,9 +49,7 @@ async def start_collection(  # noqa: PLR0913 - what clients may ask for
     _check(request, timeout_seconds)
     async with resources.database.transaction() as connection:
         await groups.require_groups(connection, request.owner_ids)
-        new = NewJob(
-            JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids, priority, timeout_seconds
-        )
+        new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids, priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
     log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(request.owner_ids))
     return row

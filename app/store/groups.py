@@ -16,7 +16,9 @@ NAME = Order("NAME", ("name", "owner_id"))
 KEY = ("owner_id",)
 
 
-async def groups_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+async def groups_by_key(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
     """Read communities: (owner_id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, groups, KEY, keys)
 

@@ -201,9 +201,7 @@ async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> None:
     await connection.execute(statement, {"ids": list(epochs), "epochs": list(epochs.values())})
 
 
-async def add_event(
-    connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, Any]
-) -> int:
+async def add_event(connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, Any]) -> int:
     """Append an event to a job and return its `seq`: one more than the last, without gaps."""
     raised = update(jobs).where(jobs.c.id == job_id).values(last_seq=jobs.c.last_seq + 1).returning(jobs.c.last_seq)
     seq = (await connection.execute(raised)).scalar_one()

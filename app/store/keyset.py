@@ -155,5 +155,3 @@ def _slice(rows: Sequence[Row[Any]], page: Page) -> Slice:
     if page.backwards:
         return Slice(kept[::-1], has_next=page.before is not None, has_previous=has_more)
     return Slice(kept, has_next=has_more, has_previous=page.after is not None)
-
-

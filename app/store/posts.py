@@ -139,9 +139,7 @@ async def count_to_collect(connection: AsyncConnection, wanted: PostsToCollect) 
     return row[0], row[1]
 
 
-async def posts_to_collect(
-    connection: AsyncConnection, wanted: PostsToCollect, after_id: int, limit: int
-) -> list[int]:
+async def posts_to_collect(connection: AsyncConnection, wanted: PostsToCollect, after_id: int, limit: int) -> list[int]:
     """Return the next ids above `after_id`, ascending, of posts that a collection has to read."""
     rows = await connection.scalars(
         select(posts.c.id).where(wanted.sql(), posts.c.id > after_id).order_by(posts.c.id).limit(limit)

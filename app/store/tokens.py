@@ -24,7 +24,9 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
     await connection.execute(insert(tokens).on_conflict_do_nothing(), rows)
 
 
-async def reserve_slot(connection: AsyncConnection, fingerprints: Sequence[str], interval_seconds: float) -> Slot | None:
+async def reserve_slot(
+    connection: AsyncConnection, fingerprints: Sequence[str], interval_seconds: float
+) -> Slot | None:
     """Reserve the earliest slot of any token that is not put aside; None when all are.
 
     One UPDATE, so that any number of workers on any number of machines keep

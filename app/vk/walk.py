@@ -92,9 +92,7 @@ def _stepped_back(offset: int) -> int:
     return start + OVERLAP if start else 0
 
 
-def wanted_posts(
-    posts: Sequence[VkPost], since: int | None, room: int | None
-) -> tuple[list[VkPost], bool]:
+def wanted_posts(posts: Sequence[VkPost], since: int | None, room: int | None) -> tuple[list[VkPost], bool]:
     """Return the posts that a collection wants of a page, and whether the rest of the wall holds more of them.
 
     `since` is in Unix seconds. The pinned post comes first whatever its date,

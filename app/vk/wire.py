@@ -340,5 +340,3 @@ def _is_encodable(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-

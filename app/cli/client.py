@@ -1,0 +1,140 @@
+"""A GraphQL client for the command line: operations by HTTP, subscriptions by graphql-transport-ws."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2
+import orjson
+import websockets
+from websockets.asyncio.client import connect
+
+from app.errors import Fault
+
+RECONNECTS = 30
+RECONNECT_SECONDS = 1.0
+TIMEOUT_SECONDS = 60.0
+
+ADD_GROUPS = """
+mutation AddGroups($references: [String!]!) {
+  addGroups(input: {references: $references}) {
+    __typename
+    ... on AddGroupsSuccess { outcomes { outcome message group { id name screenName vkId } } }
+    ... on Error { message }
+  }
+}"""
+START_COLLECTION = """
+mutation StartCollection($input: StartCollectionInput!) {
+  startCollection(input: $input) {
+    __typename
+    ... on StartCollectionSuccess { job { id } }
+    ... on JobAlreadyRunningError { job { id } }
+    ... on Error { message }
+  }
+}"""
+JOB_PROGRESS = """
+subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
+  jobProgress(jobId: $jobId, afterSeq: $afterSeq) {
+    __typename
+    ... on JobProgress {
+      seq
+      event { kind message }
+      job {
+        state
+        failure { message }
+        progress { done total stage message ratePerSecond etaSeconds }
+        result { ... on CollectionResult { postCount commentCount newCommentCount failedPostCount } }
+      }
+    }
+    ... on Error { message }
+  }
+}"""
+READ_COMMENTS = """
+query ReadComments($groupIds: [ID!]!, $first: Int!) {
+  comments(first: $first, filter: {groupIds: $groupIds, isDeleted: false}, orderBy: MOST_LIKED) {
+    totalCount
+    nodes { text likeCount publishedAt author { name } }
+  }
+}"""
+
+
+class RequestFailed(Fault):
+    """The server refused a request, or cannot be reached; the message says so to the person at the terminal."""
+
+
+class Client:
+    """A client of one server of ours. `url` is its address without a path; `api_key` only where it asks for one."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Execute a query or mutation and return its data.
+
+        Raises:
+            RequestFailed: the server cannot be reached, or answers with errors.
+        """
+        body = {"query": query, "variables": dict(variables)}
+        try:
+            async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
+                reply = await http.post(f"{self.url}/graphql", json=body, headers=self._headers)
+            answer = orjson.loads(reply.content)
+        except (httpx2.HTTPError, orjson.JSONDecodeError) as error:
+            raise RequestFailed(
+                f"No VK Comments server answers at {self.url}. Start one with `vk-comments serve`."
+            ) from error
+        if answer.get("errors"):
+            raise RequestFailed(answer["errors"][0]["message"])
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the messages of `jobProgress` until the job has ended; a lost connection goes on where it was.
+
+        Raises:
+            RequestFailed: the server stays away, or refuses.
+        """
+        seq, tries = 0, 0
+        while True:
+            try:
+                async for message in self._subscribe(JOB_PROGRESS, {"jobId": job_id, "afterSeq": seq}):
+                    progress = message["jobProgress"]
+                    if progress["__typename"] != "JobProgress":
+                        raise RequestFailed(progress["message"])
+                    seq, tries = progress["seq"], 0
+                    yield progress
+            except (OSError, websockets.WebSocketException) as error:
+                tries += 1
+                if tries > RECONNECTS:
+                    raise RequestFailed(
+                        f"The connection to {self.url} is lost. The job goes on without you."
+                    ) from error
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                return
+
+    async def _subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        address = f"{self.url.replace('http', 'ws', 1)}/graphql"
+        async with connect(
+            address, subprotocols=[websockets.Subprotocol("graphql-transport-ws")], proxy=None
+        ) as socket:
+            await socket.send(orjson.dumps({"type": "connection_init", "payload": self._headers}).decode())
+            await socket.recv()
+            payload = {"query": query, "variables": dict(variables)}
+            await socket.send(orjson.dumps({"type": "subscribe", "id": "1", "payload": payload}).decode())
+            while True:
+                message = orjson.loads(await socket.recv())
+                if message["type"] == "next":
+                    yield _data_of(message["payload"])
+                elif message["type"] == "error":
+                    raise RequestFailed(message["payload"][0]["message"])
+                elif message["type"] == "complete":
+                    return
+
+
+def _data_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+    if payload.get("errors"):
+        raise RequestFailed(payload["errors"][0]["message"])
+    data: dict[str, Any] = payload["data"]
+    return data

@@ -1,0 +1,103 @@
+"""Collects communities through a running server, with a progress bar."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from app.cli.client import ADD_GROUPS, START_COLLECTION, Client, RequestFailed
+
+
+class _RateColumn(ProgressColumn):
+    """Comments a second, as the server measures them."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields.get("rate")
+        return Text(f"{rate:,.0f}/s" if rate else "", style="progress.data.speed")
+
+
+class _LeftColumn(ProgressColumn):
+    """The time left, as the server estimates it."""
+
+    def render(self, task: Task) -> Text:
+        seconds = task.fields.get("left")
+        if seconds is None:
+            return Text("-:--", style="progress.remaining")
+        minutes, rest = divmod(round(seconds), 60)
+        return Text(f"{minutes}:{rest:02d} left", style="progress.remaining")
+
+
+async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
+    """Add communities and return those that exist: id, name, screenName, vkId.
+
+    Raises:
+        RequestFailed: one of the references is none, or VK fails.
+    """
+    answer = (await client.execute(ADD_GROUPS, {"references": list(references)}))["addGroups"]
+    if answer["__typename"] != "AddGroupsSuccess":
+        raise RequestFailed(answer["message"])
+    for outcome in answer["outcomes"]:
+        if outcome["group"] is None:
+            raise RequestFailed(outcome["message"])
+    return [outcome["group"] for outcome in answer["outcomes"]]
+
+
+async def start_collection(client: Client, **wishes: Any) -> tuple[str, bool]:  # noqa: ANN401 - the input's fields
+    """Start a collection and return its job's id, and whether it was running already.
+
+    Raises:
+        RequestFailed: the server refuses.
+    """
+    answer = (await client.execute(START_COLLECTION, {"input": wishes}))["startCollection"]
+    if answer["__typename"] not in ("StartCollectionSuccess", "JobAlreadyRunningError"):
+        raise RequestFailed(answer["message"])
+    return answer["job"]["id"], answer["__typename"] == "JobAlreadyRunningError"
+
+
+async def show_progress(client: Client, console: Console, job_id: str) -> dict[str, Any]:
+    """Show a job's progress until it has ended and return the job.
+
+    Raises:
+        RequestFailed: the job did not succeed.
+    """
+    job: dict[str, Any] = {}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        _RateColumn(),
+        _LeftColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("waiting", total=None)
+        async for message in client.follow(job_id):
+            job, event = message["job"], message["event"]
+            progress = job["progress"]
+            bar.update(
+                task,
+                description=" · ".join(filter(None, (progress["stage"] or "waiting", progress["message"]))),
+                completed=progress["done"],
+                total=progress["total"],
+                rate=progress["ratePerSecond"],
+                left=progress["etaSeconds"],
+            )
+            if event and event["kind"].endswith("_FAILED"):
+                bar.console.print(event["message"], style="yellow", highlight=False)
+    if job["state"] != "SUCCEEDED":
+        failure = job["failure"]["message"] if job["failure"] else ""
+        raise RequestFailed(f"The collection is {job['state']}. {failure}".strip())
+    return job
+
+
+def summary(job: dict[str, Any]) -> str:
+    """Say in a line what a collection has brought."""
+    result = job["result"]
+    failed = f", {result['failedPostCount']:,} posts could not be read" if result["failedPostCount"] else ""
+    return (
+        f"{result['commentCount']:,} comments of {result['postCount']:,} posts read, "
+        f"{result['newCommentCount']:,} of them new{failed}."
+    )

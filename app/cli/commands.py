@@ -1,0 +1,164 @@
+"""The commands of `vk-comments` and their options. What takes long to import is imported by the command that needs it."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from app.errors import Fault
+from app.settings import Settings, read_settings
+
+HELP = """Collect the comments of VK communities and serve them over GraphQL.
+
+Begin with `vk-comments demo`: it needs neither VK, nor PostgreSQL, nor Redis. Everything else is set by
+environment variables, which README lists; all of them have defaults.
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+console = Console()
+
+Server = Annotated[str, typer.Option(help="Address of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
+
+
+def main() -> None:
+    """Run the command line. An expected failure is one line and exit code 1, Ctrl-C is exit code 130."""
+    try:
+        app()
+    except Fault as fault:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {fault.message}", style="red", markup=False, highlight=False
+        )
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    *, once: Annotated[bool, typer.Option("--once", help="End after the collection instead of serving on.")] = False
+) -> None:
+    """Show everything on this machine: a simulated VK, a server, and a community that is collected."""
+    from app.cli.demo import run_demo  # noqa: PLC0415
+
+    try:
+        _run(run_demo(_settings(), console, once=once))
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+@app.command()
+def serve() -> None:
+    """Run the server: GraphQL, and as many jobs at once as WORKERS says."""
+    from app.cli.serving import serve_web  # noqa: PLC0415
+
+    _run(serve_web(_settings()))
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="How many jobs run at once; WORKERS where it is not given.")
+    ] = None,
+) -> None:
+    """Run jobs only, for servers that run with WORKERS=0."""
+    from app.cli.serving import serve_jobs  # noqa: PLC0415
+
+    settings = _settings()
+    _run(serve_jobs(settings, concurrency or settings.workers or 1))
+
+
+@app.command()
+def migrate(
+    to: Annotated[str, typer.Option(help="Which version: head, base, or a number such as 0002.")] = "head",
+) -> None:
+    """Bring the database to the tables of this version (or, with --to, of another one)."""
+    from app.db.migrate import migrate as run_migrations  # noqa: PLC0415
+    from app.resources import open_postgresql  # noqa: PLC0415
+
+    async def run() -> str | None:
+        async with open_postgresql(_settings()) as database:
+            return await run_migrations(database, to)
+
+    console.print(f"The database is at {_run(run()) or 'base'}.", highlight=False)
+
+
+@app.command()
+def collect(
+    references: Annotated[list[str], typer.Argument(help="Communities: ids, screen names or links.")],
+    *,
+    server: Server = "http://127.0.0.1:8000",
+    api_key: Annotated[
+        str | None, typer.Option(help="Key, where the server asks for one.", envvar="VK_COMMENTS_API_KEY")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only posts published at this time (UTC) or later.")] = None,
+    max_posts: Annotated[int | None, typer.Option(min=1, help="Only so many posts a community, newest first.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read posts again whose comment count is unchanged.")] = False,
+) -> None:
+    """Add communities to a running server, collect their comments and show the progress."""
+    from app.cli.client import Client  # noqa: PLC0415
+    from app.cli.collect import add_groups, show_progress, start_collection, summary  # noqa: PLC0415
+
+    async def run() -> None:
+        client = Client(server, api_key)
+        groups = await add_groups(client, references)
+        wishes = {
+            "groupIds": [group["id"] for group in groups],
+            "since": since.isoformat() + "Z" if since else None,
+            "maxPostsPerGroup": max_posts,
+            "full": full,
+        }
+        job_id, was_running = await start_collection(client, **wishes)
+        names = ", ".join(group["name"] for group in groups)
+        console.print(f"{'Following the running' if was_running else 'Started a'} collection of {names}.")
+        console.print(summary(await show_progress(client, console, job_id)))
+
+    _run(run())
+
+
+@app.command("simulate-vk")
+def simulate_vk(  # noqa: PLR0913 - one parameter an option
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8001,
+    groups: Annotated[int, typer.Option(min=1, help="How many communities there are.")] = 1,
+    posts: Annotated[int, typer.Option(min=0, help="How many posts each has.")] = 60,
+    comments: Annotated[int, typer.Option(min=0, help="How many comments and replies each has.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
+    rps: Annotated[float, typer.Option(min=0, help="Requests a second per token; 0 is no limit.")] = 3.0,
+) -> None:
+    """Run a VK API of invented communities, for demos and tests. No request of it leaves this machine."""
+    from app.cli.serving import serve_simulator  # noqa: PLC0415
+    from app.simulator import SimulatorOptions  # noqa: PLC0415
+
+    options = SimulatorOptions(groups=groups, posts=posts, comments=comments, seed=seed, rps=rps)
+    _run(serve_simulator(options, port))
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; the terminal if not given.")
+    ] = None,
+) -> None:
+    """Write the GraphQL schema as SDL."""
+    from schema import make_schema  # noqa: PLC0415
+
+    text = make_schema().as_str() + "\n"
+    if output:
+        output.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def _settings() -> Settings:
+    return read_settings()
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the coroutine returns
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)

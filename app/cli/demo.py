@@ -1,0 +1,121 @@
+"""The demo: a simulated VK, a server of its own, a community that is collected while one looks, and then a place to play."""
+
+import asyncio
+import os
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.client import READ_COMMENTS, Client
+from app.cli.collect import add_groups, show_progress, start_collection, summary
+from app.cli.processes import free_port, running
+from app.errors import StartFailed
+from app.settings import Settings
+
+FIRST_PORT = 8000
+NOTE = "demo.json"
+"""The file in DATA_DIR that says where a running demo is."""
+POSTS, COMMENTS, SEED = 60, 30_000, 1
+TOKEN = "demo-token"  # noqa: S105 - the simulator takes any
+SHOWN_COMMENTS = 5
+LONGEST_TEXT = 70
+
+
+async def run_demo(settings: Settings, console: Console, *, once: bool) -> None:
+    """Start what is not running, collect the demo community and show it; then serve until cancelled, unless `once`.
+
+    Raises:
+        StartFailed: a process does not start, or ends meanwhile.
+        RequestFailed: the collection fails.
+    """
+    async with AsyncExitStack() as stack:
+        url, processes = await _live_server(settings), ()
+        if url:
+            console.print(f"A demo is running at {url} already: following that one.")
+        else:
+            url, processes = await stack.enter_async_context(_own_servers(settings, console))
+        await _collect(Client(url), console)
+        _say_where(console, url)
+        if not once:
+            console.print("\nPress Ctrl-C to stop.")
+            await _serve(processes)
+
+
+async def _collect(client: Client, console: Console) -> None:
+    from app.simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
+
+    [group] = await add_groups(client, [f"https://vk.com/{DEMO_SCREEN_NAME}"])
+    job_id, _ = await start_collection(client, groupIds=[group["id"]])
+    console.print(f"Collecting the comments of {group['name']} ({group['screenName']}) ...")
+    console.print(summary(await show_progress(client, console, job_id)))
+    found = (await client.execute(READ_COMMENTS, {"groupIds": [group["id"]], "first": SHOWN_COMMENTS}))["comments"]
+    table = Table(title=f"The most liked of {found['totalCount']:,} comments", title_justify="left", expand=True)
+    table.add_column("author", no_wrap=True, style="cyan")
+    table.add_column("comment", ratio=1)
+    table.add_column("likes", justify="right", style="magenta")
+    for comment in found["nodes"]:
+        text = " ".join(comment["text"].split())
+        shown = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+        table.add_row((comment["author"] or {}).get("name", ""), shown, str(comment["likeCount"]))
+    console.print(table)
+
+
+def _say_where(console: Console, url: str) -> None:
+    for what, path in (
+        ("GraphiQL, to explore the API", "/graphql"),
+        ("health", "/health"),
+        ("metrics", "/metrics"),
+    ):
+        console.print(f"  [link={url}{path}]{url}{path}[/link]  {what}", highlight=False)
+
+
+async def _serve(processes: Sequence[Process]) -> None:
+    """Wait for ever, or until one of the processes ends."""
+    if not processes:
+        await asyncio.Event().wait()
+    waits = [asyncio.create_task(process.wait()) for process in processes]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    raise StartFailed("The server or the simulator of the demo has ended. Its log says why.")
+
+
+@asynccontextmanager
+async def _own_servers(settings: Settings, console: Console) -> AsyncIterator[tuple[str, Sequence[Process]]]:
+    """Run a simulator and a server, and say where the server is."""
+    port = settings.port if "PORT" in os.environ else free_port(FIRST_PORT)
+    if port != FIRST_PORT and "PORT" not in os.environ:
+        console.print(f"Port {FIRST_PORT} is in use; taking {port}.")
+    url, vk_port = f"http://127.0.0.1:{port}", free_port()
+    vk_url = f"http://127.0.0.1:{vk_port}"
+    logs = settings.data_dir / "logs"
+    size = ("--posts", str(POSTS), "--comments", str(COMMENTS), "--seed", str(SEED))
+    simulate = ["simulate-vk", "--port", str(vk_port), *size]
+    server = {"PORT": str(port), "VK_API_URL": vk_url, "VK_TOKENS": TOKEN}
+    async with AsyncExitStack() as stack:
+        started = await asyncio.gather(
+            stack.enter_async_context(running(simulate, {}, logs / "simulator.log", f"{vk_url}/_control")),
+            stack.enter_async_context(running(["serve"], server, logs / "server.log", f"{url}/health/ready")),
+            return_exceptions=True,
+        )
+        for failure in started:
+            if isinstance(failure, BaseException):
+                raise failure
+        note = settings.data_dir / NOTE
+        note.write_bytes(orjson.dumps({"url": url}))
+        stack.callback(note.unlink, missing_ok=True)
+        console.print(f"PostgreSQL, a simulated VK and the server are up; data and logs are in {settings.data_dir}.", soft_wrap=True)
+        yield url, [process for process in started if not isinstance(process, BaseException)]
+
+
+async def _live_server(settings: Settings) -> str | None:
+    """Return the address of a demo that already runs on this DATA_DIR, if there is one."""
+    try:
+        url = str(orjson.loads((settings.data_dir / NOTE).read_bytes())["url"])
+        async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
+            return url if (await http.get(f"{url}/health/live")).is_success else None
+    except (OSError, ValueError, KeyError, httpx2.HTTPError):
+        return None

@@ -1,0 +1,90 @@
+"""The ASGI application: routes, middleware, and the state that every request finds."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypedDict
+
+from asgi_correlation_id import CorrelationIdMiddleware
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from app.health import HealthStatus
+from app.resources import Resources
+from schema import make_schema
+from schema.transport import GraphQLView
+
+PAGES = Path(__file__).parents[1] / "web" / "dist"
+
+
+class State(TypedDict):
+    """What every request finds in `request.state`."""
+
+    resources: Resources
+
+
+def create_app(resources: Resources) -> Starlette:
+    """Return the application. Whoever runs it opens the resources before and closes them after it."""
+    settings = resources.settings
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        yield State(resources=resources)
+
+    view = GraphQLView(make_schema(), PAGES / "graphiql.html", settings.cors_origins)
+    return Starlette(
+        lifespan=lifespan,
+        middleware=[
+            Middleware(CorrelationIdMiddleware),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.cors_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+                expose_headers=["X-Request-ID"],
+            ),
+        ],
+        routes=[
+            Route("/", lambda _: RedirectResponse("/graphql")),
+            Route("/graphql", view, methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", view),
+            Route("/health", health),
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+            Mount("/static", StaticFiles(directory=PAGES, check_dir=False)),
+        ],
+    )
+
+
+async def health(request: Request) -> Response:
+    """Answer with each component's state; 503 when this server cannot work."""
+    report = await request.state.resources.health.report()
+    content = asdict(report) | {"status": report.status.value}
+    content["components"] = [asdict(part) | {"status": part.status.value} for part in report.components]
+    return JSONResponse(content, status_code=503 if report.status is HealthStatus.UNHEALTHY else 200)
+
+
+async def live(_: Request) -> Response:
+    """Answer that the process runs."""
+    return JSONResponse({"status": "live"})
+
+
+async def ready(request: Request) -> Response:
+    """Answer whether requests can be served: PostgreSQL has to answer."""
+    state = await request.state.resources.health.postgresql()
+    is_ready = state.status is HealthStatus.HEALTHY
+    return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Answer with this process' metrics in Prometheus' format."""
+    request.state.resources.database.measure()
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
