@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     vk_tokens: SecretList = Field((), description="VK access tokens, separated by commas")
     vk_api_url: AnyHttpUrl = Field(AnyHttpUrl("https://api.vk.ru"), description="where VK's API answers")
     vk_api_version: str = Field("5.199", pattern=r"^5\.\d{1,3}$", description="version of VK's API")
-    vk_requests_per_second: float = Field(3.0, gt=0, le=20, description="requests a second per token")
+    vk_requests_per_second: float = Field(3.0, gt=0, le=10_000, description="requests a second per token")
     vk_timeout_seconds: float = Field(15.0, gt=0, le=120, description="time limit of one VK request")
     workers: int = Field(10, ge=0, le=1000, description="jobs that run at once in this process; 0 runs none")
     auth: Literal["none", "keys"] = Field("none", description="`keys` asks every client for one of API_KEYS")

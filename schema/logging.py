@@ -16,11 +16,14 @@ class LogOperation(SchemaExtension):
     async def on_operation(self) -> AsyncIterator[None]:
         """Run around a query or mutation, or around a subscription from its first to its last event."""
         started = time.perf_counter()
-        bind_contextvars(
-            request_id=correlation_id.get(), operation=self.execution_context.provided_operation_name or "anonymous"
-        )
+        bind_contextvars(request_id=correlation_id.get())
         try:
             yield
         finally:
             log.debug("operation_ran", ms=round((time.perf_counter() - started) * 1000, 1))
             unbind_contextvars("request_id", "operation")
+
+    async def on_parse(self) -> AsyncIterator[None]:
+        """Run around parsing: only then an operation that the request does not name is known by its own name."""
+        yield
+        bind_contextvars(operation=self.execution_context.operation_name or "anonymous")

@@ -205,12 +205,10 @@ def children(
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[  # type: ignore[valid-type]  # noqa: A002 - the API's name
+        filter: Annotated[  # noqa: A002 - the API's name
             filter_type | None, strawberry.argument(description="Which of them are wanted.")
         ] = None,
-        order_by: Annotated[  # type: ignore[valid-type]
-            order_type, strawberry.argument(description="The order.")
-        ] = default_order,
+        order_by: Annotated[order_type, strawberry.argument(description="The order.")] = default_order,
     ) -> Any:  # noqa: ANN401 - the loader knows
         page = PageArguments(first, after, last, before).page(order_by.value)
         conditions = filter.conditions() if filter else filter_type.everything()

@@ -3,7 +3,7 @@
 from typing import NewType
 
 import strawberry
-from strawberry.schema.types.scalar import ScalarDefinition
+from strawberry.types.scalar import ScalarDefinition
 
 from app.errors import ValidationFailed
 

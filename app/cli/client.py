@@ -98,7 +98,7 @@ class Client:
         seq, tries = 0, 0
         while True:
             try:
-                async for message in self._subscribe(JOB_PROGRESS, {"jobId": job_id, "afterSeq": seq}):
+                async for message in self.subscribe(JOB_PROGRESS, {"jobId": job_id, "afterSeq": seq}):
                     progress = message["jobProgress"]
                     if progress["__typename"] != "JobProgress":
                         raise RequestFailed(progress["message"])
@@ -114,7 +114,13 @@ class Client:
             else:
                 return
 
-    async def _subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the data of each message of a subscription until the server completes it.
+
+        Raises:
+            RequestFailed: the server answers with errors.
+            OSError, WebSocketException: the connection cannot be made, or is lost.
+        """
         address = f"{self.url.replace('http', 'ws', 1)}/graphql"
         async with connect(
             address, subprotocols=[websockets.Subprotocol("graphql-transport-ws")], proxy=None

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ import httpx2
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.cli.client import READ_COMMENTS, Client
 from app.cli.collect import add_groups, show_progress, start_collection, summary
@@ -24,6 +26,8 @@ POSTS, COMMENTS, SEED = 60, 30_000, 1
 TOKEN = "demo-token"  # noqa: S105 - the simulator takes any
 SHOWN_COMMENTS = 5
 LONGEST_TEXT = 70
+MENTION = re.compile(r"\[(?:id|club)\d+\|([^\]]*)\]")
+"""VK's mention of a person or community in a text: [id1|Name]."""
 
 
 async def run_demo(settings: Settings, console: Console, *, once: bool) -> None:
@@ -34,8 +38,10 @@ async def run_demo(settings: Settings, console: Console, *, once: bool) -> None:
         RequestFailed: the collection fails.
     """
     async with AsyncExitStack() as stack:
-        url, processes = await _live_server(settings), ()
-        if url:
+        processes: Sequence[Process] = ()
+        live = await _live_server(settings)
+        if live:
+            url = live
             console.print(f"A demo is running at {url} already: following that one.")
         else:
             url, processes = await stack.enter_async_context(_own_servers(settings, console))
@@ -59,10 +65,16 @@ async def _collect(client: Client, console: Console) -> None:
     table.add_column("comment", ratio=1)
     table.add_column("likes", justify="right", style="magenta")
     for comment in found["nodes"]:
-        text = " ".join(comment["text"].split())
-        shown = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-        table.add_row((comment["author"] or {}).get("name", ""), shown, str(comment["likeCount"]))
+        author = (comment["author"] or {}).get("name", "")
+        # Text, so that rich does not take VK's brackets for its own
+        table.add_row(Text(author), Text(_shown(comment["text"])), str(comment["likeCount"]))
     console.print(table)
+
+
+def _shown(text: str) -> str:
+    """Return a comment as one line: mentions as names, long ones cut."""
+    line = " ".join(MENTION.sub(r"\1", text).split()) or "(no text)"
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
 
 def _say_where(console: Console, url: str) -> None:
@@ -107,7 +119,10 @@ async def _own_servers(settings: Settings, console: Console) -> AsyncIterator[tu
         note = settings.data_dir / NOTE
         note.write_bytes(orjson.dumps({"url": url}))
         stack.callback(note.unlink, missing_ok=True)
-        console.print(f"PostgreSQL, a simulated VK and the server are up; data and logs are in {settings.data_dir}.", soft_wrap=True)
+        console.print(
+            f"PostgreSQL, a simulated VK and the server are up; data and logs are in {settings.data_dir}.",
+            soft_wrap=True,
+        )
         yield url, [process for process in started if not isinstance(process, BaseException)]
 
 

@@ -4,6 +4,8 @@
 PgQueuer's own tables come by a migration and are not described here.
 """
 
+from datetime import datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,11 +35,11 @@ metadata = MetaData(
 )
 
 
-def _time(name: str, *, nullable: bool = True) -> Column[DateTime]:
+def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
-def _now(name: str) -> Column[DateTime]:
+def _now(name: str) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Change:
     event: Row[Any] | None
 
 
-async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncIterator[Change]:
+async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGenerator[Change]:
     """Yield every event of a job after `after_seq`, once and in order, and its progress at most five times a second.
 
     Begins with what was missed, or else with the progress as it is, and ends

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
@@ -163,4 +164,4 @@ async def _queries(connection: AsyncConnection) -> Queries:
     # Only valid after a first statement of the transaction: SQLAlchemy begins it
     # with that, and what runs on the raw connection before would commit by itself.
     raw = await connection.get_raw_connection()
-    return Queries(AsyncpgDriver(raw.driver_connection))
+    return Queries(AsyncpgDriver(cast("asyncpg.Connection[Any]", raw.driver_connection)))

@@ -1,6 +1,6 @@
 """Comments and replies, keyed by (owner_id, id)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -36,7 +36,7 @@ class CommentConditions:
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions; all of them hold for a wanted comment."""
         c = comments.c
-        wanted = [
+        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.owner_ids, lambda: c.owner_id.in_(self.owner_ids or ())),
             (self.posts, lambda: tuple_(c.owner_id, c.post_id).in_(self.posts or ())),
             (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),

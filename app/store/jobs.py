@@ -4,7 +4,7 @@ Each write of a running job names the epoch that its worker took it with, so
 that a worker that was declared dead can write nothing any more.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class JobConditions:
 
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions; all of them hold for a wanted job."""
-        wanted = [
+        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.kinds, lambda: jobs.c.kind.in_(self.kinds or ())),
             (self.states, lambda: jobs.c.state.in_(self.states or ())),
         ]
@@ -107,7 +107,8 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
 
 async def insert_job(connection: AsyncConnection, values: Mapping[str, Any]) -> Row[Any]:
     """Insert a job and return its row."""
-    return (await connection.execute(insert(jobs).values(**values).returning(jobs))).one()
+    row: Row[Any] = (await connection.execute(insert(jobs).values(**values).returning(jobs))).one()
+    return row
 
 
 async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Sequence[int]) -> None:
@@ -151,7 +152,10 @@ async def move_job(
     conditions = [jobs.c.id == job_id, jobs.c.state.in_(former)]
     if epoch is not None:
         conditions.append(jobs.c.epoch == epoch)
-    return (await connection.execute(update(jobs).where(*conditions).values(**values).returning(jobs))).first()
+    moved: Row[Any] | None = (
+        await connection.execute(update(jobs).where(*conditions).values(**values).returning(jobs))
+    ).first()
+    return moved
 
 
 async def take_job(

@@ -1,6 +1,6 @@
 """Posts, keyed by (owner_id, id), and which of them still have comments to collect."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ class PostConditions:
 
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions; all of them hold for a wanted post."""
-        wanted = [
+        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.owner_ids, lambda: posts.c.owner_id.in_(self.owner_ids or ())),
             (self.published_from, lambda: posts.c.published_at >= self.published_from),
             (self.published_to, lambda: posts.c.published_at < self.published_to),

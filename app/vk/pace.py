@@ -13,8 +13,8 @@ ReserveSlot = Callable[[Sequence[str], float], Awaitable[tuple[str, float] | Non
 BlockToken = Callable[[str, str, float | None], Awaitable[None]]
 """Puts a token aside: fingerprint, reason, for how many seconds (None: for good)."""
 
-MARGIN_SECONDS = 0.01
-"""Added to each interval: slots that travel at unequal speed must not meet in one second of VK's."""
+MARGIN = 1.03
+"""Each interval is longer by this: slots that travel at unequal speed must not meet in one second of VK's."""
 
 
 def fingerprint(token: str) -> str:
@@ -29,7 +29,7 @@ class Pace:
         self, tokens: Sequence[SecretStr], requests_per_second: float, reserve: ReserveSlot, block: BlockToken
     ) -> None:
         self._tokens = {fingerprint(token.get_secret_value()): token for token in tokens}
-        self._interval_seconds = 1 / requests_per_second + MARGIN_SECONDS
+        self._interval_seconds = MARGIN / requests_per_second
         self._reserve = reserve
         self._block = block
 

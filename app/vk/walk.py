@@ -42,7 +42,8 @@ class CommentWalk:
         threads = [
             CommentWalk(self.post_id, top.id, len(inside), max((reply.id for reply in inside), default=0))
             for top in page.items
-            if top.thread_count > len(inside := page.replies.get(top.id, []))
+            # the walks of tops that were seen before were opened then
+            if top.id > self.last_id and top.thread_count > len(inside := page.replies.get(top.id, []))
         ]
         following = self._following([item.id for item in page.items], page.level_count)
         return ([following] if following else []) + threads

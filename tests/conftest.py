@@ -1,0 +1,403 @@
+"""Real parts for all tests: PostgreSQL, a simulated VK over HTTP, a server over HTTP and WebSocket."""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+import httpx2
+import pytest
+import stamina
+import structlog
+import uvicorn
+from sqlalchemy import event
+from starlette.types import ASGIApp
+
+from app.cli.client import Client
+from app.cli.processes import listen
+from app.db.embedded import embedded_postgres
+from app.db.engine import open_database
+from app.db.migrate import migrate
+from app.jobs.worker import open_worker
+from app.main import create_app
+from app.resources import Resources, open_resources
+from app.settings import Settings, read_settings
+from app.simulator import SimulatorOptions, create_simulator
+from app.store import authors, comments, groups, posts
+from app.wall import VkAuthor, VkComment, VkGroup, VkPost
+
+TOKEN = "a-token-of-nobody"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    """Retries happen as often as in earnest, but at once."""
+    stamina.set_testing(True, attempts=6)
+    yield
+    stamina.set_testing(False)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    """What one test binds to the log's context does not reach the next."""
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()
+
+
+# PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """Lend the address of a server that all test processes share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    # durable enough to survive a killed process, which is all that a test does to it
+    fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with embedded_postgres(shared / "postgres", server_settings=fast) as server:
+        yield server.url
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the address of another database of the same server."""
+    address, _, options = url.partition("?")
+    return f"{address.rpartition('/')[0]}/{name}?{options}"
+
+
+async def _sql(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Lend a function that makes an empty database and returns its address."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"t_{uuid.uuid4().hex[:12]}"
+        asyncio.run(_sql(postgres_url, f'CREATE DATABASE "{name}"'))
+        made.append(name)
+        return with_database(postgres_url, name)
+
+    yield make
+    for name in made:
+        asyncio.run(_sql(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def template(empty_database: Callable[[], str]) -> str:
+    """Return the name of a migrated database to copy."""
+    url = empty_database()
+
+    async def run() -> None:
+        async with open_database(read_settings(), url) as database:
+            await migrate(database)
+
+    asyncio.run(run())
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """Lend a migrated database of the test's own."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    await _sql(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield with_database(postgres_url, name)
+    await _sql(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+# VK
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A simulated VK that listens on this machine."""
+
+    url: str
+
+    def control(self, **wishes: Any) -> dict[str, Any]:
+        """Change the simulated world or read its counters."""
+        if not wishes:
+            return dict(httpx2.get(f"{self.url}/_control").json())
+        return dict(httpx2.post(f"{self.url}/_control", json=wishes).raise_for_status().json())
+
+    def truth(self, group_id: int = 1) -> dict[int, list[int]]:
+        """Return what a community has: post id -> ids of its comments and replies."""
+        found = httpx2.get(f"{self.url}/_truth/{group_id}").json()["comments"]
+        return {int(post_id): ids for post_id, ids in found.items()}
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """Serve an application by HTTP from a thread of its own and lend its address."""
+    with listen("127.0.0.1", 0) as sock:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., Simulator]]:
+    """Lend a function that starts a simulated VK with options of the caller's; without a rate limit."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> Simulator:
+            world = SimulatorOptions(**{"posts": 6, "comments": 400, "rps": 0, **options})
+            return Simulator(stack.enter_context(serving(create_simulator(world))))
+
+        yield start
+
+
+@pytest.fixture
+def simulator(simulate: Callable[..., Simulator]) -> Simulator:
+    """Return a simulated VK with one community, id 1, that has 6 posts and 400 comments."""
+    return simulate()
+
+
+# our own process
+
+
+class MakeSettings(Protocol):
+    """Makes settings for a test; names of fields win over the test's defaults."""
+
+    def __call__(self, **overrides: Any) -> Settings:
+        """Return the settings."""
+
+
+@pytest.fixture
+def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
+    """Return a function that makes settings: the test's database, no VK, no worker."""
+
+    def make(**overrides: Any) -> Settings:
+        defaults: dict[str, Any] = {
+            "database_url": database_url,
+            "data_dir": tmp_path,
+            "vk_api_url": "http://127.0.0.1:9",
+            "vk_tokens": (TOKEN,),
+            "vk_requests_per_second": 10_000,
+            "workers": 0,
+        }
+        return read_settings(**{**defaults, **overrides})
+
+    return make
+
+
+@pytest.fixture
+async def resources(make_settings: MakeSettings) -> AsyncIterator[Resources]:
+    """Open the resources of a process on the test's database, without VK."""
+    async with open_resources(make_settings()) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def vk_resources(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Resources]:
+    """Open the resources of a process on the test's database and the simulated VK."""
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def worker(vk_resources: Resources) -> AsyncIterator[None]:
+    """Run a worker on `vk_resources`."""
+    async with open_worker(vk_resources, 4):
+        yield
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without signal handlers, which belong to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Api:
+    """A server of ours, asked over the network as an SPA would."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = Client(url)
+
+    async def execute(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Execute an operation that has to succeed and return its data."""
+        return await self.client.execute(query, variables)
+
+    async def fail(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Execute an operation that has to fail and return its first error."""
+        async with httpx2.AsyncClient() as http:
+            reply = await http.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
+        errors: list[dict[str, Any]] = reply.json()["errors"]
+        return errors[0]
+
+    def subscribe(self, query: str, **variables: Any) -> AsyncIterator[dict[str, Any]]:
+        """Yield the data of each message of a subscription."""
+        return self.client.subscribe(query, variables)
+
+
+async def serve(opened: Resources) -> AsyncIterator[Api]:
+    """Serve the API on a port of this machine, in the test's own loop."""
+    with listen("127.0.0.1", 0) as sock:
+        server = _QuietServer(uvicorn.Config(create_app(opened), log_config=None, timeout_graceful_shutdown=1))
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        yield Api(f"http://127.0.0.1:{sock.getsockname()[1]}")
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def api(resources: Resources) -> AsyncIterator[Api]:
+    """Serve the API without VK and without a worker."""
+    async for served in serve(resources):
+        yield served
+
+
+@pytest.fixture
+async def vk_api(vk_resources: Resources, worker: None) -> AsyncIterator[Api]:  # noqa: ARG001 - the worker runs beside
+    """Serve the API with the simulated VK and a worker."""
+    async for served in serve(vk_resources):
+        yield served
+
+
+# looking at what happened
+
+
+@dataclass
+class Statements:
+    """The SQL statements that were executed while it looked."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@contextmanager
+def statements(opened: Resources) -> Iterator[Statements]:
+    """Collect the SQL statements that these resources execute."""
+    seen = Statements()
+
+    def note(_: object, __: object, text: str, *___: object) -> None:
+        seen.texts.append(text)
+
+    engine = opened.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def stored_comments(opened: Resources, owner_id: int = -1) -> dict[int, list[int]]:
+    """Return what is stored of a community: post id -> ids of its comments and replies, ascending."""
+    connection = await asyncpg.connect(opened.database.dsn)
+    try:
+        rows = await connection.fetch("SELECT post_id, id FROM comments WHERE owner_id = $1 ORDER BY id", owner_id)
+    finally:
+        await connection.close()
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        found.setdefault(row["post_id"], []).append(row["id"])
+    return found
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return what `condition` returns (it may be a coroutine function) as soon as that is true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
+
+
+# a wall without VK
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A small community that was written to the database: group -1, posts 1 .. `posts`, comments under each."""
+
+    owner_id: int
+    post_ids: list[int]
+    comment_ids: list[int]
+
+
+async def write_wall(
+    opened: Resources, owner_id: int = -1, *, posts_count: int = 3, comments_per_post: int = 4
+) -> Wall:
+    """Write a community; every post has comments, each second of which is a reply to the one before.
+
+    Ids count 1, 2, 3 ... over posts and comments, as VK does, and times grow with them, one minute each.
+    Authors are 100 + the comment's place under its post; the last comment of each post is the community's own.
+    """
+    start = 1_772_323_200
+    next_id = 1
+    post_ids, comment_ids = [], []
+    async with opened.database.transaction() as connection:
+        group = VkGroup(-owner_id, f"group{-owner_id}", f"Group {-owner_id}", "About it", 10)
+        await groups.upsert_groups(connection, [group])
+        people = [VkAuthor(100 + place, f"Author {place}", f"id{100 + place}") for place in range(comments_per_post)]
+        await authors.upsert_authors(connection, [*people, VkAuthor(owner_id, group.name, group.screen_name)])
+        for number in range(posts_count):
+            post_id = next_id
+            next_id += 1
+            post_ids.append(post_id)
+            post = VkPost(
+                owner_id,
+                post_id,
+                owner_id,
+                start + 60 * post_id,
+                f"Post {number}",
+                5,
+                1,
+                100,
+                comments_per_post,
+                False,
+                [],
+            )
+            found = []
+            top_id = 0
+            for place in range(comments_per_post):
+                is_reply = place % 2 == 1
+                is_last = place == comments_per_post - 1
+                found.append(
+                    VkComment(
+                        owner_id,
+                        next_id,
+                        post_id,
+                        owner_id if is_last else 100 + place,
+                        start + 60 * next_id,
+                        f"Comment {place} of post {number}",
+                        place,
+                        [],
+                        top_id if is_reply else None,
+                        top_id if is_reply else None,
+                        is_deleted=False,
+                    )
+                )
+                if not is_reply:
+                    top_id = next_id
+                next_id += 1
+            comment_ids += [comment.id for comment in found]
+            await posts.upsert_posts(connection, owner_id, [post])
+            await comments.upsert_comments(connection, owner_id, found)
+    return Wall(owner_id, post_ids, comment_ids)
+
+
+@pytest.fixture
+async def wall(resources: Resources) -> Wall:
+    """Write a community of 3 posts with 4 comments each."""
+    return await write_wall(resources)
