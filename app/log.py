@@ -75,7 +75,7 @@ class BlankSecrets:
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: self._clean(value) for key, value in event.items()}
 
-    def _clean(self, value: Any) -> Any:  # noqa: ANN401 - events hold anything
+    def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, "[secret]")

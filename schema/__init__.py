@@ -41,7 +41,7 @@ class Query(WallQuery, JobQuery, HealthQuery):
     @strawberry.field(
         description="Anything by its global id; null if there is nothing with this id.", graphql_type=Node | None
     )
-    def node(self, info: Info, id: Id) -> Any:  # noqa: A002, ANN401 - a node, loaded
+    def node(self, info: Info, id: Id) -> Any:
         """Find anything."""
         return _loaded(info, id, "id")
 

@@ -137,17 +137,17 @@ class FaultHandler(strawberry.ExceptionHandler):  # type: ignore[type-arg]  # bo
         self.error_type = error_type
         self._facts = facts
 
-    def handle(self, exception: Any, *, field: Any, info: Any) -> Error:  # noqa: ANN401, ARG002 - Strawberry's signature
+    def handle(self, exception: Any, *, field: Any, info: Any) -> Error:  # noqa: ARG002 - Strawberry's signature
         """Return the GraphQL error of a fault."""
         return self.of(exception)
 
-    def of(self, fault: Any) -> Error:  # noqa: ANN401 - a fault of `exception_type`
+    def of(self, fault: Any) -> Error:
         """Return the GraphQL error of a fault."""
         error: Error = self.error_type(message=fault.message, code=fault.code, **self._facts(fault))
         return error
 
 
-def _vk_code(fault: Any) -> dict[str, Any]:  # noqa: ANN401 - any VkFault
+def _vk_code(fault: Any) -> dict[str, Any]:
     return {"vk_code": fault.vk_code}
 
 

@@ -75,7 +75,7 @@ class GroupMutation:
     async def add_groups(
         self,
         info: Info,
-        input: Annotated[AddGroupsInput, strawberry.argument(description="Which communities.")],  # noqa: A002
+        input: Annotated[AddGroupsInput, strawberry.argument(description="Which communities.")],
     ) -> AddGroupsResult:
         """Add communities."""
         outcomes = await add_groups(info.context.resources, input.references)

@@ -171,7 +171,7 @@ class Job(Node):
     result: JobResult | None = strawberry.field(description="What it has brought; null until it has succeeded.")
 
     @strawberry.field(description="The communities it is about that are still there.", graphql_type=list[Group])
-    async def groups(self, info: Info) -> Any:  # noqa: ANN401 - a list of groups
+    async def groups(self, info: Info) -> Any:
         """Return the communities."""
         found = await info.context.loaders.groups.load_many(self.group_keys)
         return [group for group in found if group]
@@ -179,7 +179,7 @@ class Job(Node):
     @strawberry.field(description="What has happened to it, in order.", graphql_type=Connection[JobEvent])
     def events(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Any:  # noqa: ANN401 - the loader knows
+    ) -> Any:
         """Return a page of the events."""
         page = PageArguments(first, after, last, before).page(jobs.BY_SEQ)
         return info.context.loaders.events_by_job.load((self.key, ChildrenRequest(page, None)))
@@ -212,7 +212,7 @@ class JobQuery:
     """The queries of this file."""
 
     @strawberry.field(description="One job; null if there is none with this id.", graphql_type=Job | None)
-    def job(self, info: Info, id: Id) -> Awaitable[Job | None]:  # noqa: A002 - the API's name
+    def job(self, info: Info, id: Id) -> Awaitable[Job | None]:
         """Find a job."""
         return info.context.loaders.jobs.load(key_of(id, "Job"))
 
@@ -224,9 +224,7 @@ class JobQuery:
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[  # noqa: A002 - the API's name
-            JobFilter | None, strawberry.argument(description="Which jobs are wanted.")
-        ] = None,
+        filter: Annotated[JobFilter | None, strawberry.argument(description="Which jobs are wanted.")] = None,
         order_by: Annotated[JobOrder, strawberry.argument(description="The order.")] = JobOrder.NEWEST,
     ) -> Connection[Job]:
         """Read a page of jobs."""
@@ -338,7 +336,7 @@ class JobMutation:
     async def start_collection(
         self,
         info: Info,
-        input: Annotated[StartCollectionInput, strawberry.argument(description="What to collect.")],  # noqa: A002
+        input: Annotated[StartCollectionInput, strawberry.argument(description="What to collect.")],
     ) -> StartCollectionResult:
         """Start a collection."""
         row = await start_collection(
@@ -357,7 +355,7 @@ class JobMutation:
     async def cancel_job(
         self,
         info: Info,
-        input: Annotated[CancelJobInput, strawberry.argument(description="Which job.")],  # noqa: A002
+        input: Annotated[CancelJobInput, strawberry.argument(description="Which job.")],
     ) -> CancelJobResult:
         """Cancel a job."""
         row = await queue.cancel(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
@@ -367,7 +365,7 @@ class JobMutation:
     async def retry_job(
         self,
         info: Info,
-        input: Annotated[RetryJobInput, strawberry.argument(description="Which job.")],  # noqa: A002
+        input: Annotated[RetryJobInput, strawberry.argument(description="Which job.")],
     ) -> RetryJobResult:
         """Retry a job."""
         row = await queue.retry(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])

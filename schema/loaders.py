@@ -88,7 +88,7 @@ class _Factory:
 
         return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
 
-    def plain_counts(self, count: ReadCounts, conditions: Any) -> DataLoader[Key, int]:  # noqa: ANN401 - of the store
+    def plain_counts(self, count: ReadCounts, conditions: Any) -> DataLoader[Key, int]:
         """Make a loader of how many children each parent has."""
 
         async def load(keys: list[Key]) -> list[int]:

@@ -61,14 +61,14 @@ def key_of(value: str, type_name: str, path: str = "id") -> Key:
     return key
 
 
-def relation(loader: str, key: Any, returns: Any, description: str) -> Any:  # noqa: ANN401 - strawberry's field is Any
+def relation(loader: str, key: Any, returns: Any, description: str) -> Any:
     """Declare a field that another row answers: `key(parent)` is its key for the loader of that name, or None.
 
     The resolver is a plain function that returns the loader's future, so a
     whole level of a query becomes one batch without a coroutine per field.
     """
 
-    def resolve(root: strawberry.Parent[Any], info: Info) -> Any:  # noqa: ANN401 - the loader knows
+    def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
         wanted = key(root)
         return None if wanted is None else getattr(info.context.loaders, loader).load(wanted)
 

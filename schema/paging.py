@@ -62,7 +62,7 @@ class PageArguments:
         return Page(order, DEFAULT_SIZE if size is None else size, keys["after"], keys["before"], backwards)
 
 
-def cursor_of(order: Order, row: Any) -> str:  # noqa: ANN401 - a row of any table
+def cursor_of(order: Order, row: Any) -> str:
     """Return the cursor of a row: the ordering's name and the row's key values, so that it is stable and checkable."""
     values = [getattr(row, name) for name in order.columns]
     return urlsafe_b64encode(orjson.dumps([order.name, *values])).decode().rstrip("=")
@@ -79,7 +79,7 @@ def values_of(cursor: str, order: Order) -> tuple[Any, ...] | None:
         return None
 
 
-def _key_value(column: str, value: Any) -> Any:  # noqa: ANN401 - of the column's type
+def _key_value(column: str, value: Any) -> Any:
     if column.endswith("_at"):
         moment = datetime.fromisoformat(value)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -140,7 +140,7 @@ class Connection(Generic[T]):
         )
 
     @strawberry.field(description="How many items the whole list has.", graphql_type=int)
-    def total_count(self) -> Any:  # noqa: ANN401 - an awaitable int
+    def total_count(self) -> Any:
         """Return the size of the whole list."""
         return self.count()
 
@@ -154,11 +154,11 @@ def connection_of(
     return Connection(edges=edges, slice=page, order=order, count=count)
 
 
-async def page_of_all(  # noqa: PLR0913 - what every list needs
+async def page_of_all(
     info: Info,
     arguments: PageArguments,
     order: Order,
-    conditions: Any,  # noqa: ANN401 - what `read` and `count` take
+    conditions: Any,
     read: Callable[[Any, Any, Page], Awaitable[Slice]],
     count: Callable[[Any, Any], Awaitable[int]],
     wrap: Callable[[Any], T],
@@ -186,30 +186,28 @@ class ChildrenRequest:
 
 def children(
     loader: str,
-    returns: Any,  # noqa: ANN401 - a type, possibly by name
+    returns: Any,
     description: str,
-    filter_type: Any,  # noqa: ANN401 - an input type with `conditions()`, possibly by name
-    order_type: Any,  # noqa: ANN401 - an enum whose values are orders
-    default_order: Any,  # noqa: ANN401 - a member of it
-) -> Any:  # noqa: ANN401 - strawberry's field is Any
+    filter_type: Any,
+    order_type: Any,
+    default_order: Any,
+) -> Any:
     """Declare a field that pages what belongs to its parent, through the loader of that name.
 
     The page of every parent in one level of a query comes from one SQL
     statement. Like `relation`, it makes no coroutine per field.
     """
 
-    def resolve(  # noqa: PLR0913 - Relay's arguments
+    def resolve(
         root: strawberry.Parent[Any],
         info: Info,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[  # noqa: A002 - the API's name
-            filter_type | None, strawberry.argument(description="Which of them are wanted.")
-        ] = None,
+        filter: Annotated[filter_type | None, strawberry.argument(description="Which of them are wanted.")] = None,
         order_by: Annotated[order_type, strawberry.argument(description="The order.")] = default_order,
-    ) -> Any:  # noqa: ANN401 - the loader knows
+    ) -> Any:
         page = PageArguments(first, after, last, before).page(order_by.value)
         conditions = filter.conditions() if filter else filter_type.everything()
         return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))

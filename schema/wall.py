@@ -293,7 +293,7 @@ class Comment(Node):
     @strawberry.field(description="The replies in its thread, oldest first.", graphql_type=Connection[LazyComment])
     def replies(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Any:  # noqa: ANN401 - the loader knows
+    ) -> Any:
         """Return a page of the replies."""
         page = PageArguments(first, after, last, before).page(comments.IN_THREAD)
         request = ChildrenRequest(page, CommentFilter.everything())
@@ -386,7 +386,7 @@ class WallQuery:
         info: Info,
         id: GroupId = None,
         vk_id: VkId = None,
-        screen_name: ScreenName = None,  # noqa: A002
+        screen_name: ScreenName = None,
     ) -> Group | None:
         """Find a community."""
         if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three
@@ -407,7 +407,7 @@ class WallQuery:
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Groups = None,  # noqa: A002 - the API's name
+        filter: Groups = None,
         order_by: Annotated[GroupOrder, strawberry.argument(description="The order.")] = GroupOrder.ADDED,
     ) -> Connection[Group]:
         """Read a page of communities."""
@@ -418,7 +418,7 @@ class WallQuery:
         )
 
     @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
-    def post(self, info: Info, id: Id) -> Awaitable[Post | None]:  # noqa: A002
+    def post(self, info: Info, id: Id) -> Awaitable[Post | None]:
         """Find a post."""
         return info.context.loaders.posts.load(key_of(id, "Post"))
 
@@ -430,7 +430,7 @@ class WallQuery:
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Posts = None,  # noqa: A002
+        filter: Posts = None,
         order_by: Annotated[PostOrder, strawberry.argument(description="The order.")] = PostOrder.NEWEST,
     ) -> Connection[Post]:
         """Read a page of posts."""
@@ -441,7 +441,7 @@ class WallQuery:
         )
 
     @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
-    def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:  # noqa: A002
+    def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:
         """Find a comment."""
         return info.context.loaders.comments.load(key_of(id, "Comment"))
 
@@ -453,7 +453,7 @@ class WallQuery:
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Comments = None,  # noqa: A002
+        filter: Comments = None,
         order_by: Annotated[CommentOrder, strawberry.argument(description="The order.")] = CommentOrder.NEWEST,
     ) -> Connection[Comment]:
         """Read a page of comments."""
@@ -464,6 +464,6 @@ class WallQuery:
         )
 
     @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)
-    def author(self, info: Info, id: Id) -> Awaitable[Author | None]:  # noqa: A002
+    def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
         """Find an author."""
         return info.context.loaders.authors.load(key_of(id, "Author"))

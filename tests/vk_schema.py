@@ -66,7 +66,7 @@ def _absolute(place: str, reference: str) -> str:
     return f"{_BASE}{'/'.join(parts)}#{pointer}"
 
 
-def _lifted(node: Any) -> Any:  # noqa: ANN401 - any JSON
+def _lifted(node: Any) -> Any:
     """The schema with each property's `required: true` lifted to the object, and without formats."""
     if isinstance(node, list):
         return [_lifted(item) for item in node]

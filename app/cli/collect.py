@@ -44,7 +44,7 @@ async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str
     return [outcome["group"] for outcome in answer["outcomes"]]
 
 
-async def start_collection(client: Client, **wishes: Any) -> tuple[str, bool]:  # noqa: ANN401 - the input's fields
+async def start_collection(client: Client, **wishes: Any) -> tuple[str, bool]:
     """Start a collection and return its job's id, and whether it was running already.
 
     Raises:

@@ -122,7 +122,7 @@ def collect(
 
 
 @app.command("simulate-vk")
-def simulate_vk(  # noqa: PLR0913 - one parameter an option
+def simulate_vk(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8001,
     groups: Annotated[int, typer.Option(min=1, help="How many communities there are.")] = 1,
@@ -159,6 +159,6 @@ def _settings() -> Settings:
     return read_settings()
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the coroutine returns
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)

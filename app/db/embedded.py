@@ -101,7 +101,7 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def embedded_postgres(  # noqa: PLR0913 - all but the first are for tests and tuning
+def embedded_postgres(
     data_dir: Path,
     *,
     database: str = "vk_comments",

@@ -283,7 +283,7 @@ async def _close_group(job: RunningJob, state: State, owner_id: int) -> None:
         await job.report(connection, state.progress(READING), state.checkpoint())
 
 
-def _usable(answer: Any) -> Any:  # noqa: ANN401 - JSON
+def _usable(answer: Any) -> Any:
     if isinstance(answer, VkFault):
         raise answer
     return answer

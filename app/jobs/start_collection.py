@@ -20,7 +20,7 @@ MOST_POSTS = 10_000
 LONGEST_TIMEOUT_SECONDS = 7 * 86_400
 
 
-async def start_collection(  # noqa: PLR0913 - what clients may ask for
+async def start_collection(
     resources: Resources,
     *,
     owner_ids: Sequence[int],

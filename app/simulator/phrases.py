@@ -133,9 +133,7 @@ def _without_item(templates: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each for each in templates if not any(slot in _ITEM_CASES for _, slot in _pieces(each)))
 
 
-def _ending(  # noqa: PLR0913, PLR0917 - all that a sentence is made from
-    text: str, tails: tuple[str, ...], dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend
-) -> str:
+def _ending(text: str, tails: tuple[str, ...], dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:
     """One more sentence, a smiley, or nothing."""
     if dice.below(3) == 0:
         detail = fill(dice.pick(texts.DETAILS), dice, item, speaker, friend).lstrip()

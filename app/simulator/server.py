@@ -81,7 +81,7 @@ class Simulator:
             return self._execute(Parameters(values, version))
         return orjson.dumps({"response": self._call(name, Parameters(values, version))})
 
-    def _call(self, name: str, parameters: Parameters) -> Any:  # noqa: ANN401 - each method has an answer of its own
+    def _call(self, name: str, parameters: Parameters) -> Any:
         if name not in METHODS:
             raise ApiError(3)
         self.calls += 1
@@ -91,7 +91,7 @@ class Simulator:
     def _execute(self, parameters: Parameters) -> bytes:
         self.methods["execute"] += 1
 
-        def call(name: str, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - see _call
+        def call(name: str, values: Mapping[str, str]) -> Any:
             fault = self.faults.take(name, inner=True)
             if fault is not None:
                 raise ApiError(fault.code, fault.message)

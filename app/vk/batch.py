@@ -44,7 +44,7 @@ async def _pack(client: VkClient, calls: Sequence[Call]) -> list[Any]:
         return await _pack(client, calls[:middle]) + await _pack(client, calls[middle:])
 
 
-async def _single(client: VkClient, call: Call) -> Any:  # noqa: ANN401 - JSON
+async def _single(client: VkClient, call: Call) -> Any:
     try:
         return (await client.call(call))["response"]
     except VkFault as fault:

@@ -215,7 +215,7 @@ def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any
     ]
 
 
-def read_groups(answer: Any) -> list[VkGroup]:  # noqa: ANN401 - JSON
+def read_groups(answer: Any) -> list[VkGroup]:
     """Read the answer of groups.getById: an object since 5.139 or so, a bare list before."""
     items = answer["groups"] if isinstance(answer, dict) else answer
     return [read_group(item) for item in items]
@@ -235,7 +235,7 @@ def read_group(item: Mapping[str, Any]) -> VkGroup:
     )
 
 
-def read_post_page(answer: Any) -> VkPostPage:  # noqa: ANN401 - JSON
+def read_post_page(answer: Any) -> VkPostPage:
     """Read the answer of wall.get or wall.getById."""
     items = answer["items"] if isinstance(answer, dict) else answer
     extras = answer if isinstance(answer, dict) else {}
@@ -261,7 +261,7 @@ def read_post(item: Mapping[str, Any]) -> VkPost:
     )
 
 
-def read_comment_page(answer: Any, owner_id: int, post_id: int) -> VkCommentPage:  # noqa: ANN401 - JSON
+def read_comment_page(answer: Any, owner_id: int, post_id: int) -> VkCommentPage:
     """Read the answer of wall.getComments for a post or for one of its threads.
 
     The ids of wall and post are handed in because deleted stubs come without them.
@@ -321,7 +321,7 @@ def _photo(item: Mapping[str, Any]) -> str | None:
     return next((item[name] for name in ("photo_200", "photo_100", "photo_50") if item.get(name)), None)
 
 
-def _clean(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _clean(value: Any) -> Any:
     """Replace what PostgreSQL cannot hold as text: NUL and halves of surrogate pairs."""
     if isinstance(value, str):
         if "\x00" in value or not _is_encodable(value):

@@ -75,7 +75,7 @@ class GraphQLView(GraphQL[Context, None]):
         """Return the root value: there is none."""
         return
 
-    async def execute_operation(  # noqa: PLR0913, PLR0917 - Strawberry's signature
+    async def execute_operation(
         self,
         request: Request,
         request_adapter: AsyncHTTPRequestAdapter,
@@ -83,7 +83,7 @@ class GraphQLView(GraphQL[Context, None]):
         context: Context,
         root_value: None,
         sub_response: Response,
-    ) -> Any:  # noqa: ANN401 - Strawberry's results
+    ) -> Any:
         """Execute what was sent by HTTP, once its key is checked."""
         try:
             context.resources.keys.check(request.headers.get("authorization"))
@@ -96,7 +96,7 @@ class GraphQLView(GraphQL[Context, None]):
             request, request_adapter, request_data, context, root_value, sub_response
         )
 
-    async def on_ws_connect(self, context: Context) -> Any:  # noqa: ANN401 - Strawberry's answer
+    async def on_ws_connect(self, context: Context) -> Any:
         """Let a WebSocket in if its connection_init carries a key, `{"authorization": "Bearer <key>"}`, or none is needed."""
         given = {name.lower(): value for name, value in context.connection_params.items()}
         try:

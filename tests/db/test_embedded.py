@@ -79,7 +79,7 @@ class Place:
         self.data_dir = directory / "state"
         self.root_directory = directory / "root"
 
-    def enter(self, data_dir: Path | None = None, **options: Any) -> AbstractContextManager[EmbeddedPostgres]:  # noqa: ANN401
+    def enter(self, data_dir: Path | None = None, **options: Any) -> AbstractContextManager[EmbeddedPostgres]:
         """Use a server in here."""
         return embedded_postgres(data_dir or self.data_dir, root_directory=self.root_directory, **options)
 
@@ -152,8 +152,8 @@ class OtherProcess:
         self.process.communicate()
 
 
-def query(url: str, sql: str, *arguments: object) -> Any:  # noqa: ANN401 - one value of any type
-    async def run() -> Any:  # noqa: ANN401
+def query(url: str, sql: str, *arguments: object) -> Any:
+    async def run() -> Any:
         connection = await asyncpg.connect(url)
         try:
             return await connection.fetchval(sql, *arguments)

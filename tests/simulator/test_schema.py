@@ -19,7 +19,7 @@ async def vk() -> Vk:
     return Vk(SimulatorOptions(posts=30, comments=3_000, rps=0))
 
 
-def comments_of(answer: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON
+def comments_of(answer: Any) -> Iterator[dict[str, Any]]:
     for item in answer["items"]:
         yield item
         yield from item.get("thread", {}).get("items", [])

@@ -29,14 +29,14 @@ class Vk:
         self.app = create_simulator(options, clock=self.clock)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url="http://vk.test")
 
-    async def reply(self, method: str, /, **parameters: object) -> Any:  # noqa: ANN401 - any JSON
+    async def reply(self, method: str, /, **parameters: object) -> Any:
         """The whole reply to a method, answer or error."""
         sent = {"access_token": "secret", "v": "5.199"} | {name: str(value) for name, value in parameters.items()}
         answer = await self.http.post(f"/method/{method}", data=sent)
         assert answer.status_code == 200
         return answer.json()
 
-    async def answer(self, method: str, /, **parameters: object) -> Any:  # noqa: ANN401 - any JSON
+    async def answer(self, method: str, /, **parameters: object) -> Any:
         """The answer to a method that succeeds."""
         reply = await self.reply(method, **parameters)
         assert "response" in reply, reply
@@ -47,11 +47,11 @@ class Vk:
         error = (await self.reply(method, **parameters))["error"]
         return error["error_code"], error["error_msg"]
 
-    async def comments(self, post_id: int, **parameters: object) -> Any:  # noqa: ANN401 - any JSON
+    async def comments(self, post_id: int, **parameters: object) -> Any:
         """A page of wall.getComments of the first group."""
         return await self.answer("wall.getComments", owner_id=OWNER, post_id=post_id, **parameters)
 
-    async def control(self, **commands: object) -> Any:  # noqa: ANN401 - any JSON
+    async def control(self, **commands: object) -> Any:
         """The state after these commands."""
         answer = await self.http.post("/_control", json=commands)
         assert answer.status_code == 200, answer.text
