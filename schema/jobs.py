@@ -1,4 +1,4 @@
-"""Jobs: their type, queries, the mutations that start, cancel and retry them, and the subscription to their progress."""
+"""Jobs: their type and queries, the mutations that start, cancel and retry them, and following their progress."""
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
@@ -380,7 +380,7 @@ class JobProgress:
     """A message about a job."""
 
     seq: int = strawberry.field(
-        description="The last event that has been told. Give it as `afterSeq` after a lost connection: nothing is missed."
+        description="The last event that was told. Give it as `afterSeq` after a lost connection: nothing is missed."
     )
     job: Job = strawberry.field(description="The job as it is now.")
     event: JobEvent | None = strawberry.field(description="What has happened; null where only progress was made.")
@@ -399,7 +399,7 @@ class JobSubscription:
     """The subscriptions of this file."""
 
     @strawberry.subscription(
-        description="Follow a job: every event once and in order, progress up to five times a second, until it has ended."
+        description="Follow a job until it has ended: every event once and in order, progress up to five times a second."
     )
     async def job_progress(
         self,

@@ -365,8 +365,8 @@ async def write_wall(
                 1,
                 100,
                 comments_per_post,
-                False,
-                [],
+                is_pinned=False,
+                attachments=[],
             )
             found = []
             top_id = 0

@@ -1,1 +1,1 @@
-"""Work in the background: what a job may do when (states), asking for it (queue), doing it (worker), a module a kind."""
+"""Work in the background: its states, asking for it (queue), doing it (worker), and a module for each kind of job."""
