@@ -43,8 +43,9 @@ def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
         key = tuple(int(part) for part in rest.split("_"))
     except ValueError:
         type_name, key = "", ()
+    is_known = KEY_LENGTHS.get(type_name) == len(key) and global_id(type_name, key) == value
     # 64 bits is what a key column holds
-    if KEY_LENGTHS.get(type_name) != len(key) or any(abs(part) >= 1 << 63 for part in key):
+    if not is_known or any(abs(part) >= 1 << 63 for part in key):
         raise ValidationFailed({path: f"{value!r} is not an id of this server"})
     return type_name, key
 

@@ -1,10 +1,11 @@
 """Real parts for all tests: PostgreSQL, a simulated VK over HTTP, a server over HTTP and WebSocket."""
 
 import asyncio
+import json
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +16,10 @@ import pytest
 import stamina
 import structlog
 import uvicorn
+import websockets
 from sqlalchemy import event
 from starlette.types import ASGIApp
+from websockets.asyncio.client import ClientConnection, connect
 
 from app.cli.client import Client
 from app.cli.processes import listen
@@ -245,6 +248,31 @@ class Api:
     def subscribe(self, query: str, **variables: Any) -> AsyncIterator[dict[str, Any]]:
         """Yield the data of each message of a subscription."""
         return self.client.subscribe(query, variables)
+
+    @asynccontextmanager
+    async def socket(self, **init: Any) -> AsyncIterator["Socket"]:
+        """Open a WebSocket by graphql-transport-ws; `init` is the payload of connection_init."""
+        protocol = websockets.Subprotocol("graphql-transport-ws")
+        async with connect(f"{self.url.replace('http', 'ws')}/graphql", subprotocols=[protocol], proxy=None) as opened:
+            await opened.send(json.dumps({"type": "connection_init", "payload": init}))
+            assert json.loads(await opened.recv()) == {"type": "connection_ack"}
+            yield Socket(opened)
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A WebSocket that has been let in."""
+
+    connection: ClientConnection
+
+    async def execute(self, number: str, query: str, **variables: Any) -> Any:
+        """Execute a query or mutation and return its data."""
+        payload = {"query": query, "variables": variables}
+        await self.connection.send(json.dumps({"id": number, "type": "subscribe", "payload": payload}))
+        answer = json.loads(await self.connection.recv())
+        assert answer["type"] == "next", answer
+        assert json.loads(await self.connection.recv()) == {"id": number, "type": "complete"}
+        return answer["payload"]["data"]
 
 
 async def serve(opened: Resources) -> AsyncIterator[Api]:

@@ -1,0 +1,71 @@
+# Each target makes what it needs first: a clone can begin with `make demo`. See `make help`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/run.stamp
+DEV := $(VENV)/dev.stamp
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
+
+.PHONY: help demo test web lint types contracts sdl lock check
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the collection
+	@exec $(BIN)/vk-comments demo $(if $(ONCE),--once)
+
+test: $(DEV) web ## run all tests; every line has to be covered, branches are reported
+	@$(BIN)/python -m pytest -n 2 -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
+
+lint: $(DEV) ## check style and format
+	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
+
+types: $(DEV) ## check types
+	@$(BIN)/mypy
+
+contracts: $(DEV) ## check that imports go down only
+	@$(BIN)/lint-imports --no-logo
+
+sdl: $(DEV) ## check that schema/schema.graphql is the schema
+	@$(BIN)/vk-comments schema | diff -u schema/schema.graphql - \
+	|| { echo "Run '$(BIN)/vk-comments schema -o schema/schema.graphql'." >&2; exit 1; }
+
+check: lint types contracts sdl test ## all checks and tests
+
+lock: $(BIN)/uv ## write the requirements anew; UPGRADE=1 takes the newest versions
+	@# setuptools builds the editable install, which is done without build isolation
+	@echo setuptools | $(BIN)/uv $(LOCK) -o requirements.txt pyproject.toml -
+	@echo setuptools | $(BIN)/uv $(LOCK) -o requirements-dev.txt -c requirements.txt --extra dev pyproject.toml -
+
+web: web/dist/graphiql.html ## build the pages, if Node.js is there
+
+web/dist/graphiql.html: $(WEB_INPUTS)
+	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+	     2>/dev/null || ! command -v npm >/dev/null; then \
+	  echo "GraphiQL is left out: its page is built with Node.js 20.19 or newer and npm, which are not here."; \
+	else \
+	  echo "Building the pages in web/ ..." && cd web && \
+	  { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null; } && \
+	  npm run --silent build -- --logLevel=warn; \
+	fi
+
+$(RUN): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Python packages into $(VENV) ..."
+	@$(PIP) --no-deps --require-hashes -r requirements.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
+
+$(DEV): requirements-dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Python packages for development into $(VENV) ..."
+	@$(PIP) --no-deps --require-hashes -r requirements-dev.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@ $(RUN)
+
+$(BIN)/uv: | $(BIN)/python
+	@$(PIP) uv
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Name a Python: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is \
+	$$($(PYTHON) --version 2>&1); 3.11 or newer is needed. Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments. \
+	On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

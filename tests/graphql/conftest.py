@@ -1,0 +1,61 @@
+"""What the tests of the API share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.db.embedded import embedded_postgres
+from app.db.engine import open_database
+from app.db.migrate import migrate
+from app.jobs.collect_comments import Request
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.states import JobKind
+from app.resources import Resources, open_resources
+from app.settings import read_settings
+from app.store import groups
+from app.wall import VkGroup
+from schema.node import global_id
+from tests.conftest import Api, Simulator, serve
+
+
+def gid(type_name: str, *key: int) -> str:
+    """Return the global id of a thing."""
+    return str(global_id(type_name, key))
+
+
+MakeJob = Callable[..., Awaitable[int]]
+
+
+@pytest.fixture
+def make_job(resources: Resources) -> MakeJob:
+    """Return a function that queues a collection of a community that is made for it, and returns the job's id."""
+
+    async def make(owner_id: int = -1) -> int:
+        async with resources.database.transaction() as connection:
+            await groups.upsert_groups(connection, [VkGroup(-owner_id, f"group{-owner_id}", f"Group {-owner_id}")])
+            request = Request([owner_id])
+            row = await enqueue(
+                connection, resources, NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids)
+            )
+        return int(row.id)
+
+    return make
+
+
+@pytest.fixture
+async def api_without_postgresql(tmp_path: Path, simulator: Simulator) -> AsyncIterator[Api]:
+    """Serve the API on a PostgreSQL server of its own that was stopped meanwhile."""
+    with ExitStack() as stack:
+        server = await asyncio.to_thread(stack.enter_context, embedded_postgres(tmp_path))
+        async with open_database(read_settings(), server.url) as database:
+            await migrate(database)
+        settings = read_settings(
+            database_url=server.url, vk_api_url=simulator.url, vk_tokens=("t",), vk_requests_per_second=10_000
+        )
+        async with open_resources(settings) as opened:
+            async for api in serve(opened):
+                await asyncio.to_thread(stack.close)
+                yield api

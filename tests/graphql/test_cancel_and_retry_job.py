@@ -1,0 +1,93 @@
+"""`cancelJob` and `retryJob`: each member of their unions."""
+
+import pytest
+
+from tests.conftest import Api
+from tests.graphql.conftest import MakeJob, gid
+
+CANCEL = """
+mutation ($jobId: ID!) {
+  cancelJob(input: {jobId: $jobId}) {
+    __typename
+    ... on CancelJobSuccess { job { state cancelRequestedAt finishedAt events { nodes { seq kind message facts } } } }
+    ... on JobStateConflictError { state }
+    ... on JobNotFoundError { id }
+    ... on Error { code message }
+  }
+}"""
+RETRY = """
+mutation ($jobId: ID!) {
+  retryJob(input: {jobId: $jobId}) {
+    __typename
+    ... on RetryJobSuccess { job { state attempts cancelRequestedAt finishedAt } }
+    ... on JobStateConflictError { state }
+    ... on JobAlreadyRunningError { job { id } }
+    ... on JobNotFoundError { id }
+    ... on Error { code message }
+  }
+}"""
+MUTATIONS = {"cancelJob": CANCEL, "retryJob": RETRY}
+
+
+async def test_cancel_a_waiting_job(api: Api, make_job: MakeJob) -> None:
+    job_id = await make_job()
+    answer = (await api.execute(CANCEL, jobId=gid("Job", job_id)))["cancelJob"]
+    assert answer["__typename"] == "CancelJobSuccess"
+    assert answer["job"]["state"] == "CANCELLED"
+    assert answer["job"]["finishedAt"] == answer["job"]["cancelRequestedAt"] is not None
+    assert answer["job"]["events"]["nodes"] == [
+        {"seq": 1, "kind": "STATE_CHANGED", "message": "The job waits for a worker.", "facts": {"state": "QUEUED"}},
+        {"seq": 2, "kind": "STATE_CHANGED", "message": "The job was cancelled.", "facts": {"state": "CANCELLED"}},
+    ]
+
+
+async def test_cancel_a_job_that_has_ended(api: Api, make_job: MakeJob) -> None:
+    job_id = gid("Job", await make_job())
+    await api.execute(CANCEL, jobId=job_id)
+    answer = (await api.execute(CANCEL, jobId=job_id))["cancelJob"]
+    assert answer["__typename"] == "JobStateConflictError"
+    assert answer["state"] == "CANCELLED"
+    assert answer["message"] == "Job 1 is CANCELLED and cannot be cancelled."
+
+
+async def test_retry_a_cancelled_job(api: Api, make_job: MakeJob) -> None:
+    job_id = gid("Job", await make_job())
+    await api.execute(CANCEL, jobId=job_id)
+    answer = (await api.execute(RETRY, jobId=job_id))["retryJob"]
+    assert answer["__typename"] == "RetryJobSuccess"
+    assert answer["job"] == {"state": "QUEUED", "attempts": 0, "cancelRequestedAt": None, "finishedAt": None}
+
+
+async def test_retry_a_job_that_waits(api: Api, make_job: MakeJob) -> None:
+    answer = (await api.execute(RETRY, jobId=gid("Job", await make_job())))["retryJob"]
+    assert answer["__typename"] == "JobStateConflictError"
+    assert answer["state"] == "QUEUED"
+
+
+async def test_retry_a_job_whose_community_is_busy(api: Api, make_job: MakeJob) -> None:
+    first = gid("Job", await make_job())
+    await api.execute(CANCEL, jobId=first)
+    second = gid("Job", await make_job())
+    answer = (await api.execute(RETRY, jobId=first))["retryJob"]
+    assert answer["__typename"] == "JobAlreadyRunningError"
+    assert answer["job"] == {"id": second}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_a_job_that_does_not_exist(api: Api, name: str) -> None:
+    answer = (await api.execute(MUTATIONS[name], jobId=gid("Job", 99)))[name]
+    assert answer["__typename"] == "JobNotFoundError"
+    assert answer["id"] == "99"
+    assert answer["code"] == "JOB_NOT_FOUND"
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_an_id_that_is_no_job(api: Api, name: str) -> None:
+    answer = (await api.execute(MUTATIONS[name], jobId=gid("Group", -1)))[name]
+    assert answer["__typename"] == "ValidationFailedError"
+
+
+async def test_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+    for name, mutation in MUTATIONS.items():
+        answer = (await api_without_postgresql.execute(mutation, jobId=gid("Job", 1)))[name]
+        assert answer["__typename"] == "ServiceUnavailableError"

@@ -1,0 +1,73 @@
+"""The number of SQL statements of a nested query does not depend on how many parents there are."""
+
+import pytest
+
+from app.resources import Resources
+from tests.conftest import Api, statements, write_wall
+from tests.graphql.conftest import MakeJob
+
+FEW, MANY = 1, 50
+
+NESTED = {
+    "Group.posts": ("groups", "posts(first: 2) { nodes { id } }", 2),
+    "Group.posts with totalCount": ("groups", "posts(first: 2) { totalCount nodes { id } }", 3),
+    "Group.comments": ("groups", "comments(first: 2) { nodes { id } }", 2),
+    "Group.postCount": ("groups", "postCount", 2),
+    "Group.commentCount": ("groups", "commentCount", 2),
+    "Post.group": ("posts", "group { id }", 2),
+    "Post.author": ("posts", "author { id }", 2),
+    "Post.comments": ("posts", "comments(first: 2) { nodes { id } }", 2),
+    "Post.comments twice": ("posts", "comments(first: 2) { nodes { id } } more: comments(last: 1) { nodes { id } }", 3),
+    "Post.comments.author": ("posts", "comments { nodes { author { id } } }", 3),
+    "Comment.post": ("comments", "post { id }", 2),
+    "Comment.author": ("comments", "author { id }", 2),
+    "Comment.author.comments": ("comments", "author { comments(first: 1) { nodes { id } } }", 3),
+    "Comment.thread": ("comments", "thread { id }", 2),
+    "Comment.inReplyTo": ("comments", "inReplyTo { id }", 2),
+    "Comment.replies": ("comments", "replies { nodes { id } }", 2),
+    "Comment.replies with totalCount": ("comments", "replies { totalCount }", 3),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+async def test_statements_of_nested_lists(api: Api, resources: Resources, name: str) -> None:
+    root, fields, expected = NESTED[name]
+    for number in range(1, MANY + 1):
+        await write_wall(resources, -number, posts_count=1, comments_per_post=2)
+    counts = {}
+    for size in (FEW, MANY):
+        with statements(resources) as seen:
+            found = await api.execute(f"{{ {root}(first: {size}) {{ nodes {{ id {fields} }} }} }}")
+        assert len(found[root]["nodes"]) == size
+        counts[size] = len(seen)
+    assert counts == {FEW: expected, MANY: expected}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("groups { id }", 2),
+        ("groups { posts { nodes { id } } }", 3),
+        ("events { nodes { seq } }", 2),
+        ("events { totalCount }", 3),
+    ],
+)
+async def test_statements_of_jobs(
+    api: Api, resources: Resources, make_job: MakeJob, fields: str, expected: int
+) -> None:
+    for number in range(1, MANY + 1):
+        await make_job(-number)
+    for size in (FEW, MANY):
+        with statements(resources) as seen:
+            found = await api.execute(f"{{ jobs(first: {size}) {{ nodes {{ id {fields} }} }} }}")
+        assert len(found["jobs"]["nodes"]) == size
+        assert len(seen) == expected
+
+
+async def test_total_count_costs_a_statement_only_where_it_is_asked_for(api: Api, resources: Resources) -> None:
+    await write_wall(resources)
+    with statements(resources) as without:
+        await api.execute("{ comments { nodes { id } } }")
+    with statements(resources) as with_count:
+        await api.execute("{ comments { totalCount nodes { id } } }")
+    assert (len(without), len(with_count)) == (1, 2)
