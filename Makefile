@@ -48,7 +48,7 @@ web/dist/graphiql.html: $(WEB_INPUTS)
 	  echo "GraphiQL is left out: its page is built with Node.js 20.19 or newer and npm, which are not here."; \
 	else \
 	  echo "Building the pages in web/ ..." && cd web && \
-	  { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null; } && \
+	  { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null; } && \
 	  npm run --silent build -- --logLevel=warn; \
 	fi
 

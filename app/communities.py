@@ -66,10 +66,16 @@ async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
     calls = [groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)]
     found: list[VkGroup] = []
     for answer in await answers(resources.vk, calls):
-        if isinstance(answer, VkFault):
+        if not isinstance(answer, VkFault):
+            found += read_groups(answer)
+        elif not _says_none_exists(answer):
             raise answer
-        found += read_groups(answer)
     return found
+
+
+def _says_none_exists(fault: VkFault) -> bool:
+    # VK leaves unknown communities out, unless it knows none of a call's: then it finds the parameter wrong
+    return fault.vk_code == 125 or (fault.vk_code == 100 and "group_id" in fault.message)  # noqa: PLR2004 - VK's codes
 
 
 def _outcome(reference: str, wanted: GroupReference | str, found: dict[str, VkGroup], new: set[int]) -> AddedGroup:

@@ -9,6 +9,7 @@ cannot be reached, by PostgreSQL's NOTIFY. Both are listened to all the time.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 
 import asyncpg
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
 
@@ -26,6 +29,7 @@ from app.settings import Settings
 
 CHANNEL = "vk_comments_events"
 RECONNECT_SECONDS = 1.0
+"""How long a lost PostgreSQL or Redis is left alone before the next try."""
 REDIS_TIMEOUT_SECONDS = 1.0
 
 
@@ -67,6 +71,7 @@ class Events:
     redis_is_up: bool = True
     is_listening: bool = False
     """Whether NOTIFY reaches this process at the moment."""
+    _redis_again_at: float = 0.0
     _listeners: dict[str, set[Wake]] = field(default_factory=lambda: defaultdict(set))
 
     @contextmanager
@@ -97,6 +102,8 @@ class Events:
 
     async def _published_by_redis(self, topic: str) -> bool:
         assert self.redis  # noqa: S101 - the caller checked
+        if time.monotonic() < self._redis_again_at:
+            return False  # a dead host may take the whole time limit to be noticed: not at each event
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 await self.redis.publish(CHANNEL, topic)
@@ -104,6 +111,7 @@ class Events:
             if self.redis_is_up:
                 log.warning("redis_lost", reason=type(error).__name__)
             self.redis_is_up = False
+            self._redis_again_at = time.monotonic() + RECONNECT_SECONDS
             return False
         self.redis_is_up = True
         return True
@@ -122,7 +130,9 @@ class Events:
     async def follow_postgres(self) -> None:
         """Pass on what NOTIFY brings, for ever; connects again when the connection is lost."""
         while True:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(
+                OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+            ):
                 connection = await self.database.listen()
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
@@ -157,7 +167,10 @@ async def open_events(settings: Settings, database: Database) -> AsyncIterator[E
     client = None
     if settings.redis_url:
         client = redis.asyncio.Redis.from_url(
-            settings.redis_url.get_secret_value(), socket_timeout=None, socket_connect_timeout=2.0
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # NOTIFY stands in at once, and a lost connection has to be noticed
         )
     events = Events(database, client)
     followers = [asyncio.create_task(events.follow_postgres())]

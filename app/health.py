@@ -1,19 +1,26 @@
 """Whether this process can do its work: each thing it depends on, looked at one by one."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import version
 
+import asyncpg
 from redis.exceptions import RedisError
 from sqlalchemy import select, true
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import Database
 from app.errors import ServiceUnavailable
 from app.events import Events
 from app.vk.client import VkClient
 from app.vk.pace import Pace
+
+
+LONGEST_ANSWER_SECONDS = 3.0
+"""What takes longer to answer counts as down."""
 
 
 class HealthStatus(Enum):
@@ -77,8 +84,8 @@ class HealthCheck:
         return await _timed("redis", self._ping, HealthStatus.DEGRADED)
 
     async def _ping(self) -> None:
-        if self.events.redis:
-            await self.events.redis.ping()
+        assert self.events.redis  # noqa: S101 - only looked at where there is one
+        await self.events.redis.ping()
 
     def notifications(self) -> ComponentHealth:
         """Say whether events of other processes arrive. Without them clients hear of changes some seconds later."""
@@ -98,7 +105,8 @@ class HealthCheck:
 async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:
     start = time.perf_counter()
     try:
-        await ask()
-    except (ServiceUnavailable, RedisError, OSError) as error:
+        async with asyncio.timeout(LONGEST_ANSWER_SECONDS):
+            await ask()
+    except (ServiceUnavailable, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError) as error:
         return ComponentHealth(name, when_down, None, f"cannot be reached ({type(error).__name__})")
     return ComponentHealth(name, HealthStatus.HEALTHY, round((time.perf_counter() - start) * 1000, 2), "answers")

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.settings import Settings
@@ -58,7 +59,9 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
 def _renderers(settings: Settings, *, colors: bool) -> list[Processor]:
     blank = BlankSecrets(settings.secrets())
     if settings.log_format == "json":
-        return [structlog.processors.dict_tracebacks, blank, structlog.processors.JSONRenderer(_to_json)]
+        # without the values of local variables, which come shortened: half a secret cannot be blanked
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        return [tracebacks, blank, structlog.processors.JSONRenderer(_to_json)]
     return [structlog.processors.format_exc_info, blank, structlog.dev.ConsoleRenderer(colors=colors)]
 
 
@@ -70,10 +73,12 @@ class BlankSecrets:
     """A structlog processor that replaces each known secret in an event, however deep, by `[secret]`."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        # the longest first: one may be part of another
+        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {key: self._clean(value) for key, value in event.items()}
+        """Return the event without secrets."""
+        return {self._clean(key): self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -81,7 +86,7 @@ class BlankSecrets:
                 value = value.replace(secret, "[secret]")
             return value
         if isinstance(value, dict):
-            return {key: self._clean(item) for key, item in value.items()}
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._clean(item) for item in value]
         if isinstance(value, int | float | None):

@@ -6,17 +6,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
 import httpx2
+from sqlalchemy.exc import DBAPIError
 
 from app.auth import KeyRing, key_ring
 from app.db.engine import Database, open_database
 from app.db.migrate import migrate, require_migrated
+from app.errors import StartFailed
 from app.events import Events, open_events
 from app.health import HealthCheck
 from app.settings import Settings
 from app.store import tokens
 from app.vk.client import VkClient
-from app.vk.pace import Pace
+from app.vk.pace import AllAside, Pace
+
+
+REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+"""A wrong user or password, no such database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +63,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 @asynccontextmanager
 async def _open_migrated(settings: Settings) -> AsyncIterator[Database]:
     async with open_postgresql(settings) as database:
-        if settings.database_url:
-            await require_migrated(database)
-        else:
-            await migrate(database)
+        try:
+            await (require_migrated(database) if settings.database_url else migrate(database))
+        except DBAPIError as error:
+            if isinstance(error.driver_exception, REFUSALS):
+                raise StartFailed(f"PostgreSQL says: {error.driver_exception}. Check DATABASE_URL.") from error
+            raise
         yield database
 
 
@@ -101,10 +110,12 @@ def _open_http(settings: Settings) -> httpx2.AsyncClient:
 
 
 async def _shared_pace(settings: Settings, database: Database) -> Pace:
-    async def reserve(fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | None:
+    async def reserve(fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | AllAside:
         async with database.transaction() as connection:
             slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds)
-        return (slot.fingerprint, slot.wait_seconds) if slot else None
+            if slot is None:
+                return AllAside(*await tokens.next_return(connection, fingerprints))
+        return slot.fingerprint, slot.wait_seconds
 
     async def block(fingerprint: str, reason: str, seconds: float | None) -> None:
         async with database.transaction() as connection:

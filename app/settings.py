@@ -1,23 +1,32 @@
 """The settings: read from the environment once, frozen, and refused with all that is wrong at once."""
 
 import ipaddress
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import StartFailed
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+SHORTEST_BLANKED_PASSWORD = 8
+"""Shorter passwords are only blanked within their URL: by themselves they may be ordinary words."""
 
 
 class Settings(BaseSettings):
-    """Each field is an environment variable of the same name in upper case; all are optional."""
+    """Each field is an environment variable of the same name in upper case; all are optional.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    An empty one, as `DATABASE_URL=` in a compose file, counts as not set.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, validate_default=True
+    )
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL to use instead of the embedded one")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey that carries events between processes")
@@ -52,48 +61,81 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("database_url", "redis_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        # `DATABASE_URL=` in a compose file or a shell means "not set"
-        return None if value == "" else value
-
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must begin with postgresql://")
+        if value and not _is_url(value, "postgresql", "postgres"):
+            raise ValueError("must be a URL that begins with postgresql://")
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        if value and not _is_url(value, "redis", "rediss", "unix"):
+            raise ValueError("must be a URL that begins with redis://, rediss:// or unix://")
         return value
 
-    @model_validator(mode="after")
-    def _is_safe(self) -> "Settings":
-        if self.auth == "none" and not self.is_loopback:
-            raise ValueError("AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS")
-        if self.auth == "keys" and not self.api_keys:
-            raise ValueError("API_KEYS: AUTH=keys needs at least one key")
-        return self
+    @field_validator("vk_tokens", "api_keys")
+    @classmethod
+    def _fits_a_header(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(re.fullmatch(r"[!-~]+", secret.get_secret_value()) for secret in value):
+            raise ValueError("may hold letters, digits and signs of ASCII only")
+        return value
+
+    # Rules over several fields stand at the later one: a rule of the whole model
+    # would not be looked at, and not be told, while any other field is wrong.
+
+    @field_validator("auth")
+    @classmethod
+    def _is_safe(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and not _is_loopback(info.data.get("host", "")):
+            raise ValueError("none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _has_a_key(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        if info.data.get("auth") == "keys" and not value:
+            raise ValueError("AUTH=keys needs at least one key")
+        return value
 
     @cached_property
     def is_loopback(self) -> bool:
         """Whether HOST can be reached from this machine only."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
     def secrets(self) -> list[str]:
         """Return every secret text of the settings, so that logs can be kept free of them."""
         urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url]
-        return urls + [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
+        passwords = [text for url in urls for text in _passwords(url)]
+        return urls + passwords + [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
+
+
+def _is_url(value: SecretStr, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        _ = parts.port  # raises for one that is no number; what it says holds the URL, so nobody may see it
+    except ValueError:
+        return False
+    return parts.scheme in schemes
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _passwords(url: str) -> list[str]:
+    """Return what blanks the password of a URL wherever it shows up: drivers and libraries rewrite URLs."""
+    password = urlsplit(url).password
+    if not password:
+        return []
+    alone = {password, unquote(password)}
+    return [f":{password}@", *(text for text in alone if len(text) >= SHORTEST_BLANKED_PASSWORD)]
 
 
 def read_settings(**overrides: object) -> Settings:
@@ -110,5 +152,4 @@ def read_settings(**overrides: object) -> Settings:
 
 
 def _complaint(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]).upper() + ": " if location else ""
-    return f"  {name}{message.removeprefix('Value error, ')}"
+    return f"  {str(location[0]).upper()}: {message.removeprefix('Value error, ')}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -47,10 +48,15 @@ def _no_waiting() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_leftovers() -> Iterator[None]:
-    """What one test binds to the log's context does not reach the next."""
+    """What one test does to the log does not reach the next."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 # PostgreSQL
@@ -144,7 +150,7 @@ class Simulator:
 def serving(app: ASGIApp) -> Iterator[str]:
     """Serve an application by HTTP from a thread of its own and lend its address."""
     with listen("127.0.0.1", 0) as sock:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -14,6 +14,8 @@ from app.errors import Fault
 RECONNECTS = 30
 RECONNECT_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
+REFUSALS = range(4400, 4500)
+"""The codes by which graphql-transport-ws closes a connection that would be refused again."""
 
 ADD_GROUPS = """
 mutation AddGroups($references: [String!]!) {
@@ -105,6 +107,8 @@ class Client:
                     seq, tries = progress["seq"], 0
                     yield progress
             except (OSError, websockets.WebSocketException) as error:
+                if isinstance(error, websockets.ConnectionClosed) and error.rcvd and error.rcvd.code in REFUSALS:
+                    raise RequestFailed(f"The server refuses: {error.rcvd.reason}.") from error
                 tries += 1
                 if tries > RECONNECTS:
                     raise RequestFailed(

@@ -1,4 +1,4 @@
-"""The commands of `vk-comments` and their options. What takes long to import is imported by the command that needs it."""
+"""The commands of `vk-comments` and their options. What takes long to import, the command imports that needs it."""
 
 import asyncio
 import sys
@@ -11,8 +11,8 @@ import typer
 import uvloop
 from rich.console import Console
 
-from app.errors import Fault
-from app.settings import Settings, read_settings
+from app.errors import Fault, StartFailed
+from app.settings import read_settings
 
 HELP = """Collect the comments of VK communities and serve them over GraphQL.
 
@@ -41,13 +41,15 @@ def main() -> None:
 
 @app.command()
 def demo(
-    *, once: Annotated[bool, typer.Option("--once", help="End after the collection instead of serving on.")] = False
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the collection instead of serving on.")] = False,
+    comments: Annotated[int, typer.Option(min=0, help="How many comments the simulated community has.")] = 30_000,
 ) -> None:
     """Show everything on this machine: a simulated VK, a server, and a community that is collected."""
     from app.cli.demo import run_demo  # noqa: PLC0415
 
     try:
-        _run(run_demo(_settings(), console, once=once))
+        _run(run_demo(read_settings(), console, comments=comments, once=once))
     except KeyboardInterrupt:
         console.print("Stopped.")
 
@@ -57,7 +59,7 @@ def serve() -> None:
     """Run the server: GraphQL, and as many jobs at once as WORKERS says."""
     from app.cli.serving import serve_web  # noqa: PLC0415
 
-    _run(serve_web(_settings()))
+    _run(serve_web(read_settings()))
 
 
 @app.command()
@@ -69,7 +71,7 @@ def worker(
     """Run jobs only, for servers that run with WORKERS=0."""
     from app.cli.serving import serve_jobs  # noqa: PLC0415
 
-    settings = _settings()
+    settings = read_settings()
     _run(serve_jobs(settings, concurrency or settings.workers or 1))
 
 
@@ -82,7 +84,7 @@ def migrate(
     from app.resources import open_postgresql  # noqa: PLC0415
 
     async def run() -> str | None:
-        async with open_postgresql(_settings()) as database:
+        async with open_postgresql(read_settings()) as database:
             return await run_migrations(database, to)
 
     console.print(f"The database is at {_run(run()) or 'base'}.", highlight=False)
@@ -150,13 +152,12 @@ def schema(
 
     text = make_schema().as_str() + "\n"
     if output:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StartFailed(f"Cannot write {output}: {error.strerror}.") from error
     else:
         sys.stdout.write(text)
-
-
-def _settings() -> Settings:
-    return read_settings()
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:

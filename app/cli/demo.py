@@ -1,4 +1,4 @@
-"""The demo: a simulated VK, a server of its own, a community that is collected while one looks, and then a place to play."""
+"""The demo: a simulated VK, a server, a community that is collected while one looks, and then a place to play."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from app.settings import Settings
 FIRST_PORT = 8000
 NOTE = "demo.json"
 """The file in DATA_DIR that says where a running demo is."""
-POSTS, COMMENTS, SEED = 60, 30_000, 1
+POSTS, SEED = 60, 1
 TOKEN = "demo-token"  # noqa: S105 - the simulator takes any
 SHOWN_COMMENTS = 5
 LONGEST_TEXT = 70
@@ -30,26 +30,30 @@ MENTION = re.compile(r"\[(?:id|club)\d+\|([^\]]*)\]")
 """VK's mention of a person or community in a text: [id1|Name]."""
 
 
-async def run_demo(settings: Settings, console: Console, *, once: bool) -> None:
-    """Start what is not running, collect the demo community and show it; then serve until cancelled, unless `once`.
+async def run_demo(settings: Settings, console: Console, *, comments: int, once: bool) -> None:
+    """Start a simulated VK and a server, collect the community and show it; then serve until cancelled, unless `once`.
+
+    Where a demo runs on this DATA_DIR already, its server is the one that
+    collects, and goes on when this one has ended. `comments` is the size of the
+    community that is simulated.
 
     Raises:
         StartFailed: a process does not start, or ends meanwhile.
         RequestFailed: the collection fails.
     """
     async with AsyncExitStack() as stack:
-        processes: Sequence[Process] = ()
-        live = await _live_server(settings)
-        if live:
-            url = live
-            console.print(f"A demo is running at {url} already: following that one.")
-        else:
-            url, processes = await stack.enter_async_context(_own_servers(settings, console))
+        if live := await _live_server(settings):
+            console.print(f"A demo is running at {live} already: following that one.")
+            await _collect(Client(live), console)
+            _say_where(console, live)
+            return
+        url, processes = await stack.enter_async_context(_own_servers(settings, console, comments))
         await _collect(Client(url), console)
-        _say_where(console, url)
         if not once:
+            _say_where(console, url)
             console.print("\nPress Ctrl-C to stop.")
-            await _serve(processes)
+            await _any_end(processes)
+            raise StartFailed(f"The server or the simulator has ended. The logs in {settings.data_dir} say why.")
 
 
 async def _collect(client: Client, console: Console) -> None:
@@ -86,17 +90,15 @@ def _say_where(console: Console, url: str) -> None:
         console.print(f"  [link={url}{path}]{url}{path}[/link]  {what}", highlight=False)
 
 
-async def _serve(processes: Sequence[Process]) -> None:
-    """Wait for ever, or until one of the processes ends."""
-    if not processes:
-        await asyncio.Event().wait()
+async def _any_end(processes: Sequence[Process]) -> None:
     waits = [asyncio.create_task(process.wait()) for process in processes]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    raise StartFailed("The server or the simulator of the demo has ended. Its log says why.")
 
 
 @asynccontextmanager
-async def _own_servers(settings: Settings, console: Console) -> AsyncIterator[tuple[str, Sequence[Process]]]:
+async def _own_servers(
+    settings: Settings, console: Console, comments: int
+) -> AsyncIterator[tuple[str, Sequence[Process]]]:
     """Run a simulator and a server, and say where the server is."""
     port = settings.port if "PORT" in os.environ else free_port(FIRST_PORT)
     if port != FIRST_PORT and "PORT" not in os.environ:
@@ -104,7 +106,7 @@ async def _own_servers(settings: Settings, console: Console) -> AsyncIterator[tu
     url, vk_port = f"http://127.0.0.1:{port}", free_port()
     vk_url = f"http://127.0.0.1:{vk_port}"
     logs = settings.data_dir / "logs"
-    size = ("--posts", str(POSTS), "--comments", str(COMMENTS), "--seed", str(SEED))
+    size = ("--posts", str(POSTS), "--comments", str(comments), "--seed", str(SEED))
     simulate = ["simulate-vk", "--port", str(vk_port), *size]
     server = {"PORT": str(port), "VK_API_URL": vk_url, "VK_TOKENS": TOKEN}
     async with AsyncExitStack() as stack:

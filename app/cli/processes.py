@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx2
 
@@ -33,8 +34,8 @@ def free_port(first: int = 0) -> int:
     raise StartFailed(f"The ports {first} to {first + 99} are all in use. Set PORT to a free one.")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open the socket a server will listen on.
+def listen(host: str, port: int, advice: str = "Set PORT or HOST.") -> socket.socket:
+    """Open the socket a server will listen on. `advice` says how to choose another address.
 
     Raises:
         StartFailed: the port is in use, or the address is not this machine's.
@@ -44,7 +45,9 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
         )
     except OSError as error:
-        raise StartFailed(f"Cannot listen on {host} port {port}: {error.strerror}. Set PORT or HOST.") from error
+        # socket's own message repeats the address
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise StartFailed(f"Cannot listen on {host} port {port}: {reason}. {advice}") from error
 
 
 @asynccontextmanager
@@ -57,10 +60,10 @@ async def running(
     this one only, and ends by itself when this one is gone.
 
     Raises:
-        StartFailed: it ended before it answered, with the end of its log; or did not answer in time.
+        StartFailed: it ended before it answered, with the end of its log; or did not answer in time;
+            or its log cannot be written.
     """
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with log_file.open("wb") as log:
+    with _new_file(log_file) as log:
         # the read end of a pipe that only closes when this process is gone
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -78,6 +81,14 @@ async def running(
         yield process
     finally:
         await _end(process)
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+    except OSError as error:
+        raise StartFailed(f"Cannot write {path}: {error.strerror}. Set DATA_DIR to a place of your own.") from error
 
 
 async def _answering(process: Process, url: str, log_file: Path) -> None:

@@ -60,7 +60,7 @@ async def serve_simulator(options: SimulatorOptions, port: int) -> None:
         StartFailed: the port is in use.
     """
     configure_logging(read_settings())
-    with listen("127.0.0.1", port) as sock:
+    with listen("127.0.0.1", port, "Choose another --port.") as sock:
         async with _stop_signals() as stopped:
             log.info("simulating", url=f"http://127.0.0.1:{sock.getsockname()[1]}", groups=options.groups)
             await _serve(create_simulator(options), sock, stopped)

@@ -24,8 +24,8 @@ _UNREACHABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.InternalClientError,  # what is left of a connection whose server was killed
 )
-_UNREACHABLE_STATES = ("08", "57P0", "53300")
-"""SQLSTATE prefixes: connection exceptions, shutdown and start-up of the server, too many connections."""
+_UNREACHABLE_STATES = ("08", "57P0", "57014", "53300")
+"""SQLSTATE prefixes: connection exceptions, shutdown and start-up of the server, time limit, too many connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +79,32 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
     Connections are made when they are first needed, so this does not fail
     while PostgreSQL is away.
     """
-    dsn = url.replace("postgres://", "postgresql://", 1)
+
+    async def connect() -> "asyncpg.Connection[Any]":
+        # asyncpg reads the URL, not SQLAlchemy: it knows all of libpq's options, such as sslmode
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            server_settings={
+                "application_name": "vk-comments",
+                "timezone": "UTC",
+                "jit": "off",  # compiling costs more than it saves for queries of milliseconds
+                "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
+            },
+        )
+
     engine = create_async_engine(
-        dsn.replace("postgresql://", "postgresql+asyncpg://", 1),
+        "postgresql+asyncpg://",
+        async_creator=connect,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
         pool_timeout=settings.database_statement_timeout_seconds,
         pool_pre_ping=True,
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "server_settings": {
-                "application_name": "vk-comments",
-                "timezone": "UTC",
-                "jit": "off",  # compiling costs more than it saves for queries of milliseconds
-                "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
-            },
-        },
     )
     try:
-        yield Database(engine, dsn)
+        yield Database(engine, url)
     finally:
         await engine.dispose()
 

@@ -22,6 +22,8 @@ async def migrate(database: Database, target: str = "head") -> str | None:
     Runs in one transaction: a migration that fails leaves nothing behind.
     """
     async with database.transaction() as connection:
+        # a migration, or another process's, may take longer than any statement of daily work
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         return await connection.run_sync(_migrate, target)
 

@@ -132,8 +132,9 @@ async def upsert_comments(connection: AsyncConnection, owner_id: int, found: Seq
                          OR (c.text, c.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments) THEN now()
                        ELSE c.changed_at END
             WHERE c.last_seen_at < now() - interval '1 minute'
-               OR (c.is_deleted, c.like_count, c.text, c.attachments) IS DISTINCT FROM
-                  (excluded.is_deleted, excluded.like_count, excluded.text, excluded.attachments)
+               OR c.is_deleted IS DISTINCT FROM excluded.is_deleted
+               OR NOT excluded.is_deleted AND (c.like_count, c.text, c.attachments) IS DISTINCT FROM
+                                              (excluded.like_count, excluded.text, excluded.attachments)
             RETURNING xmax = 0 AS is_new
         )
         SELECT count(*) FILTER (WHERE is_new) FROM written

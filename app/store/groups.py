@@ -58,8 +58,11 @@ async def require_groups(connection: AsyncConnection, owner_ids: Sequence[int]) 
 
 
 async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> set[int]:
-    """Insert or refresh communities in one statement; returns the owner ids of those that are new."""
-    rows = {group.id: group for group in found}.values()
+    """Insert or refresh communities in one statement; returns the owner ids of those that are new.
+
+    In the order of their ids, so that two that meet the same communities at once cannot deadlock.
+    """
+    rows = sorted({group.id: group for group in found}.values(), key=lambda group: group.id)
     statement = text("""
         INSERT INTO groups AS g
                (owner_id, screen_name, name, description, members_count, is_closed, deactivated, photo_url)

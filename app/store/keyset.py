@@ -92,7 +92,7 @@ async def pages_by_key(
     )
     grouped: dict[tuple[int, ...], list[Row[Any]]] = defaultdict(list)
     for row in await connection.execute(statement):
-        grouped[tuple(row._mapping[name] for name in key)].append(row)
+        grouped[tuple(getattr(row, name) for name in key)].append(row)
     return {parent: _slice(rows, page) for parent, rows in grouped.items()}
 
 
@@ -103,7 +103,7 @@ async def rows_by_key(
     wanted = _wanted(table, key, keys)
     joined = wanted.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(wanted.c[name] for name in key)))
     rows = await connection.execute(select(table).select_from(joined))
-    return {tuple(row._mapping[name] for name in key): row for row in rows}
+    return {tuple(getattr(row, name) for name in key): row for row in rows}
 
 
 async def counts_by_key(

@@ -21,7 +21,7 @@ async def answers(client: VkClient, calls: Sequence[Call]) -> list[Any]:
 
     Costs one request per 25 calls. A pack whose answer is too big for VK
     (5 MB) is halved until it fits; a token that may not use `execute` makes one
-    request a call.
+    request a call. A call that failed in a way that can pass is made again by itself.
 
     Raises:
         VkFault: a request failed as a whole, in a way that is not about one call.
@@ -36,18 +36,27 @@ async def _pack(client: VkClient, calls: Sequence[Call]) -> list[Any]:
     if len(calls) == 1 or not client.may_execute:
         return [await _single(client, call) for call in calls]
     try:
-        return read_execute(await client.call(execute(calls)), calls)
+        found = read_execute(await client.call(execute(calls)), calls)
     except VkExecuteRefused:
         return [await _single(client, call) for call in calls]
     except VkScriptFailed:
         middle = len(calls) // 2
         return await _pack(client, calls[:middle]) + await _pack(client, calls[middle:])
+    return [
+        await _single(client, call) if isinstance(answer, VkFault) and _may_pass(answer) else answer
+        for answer, call in zip(found, calls, strict=True)
+    ]
 
 
 async def _single(client: VkClient, call: Call) -> Any:
     try:
         return (await client.call(call))["response"]
     except VkFault as fault:
-        if fault.passes or isinstance(fault, VkTokenRejected):
+        if _may_pass(fault):
             raise
         return fault
+
+
+def _may_pass(fault: VkFault) -> bool:
+    """Whether the fault is not about this one call: it passes with time, or with another token."""
+    return fault.passes or isinstance(fault, VkTokenRejected)

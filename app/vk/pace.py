@@ -2,14 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from pydantic import SecretStr
 
-from app.vk.wire import VkTokenRejected
+from app.vk.wire import VkFault, VkRateLimited, VkTokenRejected
 
-ReserveSlot = Callable[[Sequence[str], float], Awaitable[tuple[str, float] | None]]
-"""Fingerprints and the interval in seconds -> fingerprint and wait in seconds; None when all are put aside."""
+
+@dataclass(frozen=True, slots=True)
+class AllAside:
+    """No token can be used: why the one that returns first is put aside, and for how long (None: for good)."""
+
+    reason: str
+    seconds: float | None
+
+    def fault(self) -> VkFault:
+        """Return what to tell whoever wants to ask VK."""
+        if self.seconds is None:
+            return VkTokenRejected(f"VK refuses every configured token. {self.reason}")
+        message = f"VK refuses every configured token for another {self.seconds:.0f} s. {self.reason}"
+        return VkRateLimited(message, retry_after_seconds=self.seconds)
+
+
+ReserveSlot = Callable[[Sequence[str], float], Awaitable[tuple[str, float] | AllAside]]
+"""Fingerprints and the interval in seconds -> fingerprint and wait in seconds, unless all are put aside."""
 BlockToken = Callable[[str, str, float | None], Awaitable[None]]
 """Puts a token aside: fingerprint, reason, for how many seconds (None: for good)."""
 
@@ -42,13 +59,14 @@ class Pace:
         """Wait for the next slot of any token and return that token.
 
         Raises:
-            VkTokenRejected: there is no token, or all of them are put aside.
+            VkTokenRejected: there is no token, or all of them are put aside for good.
+            VkRateLimited: all of them are put aside; tells when one can be used again.
         """
         if not self._tokens:
             raise VkTokenRejected("No VK token is configured. Set VK_TOKENS.")
         slot = await self._reserve(self.fingerprints, self._interval_seconds)
-        if slot is None:
-            raise VkTokenRejected("VK refuses every configured token for now.")
+        if isinstance(slot, AllAside):
+            raise slot.fault()
         name, wait_seconds = slot
         await asyncio.sleep(wait_seconds)
         return self._tokens[name]

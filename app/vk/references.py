@@ -6,8 +6,8 @@ from dataclasses import dataclass
 _HOSTS = r"(?:https?://)?(?:www\.|m\.)?vk\.(?:com|ru)/"
 _LINK = re.compile(rf"^{_HOSTS}", re.IGNORECASE)
 _ID = re.compile(r"^(?:club|public|event)?-?(\d{1,10})$", re.IGNORECASE)
-_WALL = re.compile(r"wall(-\d{1,10})_(\d{1,10})")
-_SCREEN_NAME = re.compile(r"^[a-z][a-z0-9_.]{1,31}$", re.IGNORECASE)
+_WALL = re.compile(rf"^(?:{_HOSTS}(?:.*[^a-z0-9_.])?)?wall(-[1-9]\d{{0,9}})_(\d{{1,10}})(?!\d)", re.IGNORECASE)
+_SCREEN_NAME = re.compile(r"^(?=.*[a-z])[a-z0-9_.]{2,32}$", re.IGNORECASE | re.ASCII)
 _PROFILE = re.compile(r"^id\d+$", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ def read_group_reference(text: str) -> GroupReference | str:
     """
     cleaned = text.strip()
     is_link = bool(_LINK.match(cleaned))
-    if wall := _WALL.search(cleaned):
+    if wall := _WALL.match(cleaned):
         return GroupReference(wall[1].removeprefix("-"))
     path = _LINK.sub("", cleaned).removeprefix("@")
     name = re.split(r"[/?#]", path, maxsplit=1)[0]
@@ -56,6 +56,6 @@ def read_group_reference(text: str) -> GroupReference | str:
 
 def read_post_reference(text: str) -> PostReference | str:
     """Return the post of a community that a link names, or what is wrong with the link."""
-    if wall := _WALL.search(text.strip()):
+    if wall := _WALL.match(text.strip()):
         return PostReference(int(wall[1]), int(wall[2]))
     return "is no link to a post of a community, such as https://vk.com/wall-1_2"

@@ -63,9 +63,17 @@ class VkRateLimited(VkFault):
     code = ErrorCode.VK_RATE_LIMITED
     passes = True
 
-    def __init__(self, message: str, vk_code: int | None = None, method: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        vk_code: int | None = None,
+        method: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message, vk_code, method)
-        self.retry_after_seconds = {6: 0.4, 9: 60.0}.get(vk_code or 0, 3600.0)
+        if retry_after_seconds is None:
+            retry_after_seconds = {6: 0.4, 9: 60.0}.get(vk_code or 0, 3600.0)
+        self.retry_after_seconds = retry_after_seconds
 
     def facts(self) -> dict[str, Any]:
         """Return the wait in seconds beside VK's code."""
@@ -162,7 +170,7 @@ def execute(calls: Sequence[Call]) -> Call:
 
 
 def read_reply(body: bytes, method: str) -> dict[str, Any]:
-    """Return the envelope `{"response": ...}` of a reply.
+    """Return the envelope `{"response": ...}` of a reply, free of what PostgreSQL cannot hold as text.
 
     Raises:
         VkFault: the reply is an error of VK (its code decides which), or cannot be read (VkUnavailable).
@@ -178,19 +186,20 @@ def read_reply(body: bytes, method: str) -> dict[str, Any]:
 def _load(body: bytes, method: str) -> dict[str, Any]:
     try:
         envelope = orjson.loads(body)
+        is_clean = rb"\u0000" not in body
     except orjson.JSONDecodeError:
         try:  # the standard library reads half of a surrogate pair, which VK cuts emoji into, and orjson does not
-            envelope = json.loads(body)
+            envelope, is_clean = json.loads(body), False
         except ValueError as error:
             raise VkUnavailable("VK's answer is not JSON.", method=method) from error
     if not isinstance(envelope, dict):
         raise VkUnavailable("VK's answer is not an object.", method=method)
-    return envelope
+    return envelope if is_clean else _clean(envelope)
 
 
-def fault_of(error: Mapping[str, Any], method: str) -> VkFault:
+def fault_of(error: Any, method: str) -> VkFault:
     """Return the exception that VK's error object, or an entry of execute_errors, stands for."""
-    code = error.get("error_code")
+    code = error.get("error_code") if isinstance(error, dict) else None
     if not isinstance(code, int):
         return VkUnavailable("VK answered with an error without a code.", method=method)
     kind = VkExecuteRefused if method == "execute" and code in (27, 28) else _FAULTS.get(code, VkRequestRefused)
@@ -200,7 +209,8 @@ def fault_of(error: Mapping[str, Any], method: str) -> VkFault:
 def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
     """Return the answer of each packed call, or the VkFault it failed with.
 
-    VK puts `false` where a call failed and the reasons, in order, into execute_errors.
+    VK puts `false` where a call failed and the reasons, in order, into
+    execute_errors. An entry of the method `execute` is about none of the calls.
 
     Raises:
         VkUnavailable: the answer does not fit the calls.
@@ -208,7 +218,7 @@ def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any
     answers = envelope["response"]
     if not isinstance(answers, list) or len(answers) != len(calls):
         raise VkUnavailable("VK's answer to an execute does not fit its calls.", method="execute")
-    errors = iter(envelope.get("execute_errors") or ())
+    errors = (error for error in envelope.get("execute_errors") or () if error.get("method") != "execute")
     return [
         fault_of(next(errors, {}), call.method) if answer is False else answer
         for answer, call in zip(answers, calls, strict=True)
@@ -226,8 +236,8 @@ def read_group(item: Mapping[str, Any]) -> VkGroup:
     return VkGroup(
         id=item["id"],
         screen_name=item.get("screen_name") or f"club{item['id']}",
-        name=_clean(item.get("name") or item.get("screen_name") or f"club{item['id']}"),
-        description=_clean(item["description"]) if item.get("description") else None,
+        name=item.get("name") or item.get("screen_name") or f"club{item['id']}",
+        description=item.get("description") or None,
         members_count=item.get("members_count"),
         is_closed=bool(item.get("is_closed")),
         deactivated=item.get("deactivated"),
@@ -251,13 +261,13 @@ def read_post(item: Mapping[str, Any]) -> VkPost:
         id=item["id"],
         from_id=item.get("from_id"),
         date=item["date"],
-        text=_clean(item.get("text") or ""),
+        text=item.get("text") or "",
         likes=_count(item, "likes"),
         reposts=_count(item, "reposts"),
-        views=item["views"].get("count") if "views" in item else None,
+        views=(item.get("views") or {}).get("count"),
         comments=_count(item, "comments"),
         is_pinned=bool(item.get("is_pinned")),
-        attachments=_clean(item.get("attachments") or []),
+        attachments=item.get("attachments") or [],
     )
 
 
@@ -284,9 +294,9 @@ def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int) -> VkComm
         post_id=post_id,
         from_id=item.get("from_id"),
         date=item["date"],
-        text=_clean(item.get("text") or ""),
+        text=item.get("text") or "",
         likes=_count(item, "likes"),
-        attachments=_clean(item.get("attachments") or []),
+        attachments=item.get("attachments") or [],
         thread_id=parents[0] if parents else None,
         reply_to_id=item.get("reply_to_comment"),
         is_deleted=bool(item.get("deleted")),
@@ -299,7 +309,7 @@ def read_authors(answer: Mapping[str, Any]) -> list[VkAuthor]:
     people = [
         VkAuthor(
             id=item["id"],
-            name=_clean(f"{item.get('first_name', '')} {item.get('last_name', '')}".strip()),
+            name=f"{item.get('first_name', '')} {item.get('last_name', '')}".strip(),
             screen_name=item.get("screen_name"),
             photo_url=_photo(item),
             deactivated=item.get("deactivated"),
@@ -324,19 +334,10 @@ def _photo(item: Mapping[str, Any]) -> str | None:
 def _clean(value: Any) -> Any:
     """Replace what PostgreSQL cannot hold as text: NUL and halves of surrogate pairs."""
     if isinstance(value, str):
-        if "\x00" in value or not _is_encodable(value):
-            return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-        return value
+        # "?" stands for half of a pair, as Python's encoder puts it
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
+        return {_clean(key): _clean(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item) for item in value]
     return value
-
-
-def _is_encodable(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

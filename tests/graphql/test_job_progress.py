@@ -1,6 +1,7 @@
 """`jobProgress`: what followers of a job are told."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -35,15 +36,15 @@ async def told(api: Api, job_id: str, after_seq: int = 0) -> list[dict[str, Any]
     return [message["jobProgress"] async for message in api.subscribe(FOLLOW, jobId=job_id, afterSeq=after_seq)]
 
 
-async def collect(api: Api) -> str:
-    """Add the simulated community, start its collection and return the job's id."""
+async def collect(api: Api, before: Callable[[], object] = lambda: None) -> str:
+    """Add the simulated community, do something `before` its collection, start that and return the job's id."""
     await api.execute(ADD)
+    before()
     return str((await api.execute(START, id=gid("Group", -1)))["startCollection"]["job"]["id"])
 
 
 async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator) -> None:
-    simulator.control(hold=True)
-    job_id = await collect(vk_api)
+    job_id = await collect(vk_api, before=lambda: simulator.control(hold=True))
     following = asyncio.create_task(told(vk_api, job_id))
     await until(lambda: simulator.control()["waiting"])
     simulator.control(hold=False)
@@ -115,7 +116,9 @@ async def test_follow_a_waiting_job_until_it_is_cancelled(api: Api, resources: R
 async def test_follow_a_job_that_fails(vk_api: Api, simulator: Simulator) -> None:
     await vk_api.execute(ADD)
     simulator.control(faults=[{"code": 100, "times": 1}])
-    messages = await told(vk_api, str((await vk_api.execute(START, id=gid("Group", -1)))["startCollection"]["job"]["id"]))
+    messages = await told(
+        vk_api, str((await vk_api.execute(START, id=gid("Group", -1)))["startCollection"]["job"]["id"])
+    )
     events = [message["event"]["kind"] for message in messages if message["event"]]
     assert "GROUP_FAILED" in events
     job = messages[-1]["job"]
@@ -136,7 +139,9 @@ async def test_follow_something_that_is_no_job(api: Api) -> None:
     assert message["fields"] == [{"path": "jobId"}]
 
 
-async def test_two_operations_on_one_socket_are_not_answered_from_memory(api: Api, make_job: MakeJob, resources: Resources) -> None:
+async def test_two_operations_on_one_socket_are_not_answered_from_memory(
+    api: Api, make_job: MakeJob, resources: Resources
+) -> None:
     """Loaders live as long as the socket, so they may not remember."""
     job_id = await make_job()
     query = "query ($id: ID!) { job(id: $id) { state } }"

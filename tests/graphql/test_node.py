@@ -29,7 +29,16 @@ async def test_node_without_anything(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "nonsense", "R3JvdXA6LTE6", gid("Group", -1) + "=", gid("Group", -1) + "!", gid("Group", -1, 1), gid("Unknown", 1), gid("Post", 1, 1 << 63)],
+    [
+        "",
+        "nonsense",
+        "R3JvdXA6LTE6",
+        gid("Group", -1) + "=",
+        gid("Group", -1) + "!",
+        gid("Group", -1, 1),
+        gid("Unknown", 1),
+        gid("Post", 1, 1 << 63),
+    ],
 )
 async def test_node_with_an_id_that_is_none(api: Api, value: str) -> None:
     error = await api.fail(NODE, id=value)

@@ -86,7 +86,9 @@ async def test_deleted_stub_has_no_author(api: Api, resources: Resources) -> Non
     stub = VkComment(-1, 2, 1, None, 1_772_323_200, "", 0, [], None, None, is_deleted=True)
     async with resources.database.transaction() as connection:
         await comments.upsert_comments(connection, -1, [stub])
-    found = await api.execute("query ($id: ID!) { comment(id: $id) { isDeleted text author { name } } }", id=gid("Comment", -1, 2))
+    found = await api.execute(
+        "query ($id: ID!) { comment(id: $id) { isDeleted text author { name } } }", id=gid("Comment", -1, 2)
+    )
     assert found["comment"] == {"isDeleted": True, "text": "", "author": None}
 
 

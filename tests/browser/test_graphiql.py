@@ -1,0 +1,104 @@
+"""GraphiQL at /graphql in a real browser: from its own origin only, and it can do what its tabs promise."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.async_api import Locator, Page, expect
+
+from tests.conftest import Api, Simulator
+
+PICTURE = os.environ.get("PICTURE")
+"""Where to leave a picture of the page for somebody who wants to look at it."""
+
+
+class GraphiQL:
+    """The page as a person uses it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.result: Locator = page.locator(".result-window")
+
+    async def open_tab(self, name: str) -> None:
+        """Turn to a tab."""
+        await self.page.get_by_role("tab", name=name).click()
+        await expect(self.page.locator(".graphiql-query-editor .view-lines")).to_contain_text(name)
+
+    async def write_variables(self, **variables: object) -> None:
+        """Replace the variables of the open tab."""
+        editor = self.page.locator(".graphiql-editor-tool .monaco-editor").first
+        await editor.click()
+        await self.page.keyboard.press("Control+A")
+        await self.page.keyboard.press("Delete")
+        await self.page.keyboard.insert_text(json.dumps(variables))
+
+    async def press_run(self) -> None:
+        """Press the button that runs the open tab."""
+        await self.page.locator(".graphiql-execute-button").click()
+
+    async def run(self, name: str) -> None:
+        """Run the open tab, which holds a query or a mutation of this name."""
+        sent = ""
+        while sent != name:
+            # for a moment after a change of tabs GraphiQL sends the name of the former tab's operation
+            async with self.page.expect_request("**/graphql") as request:
+                await self.press_run()
+            sent = json.loads((await request.value).post_data or "{}")["operationName"]
+
+    async def text(self) -> str:
+        """Return the result pane as it is seen."""
+        # Monaco shows spaces as no-break spaces
+        return (await self.result.inner_text()).replace("\xa0", " ")
+
+
+async def test_the_page_needs_nothing_from_elsewhere(vk_api: Api, page: Page) -> None:
+    asked: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    await page.goto(f"{vk_api.url}/graphql")
+    await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("AddCommunity")
+    await page.wait_for_load_state("networkidle")
+    own = urlsplit(vk_api.url).netloc
+    foreign = [url for url in asked if urlsplit(url).netloc != own and not url.startswith(("data:", "blob:"))]
+    assert len(asked) > 5
+    assert (foreign, wrong) == ([], [])
+
+
+async def test_add_collect_follow_and_read(vk_api: Api, simulator: Simulator, page: Page, tmp_path: Path) -> None:
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    await page.goto(f"{vk_api.url}/graphql")
+    graphiql = GraphiQL(page)
+
+    await graphiql.open_tab("AddCommunity")
+    await graphiql.run("AddCommunity")
+    await expect(graphiql.result).to_contain_text("AddGroupsSuccess")
+    [group] = (await vk_api.execute("{ groups { nodes { id name } } }"))["groups"]["nodes"]
+    assert group["name"] in await graphiql.text()
+
+    await graphiql.open_tab("StartCollection")
+    await graphiql.write_variables(groupIds=[group["id"]])
+    simulator.control(hold=True)
+    await graphiql.run("StartCollection")
+    await expect(graphiql.result).to_contain_text("StartCollectionSuccess")
+    [job] = (await vk_api.execute("{ jobs { nodes { id } } }"))["jobs"]["nodes"]
+
+    await graphiql.open_tab("FollowProgress")
+    await graphiql.write_variables(jobId=job["id"])
+    await graphiql.press_run()
+    await expect(graphiql.result).to_contain_text("RUNNING")
+    simulator.control(hold=False)
+    await expect(graphiql.result).to_contain_text("SUCCEEDED")
+    assert '"done": 400' in await graphiql.text()
+    assert sockets == [vk_api.url.replace("http", "ws") + "/graphql"]
+
+    await graphiql.open_tab("ReadComments")
+    await graphiql.run("ReadComments")
+    await expect(graphiql.result).to_contain_text("totalCount")
+    picture = await page.screenshot(path=PICTURE or tmp_path / "graphiql.png")
+    assert picture.startswith(b"\x89PNG")

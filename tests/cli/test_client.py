@@ -1,0 +1,103 @@
+"""The command line's GraphQL client, against a server that says what a test has written down."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from app.cli import client
+from app.cli.client import Client, RequestFailed
+
+
+def progress(seq: int) -> dict[str, Any]:
+    """Return what the server sends for an event of a job."""
+    return {"type": "next", "payload": {"data": {"jobProgress": {"__typename": "JobProgress", "seq": seq}}}}
+
+
+COMPLETE = {"type": "complete"}
+LOST: dict[str, Any] = {}
+"""Here the connection ends."""
+
+
+@dataclass
+class Script:
+    """A server that answers each subscription, one connection after the other, with the next list of messages."""
+
+    connections: list[Sequence[dict[str, Any]]]
+    asked: list[int] = field(default_factory=list)
+    """The `afterSeq` of each subscription."""
+    close: tuple[int, str] = (1011, "")
+
+    async def answer(self, socket: ServerConnection) -> None:
+        """Answer one connection."""
+        await socket.recv()
+        await socket.send('{"type": "connection_ack"}')
+        self.asked.append(orjson.loads(await socket.recv())["payload"]["variables"]["afterSeq"])
+        for message in self.connections.pop(0):
+            if message is LOST:
+                await socket.close(*self.close)
+                return
+            await socket.send(orjson.dumps(message).decode())
+        await socket.wait_closed()
+
+
+@asynccontextmanager
+async def serving(script: Script) -> AsyncIterator[Client]:
+    async with serve(script.answer, "127.0.0.1", 0, subprotocols=["graphql-transport-ws"]) as server:  # type: ignore[list-item]
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield Client(f"http://127.0.0.1:{port}/")
+
+
+async def seqs(script: Script) -> list[int]:
+    async with asyncio.timeout(5), serving(script) as one:
+        return [message["seq"] async for message in one.follow("job")]
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
+
+
+async def test_follow_to_the_end() -> None:
+    script = Script([[progress(1), {"type": "ping"}, progress(2), COMPLETE]])
+    assert await seqs(script) == [1, 2]
+
+
+async def test_a_lost_connection_goes_on_after_the_last_event() -> None:
+    script = Script([[progress(1), progress(2), LOST], [LOST], [progress(3), COMPLETE]])
+    assert await seqs(script) == [1, 2, 3]
+    assert script.asked == [0, 2, 2]
+
+
+async def test_a_server_that_stays_away() -> None:
+    script = Script([[LOST]] * (client.RECONNECTS + 1))
+    with pytest.raises(RequestFailed, match=r"is lost\. The job goes on without you"):
+        await seqs(script)
+    assert len(script.asked) == client.RECONNECTS + 1
+
+
+async def test_a_refusal_is_not_tried_again() -> None:
+    script = Script([[LOST]], close=(4403, "Forbidden"))
+    with pytest.raises(RequestFailed, match=r"The server refuses: Forbidden\."):
+        await seqs(script)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "error", "payload": [{"message": "no such field"}]},
+        {"type": "next", "payload": {"data": None, "errors": [{"message": "no such field"}]}},
+        {
+            "type": "next",
+            "payload": {"data": {"jobProgress": {"__typename": "JobNotFoundError", "message": "no such field"}}},
+        },
+    ],
+)
+async def test_failures(message: dict[str, Any]) -> None:
+    with pytest.raises(RequestFailed, match="no such field"):
+        await seqs(Script([[message]]))

@@ -1,0 +1,167 @@
+"""`vk-comments collect` in a process of its own, against a server that listens."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from signal import SIGINT
+
+import pytest
+
+from app.jobs.worker import open_worker
+from app.resources import Resources, open_resources
+from tests.conftest import Api, MakeSettings, Simulator, serve, stored_comments, until
+from tests.processes import environment
+
+CANCEL = """mutation ($jobId: ID!) { cancelJob(input: {jobId: $jobId}) { __typename } }"""
+JOBS = "{ jobs { nodes { id state } } }"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has said."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def begin(api: Api, *arguments: str, **variables: str) -> Process:
+    """Start `vk-comments collect`."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.cli", "collect", *arguments, "--server", api.url),
+        env=environment(**variables),
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+async def end(process: Process) -> Result:
+    """Wait for its end."""
+    output, errors = await process.communicate()
+    return Result(process.returncode or 0, output.decode(), errors.decode())
+
+
+async def collect(api: Api, *arguments: str, **variables: str) -> Result:
+    """Run it to its end."""
+    return await end(await begin(api, *arguments, **variables))
+
+
+async def job(api: Api) -> dict[str, str]:
+    """Wait for the job that a command has started."""
+
+    async def find() -> dict[str, str] | None:
+        nodes: list[dict[str, str]] = (await api.execute(JOBS))["jobs"]["nodes"]
+        return next((node for node in nodes if node["state"] == "RUNNING"), None)
+
+    found: dict[str, str] = await until(find)
+    return found
+
+
+async def test_collections(vk_api: Api, simulator: Simulator, vk_resources: Resources) -> None:
+    first = await collect(vk_api, "https://vk.com/club1")
+    assert (first.code, first.errors) == (0, "")
+    assert first.output.startswith("Started a collection of Кофейня «Тёплый полдень».\n")
+    assert "400/400 100%" in first.output
+    assert first.output.endswith("400 comments of 6 posts read, 400 of them new.\n")
+    assert await stored_comments(vk_resources) == simulator.truth()
+
+    second = await collect(vk_api, "1")
+    assert second.output.endswith("0 comments of 0 posts read, 0 of them new.\n")
+
+    whole = await collect(vk_api, "1", "--full", "--max-posts", "2", "--since", "2026-03-02")
+    assert "of 2 posts read, 0 of them new." in whole.output
+
+
+async def test_unknown_references(vk_api: Api) -> None:
+    wrong = await collect(vk_api, "vk com")
+    assert (wrong.code, wrong.output) == (1, "")
+    assert wrong.errors.startswith("error: ")
+    assert wrong.errors.count("\n") == 1
+    unknown = await collect(vk_api, "999999")
+    assert (unknown.code, unknown.errors.count("\n")) == (1, 1)
+
+
+async def test_a_refused_collection(vk_api: Api) -> None:
+    late = await collect(vk_api, "1", "--max-posts", "9999999999")
+    assert late.code == 1
+    assert late.errors.startswith("error: ")
+
+
+async def test_a_post_that_cannot_be_read(vk_api: Api, simulator: Simulator) -> None:
+    closed = min(simulator.truth())
+    simulator.control(close_comments={"group_id": 1, "post_id": closed})
+    result = await collect(vk_api, "1")
+    assert result.code == 0
+    assert f"Post -1_{closed} could not be read to the end." in result.output
+    assert "of 5 posts read" in result.output
+    assert result.output.endswith("1 posts could not be read.\n")
+
+
+@asynccontextmanager
+async def held_job(api: Api, simulator: Simulator) -> AsyncIterator[tuple[Process, str]]:
+    """Lend a command that follows a job which waits for VK, and the job's id."""
+    # after the community has been added, which asks VK twice at most
+    simulator.control(delay_ms=50)
+    process = await begin(api, "1")
+    job_id = (await job(api))["id"]
+    simulator.control(hold=True)
+    yield process, job_id
+    simulator.control(hold=False)
+
+
+async def test_following_a_collection_that_runs(vk_api: Api, simulator: Simulator) -> None:
+    async with held_job(vk_api, simulator) as (one, _):
+        simulator.control(delay_ms=300)
+        two = await begin(vk_api, "1")
+        await until(lambda: simulator.control()["waiting"] == 2)
+    results = [await end(one), await end(two)]
+    assert [result.code for result in results] == [0, 0]
+    assert results[1].output.startswith("Following the running collection of ")
+
+
+async def test_a_cancelled_collection(vk_api: Api, simulator: Simulator) -> None:
+    async with held_job(vk_api, simulator) as (process, job_id):
+        await vk_api.execute(CANCEL, jobId=job_id)
+        result = await end(process)
+    assert result.code == 1
+    assert result.errors == "error: The collection is CANCELLED.\n"
+
+
+async def test_a_failed_collection(vk_api: Api, simulator: Simulator) -> None:
+    async with held_job(vk_api, simulator) as (process, _):
+        simulator.control(revoke="a-token-of-nobody", hold=False)
+        result = await end(process)
+    assert result.code == 1
+    assert result.errors.startswith("error: The collection is FAILED. ")
+
+
+async def test_ctrl_c_leaves_the_job_alone(vk_api: Api, simulator: Simulator) -> None:
+    async with held_job(vk_api, simulator) as (process, job_id):
+        process.send_signal(SIGINT)
+        async with asyncio.timeout(5):
+            result = await end(process)
+        assert result.code == 130
+        assert "Traceback" not in result.errors
+        assert (await job(vk_api))["id"] == job_id
+
+
+@pytest.fixture
+async def locked_api(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Api]:
+    """Serve the API to clients with a key only."""
+    settings = make_settings(vk_api_url=simulator.url, auth="keys", api_keys=("right", "also-right"))
+    async with open_resources(settings) as resources, open_worker(resources, 1):
+        async for served in serve(resources):
+            yield served
+
+
+async def test_api_key(locked_api: Api) -> None:
+    without = await collect(locked_api, "1")
+    wrong = await collect(locked_api, "1", "--api-key", "wrong")
+    assert (without.code, wrong.code) == (1, 1)
+    assert without.errors.startswith("error: ")
+    assert "wrong" not in wrong.errors.removeprefix("error: ").replace("wrong API key", "")
+    assert (await collect(locked_api, "1", "--api-key", "right")).code == 0
+    assert (await collect(locked_api, "1", VK_COMMENTS_API_KEY="also-right")).code == 0

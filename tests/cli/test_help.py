@@ -1,0 +1,42 @@
+import pytest
+from typer.testing import CliRunner
+
+from app.cli.commands import app
+from app.settings import Settings
+
+COMMANDS = ["demo", "serve", "worker", "migrate", "collect", "simulate-vk", "schema"]
+
+
+def test_without_arguments() -> None:
+    result = CliRunner().invoke(app, [])
+    assert "vk-comments demo" in result.output
+    assert all(command in result.output for command in COMMANDS)
+
+
+def test_commands_are_listed_here() -> None:
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    assert sorted(names) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    [callback] = [
+        found.callback
+        for found in app.registered_commands
+        if (found.name or getattr(found.callback, "__name__", "")) == command
+    ]
+    assert callback
+    assert callback.__doc__
+    assert callback.__doc__ in result.output
+
+
+def test_help_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VK_COMMENTS_API_KEY", "hush-hush")
+    result = CliRunner().invoke(app, ["collect", "--help"])
+    assert "hush-hush" not in result.output
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []

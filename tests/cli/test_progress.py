@@ -1,0 +1,21 @@
+"""What the progress bar shows of the numbers that the server sends."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from app.cli.collect import _LeftColumn, _RateColumn
+
+
+@pytest.mark.parametrize(
+    ("rate", "left", "shown"),
+    [(None, None, "  -:--"), (1234.5, 75.4, "1,234/s 1:15 left"), (0.0, 0.0, "  0:00 left")],
+)
+def test_columns(rate: float | None, left: float | None, shown: str) -> None:
+    bar = Progress(_RateColumn(), _LeftColumn(), console=Console(file=StringIO()))
+    bar.add_task("", rate=rate, left=left)
+    [task] = bar.tasks
+    parts = [column.render(task) for column in bar.columns if not isinstance(column, str)]
+    assert " ".join(str(part) for part in parts).strip() == shown.strip()

@@ -1,0 +1,94 @@
+"""What the tests of jobs share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.communities import add_groups
+from app.jobs.collect_comments import Request
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.start_collection import start_collection
+from app.jobs.states import JobKind, JobPriority, JobState
+from app.jobs.worker import Body, Worker
+from app.resources import Resources
+from app.store import groups, jobs
+from app.wall import VkGroup
+from tests.conftest import until
+
+
+async def queue_job(
+    resources: Resources, owner_id: int = -1, priority: JobPriority = JobPriority.NORMAL, timeout_seconds: float = 60
+) -> int:
+    """Queue a collection of a community that is made for it and return the job's id."""
+    async with resources.database.transaction() as connection:
+        await groups.upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
+        new = NewJob(JobKind.COLLECT_COMMENTS, Request([owner_id]).arguments(), [owner_id], priority, timeout_seconds)
+        return int((await enqueue(connection, resources, new)).id)
+
+
+async def read_job(resources: Resources, job_id: int) -> Row[Any]:
+    """Return a job's row."""
+    async with resources.database.connect() as connection:
+        row = await jobs.job_by_id(connection, job_id)
+    assert row
+    return row
+
+
+async def ended(resources: Resources, job_id: int) -> Row[Any]:
+    """Wait until a job has ended and return its row."""
+
+    async def look() -> Row[Any] | None:
+        row = await read_job(resources, job_id)
+        return row if JobState(row.state).is_final else None
+
+    found: Row[Any] = await until(look)
+    return found
+
+
+async def in_state(resources: Resources, job_id: int, state: JobState) -> Row[Any]:
+    """Wait until a job is in a state and return its row."""
+
+    async def look() -> Row[Any] | None:
+        row = await read_job(resources, job_id)
+        return row if row.state == state.value else None
+
+    found: Row[Any] = await until(look)
+    return found
+
+
+async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the kinds and facts of a job's events, in order."""
+    async with resources.database.connect() as connection:
+        rows = await jobs.events_after(connection, job_id, 0, 1000)
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+    return [(row.kind, row.facts) for row in rows]
+
+
+@asynccontextmanager
+async def working(resources: Resources, body: Body, concurrency: int = 2) -> AsyncIterator[Worker]:
+    """Run a worker whose jobs do what `body` does."""
+    worker = Worker(resources, concurrency, {JobKind.COLLECT_COMMENTS: body})
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def collect(resources: Resources, *, group_ids: tuple[int, ...] = (1,), **wishes: Any) -> Row[Any]:
+    """Add communities, collect them with a running worker and return the job's row when it has ended."""
+    await add_groups(resources, [str(group_id) for group_id in group_ids])
+    row = await start_collection(resources, **{"owner_ids": [-group_id for group_id in group_ids], **wishes})
+    return await ended(resources, row.id)
+
+
+def counts(row: Row[Any]) -> Mapping[str, int]:
+    """Return what a collection has brought."""
+    assert row.state == "SUCCEEDED", row.failure
+    result: Mapping[str, int] = row.result
+    return result

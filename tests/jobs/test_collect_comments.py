@@ -1,0 +1,174 @@
+"""Collections against the simulated VK: complete, exact, incremental, and calm when VK refuses."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from app.communities import add_groups
+from app.db.tables import authors, comments, groups, posts
+from app.jobs.collect_comments import Request, State
+from app.jobs.queue import cancel
+from app.jobs.start_collection import start_collection
+from app.resources import Resources
+from app.vk.walk import CommentWalk, WallWalk
+from tests.conftest import Simulator, stored_comments, until
+from tests.jobs.conftest import collect, counts, ended, events_of, read_job
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+async def test_everything_is_collected_exactly_once(vk_resources: Resources, simulator: Simulator) -> None:
+    row = await collect(vk_resources)
+    assert counts(row) == {"groups": 1, "posts": 6, "failed_posts": 0, "comments": 400, "new_comments": 400}
+    assert await stored_comments(vk_resources) == simulator.truth()
+    async with vk_resources.database.connect() as connection:
+        stored = {post.id: post for post in await connection.execute(select(posts))}
+        known = set(await connection.scalars(select(authors.c.id)))
+        wrote = set(await connection.scalars(select(comments.c.from_id).where(comments.c.from_id.is_not(None))))
+        group = (await connection.execute(select(groups))).one()
+    truth = simulator.truth()
+    assert {post_id: post.comment_count for post_id, post in stored.items()} == {
+        post_id: len(ids) for post_id, ids in truth.items()
+    }
+    assert all(post.collected_count == post.comment_count for post in stored.values() if post.comment_count)
+    assert wrote <= known
+    assert any(author < 0 for author in wrote)
+    assert group.collected_at is not None
+
+
+async def test_a_second_collection_reads_only_what_is_new(vk_resources: Resources, simulator: Simulator) -> None:
+    await collect(vk_resources)
+    before = simulator.control()["calls"]
+    again = counts(await collect(vk_resources))
+    assert again == {"groups": 1, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
+    assert simulator.control()["calls"] - before == 2  # the community, and the list of its posts
+
+    post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+    simulator.control(add_comments={"group_id": 1, "post_id": post_id, "count": 3})
+    more = counts(await collect(vk_resources))
+    assert (more["posts"], more["new_comments"]) == (1, 3)
+    assert await stored_comments(vk_resources) == simulator.truth()
+
+
+async def test_a_full_collection_reads_everything_again(vk_resources: Resources, simulator: Simulator) -> None:
+    await collect(vk_resources)
+    post_id, ids = next((key, value) for key, value in simulator.truth().items() if value)
+    simulator.control(edit_comment={"group_id": 1, "comment_id": ids[0], "text": "другое"})
+    again = counts(await collect(vk_resources, full=True))
+    assert (again["posts"], again["comments"], again["new_comments"]) == (6, 400, 0)
+    async with vk_resources.database.connect() as connection:
+        row = (await connection.execute(select(comments).where(comments.c.id == ids[0]))).one()
+    assert row.text == "другое"
+    assert row.changed_at is not None
+    assert row.post_id == post_id
+
+
+async def test_only_the_newest_posts(vk_resources: Resources, simulator: Simulator) -> None:
+    assert counts(await collect(vk_resources, max_posts=2))["posts"] <= 2
+    newest = await stored_comments(vk_resources)
+    assert set(newest) < set(simulator.truth())
+    assert counts(await collect(vk_resources))["posts"] >= 1
+    assert await stored_comments(vk_resources) == {key: ids for key, ids in simulator.truth().items() if ids}
+
+
+async def test_only_posts_since_a_date(vk_resources: Resources) -> None:
+    await collect(vk_resources)
+    async with vk_resources.database.connect() as connection:
+        times = sorted(await connection.scalars(select(posts.c.published_at)))
+    row = await collect(vk_resources, since=times[3], full=True)
+    assert counts(row)["posts"] <= 3
+    nothing = await collect(vk_resources, since=datetime(2100, 1, 1, tzinfo=UTC), full=True)
+    assert counts(nothing)["posts"] == 0
+
+
+async def test_single_posts_by_link(vk_resources: Resources, simulator: Simulator) -> None:
+    first, second = sorted(simulator.truth(), key=lambda key: -len(simulator.truth()[key]))[:2]
+    links = [f"https://vk.com/wall-1_{first}", f"wall-1_{second}", "wall-1_999999"]
+    row = await collect(vk_resources, owner_ids=[], post_urls=links)
+    assert counts(row)["posts"] == 2
+    assert await stored_comments(vk_resources) == {key: simulator.truth()[key] for key in (first, second)}
+
+
+async def test_a_post_that_cannot_be_read_is_an_event(vk_resources: Resources, simulator: Simulator) -> None:
+    closed = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+    simulator.control(close_comments={"group_id": 1, "post_id": closed})
+    row = await collect(vk_resources)
+    assert counts(row)["failed_posts"] == 1
+    failed = [facts for kind, facts in await events_of(vk_resources, row.id) if kind == "POST_FAILED"]
+    assert failed == [
+        {"vkOwnerId": -1, "vkPostId": closed, "code": "VK_ACCESS_DENIED", "vkCode": 212, "method": "wall.getComments"}
+    ]
+    assert await stored_comments(vk_resources) == {
+        key: ids for key, ids in simulator.truth().items() if key != closed and ids
+    }
+
+
+async def test_a_closed_community_ends_a_collection_of_it_alone(vk_resources: Resources, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 15, "method": "wall.get", "times": 1}])
+    row = await collect(vk_resources)
+    assert row.state == "FAILED"
+    assert row.failure["code"] == "VK_ACCESS_DENIED"
+    assert row.failure["facts"]["vkCode"] == 15
+
+
+async def test_failures_that_pass_leave_no_trace_in_the_data(vk_resources: Resources, simulator: Simulator) -> None:
+    faults = [{"code": 10}, {"http": 502}, {"code": 6}, {"code": 1}, {"code": 13, "method": "execute"}]
+    simulator.control(faults=[{**fault, "times": 1} for fault in faults])
+    row = await collect(vk_resources)
+    assert counts(row)["comments"] == 400
+    assert row.attempts == 1
+    assert await stored_comments(vk_resources) == simulator.truth()
+
+
+async def test_comments_that_arrive_and_vanish_meanwhile(vk_resources: Resources, simulator: Simulator) -> None:
+    """Whatever existed at the start and still exists is stored; what came meanwhile is stored by the next one."""
+    post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+    at_start = set(simulator.truth()[post_id])
+    await add_groups(vk_resources, ["1"])
+    simulator.control(hold=True)
+    row = await start_collection(vk_resources, owner_ids=[-1])
+    await until(lambda: simulator.control()["waiting"])
+    simulator.control(add_comments={"group_id": 1, "post_id": post_id, "count": 5})
+    simulator.control(delete_comment={"group_id": 1, "comment_id": max(at_start)})
+    simulator.control(hold=False)
+    counts(await ended(vk_resources, row.id))
+    stored = set((await stored_comments(vk_resources))[post_id])
+    assert at_start & set(simulator.truth()[post_id]) <= stored
+    counts(await collect(vk_resources, full=True))
+    assert set(simulator.truth()[post_id]) <= set((await stored_comments(vk_resources))[post_id])
+
+
+def test_state_round_trip() -> None:
+    state = State(
+        group=1,
+        wall=WallWalk(98, 7),
+        listed=3,
+        after_id=9,
+        walks=[CommentWalk(5), CommentWalk(5, 6, 8, 9)],
+        failed_ids=[4],
+    )
+    assert State.of(state.checkpoint()) == state
+    assert State.of(None) == State()
+    assert State.of(State(wall=None).checkpoint()).wall is None
+
+
+def test_request_round_trip() -> None:
+    request = Request([-1, -2], {-2: [3, 4]}, datetime(2026, 1, 2, tzinfo=UTC), 5, full=True)
+    assert Request.of(request.arguments()) == request
+    assert Request.of(Request([-1]).arguments()) == Request([-1])
+
+
+async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: Simulator) -> None:
+    await add_groups(vk_resources, ["1"])
+    simulator.control(hold=True)
+    row = await start_collection(vk_resources, owner_ids=[-1])
+    await until(lambda: simulator.control()["waiting"])
+    await cancel(vk_resources, row.id)
+    async with asyncio.timeout(1.5):
+        assert (await ended(vk_resources, row.id)).state == "CANCELLED"
+    simulator.control(hold=False)
+    assert counts(await collect(vk_resources))["comments"] == 400
+    assert await stored_comments(vk_resources) == simulator.truth()
+    assert (await read_job(vk_resources, row.id)).finished_at

@@ -1,0 +1,153 @@
+"""Runs `vk-comments` in processes of its own, as a person at a terminal would, and lets none of them stay."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.settings import Settings
+
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+"""How long anything of ours may take to end after Ctrl-C."""
+
+
+def environment(**variables: object) -> dict[str, str]:
+    """Return this process' environment without our settings, and with these variables."""
+    ours = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return kept | {"COLUMNS": "200"} | {name: str(value) for name, value in variables.items()}
+
+
+def unmeasured(variables: dict[str, str]) -> dict[str, str]:
+    """Return an environment in which a process' coverage is not measured, for tests of its memory and speed."""
+    return {name: value for name, value in variables.items() if not name.startswith("COVERAGE_")}
+
+
+def run(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=env or environment(),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
+    """Return what `condition` returns as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {condition}")
+        time.sleep(0.01)
+    return found
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs."""
+
+    popen: subprocess.Popen[bytes]
+    output_file: Path
+
+    def output(self) -> str:
+        """Return all that it has printed."""
+        return self.output_file.read_text(errors="replace")
+
+    def prints(self, text: str, seconds: float = START_SECONDS) -> None:
+        """Wait until it has printed this."""
+        until(lambda: text in self.output() or self.popen.poll() is not None, seconds)
+        assert text in self.output()
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Wait for an event of its log, which has to be written as JSON, and return it."""
+
+        def find() -> dict[str, Any] | None:
+            lines = [
+                json.loads(line) for line in self.output().splitlines() if line.startswith("{") and line[-1] == "}"
+            ]
+            assert self.popen.poll() is None, self.output()
+            return next((line for line in lines if line["event"] == name), None)
+
+        found: dict[str, Any] = until(find)
+        return found
+
+    def url(self) -> str:
+        """Return where it serves."""
+        return f"http://127.0.0.1:{self.event('serving')['port']}"
+
+    def family(self) -> list[psutil.Process]:
+        """Return its process and all that came from it."""
+        process = psutil.Process(self.popen.pid)
+        return [process, *process.children(recursive=True)]
+
+    def interrupt(self, number: int = signal.SIGINT) -> int:
+        """Press Ctrl-C and return the exit code; neither it nor anything it started may be left."""
+        family = self.family()
+        self.popen.send_signal(number)
+        code = self.popen.wait(STOP_SECONDS)
+        assert gone(family, 1.0)
+        return code
+
+    def kill(self) -> None:
+        """End it as the kernel would that has no memory left."""
+        self.popen.kill()
+        self.popen.wait()
+
+
+def gone(processes: list[psutil.Process], seconds: float = STOP_SECONDS) -> bool:
+    """Tell whether processes end in time."""
+    _, alive = psutil.wait_procs(processes, seconds)
+    return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def started(*arguments: str, env: dict[str, str]) -> Iterator[Command]:
+    """Run a command beside the test; what is left of it and its children at the end is killed."""
+    with tempfile.NamedTemporaryFile(prefix="vkc-", suffix=".log") as output:
+        popen = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        command = Command(popen, Path(output.name))
+        try:
+            yield command
+        finally:
+            family = command.family() if popen.poll() is None else []
+            popen.terminate()
+            gone(family)
+            for process in family:
+                if process.is_running():
+                    process.kill()
+            popen.wait()
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """Lend an empty directory that an embedded PostgreSQL can use wherever the tests run as root."""
+    directory = Path(tempfile.mkdtemp(prefix="vkc-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)

@@ -1,0 +1,89 @@
+"""docker-compose.yml is one, holds no secret, and sets nothing that the settings do not know."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from app.settings import Settings, read_settings
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "tests" / "data" / "compose" / "compose-spec.json"
+FROM_OUTSIDE = r"\$\{[A-Z_]+:\?[^}]+\}"
+"""A variable without which Compose refuses to start."""
+AFTER_MIGRATION = {
+    "postgres": {"condition": "service_healthy"},
+    "migrate": {"condition": "service_completed_successfully"},
+}
+SECRETS = {"POSTGRES_PASSWORD", "API_KEYS", "VK_TOKENS"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    text = (ROOT / "docker-compose.yml").read_text()
+    return dict(yaml.safe_load(text))
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return dict(compose["services"])
+
+
+def test_is_a_compose_file(compose: dict[str, Any]) -> None:
+    validator = jsonschema.Draft201909Validator(json.loads(SCHEMA.read_bytes()))
+    assert [error.message for error in validator.iter_errors(compose)] == []
+
+
+def test_a_mistake_would_be_found(compose: dict[str, Any]) -> None:
+    validator = jsonschema.Draft201909Validator(json.loads(SCHEMA.read_bytes()))
+    compose = {**compose, "services": {**compose["services"], "web": {"comand": ["vk-comments"]}}}
+    assert not validator.is_valid(compose)
+
+
+def test_no_secret_has_a_value(services: dict[str, dict[str, Any]]) -> None:
+    found = set()
+    for service in services.values():
+        for name, value in service["environment"].items():
+            if name in SECRETS:
+                assert re.fullmatch(FROM_OUTSIDE, value), name
+                found.add(name)
+            if name == "DATABASE_URL":
+                assert re.fullmatch(rf"postgresql://\w+:{FROM_OUTSIDE}@postgres:5432/\w+", value)
+    assert found == SECRETS
+
+
+def test_secrets_of_the_settings_are_known_here() -> None:
+    secret = {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secret - {"DATABASE_URL", "REDIS_URL"} <= SECRETS
+
+
+def test_every_name_is_a_setting(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        if "build" in service:
+            assert {variable.lower() for variable in service["environment"]} <= Settings.model_fields.keys(), name
+
+
+@pytest.mark.parametrize("name", ["migrate", "web", "worker"])
+def test_settings_of_each_service_are_accepted(
+    services: dict[str, dict[str, Any]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in services[name]["environment"].items():
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-\}", "", re.sub(FROM_OUTSIDE, "x", value)))
+    settings = read_settings()
+    if name == "web":
+        assert (settings.workers, settings.auth, settings.is_loopback) == (0, "keys", False)
+    if name == "worker":
+        assert settings.workers > 0
+
+
+def test_each_waits_for_what_it_needs(services: dict[str, dict[str, Any]]) -> None:
+    assert {name: service.get("depends_on", {}) for name, service in services.items()} == {
+        "postgres": {},
+        "migrate": {"postgres": {"condition": "service_healthy"}},
+        "web": AFTER_MIGRATION,
+        "worker": AFTER_MIGRATION,
+    }

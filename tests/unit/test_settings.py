@@ -1,0 +1,179 @@
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.errors import StartFailed
+from app.settings import Settings, read_settings
+
+SetVariables = Callable[..., None]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> SetVariables:
+    """Clear the environment of our variables and return a function that sets some."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def put(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return put
+
+
+def complaints() -> list[str]:
+    with pytest.raises(StartFailed) as caught:
+        read_settings()
+    title, *lines = caught.value.message.split("\n")
+    assert title == "The settings are wrong:"
+    return [line.strip() for line in lines]
+
+
+def test_defaults(environment: SetVariables) -> None:
+    environment()
+    settings = read_settings()
+    assert settings.database_url is None
+    assert settings.redis_url is None
+    assert settings.data_dir == Path(".data")
+    assert (settings.host, settings.port, settings.auth) == ("127.0.0.1", 8000, "none")
+    assert (settings.vk_tokens, settings.api_keys, settings.cors_origins) == ((), (), ())
+    assert str(settings.vk_api_url) == "https://api.vk.ru/"
+    assert settings.vk_api_version == "5.199"
+    assert settings.vk_requests_per_second == 3
+    assert settings.workers == 10
+    assert (settings.log_format, settings.log_level) == ("console", "info")
+    assert (settings.database_pool_size, settings.database_pool_overflow) == (10, 20)
+    assert settings.database_statement_timeout_seconds == 30
+    assert settings.secrets() == []
+
+
+def test_everything_is_read(environment: SetVariables) -> None:
+    environment(
+        DATABASE_URL="postgresql://u:p@h/db",
+        REDIS_URL="redis://h:6379/0",
+        DATA_DIR="/somewhere",
+        HOST="0.0.0.0",  # noqa: S104 - only read
+        PORT="0",
+        VK_TOKENS=" one , two,,",
+        VK_API_URL="http://127.0.0.1:5000",
+        VK_API_VERSION="5.131",
+        WORKERS="0",
+        AUTH="keys",
+        API_KEYS="key",
+        CORS_ORIGINS="https://a.example, https://b.example",
+        LOG_FORMAT="json",
+        LOG_LEVEL="debug",
+    )
+    settings = read_settings()
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == "postgresql://u:p@h/db"
+    assert settings.redis_url
+    assert settings.redis_url.get_secret_value() == "redis://h:6379/0"
+    assert settings.data_dir == Path("/somewhere")
+    assert not settings.is_loopback
+    assert settings.port == 0
+    assert [token.get_secret_value() for token in settings.vk_tokens] == ["one", "two"]
+    assert settings.vk_api_url.port == 5000
+    assert settings.vk_api_version == "5.131"
+    assert settings.workers == 0
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert (settings.log_format, settings.log_level) == ("json", "debug")
+
+
+def test_an_empty_variable_is_not_set(environment: SetVariables) -> None:
+    environment(**{name.upper(): "" for name in Settings.model_fields})
+    assert read_settings() == Settings.model_construct(**{n: f.default for n, f in Settings.model_fields.items()})
+
+
+def test_arguments_win_over_the_environment(environment: SetVariables) -> None:
+    environment(PORT="1", WORKERS="2")
+    settings = read_settings(port=3, vk_tokens=("token",))
+    assert (settings.port, settings.workers) == (3, 2)
+    assert settings.vk_tokens[0].get_secret_value() == "token"
+
+
+def test_settings_are_frozen(environment: SetVariables) -> None:
+    environment()
+    with pytest.raises(ValidationError, match="frozen"):
+        read_settings().port = 1
+
+
+def test_one_message_tells_all_that_is_wrong(environment: SetVariables) -> None:
+    environment(
+        DATABASE_URL="mysql://user:hidden-password@h/db",
+        REDIS_URL="http://hidden-password",
+        HOST="0.0.0.0",  # noqa: S104 - only read
+        PORT="70000",
+        VK_TOKENS="hidden token",
+        API_KEYS="ключ",
+        VK_API_URL="somewhere",
+        VK_API_VERSION="6",
+        WORKERS="many",
+        LOG_LEVEL="loud",
+    )
+    told = complaints()
+    assert told == [
+        "DATABASE_URL: must be a URL that begins with postgresql://",
+        "REDIS_URL: must be a URL that begins with redis://, rediss:// or unix://",
+        "PORT: Input should be less than or equal to 65535",
+        "VK_TOKENS: may hold letters, digits and signs of ASCII only",
+        "VK_API_URL: Input should be a valid URL, relative URL without a base",
+        r"VK_API_VERSION: String should match pattern '^5\.\d{1,3}$'",
+        "WORKERS: Input should be a valid integer, unable to parse string as an integer",
+        "AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS",
+        "API_KEYS: may hold letters, digits and signs of ASCII only",
+        "LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'",
+    ]
+    assert not any("hidden" in line or "ключ" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:hidden@[::1/db",
+        "postgresql://user:hidden@host:port/db",
+        "postgresql://user:hidden@h℀st/db",  # urlsplit's own complaint would quote all of it
+        "user:hidden@host/db",
+    ],
+)
+def test_a_malformed_database_url(environment: SetVariables, url: str) -> None:
+    environment(DATABASE_URL=url)
+    assert complaints() == ["DATABASE_URL: must be a URL that begins with postgresql://"]
+
+
+def test_auth_by_keys_needs_a_key(environment: SetVariables) -> None:
+    environment(AUTH="keys", PORT="x")
+    assert complaints()[1] == "API_KEYS: AUTH=keys needs at least one key"
+
+
+def test_an_unknown_auth_is_all_that_is_told(environment: SetVariables) -> None:
+    environment(AUTH="maybe")
+    assert complaints() == ["AUTH: Input should be 'none' or 'keys'"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_auth_none_on_a_loopback_host(environment: SetVariables, host: str) -> None:
+    environment(HOST=host)
+    assert read_settings().is_loopback
+    assert host == "localhost" or ip_address(host).is_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org"])  # noqa: S104 - only read
+def test_auth_none_elsewhere(environment: SetVariables, host: str) -> None:
+    environment(HOST=host)
+    assert complaints() == ["AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS"]
+
+
+def test_secrets_never_show(environment: SetVariables) -> None:
+    environment(DATABASE_URL="postgresql://u:hidden@h/db", VK_TOKENS="hidden", API_KEYS="hidden", AUTH="keys")
+    assert "hidden" not in repr(read_settings()) + str(read_settings().model_dump())
+
+
+def test_secrets_hold_passwords_in_every_form(environment: SetVariables) -> None:
+    environment(DATABASE_URL="postgresql://u:long%40password@h/db", REDIS_URL="redis://:short@h", VK_TOKENS="a,b")
+    secrets = read_settings().secrets()
+    assert secrets[:3] == ["postgresql://u:long%40password@h/db", "redis://:short@h", ":long%40password@"]
+    assert set(secrets[3:]) == {"long%40password", "long@password", ":short@", "a", "b"}
