@@ -46,7 +46,7 @@ class Query(WallQuery, JobQuery, HealthQuery):
         return _loaded(info, id, "id")
 
     @strawberry.field(
-        description="Things of any type by their global ids, up to 500, in their order; null for each that is not there."
+        description="Things of any type by global ids, up to 500, in their order; null for each that is not there."
     )
     async def nodes(
         self,

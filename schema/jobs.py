@@ -399,7 +399,7 @@ class JobSubscription:
     """The subscriptions of this file."""
 
     @strawberry.subscription(
-        description="Follow a job until it has ended: every event once and in order, progress up to five times a second."
+        description="Follow a job to its end: every event once and in order, progress up to five times a second."
     )
     async def job_progress(
         self,

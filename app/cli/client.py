@@ -1,7 +1,7 @@
 """A GraphQL client for the command line: operations by HTTP, subscriptions by graphql-transport-ws."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import httpx2
@@ -118,7 +118,7 @@ class Client:
             else:
                 return
 
-    async def subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Yield the data of each message of a subscription until the server completes it.
 
         Raises:

@@ -97,7 +97,7 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
     async def on_ws_connect(self, context: Context) -> Any:
-        """Let a WebSocket in if no key is asked for, or connection_init has one: `{"authorization": "Bearer <key>"}`."""
+        """Let a WebSocket in if connection_init has a key, `{"authorization": "Bearer <key>"}`, or none is needed."""
         given = {name.lower(): value for name, value in context.connection_params.items()}
         try:
             context.resources.keys.check(str(given["authorization"]) if "authorization" in given else None)

@@ -11,7 +11,10 @@ mutation ($input: StartCollectionInput!) {
   startCollection(input: $input) {
     __typename
     ... on StartCollectionSuccess {
-      job { id kind state priority attempts maxAttempts timeoutSeconds groups { vkId } failure { message } result { __typename } }
+      job {
+        id kind state priority attempts maxAttempts timeoutSeconds
+        groups { vkId } failure { message } result { __typename }
+      }
     }
     ... on JobAlreadyRunningError { job { id } }
     ... on GroupNotFoundError { id }

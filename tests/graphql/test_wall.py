@@ -105,7 +105,8 @@ async def test_nothing_with_this_id(api: Api, name: str) -> None:
 async def test_author_and_what_they_wrote(api: Api, wall: Wall) -> None:
     assert len(wall.comment_ids) == 12
     found = await api.execute(
-        """query ($id: ID!) { author(id: $id) { name kind vkId vkUrl comments(orderBy: OLDEST) { nodes { text } } } }""",
+        """query ($id: ID!) { author(id: $id) {
+             name kind vkId vkUrl comments(orderBy: OLDEST) { nodes { text } } } }""",
         id=gid("Author", -1),
     )
     assert found["author"] == {

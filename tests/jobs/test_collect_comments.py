@@ -114,8 +114,14 @@ async def test_a_closed_community_ends_a_collection_of_it_alone(vk_resources: Re
 
 
 async def test_failures_that_pass_leave_no_trace_in_the_data(vk_resources: Resources, simulator: Simulator) -> None:
-    faults = [{"code": 10}, {"http": 502}, {"code": 6}, {"code": 1}, {"code": 13, "method": "execute"}]
-    simulator.control(faults=[{**fault, "times": 1} for fault in faults])
+    faults: list[dict[str, object]] = [
+        {"code": 10},
+        {"http": 502},
+        {"code": 6},
+        {"code": 1},
+        {"code": 13, "method": "execute"},
+    ]
+    simulator.control(faults=[fault | {"times": 1} for fault in faults])
     row = await collect(vk_resources)
     assert counts(row)["comments"] == 400
     assert row.attempts == 1

@@ -11,10 +11,10 @@ from app.communities import add_groups
 from app.errors import ServiceUnavailable
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
-from app.jobs.queue import cancel, enqueue, restore_lost, retry
+from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
 from app.jobs.runs import take
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobEventKind, JobPriority, JobState
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.resources import Resources
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
@@ -62,11 +62,15 @@ async def test_a_job_succeeds(resources: Resources) -> None:
 
 async def test_a_transaction_that_rolls_back_leaves_no_job(resources: Resources) -> None:
     await queue_job(resources)
-    with pytest.raises(RuntimeError, match="change of mind"):
+    row = await read_job(resources, 1)
+
+    async def change_mind() -> None:
         async with resources.database.transaction() as connection:
-            row = await read_job(resources, 1)
-            await enqueue(connection, resources, _like(row))
+            await enqueue(connection, resources, NewJob(JobKind(row.kind), row.arguments))
             raise RuntimeError("change of mind")
+
+    with pytest.raises(RuntimeError, match="change of mind"):
+        await change_mind()
     assert await _count(resources, "SELECT count(*) FROM jobs") == 1
     assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
@@ -133,7 +137,7 @@ async def test_a_job_that_takes_too_long(resources: Resources) -> None:
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["told", "notification lost"])
 async def test_cancel_a_running_job_within_a_second(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch, is_told: bool
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
 ) -> None:
     bodies = Bodies()
     job_id = await queue_job(resources)
@@ -347,13 +351,6 @@ async def test_the_queue_is_served_again_after_its_connections_were_lost(
         )
         second = await queue_job(resources, -2)
         assert (await ended(resources, second)).state == "SUCCEEDED"
-
-
-def _like(row: Any) -> Any:
-    from app.jobs.queue import NewJob
-    from app.jobs.states import JobKind
-
-    return NewJob(JobKind(row.kind), row.arguments)
 
 
 async def _count(resources: Resources, sql: str) -> Any:

@@ -10,8 +10,8 @@ import structlog
 from app.log import BlankSecrets, configure_logging, log
 from app.settings import read_settings
 
-SECRET = "vk1.a.SECRET"
-KEY = "key-SECRET"
+SECRET = "vk1.a.hidden"
+KEY = "key-hidden"
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def written() -> Iterator[Callable[..., io.StringIO]]:
         settings = read_settings(
             vk_tokens=(SECRET, SECRET + "-and-more"),
             api_keys=(KEY,),
-            database_url="postgresql://user:pass-SECRET@host/db",
+            database_url="postgresql://user:pass-hidden@host/db",
             **{"log_level": "info", "log_format": "json", **overrides},
         )
         configure_logging(settings, text)
@@ -103,7 +103,7 @@ def test_no_traceback_shows_a_secret(written: Callable[..., io.StringIO], log_fo
 
     def fail(token: str) -> None:
         local = "x" * 60 + token  # so long that a shortened copy would cut the secret in two
-        raise RuntimeError(f"refused {token} by postgresql+asyncpg://user:pass-SECRET@host/db {len(local)}")
+        raise RuntimeError(f"refused {token} by postgresql+asyncpg://user:pass-hidden@host/db {len(local)}")
 
     for report in (log.exception, logging.getLogger("some.library").exception):
         try:
@@ -117,7 +117,7 @@ def test_no_traceback_shows_a_secret(written: Callable[..., io.StringIO], log_fo
     assert told.count("RuntimeError") >= 2
     assert told.count("ValueError") >= 2
     assert told.count("[secret]") >= 6
-    assert "SECRET" not in told
+    assert "hidden" not in told
 
 
 def test_secrets_are_blanked_however_deep(written: Callable[..., io.StringIO]) -> None:
@@ -139,7 +139,7 @@ def test_secrets_are_blanked_however_deep(written: Callable[..., io.StringIO]) -
     assert line["thing"] == "named [secret]"
     assert line["error"] == "[secret]"
     assert line["longer"] == "[secret]"  # not what is left behind a shorter secret
-    assert "SECRET" not in text.getvalue()
+    assert "hidden" not in text.getvalue()
 
 
 def test_nothing_is_blanked_without_secrets() -> None:

@@ -1,0 +1,33 @@
+import pytest
+
+from app.auth import KeyRing, key_ring
+from app.errors import Unauthenticated
+from app.settings import read_settings
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic x", "Bearer anything"])
+def test_no_key_is_asked_for(header: str | None) -> None:
+    ring = key_ring(read_settings(auth="none", api_keys=("unused",)))
+    ring.check(header)
+    assert not ring._hashes  # noqa: SLF001 - what decides is that no key is kept
+
+
+@pytest.mark.parametrize("header", ["Bearer one", "bearer two", "BEARER  two "])
+def test_a_known_key(header: str) -> None:
+    ring = key_ring(read_settings(auth="keys", api_keys=("one", "two")))
+    ring.check(header)
+    with pytest.raises(Unauthenticated):
+        ring.check(f"{header.strip()}-and-more")
+
+
+@pytest.mark.parametrize("header", [None, "", "one", "Basic one", "Bearer"])
+def test_no_key_is_given(header: str | None) -> None:
+    with pytest.raises(Unauthenticated, match="asks for an API key"):
+        KeyRing(["one"]).check(header)
+
+
+@pytest.mark.parametrize("header", ["Bearer ", "Bearer three", "Bearer One", "Bearer ключ"])
+def test_an_unknown_key(header: str) -> None:
+    with pytest.raises(Unauthenticated, match="not known") as caught:
+        KeyRing(["one", "two"]).check(header)
+    assert "three" not in caught.value.message

@@ -1,0 +1,402 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import ErrorCode
+from app.vk.wire import (
+    Call,
+    VkAccessDenied,
+    VkExecuteRefused,
+    VkFault,
+    VkRateLimited,
+    VkRequestRefused,
+    VkScriptFailed,
+    VkTokenRejected,
+    VkUnavailable,
+    comments_page,
+    execute,
+    fault_of,
+    groups_by_id,
+    posts_by_id,
+    read_authors,
+    read_comment_page,
+    read_execute,
+    read_group,
+    read_groups,
+    read_post,
+    read_post_page,
+    read_reply,
+    wall_page,
+)
+from app.wall import VkAuthor, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
+
+SAMPLES = Path(__file__).parents[1] / "data" / "vk" / "samples"
+
+
+def body(name: str) -> bytes:
+    return (SAMPLES / name).read_bytes()
+
+
+def answer(name: str) -> Any:
+    return read_reply(body(f"vknet/{name}.json"), "any")["response"]
+
+
+# requests
+
+
+def test_a_call_for_groups() -> None:
+    fields = "description,members_count"
+    assert groups_by_id(["1", "apiclub"]) == Call("groups.getById", {"group_ids": "1,apiclub", "fields": fields})
+
+
+def test_a_call_for_a_wall() -> None:
+    params = {"owner_id": -1, "offset": 98, "count": 100, "extended": 1, "fields": "screen_name,photo_100"}
+    assert wall_page(-1, 98) == Call("wall.get", params)
+
+
+def test_a_call_for_posts() -> None:
+    params = {"posts": "-1_2,-1_3", "extended": 1, "fields": "screen_name,photo_100"}
+    assert posts_by_id(-1, [2, 3]) == Call("wall.getById", params)
+
+
+COMMENTS = {
+    "owner_id": -1,
+    "post_id": 2,
+    "offset": 0,
+    "count": 100,
+    "sort": "asc",
+    "need_likes": 1,
+    "extended": 1,
+    "fields": "screen_name,photo_100",
+}
+
+
+def test_a_call_for_comments() -> None:
+    assert comments_page(-1, 2, 0, None) == Call("wall.getComments", COMMENTS | {"thread_items_count": 10})
+
+
+def test_a_call_for_replies() -> None:
+    assert comments_page(-1, 2, 0, 3) == Call("wall.getComments", COMMENTS | {"comment_id": 3})
+
+
+def test_a_script() -> None:
+    script = execute([Call("wall.get", {"owner_id": -1, "text": 'a "б"'}), Call("users.get")])
+    code = 'return [API.wall.get({"owner_id":-1,"text":"a \\"б\\""}),API.users.get({})];'
+    assert script == Call("execute", {"code": code})
+
+
+# recorded replies
+
+
+def test_recorded_comments_with_a_deleted_stub() -> None:
+    def comment(comment_id: int, from_id: int | None, date: int, text: str, *, is_deleted: bool = False) -> VkComment:
+        return VkComment(-69459624, comment_id, 482121, from_id, date, text, 0, [], None, None, is_deleted, 1)
+
+    assert read_comment_page(answer("Wall_GetComments802"), -69459624, 482121) == VkCommentPage(
+        items=[
+            comment(482124, 287979664, 1553180396, "Текст 1го комментария"),
+            comment(482127, None, 1553180629, "", is_deleted=True),
+            comment(482418, 197900038, 1553231537, "Текст 3го комментария"),
+        ],
+        replies={},
+        level_count=6,
+        authors=[],
+    )
+
+
+def test_recorded_comments_with_likes_and_attachments() -> None:
+    photo = {
+        "id": 315467755,
+        "album_id": -5,
+        "owner_id": 3073863,
+        "photo_130": "http://cs425830.vk.me/v425830763/48fd/PvqwvqEOG2A.jpg",
+        "photo_604": "http://cs425830.vk.me/v425830763/48fe/XhRY9Pmoo70.jpg",
+        "photo_75": "http://cs425830.vk.me/v425830763/48fc/iJaRiL3vPfA.jpg",
+        "width": 510,
+        "height": 383,
+        "text": "",
+        "date": 1385101231,
+        "access_key": "ade2532c6a39c12be6",
+    }
+    first = "Поздравляю вас!!!<br>Растите здоровыми, счастливыми и красивыми!"
+    second = "C днем рождения малышку и родителей!!!"
+    attachments = [{"type": "photo", "photo": photo}]
+    assert read_comment_page(answer("Wall_GetComments_ReturnLikesAndAttachments"), -1, 2) == VkCommentPage(
+        items=[
+            VkComment(-1, 3809, 2, 6733856, 1385099144, first, 1, [], None, None, is_deleted=False),
+            VkComment(-1, 3810, 2, 3073863, 1385101266, second, 1, attachments, None, None, is_deleted=False),
+        ],
+        replies={},
+        level_count=None,
+        authors=[],
+    )
+
+
+def test_recorded_comments_of_a_video() -> None:
+    page = read_comment_page(answer("Video_GetComments_WithLikes"), -1, 2)
+    assert [(item.id, item.from_id, item.likes) for item in page.items] == [(14715, 24758120, 5), (14716, 94278436, 77)]
+    assert page.items[0].text == "паша здаров!"
+
+
+def test_a_recorded_reply_to_a_comment() -> None:
+    page = read_comment_page(answer("Wall_GetComment_ReturnCorrectResults"), -1, 2)
+    assert page.authors == [VkAuthor(233754083, "Dmitry Sergeev")]
+    [item] = page.items
+    assert item.text.startswith("[id6099|Дмитрий], я не хочу даже сейчас спорить есть ли и какое «взаимодействие»")
+    assert item == VkComment(
+        -1, 73674, 2, 233754083, 1534927387, item.text, 0, [], None, reply_to_id=73673, is_deleted=False
+    )
+
+
+def test_a_recorded_wall() -> None:
+    assert read_post_page(answer("Wall_Get_ExtendedVersion_GenerateOutParametersCorrectly")) == VkPostPage(
+        count=42,
+        items=[VkPost(10, 41, 10, 1394002266, "", 1, 0, None, 0, False, [])],
+        authors=[
+            VkAuthor(10, "Иван Иванов"),
+            VkAuthor(
+                -29246653,
+                "Корпорация Зла",
+                "evil_incorparate",
+                "http://cs409529.vk.me/v409529400/98cd/xHrEeHMSXQQ.jpg",
+            ),
+        ],
+    )
+
+
+def test_a_recorded_wall_without_authors() -> None:
+    post = VkPost(-103292418, 3, -103292418, 1447252575, "Тест", 0, 0, None, 0, False, [])
+    assert read_post_page(answer("Wall_Get_WithPoll_NormalCase")) == VkPostPage(count=2, items=[post], authors=[])
+
+
+def test_a_recorded_post_by_id() -> None:
+    page = read_post_page(answer("Wall_GetById_Donut"))
+    assert page.items == [VkPost(-322, 123, -322, 1605698519, "В этом посте нет доната", 0, 0, 9, 0, False, [])]
+    assert page.count == 1
+    assert [(author.id, author.name, author.screen_name) for author in page.authors] == [(-322, "Группа ВК", "xxx")]
+    assert page.authors[0].photo_url
+    assert "size=200x0" in page.authors[0].photo_url
+
+
+# recorded errors
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "error_code", "passes"),
+    [
+        (1, VkUnavailable, ErrorCode.VK_UNAVAILABLE, True),
+        (5, VkTokenRejected, ErrorCode.VK_TOKEN, False),
+        (7, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (12, VkScriptFailed, ErrorCode.VK_REQUEST_REFUSED, False),
+        (14, VkTokenRejected, ErrorCode.VK_TOKEN, False),
+        (15, VkAccessDenied, ErrorCode.VK_ACCESS_DENIED, False),
+        (17, VkTokenRejected, ErrorCode.VK_TOKEN, False),
+        (100, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (103, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (104, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (125, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (204, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (214, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (260, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (913, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (914, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+    ],
+)
+def test_a_recorded_error(code: int, kind: type[VkFault], error_code: ErrorCode, *, passes: bool) -> None:
+    sample = body(f"errors/{code}.json")
+    with pytest.raises(VkFault) as caught:
+        read_reply(sample, "some.method")
+    fault = caught.value
+    assert type(fault) is kind
+    assert (fault.code, fault.passes, fault.vk_code, fault.method) == (error_code, passes, code, "some.method")
+    assert fault.message == f"VK: {json.loads(sample)['error']['error_msg']} (error {code})"
+    assert fault.facts() == {"vkCode": code, "method": "some.method"}
+
+
+def test_every_recorded_error_is_tested() -> None:
+    names = {path.stem for path in (SAMPLES / "errors").iterdir()}
+    tested = {"1", "5", "7", "12", "14", "15", "17", "100", "103", "104", "125", "204", "214", "260", "913", "914"}
+    assert names - {"ExecuteErrorsHandler"} == tested
+
+
+@pytest.mark.parametrize("name", ["errors/ExecuteErrorsHandler.json", "vknet/Execute_ExecuteErrors.json"])
+def test_a_recorded_execute_without_an_answer(name: str) -> None:
+    envelope = read_reply(body(name), "execute")
+    assert envelope["response"] is None
+    with pytest.raises(VkUnavailable, match="does not fit"):
+        read_execute(envelope, [Call("messages.removeChatUser")] * 2)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        *((code, VkUnavailable) for code in (1, 10)),
+        *((code, VkRateLimited) for code in (6, 9, 29)),
+        *((code, VkAccessDenied) for code in (15, 18, 30, 200, 203, 210, 212)),
+        *((code, VkTokenRejected) for code in (5, 14, 17, 27, 28)),
+        *((code, VkScriptFailed) for code in (12, 13)),
+        *((code, VkRequestRefused) for code in (3, 8, 100, 104, 113, 4_000)),
+    ],
+)
+def test_what_a_code_means(code: int, kind: type[VkFault]) -> None:
+    fault = fault_of({"error_code": code}, "wall.get")
+    assert type(fault) is kind
+    assert fault.message == f"VK: no message (error {code})"
+
+
+@pytest.mark.parametrize("code", [27, 28])
+def test_execute_refused(code: int) -> None:
+    assert type(fault_of({"error_code": code}, "execute")) is VkExecuteRefused
+
+
+@pytest.mark.parametrize(("code", "seconds"), [(6, 0.4), (9, 60.0), (29, 3600.0)])
+def test_when_to_try_again(code: int, seconds: float) -> None:
+    fault = fault_of({"error_code": code}, "wall.get")
+    assert fault.facts() == {"vkCode": code, "method": "wall.get", "retryAfterSeconds": seconds}
+
+
+@pytest.mark.parametrize("error", [{}, {"error_code": "5"}, "invalid_request", None])
+def test_an_error_without_a_code(error: object) -> None:
+    fault = fault_of(error, "wall.get")
+    assert type(fault) is VkUnavailable
+    assert fault.vk_code is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (b"", "VK's answer is not JSON."),
+        (b"<html></html>", "VK's answer is not JSON."),
+        (b'{"response": {"items": [', "VK's answer is not JSON."),
+        (b"\xff\xfe\xfd", "VK's answer is not JSON."),
+        (b"[1]", "VK's answer is not an object."),
+        (b"{}", "VK's answer holds neither a response nor an error."),
+        (b'{"error": "invalid_request"}', "VK answered with an error without a code."),
+    ],
+)
+def test_a_reply_that_cannot_be_read(reply: bytes, message: str) -> None:
+    with pytest.raises(VkUnavailable) as caught:
+        read_reply(reply, "wall.get")
+    assert (caught.value.message, caught.value.method) == (message, "wall.get")
+
+
+# execute
+
+
+CALLS = [Call("wall.getComments"), Call("wall.get"), Call("wall.getById")]
+DENIED = {"method": "wall.getComments", "error_code": 212, "error_msg": "Access to post comments denied"}
+BROKEN = {"method": "wall.getById", "error_code": 10, "error_msg": "Internal server error"}
+QUIRK = {"method": "execute", "error_code": 15, "error_msg": "Access denied"}
+
+
+@pytest.mark.parametrize("errors", [[DENIED, BROKEN], [DENIED, BROKEN, QUIRK], [QUIRK, DENIED, BROKEN]])
+def test_failed_calls_stand_in_their_places(errors: list[dict[str, Any]]) -> None:
+    first, second, third = read_execute({"response": [False, {"count": 0}, False], "execute_errors": errors}, CALLS)
+    assert (type(first), first.vk_code, first.method) == (VkAccessDenied, 212, "wall.getComments")
+    assert second == {"count": 0}
+    assert (type(third), third.vk_code, third.method) == (VkUnavailable, 10, "wall.getById")
+
+
+def test_a_failed_call_whose_reason_is_missing() -> None:
+    [fault] = read_execute({"response": [False], "execute_errors": [QUIRK]}, CALLS[:1])
+    assert (type(fault), fault.vk_code) == (VkUnavailable, None)
+
+
+def test_no_failed_call() -> None:
+    assert read_execute({"response": [1, [], {}]}, CALLS) == [1, [], {}]
+
+
+@pytest.mark.parametrize("response", [None, False, {}, [], [1, 2]])
+def test_an_execute_that_does_not_fit(response: object) -> None:
+    with pytest.raises(VkUnavailable, match="does not fit"):
+        read_execute({"response": response}, CALLS)
+
+
+# what PostgreSQL cannot hold
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"a\u0000b", "a�b"),
+        (rb"cut \ud83d", "cut ?"),
+        (rb"\ude00 and \u0000", "? and �"),
+        (rb"whole \ud83d\ude00", "whole 😀"),
+        (rb"written \\u0000", r"written \u0000"),
+        ("Привет 😀".encode(), "Привет 😀"),
+    ],
+)
+def test_text_that_postgresql_cannot_hold(sent: bytes, read: str) -> None:
+    reply = b'{"response": {"%b": ["%b", {"text": "%b"}, 1, 0.5, null, true]}}' % (sent, sent, sent)
+    assert read_reply(reply, "wall.get") == {"response": {read: [read, {"text": read}, 1, 0.5, None, True]}}
+    read.encode()
+
+
+# details
+
+
+def test_groups_of_new_and_old_versions() -> None:
+    item = {
+        "id": 1,
+        "name": "ВКонтакте API",
+        "screen_name": "apiclub",
+        "description": "О нас",
+        "members_count": 5,
+        "is_closed": 2,
+        "deactivated": "banned",
+        "photo_50": "50",
+        "photo_100": "100",
+    }
+    group = VkGroup(1, "apiclub", "ВКонтакте API", "О нас", 5, is_closed=True, deactivated="banned", photo_url="100")
+    assert read_groups({"groups": [item], "profiles": []}) == read_groups([item]) == [group]
+
+
+def test_a_group_with_nothing_but_an_id() -> None:
+    assert read_group({"id": 5, "description": ""}) == VkGroup(5, "club5", "club5")
+    assert read_group({"id": 5, "screen_name": "five"}) == VkGroup(5, "five", "five")
+
+
+def test_posts_of_old_versions_are_a_bare_list() -> None:
+    item = {"id": 2, "owner_id": -1, "date": 3, "is_pinned": 1, "views": None, "comments": {"count": 7}}
+    post = VkPost(-1, 2, None, 3, "", 0, 0, None, 7, True, [])
+    assert read_post_page([item]) == VkPostPage(count=1, items=[post], authors=[])
+    assert read_post(item) == post
+
+
+def test_comments_with_threads_and_authors() -> None:
+    reply = {"id": 4, "from_id": -5, "date": 9, "text": "да", "parents_stack": [3], "reply_to_comment": 3}
+    top = {"id": 3, "from_id": 6, "date": 8, "text": "?", "likes": {"count": 2}, "parents_stack": []}
+    thread = {"count": 11, "items": [reply]}
+    read = read_comment_page(
+        {
+            "count": 12,
+            "current_level_count": 1,
+            "items": [top | {"thread": thread}],
+            "profiles": [
+                {"id": 6, "first_name": "Анна", "last_name": "", "screen_name": "anna", "photo_50": "p"},
+                {"id": 7, "first_name": "DELETED", "last_name": "", "deactivated": "deleted"},
+            ],
+            "groups": [{"id": 5, "name": "Пять", "screen_name": "five"}],
+        },
+        -1,
+        2,
+    )
+    assert read == VkCommentPage(
+        items=[VkComment(-1, 3, 2, 6, 8, "?", 2, [], None, None, is_deleted=False, thread_count=11)],
+        replies={3: [VkComment(-1, 4, 2, -5, 9, "да", 0, [], 3, 3, is_deleted=False)]},
+        level_count=1,
+        authors=[
+            VkAuthor(6, "Анна", "anna", "p"),
+            VkAuthor(7, "DELETED", deactivated="deleted"),
+            VkAuthor(-5, "Пять", "five"),
+        ],
+    )
+
+
+def test_no_authors() -> None:
+    assert read_authors({"profiles": None, "groups": []}) == []
