@@ -27,7 +27,7 @@ Server = Annotated[str, typer.Option(help="Address of a running VK Comments serv
 
 
 def main() -> None:
-    """Run the command line. An expected failure is one line and exit code 1, Ctrl-C is exit code 130."""
+    """Run the command line. An expected failure is one line and exit code 1; typer makes Ctrl-C exit code 130."""
     try:
         app()
     except Fault as fault:
@@ -35,8 +35,6 @@ def main() -> None:
             f"error: {fault.message}", style="red", markup=False, highlight=False
         )
         sys.exit(1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(130)
 
 
 @app.command()

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import stamina
 from sqlalchemy import Row, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.errors import ErrorCode, Fault, JobGaveUp
+from app.errors import ErrorCode, Fault, JobGaveUp, ServiceUnavailable
 from app.events import job_topic
 from app.jobs.queue import add_state_event
 from app.jobs.states import FORMER, JobEventKind, JobState
@@ -36,6 +37,11 @@ class End:
     counts: bool = True
 
 
+# a run begins and ends also when PostgreSQL is away for a moment
+_patiently = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
+
+
+@_patiently
 async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
     """Make a job this worker's and return its row, or None if there is nothing to run.
 
@@ -58,6 +64,7 @@ async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | Non
     return taken if taken and taken.state == JobState.RUNNING.value else None
 
 
+@_patiently
 async def finish(resources: Resources, row: Row[Any], end: End) -> bool:
     """Write how the run that took `row` ended; False if the job is no longer this run's."""
     async with resources.database.transaction() as connection:

@@ -192,6 +192,9 @@ class Worker:
                         await self._restore()
                 except ServiceUnavailable:
                     log.warning("watch_delayed")
+                except Exception:
+                    # whatever it was, the jobs that run have to be watched on
+                    log.exception("watch_failed")
 
     async def _end_cancelled(self) -> None:
         if not self._runs:

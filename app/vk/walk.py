@@ -39,25 +39,24 @@ class CommentWalk:
 
     def after(self, page: VkCommentPage) -> "list[CommentWalk]":
         """Return the walks that follow from a page: this one, unless it is at its end, and those of long threads."""
+        ids = [item.id for item in page.items]
+        if self.offset > 0 and (not ids or ids[0] > self.last_id):
+            return [replace(self, position=_stepped_back(self.offset))]
         threads = [
             CommentWalk(self.post_id, top.id, len(inside), max((reply.id for reply in inside), default=0))
             for top in page.items
             # the walks of tops that were seen before were opened then
             if top.id > self.last_id and top.thread_count > len(inside := page.replies.get(top.id, []))
         ]
-        following = self._following([item.id for item in page.items], page.level_count)
+        following = self._following(ids, page.level_count)
         return ([following] if following else []) + threads
 
     def _following(self, ids: Sequence[int], level_count: int | None) -> "CommentWalk | None":
-        if self.offset > 0 and (not ids or ids[0] > self.last_id):
-            return replace(self, position=_stepped_back(self.offset))
-        if not any(comment_id > self.last_id for comment_id in ids):
-            return None
         position = self.offset + len(ids)
         # a short page is the end, unless VK says there is more: then one more look
-        if len(ids) < PAGE_SIZE and position >= (level_count or 0):
+        if position <= self.position or (len(ids) < PAGE_SIZE and position >= (level_count or 0)):
             return None
-        return replace(self, position=position, last_id=max(ids))
+        return replace(self, position=position, last_id=max(self.last_id, *ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,11 @@ class WallWalk:
         if self.offset > 0 and (not ids or ids[0] < self.last_id):
             return replace(self, position=_stepped_back(self.offset))
         position = self.offset + len(page.items)
-        if not page.items or (self.last_id and min(ids) >= self.last_id) or position >= page.count:
+        if not page.items or position >= page.count:
             return None
-        return WallWalk(position, min(ids, default=self.last_id))
+        # a page may hold new posts only, when many were written since the one before
+        oldest = min(ids, default=self.last_id)
+        return WallWalk(position, min(oldest, self.last_id or oldest))
 
 
 def _stepped_back(offset: int) -> int:

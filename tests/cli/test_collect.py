@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from signal import SIGINT
@@ -49,12 +49,12 @@ async def collect(api: Api, *arguments: str, **variables: str) -> Result:
     return await end(await begin(api, *arguments, **variables))
 
 
-async def job(api: Api) -> dict[str, str]:
+async def job(api: Api, state: str = "RUNNING") -> dict[str, str]:
     """Wait for the job that a command has started."""
 
     async def find() -> dict[str, str] | None:
         nodes: list[dict[str, str]] = (await api.execute(JOBS))["jobs"]["nodes"]
-        return next((node for node in nodes if node["state"] == "RUNNING"), None)
+        return next((node for node in nodes if node["state"] == state), None)
 
     found: dict[str, str] = await until(find)
     return found
@@ -84,10 +84,30 @@ async def test_unknown_references(vk_api: Api) -> None:
     assert (unknown.code, unknown.errors.count("\n")) == (1, 1)
 
 
-async def test_a_refused_collection(vk_api: Api) -> None:
-    late = await collect(vk_api, "1", "--max-posts", "9999999999")
-    assert late.code == 1
-    assert late.errors.startswith("error: ")
+async def test_vk_is_away(vk_api: Api, simulator: Simulator) -> None:
+    simulator.control(faults=[{"http": 500, "times": 100}])
+    result = await collect(vk_api, "1")
+    assert (result.code, result.errors.count("\n")) == (1, 1)
+    assert result.errors.startswith("error: ")
+
+
+@pytest.fixture
+async def full_api(make_settings: MakeSettings, simulate: Callable[..., Simulator]) -> AsyncIterator[Api]:
+    """Serve the API with room for one job, and without a worker."""
+    settings = make_settings(vk_api_url=simulate(groups=2).url, queue_limit=1)
+    async with open_resources(settings) as resources:
+        async for served in serve(resources):
+            yield served
+
+
+async def test_the_queue_is_full(full_api: Api) -> None:
+    waiting = await begin(full_api, "1")
+    await job(full_api, "QUEUED")
+    full = await collect(full_api, "2")
+    assert full.code == 1
+    assert full.errors == "error: 1 jobs are waiting, which is the limit. Try again later.\n"
+    waiting.send_signal(SIGINT)
+    await end(waiting)
 
 
 async def test_a_post_that_cannot_be_read(vk_api: Api, simulator: Simulator) -> None:

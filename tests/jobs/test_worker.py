@@ -359,3 +359,37 @@ async def _count(resources: Resources, sql: str) -> Any:
         return await connection.fetchval(sql)
     finally:
         await connection.close()
+
+
+async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[Exception] = [ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
+
+    async def fails_twice(*arguments: Any) -> list[int]:
+        if failures:
+            raise failures.pop()
+        return await restore_lost(*arguments)
+
+    monkeypatch.setattr(app.jobs.worker, "restore_lost", fails_twice)
+    monkeypatch.setattr(app.jobs.worker, "RESTORE_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
+    bodies = Bodies()
+    job_id = await queue_job(resources)
+    async with working(resources, bodies.waits):
+        await until(lambda: not failures)
+        await cancel(resources, job_id)
+        assert (await ended(resources, job_id)).state == "CANCELLED"
+
+
+async def test_a_run_ends_although_its_connections_were_lost(resources: Resources) -> None:
+    lost: list[int] = []
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        # every connection is lost at the moment when the end is to be written
+        name = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'vk-comments'"
+        lost.append(await _count(resources, name))
+        return {}
+
+    job_id = await queue_job(resources)
+    async with working(resources, body):
+        assert (await ended(resources, job_id)).state == "SUCCEEDED"
+    assert lost[0] > 0
