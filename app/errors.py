@@ -3,7 +3,7 @@
     Fault
     ├── StartFailed                 a process cannot start
     ├── ValidationFailed            wrong input, with the path of each field
-    ├── NotFound                    GroupNotFound, PostNotFound, CommentNotFound, AuthorNotFound, JobNotFound
+    ├── NotFound                    GroupNotFound, JobNotFound
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
     ├── QueueFull                   too many jobs wait
@@ -11,7 +11,6 @@
     ├── JobGaveUp                   a job ended its process too often
     ├── ServiceUnavailable          PostgreSQL cannot be reached; try again
     ├── Unauthenticated             no or a wrong API key
-    ├── SubscriberTooSlow           a subscription fell too far behind
     └── VkFault                     VK refused or failed: see `app.vk.wire`
 
 A GraphQL type of the same name with `Error` appended carries each of them to
@@ -28,8 +27,6 @@ class ErrorCode(Enum):
     VALIDATION_FAILED = "VALIDATION_FAILED"
     GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
     POST_NOT_FOUND = "POST_NOT_FOUND"
-    COMMENT_NOT_FOUND = "COMMENT_NOT_FOUND"
-    AUTHOR_NOT_FOUND = "AUTHOR_NOT_FOUND"
     JOB_NOT_FOUND = "JOB_NOT_FOUND"
     JOB_ALREADY_RUNNING = "JOB_ALREADY_RUNNING"
     JOB_STATE_CONFLICT = "JOB_STATE_CONFLICT"
@@ -38,7 +35,6 @@ class ErrorCode(Enum):
     QUEUE_FULL = "QUEUE_FULL"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     UNAUTHENTICATED = "UNAUTHENTICATED"
-    SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
     VK_UNAVAILABLE = "VK_UNAVAILABLE"
     VK_ACCESS_DENIED = "VK_ACCESS_DENIED"
     VK_RATE_LIMITED = "VK_RATE_LIMITED"
@@ -100,12 +96,6 @@ class GroupNotFound(NotFound):
     """No community with this id has been added."""
 
     code, noun = ErrorCode.GROUP_NOT_FOUND, "community"
-
-
-class PostNotFound(NotFound):
-    """No post with this id is stored."""
-
-    code, noun = ErrorCode.POST_NOT_FOUND, "post"
 
 
 class JobNotFound(NotFound):

@@ -52,6 +52,9 @@ def _no_leftovers() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     structlog.contextvars.clear_contextvars()
+    # structlog's default draws traces with the values of variables, which takes long and ends coverage's tracing
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure([structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain])
     yield
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()

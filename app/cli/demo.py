@@ -41,13 +41,12 @@ async def run_demo(settings: Settings, console: Console, *, comments: int, once:
         StartFailed: a process does not start, or ends meanwhile.
         RequestFailed: the collection fails.
     """
-    async with AsyncExitStack() as stack:
-        if live := await _live_server(settings):
-            console.print(f"A demo is running at {live} already: following that one.")
-            await _collect(Client(live), console)
-            _say_where(console, live)
-            return
-        url, processes = await stack.enter_async_context(_own_servers(settings, console, comments))
+    if live := await _live_server(settings):
+        console.print(f"A demo is running at {live} already: following that one.")
+        await _collect(Client(live), console)
+        _say_where(console, live)
+        return
+    async with _own_servers(settings, console, comments) as (url, processes):
         await _collect(Client(url), console)
         if not once:
             _say_where(console, url)
@@ -108,7 +107,15 @@ async def _own_servers(
     logs = settings.data_dir / "logs"
     size = ("--posts", str(POSTS), "--comments", str(comments), "--seed", str(SEED))
     simulate = ["simulate-vk", "--port", str(vk_port), *size]
-    server = {"PORT": str(port), "VK_API_URL": vk_url, "VK_TOKENS": TOKEN}
+    # what the demo itself needs wins over the environment: it asks without a key, and nobody else runs its job
+    server = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "AUTH": "none",
+        "WORKERS": str(settings.workers or 1),
+        "VK_API_URL": vk_url,
+        "VK_TOKENS": TOKEN,
+    }
     async with AsyncExitStack() as stack:
         started = await asyncio.gather(
             stack.enter_async_context(running(simulate, {}, logs / "simulator.log", f"{vk_url}/_control")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import ErrorCode
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.states import JobEventKind
 from app.store import authors, comments, groups, posts
@@ -164,13 +165,15 @@ async def _list_posts(job: RunningJob, request: Request, state: State, owner_id:
     since = int(request.since.timestamp()) if request.since else None
     while state.wall is not None:
         wall = state.wall
-        page, following = await _next_posts(job, request, wall, owner_id)
+        page, following, missing = await _next_posts(job, request, wall, owner_id)
         room = None if request.max_posts is None else request.max_posts - state.listed
         seen = {post.id for post in page.items if 0 < wall.last_id <= post.id}
         wanted, goes_on = wanted_posts([post for post in page.items if post.id not in seen], since, room)
         async with job.step() as connection:
             await _store(connection, owner_id, page.authors, [])
             await posts.upsert_posts(connection, owner_id, wanted)
+            for post_id in missing:
+                await _record_missing_post(job, connection, state, owner_id, post_id)
             state.listed += len(wanted)
             state.wall = following if goes_on else None
             if state.wall is None:
@@ -182,17 +185,20 @@ async def _list_posts(job: RunningJob, request: Request, state: State, owner_id:
 
 async def _next_posts(
     job: RunningJob, request: Request, wall: WallWalk, owner_id: int
-) -> tuple[VkPostPage, WallWalk | None]:
+) -> tuple[VkPostPage, WallWalk | None, Sequence[int]]:
+    """Ask for the next page of a wall, or of the posts that were named; also returns the named ones VK left out."""
     ids = request.post_ids.get(owner_id)
     if ids is None:
         [answer] = await answers(job.resources.vk, [wall.call(owner_id)])
         page = read_post_page(_usable(answer))
-        return page, wall.after(page)
+        return page, wall.after(page), ()
     # single posts are asked for by id, and `position` counts those that were
     chunk = ids[wall.position : wall.position + POSTS_PER_CALL]
     [answer] = await answers(job.resources.vk, [posts_by_id(owner_id, chunk)])
+    page = read_post_page(_usable(answer))
     position = wall.position + len(chunk)
-    return read_post_page(_usable(answer)), WallWalk(position) if position < len(ids) else None
+    missing = sorted(set(chunk) - {post.id for post in page.items})
+    return page, WallWalk(position) if position < len(ids) else None, missing
 
 
 def _to_collect(job: RunningJob, request: Request, owner_id: int) -> posts.PostsToCollect:
@@ -263,6 +269,15 @@ async def _record_failed_post(
     state.posts_failed += 1
     facts = {"vkOwnerId": owner_id, "vkPostId": walk.post_id, "code": fault.code.value, **fault.facts()}
     message = f"Post {owner_id}_{walk.post_id} could not be read to the end. {fault.message}"
+    await job.event(connection, JobEventKind.POST_FAILED, message, facts)
+
+
+async def _record_missing_post(
+    job: RunningJob, connection: AsyncConnection, state: State, owner_id: int, post_id: int
+) -> None:
+    state.posts_failed += 1
+    facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
+    message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
     await job.event(connection, JobEventKind.POST_FAILED, message, facts)
 
 

@@ -192,8 +192,7 @@ class Worker:
                         await self._restore()
                 except ServiceUnavailable:
                     log.warning("watch_delayed")
-                except Exception:
-                    # whatever it was, the jobs that run have to be watched on
+                except Exception:  # noqa: BLE001 - whatever it was, the jobs that run have to be watched on
                     log.exception("watch_failed")
 
     async def _end_cancelled(self) -> None:

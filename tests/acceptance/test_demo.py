@@ -54,6 +54,12 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path) -> None:
     assert "0 comments of 0 posts read" in later.stdout
 
 
+def test_the_demo_has_its_own_rules(data_dir: Path) -> None:
+    env = environment(DATA_DIR=data_dir, PORT=free_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS="key", WORKERS=0)  # noqa: S104
+    result = run("demo", "--once", "--comments", "100", env=env)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
     port = free_port(8000)
     with started("demo", "--comments", "100", env=environment(DATA_DIR=data_dir)) as one:

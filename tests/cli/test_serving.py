@@ -61,7 +61,7 @@ async def test_serve_stops_while_a_client_follows_a_job(vk_env: MakeEnvironment,
         await anext(messages)
         await until_async(lambda: simulator.control()["waiting"])
         assert await asyncio.to_thread(server.interrupt) == 0
-        await messages.aclose()  # type: ignore[attr-defined]
+        await messages.aclose()
         assert "Traceback" not in server.output()
     simulator.control(hold=False, delay_ms=0)
     with started("serve", env=vk_env()) as server:

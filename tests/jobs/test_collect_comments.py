@@ -89,6 +89,9 @@ async def test_single_posts_by_link(vk_resources: Resources, simulator: Simulato
     row = await collect(vk_resources, owner_ids=[], post_urls=links)
     assert counts(row)["posts"] == 2
     assert await stored_comments(vk_resources) == {key: simulator.truth()[key] for key in (first, second)}
+    failed = [facts for kind, facts in await events_of(vk_resources, row.id) if kind == "POST_FAILED"]
+    assert failed == [{"vkOwnerId": -1, "vkPostId": 999999, "code": "POST_NOT_FOUND"}]
+    assert counts(row)["failed_posts"] == 1
 
 
 async def test_a_post_that_cannot_be_read_is_an_event(vk_resources: Resources, simulator: Simulator) -> None:

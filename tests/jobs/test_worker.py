@@ -385,8 +385,13 @@ async def test_a_run_ends_although_its_connections_were_lost(resources: Resource
 
     async def body(_: RunningJob) -> dict[str, Any]:
         # every connection is lost at the moment when the end is to be written
-        name = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'vk-comments'"
-        lost.append(await _count(resources, name))
+        lost.append(
+            await _count(
+                resources,
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'vk-comments'",
+            )
+        )
         return {}
 
     job_id = await queue_job(resources)

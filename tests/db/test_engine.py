@@ -1,0 +1,165 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app import metrics
+from app.db.engine import Database, open_database
+from app.errors import ServiceUnavailable
+from app.settings import Settings
+from tests.conftest import MakeSettings
+
+NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    """Return settings with a small pool and short time limits."""
+    return make_settings(
+        database_pool_size=1, database_pool_overflow=1, database_statement_timeout_seconds=0.2
+    )
+
+
+@pytest.fixture
+async def database(settings: Settings, database_url: str) -> AsyncIterator[Database]:
+    async with open_database(settings, database_url) as opened:
+        yield opened
+
+
+async def kill_all(dsn: str) -> None:
+    """End every other connection to the test's database."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid != pg_backend_pid()"
+    )
+    await connection.close()
+
+
+def measured() -> dict[str, float]:
+    states = ("in_use", "idle", "overflow")
+    return {state: metrics.database_connections.labels(state)._value.get() for state in states}  # noqa: SLF001
+
+
+async def count_notes(database: Database) -> int:
+    async with database.connect() as connection:
+        return int(await connection.scalar(text("SELECT count(*) FROM notes")) or 0)
+
+
+async def test_a_transaction_commits_and_rolls_back(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("CREATE TABLE notes (value int)"))
+        await connection.execute(text("INSERT INTO notes VALUES (1)"))
+    with pytest.raises(ValueError, match="on the way"):
+        async with database.transaction() as connection:
+            await connection.execute(text("INSERT INTO notes VALUES (2)"))
+            raise ValueError("on the way")
+    assert await count_notes(database) == 1
+
+
+async def test_what_a_reader_began_is_rolled_back(database: Database) -> None:
+    async with database.connect() as connection:
+        await connection.execute(text("CREATE TABLE notes (value int)"))
+    with pytest.raises(DBAPIError, match="notes"):
+        await count_notes(database)
+
+
+async def test_a_connection_is_set_up(database: Database) -> None:
+    wanted = {"application_name": "vk-comments", "TimeZone": "UTC", "jit": "off", "statement_timeout": "200ms"}
+    async with database.connect() as connection:
+        found = {name: await connection.scalar(text(f"SHOW {name}")) for name in wanted}
+    assert found == wanted
+
+
+async def test_json_travels_as_it_is(database: Database) -> None:
+    async with database.connect() as connection:
+        found = await connection.scalar(text("""SELECT '{"а": [1, null, 4294967297]}'::jsonb"""))
+    assert found == {"а": [1, None, 4294967297]}
+
+
+async def test_options_of_libpq_in_the_url(settings: Settings, database_url: str) -> None:
+    url = database_url.replace("postgresql://", "postgres://") + "&sslmode=disable&search_path=pg_catalog"
+    async with open_database(settings, url) as database, database.connect() as connection:
+        assert await connection.scalar(text("SHOW search_path")) == "pg_catalog"
+
+
+@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
+async def test_nobody_listens(settings: Settings, lend: type[Database.connect]) -> None:
+    async with open_database(settings, NOBODY) as database:
+        with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot be reached"):
+            async with lend(database):
+                pytest.fail("there is no connection")
+        with pytest.raises(OSError, match="Connect call failed"):
+            await database.listen()
+
+
+@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
+async def test_a_connection_is_killed_in_use(database: Database, lend: type[Database.connect]) -> None:
+    with pytest.raises(ServiceUnavailable):
+        async with lend(database) as connection:
+            await connection.execute(text("SELECT 1"))
+            await kill_all(database.dsn)
+            await connection.execute(text("SELECT 1"))
+    async with lend(database) as connection:
+        assert await connection.scalar(text("SELECT 1")) == 1
+
+
+async def test_a_connection_is_killed_during_a_statement(database: Database) -> None:
+    async def wait() -> None:
+        async with database.connect() as connection:
+            await connection.execute(text("SET statement_timeout = 0"))
+            started.set()
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    started = asyncio.Event()
+    task = asyncio.create_task(wait())
+    await started.wait()
+    await kill_all(database.dsn)
+    with pytest.raises(ServiceUnavailable):
+        await task
+
+
+async def test_a_connection_is_killed_while_idle(database: Database) -> None:
+    async with database.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+    await kill_all(database.dsn)
+    async with database.connect() as connection:
+        assert await connection.scalar(text("SELECT 1")) == 1
+
+
+async def test_a_statement_has_a_time_limit(database: Database) -> None:
+    with pytest.raises(ServiceUnavailable):
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+
+async def test_a_full_pool(database: Database) -> None:
+    async with database.connect(), database.connect():
+        with pytest.raises(ServiceUnavailable):
+            async with database.connect():
+                pytest.fail("the pool holds two connections")
+
+
+async def test_a_mistake_in_sql_is_no_missing_service(database: Database) -> None:
+    with pytest.raises(DBAPIError, match="nowhere"):
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT * FROM nowhere"))
+
+
+async def test_the_gauges_of_the_pool(database: Database) -> None:
+    async with database.connect():
+        assert measured() == {"in_use": 1, "idle": 0, "overflow": 0}
+        async with database.transaction():
+            assert measured() == {"in_use": 2, "idle": 0, "overflow": 1}
+    database.measure()
+    assert measured() == {"in_use": 0, "idle": 1, "overflow": 0}
+
+
+async def test_a_connection_of_its_own_to_listen(database: Database) -> None:
+    connection = await database.listen()
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
+    assert measured()["in_use"] == 0

@@ -1,0 +1,180 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext as does_not_raise
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.queries import Queries
+from sqlalchemy import Connection, text
+
+from app.db.engine import Database, open_database
+from app.db.migrate import migrate, require_migrated
+from app.db.tables import metadata
+from app.errors import StartFailed
+from app.settings import read_settings
+
+REVISIONS = ["0001", "0002", "0003", "0004"]
+OWN_TABLES = set(metadata.tables) | {"alembic_version"}
+
+
+@pytest.fixture
+async def database(empty_database: Callable[[], str]) -> AsyncIterator[Database]:
+    """Open an empty database."""
+    url = await asyncio.to_thread(empty_database)
+    async with open_database(read_settings(), url) as opened:
+        yield opened
+
+
+async def tables(database: Database) -> set[str]:
+    async with database.connect() as connection:
+        rows = await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+        return set(rows)
+
+
+async def leftovers(database: Database) -> list[str]:
+    """Return what is in the schema beside alembic's own table."""
+    async with database.connect() as connection:
+        rows = await connection.scalars(
+            text("""
+                SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
+                UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            """)
+        )
+        return [name for name in rows if "alembic_version" not in name]
+
+
+async def test_up_down_and_up_again(database: Database) -> None:
+    assert await migrate(database) == REVISIONS[-1]
+    assert {name for name in await tables(database) if not name.startswith("pgqueuer")} == OWN_TABLES
+    assert await migrate(database, "base") is None
+    assert await leftovers(database) == []
+    assert await migrate(database) == REVISIONS[-1]
+    assert await migrate(database) == REVISIONS[-1]
+    await require_migrated(database)
+
+
+async def test_each_step_up_and_down(database: Database) -> None:
+    seen = []
+    for revision in REVISIONS:
+        assert await migrate(database, revision) == revision
+        seen.append(await tables(database))
+        with pytest.raises(StartFailed) if revision != REVISIONS[-1] else does_not_raise():
+            await require_migrated(database)
+    assert all(len(smaller) < len(larger) for smaller, larger in zip(seen, seen[1:], strict=False))
+    for revision, wanted in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
+        assert await migrate(database, revision) == revision
+        assert await tables(database) == wanted
+
+
+async def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    await migrate(database)
+
+    def differences(connection: Connection) -> Any:
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            "include_name": lambda name, kind, _: kind != "table" or not str(name).startswith("pgqueuer"),
+        }
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    async with database.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_the_migrated_database_has_what_the_code_would_create(
+    database: Database, empty_database: Callable[[], str]
+) -> None:
+    """Compare by PostgreSQL's own words what alembic does not look at: keys, expressions and orders of indexes."""
+
+    async def described(opened: Database) -> set[tuple[Any, ...]]:
+        async with opened.connect() as connection:
+            rows = await connection.execute(
+                text("""
+                    SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+                    UNION ALL
+                    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+                     WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'f', 'u', 'c')
+                    UNION ALL
+                    SELECT objoid::regclass::text, objsubid::text, description FROM pg_description
+                     WHERE classoid = 'pg_class'::regclass
+                       AND objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+                    UNION ALL
+                    SELECT table_name, column_name, concat_ws(' ', ordinal_position, data_type, is_nullable,
+                           column_default, is_identity, identity_generation)
+                      FROM information_schema.columns WHERE table_schema = 'public'
+                """)
+            )
+            return {tuple(row) for row in rows if not row[0].startswith(("pgqueuer", "alembic"))}
+
+    await migrate(database)
+    url = await asyncio.to_thread(empty_database)
+    async with open_database(read_settings(), url) as other:
+        async with other.transaction() as connection:
+            await connection.run_sync(metadata.create_all)
+        assert await described(database) == await described(other)
+
+
+async def test_pgqueuer_finds_nothing_to_upgrade(database: Database) -> None:
+    await migrate(database)
+    connection = await asyncpg.connect(database.dsn)
+    plan = await Queries(AsyncpgDriver(connection)).plan_upgrade()
+    await connection.close()
+    assert not list(plan)
+
+
+async def test_an_unknown_target(database: Database) -> None:
+    with pytest.raises(StartFailed) as caught:
+        await migrate(database, "9999")
+    assert caught.value.message == "There is no migration '9999'; there are 0001, 0002, 0003, 0004."
+    assert await leftovers(database) == []
+
+
+async def test_a_database_of_a_newer_version(database: Database) -> None:
+    await migrate(database)
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StartFailed, match="at migration '9999', which this version does not know"):
+        await migrate(database)
+    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0004"):
+        await require_migrated(database)
+
+
+async def test_a_database_without_tables(database: Database) -> None:
+    with pytest.raises(StartFailed) as caught:
+        await require_migrated(database)
+    assert caught.value.message == (
+        "The database is at migration none, this version needs 0004. Run `vk-comments migrate`."
+    )
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("CREATE TABLE tokens (other int)"))
+    with pytest.raises(Exception, match='relation "tokens" already exists'):
+        await migrate(database)
+    assert await tables(database) == {"tokens"}
+
+
+async def test_two_processes_that_migrate_at_once(database: Database) -> None:
+    async with open_database(read_settings(database_statement_timeout_seconds=0.5), database.dsn) as other:
+        found = await asyncio.gather(migrate(database), migrate(other), migrate(database), migrate(other))
+    assert found == [REVISIONS[-1]] * 4
+    await require_migrated(database)
+
+
+async def test_a_migration_has_no_time_limit(database: Database) -> None:
+    """Another process's migration may take longer than a statement may."""
+    holder = await asyncpg.connect(database.dsn)
+    async with open_database(read_settings(database_statement_timeout_seconds=0.05), database.dsn) as hasty:
+        async with holder.transaction():
+            await holder.execute("SELECT pg_advisory_xact_lock($1)", 0x766B63)
+            task = asyncio.create_task(migrate(hasty))
+            done, _ = await asyncio.wait({task}, timeout=0.2)
+            assert not done
+        assert await task == REVISIONS[-1]
+    await holder.close()

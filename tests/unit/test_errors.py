@@ -1,0 +1,79 @@
+import pytest
+
+from app.errors import (
+    ErrorCode,
+    Fault,
+    GroupNotFound,
+    JobAlreadyRunning,
+    JobGaveUp,
+    JobNotFound,
+    JobStateConflict,
+    JobTimedOut,
+    PostNotFound,
+    QueueFull,
+    ServiceUnavailable,
+    StartFailed,
+    Unauthenticated,
+    ValidationFailed,
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message", "facts"),
+    [
+        (StartFailed("No."), ErrorCode.INTERNAL, "No.", {}),
+        (
+            ValidationFailed({"first": "is too large", "after": "is unknown"}),
+            ErrorCode.VALIDATION_FAILED,
+            "first: is too large; after: is unknown",
+            {"fields": [{"path": "first", "message": "is too large"}, {"path": "after", "message": "is unknown"}]},
+        ),
+        (GroupNotFound("1"), ErrorCode.GROUP_NOT_FOUND, "There is no community '1'.", {"id": "1"}),
+        (PostNotFound("1"), ErrorCode.POST_NOT_FOUND, "There is no post '1'.", {"id": "1"}),
+        (JobNotFound("1"), ErrorCode.JOB_NOT_FOUND, "There is no job '1'.", {"id": "1"}),
+        (
+            JobAlreadyRunning(7, -1),
+            ErrorCode.JOB_ALREADY_RUNNING,
+            "Community 1 is being collected already, by job 7.",
+            {"jobId": 7, "vkOwnerId": -1},
+        ),
+        (
+            JobStateConflict(7, "FAILED", "cancelled"),
+            ErrorCode.JOB_STATE_CONFLICT,
+            "Job 7 is FAILED and cannot be cancelled.",
+            {"jobId": 7, "state": "FAILED"},
+        ),
+        (
+            JobTimedOut(1.5),
+            ErrorCode.JOB_TIMED_OUT,
+            "The job ran longer than its limit of 1.5 s.",
+            {"timeoutSeconds": 1.5},
+        ),
+        (
+            JobGaveUp(5),
+            ErrorCode.JOB_GAVE_UP,
+            "The process that ran the job died 5 times, so it is not tried again.",
+            {"attempts": 5},
+        ),
+        (Unauthenticated("Who?"), ErrorCode.UNAUTHENTICATED, "Who?", {}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else "",
+)
+def test_a_fault_that_does_not_pass(fault: Fault, code: ErrorCode, message: str, facts: dict[str, object]) -> None:
+    assert (fault.code, fault.message, fault.facts(), fault.passes) == (code, message, facts, False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "facts"),
+    [
+        (QueueFull(9), ErrorCode.QUEUE_FULL, {"limit": 9}),
+        (
+            ServiceUnavailable("PostgreSQL", 2),
+            ErrorCode.SERVICE_UNAVAILABLE,
+            {"service": "PostgreSQL", "retryAfterSeconds": 2},
+        ),
+    ],
+)
+def test_a_fault_that_passes(fault: Fault, code: ErrorCode, facts: dict[str, object]) -> None:
+    assert (fault.code, fault.facts(), fault.passes) == (code, facts, True)
+    assert fault.message.endswith(("again later.", "again in 2 s."))

@@ -1,0 +1,108 @@
+import pytest
+
+from app.vk.batch import answers
+from app.vk.client import VkClient
+from app.vk.wire import (
+    Call,
+    VkAccessDenied,
+    VkFault,
+    VkRequestRefused,
+    VkTokenRejected,
+    VkUnavailable,
+    comments_page,
+    groups_by_id,
+)
+from tests.conftest import Simulator
+from tests.vk.conftest import TOKENS, MakeClient, Tokens
+
+GROUP = groups_by_id(["1"])
+
+
+@pytest.fixture
+def client(make_client: MakeClient, simulator: Simulator) -> VkClient:
+    """Return a client of the simulated VK with two tokens."""
+    return make_client(simulator.url, *TOKENS)
+
+
+def comment_calls(simulator: Simulator) -> list[Call]:
+    return [comments_page(-1, post_id, 0, None) for post_id in simulator.truth()]
+
+
+@pytest.mark.parametrize(("count", "requests"), [(0, 0), (1, 1), (2, 1), (25, 1), (26, 2), (50, 2), (76, 4)])
+async def test_25_calls_in_a_request(client: VkClient, simulator: Simulator, count: int, requests: int) -> None:
+    found = await answers(client, [groups_by_id([str(number % 2 + 1)]) for number in range(count)])
+    known = [answer["groups"][0]["id"] for answer in found if not isinstance(answer, VkFault)]
+    assert known == [1] * len(range(0, count, 2))  # there is no community 2
+    assert [type(answer) for answer in found[1::2]] == [VkRequestRefused] * (count // 2)
+    told = simulator.control()
+    assert (told["requests"], told["calls"]) == (requests, count)
+
+
+async def test_failed_calls_in_their_places(client: VkClient, simulator: Simulator) -> None:
+    calls = comment_calls(simulator)
+    closed = list(simulator.truth())[1]
+    simulator.control(close_comments={"group_id": 1, "post_id": closed}, reset=True)
+    found = await answers(client, calls)
+    assert [type(answer) for answer in found] == [dict, VkAccessDenied, dict, dict, dict, dict]
+    assert (found[1].vk_code, found[1].method) == (212, "wall.getComments")
+    assert simulator.control()["requests"] == 1
+
+
+@pytest.mark.parametrize("code", [1, 6, 10])
+async def test_a_call_that_failed_for_the_moment_is_made_again(
+    client: VkClient, simulator: Simulator, code: int
+) -> None:
+    simulator.control(faults=[{"code": code, "inner": True, "times": 2}])
+    assert [type(answer) for answer in await answers(client, [GROUP] * 5)] == [dict] * 5
+    told = simulator.control()
+    assert (told["requests"], told["methods"]["execute"]) == (3, 1)
+
+
+async def test_a_single_call_that_is_refused(client: VkClient, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 15}])
+    [fault] = await answers(client, [GROUP])
+    assert (type(fault), fault.vk_code) == (VkAccessDenied, 15)
+
+
+async def test_a_token_that_is_rejected_inside(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
+    """A community's token may use execute, but may not read walls."""
+    simulator.control(faults=[{"code": 27, "inner": True, "times": 3}, {"code": 27, "method": GROUP.method}])
+    assert [type(answer) for answer in await answers(client, [GROUP] * 3)] == [dict] * 3
+    assert list(tokens.aside) == client._pace.fingerprints[:1]  # noqa: SLF001 - the other one answered
+
+
+@pytest.mark.parametrize(("count", "packs"), [(2, 1), (4, 3), (25, 7)])
+async def test_a_pack_that_is_too_big_is_halved(
+    client: VkClient, simulator: Simulator, count: int, packs: int
+) -> None:
+    simulator.control(faults=[{"code": 13, "method": "execute", "times": packs}])
+    assert [type(answer) for answer in await answers(client, [GROUP] * count)] == [dict] * count
+    assert simulator.control()["calls"] == count
+
+
+async def test_packs_that_never_fit_end_as_single_calls(client: VkClient, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 13, "method": "execute", "times": 1000}])
+    assert [type(answer) for answer in await answers(client, [GROUP] * 25)] == [dict] * 25
+    told = simulator.control()
+    assert told["methods"] == {"groups.getById": 25}
+    assert told["requests"] == 25 + 24
+
+
+@pytest.mark.parametrize("code", [27, 28])
+async def test_single_calls_where_execute_is_refused(client: VkClient, simulator: Simulator, code: int) -> None:
+    simulator.control(faults=[{"code": code, "method": "execute", "times": 1000}])
+    for _ in range(2):
+        assert [type(answer) for answer in await answers(client, [GROUP] * 3)] == [dict] * 3
+    assert simulator.control()["requests"] == 1 + 3 + 3  # execute is asked for once
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [({"code": 10}, VkUnavailable), ({"http": 500}, VkUnavailable), ({"code": 5}, VkTokenRejected)]
+)
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_request_that_fails_as_a_whole(
+    client: VkClient, simulator: Simulator, fault: dict[str, int], kind: type[VkFault], count: int
+) -> None:
+    simulator.control(faults=[{**fault, "times": 1000}])
+    with pytest.raises(kind):
+        await answers(client, [GROUP] * count)
