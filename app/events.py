@@ -54,9 +54,11 @@ class Wake:
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for an event since the last call; False when none came in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._flag.wait()
+        waiting = asyncio.ensure_future(self._flag.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=timeout_seconds)
+        finally:
+            waiting.cancel()
         was_set = self._flag.is_set()
         self._flag.clear()
         return was_set

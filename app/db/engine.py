@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -33,7 +33,7 @@ class Database:
     """One PostgreSQL database: a pool for SQL, and the address for connections of their own (LISTEN)."""
 
     engine: AsyncEngine
-    dsn: str
+    dsn: str = field(repr=False)  # may hold a password
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:

@@ -98,7 +98,7 @@ async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any]
     return moved
 
 
-def end_of_failure(error: Exception, row: Row[Any]) -> End:
+def end_of_failure(error: BaseException, row: Row[Any]) -> End:
     """Decide what follows from an exception: another try where it may pass and tries are left, else FAILED."""
     if isinstance(error, Fault):
         failure = failure_of(error)

@@ -171,8 +171,6 @@ class Worker:
             return None
         if isinstance(error, CancelRequested):
             return End(JobState.CANCELLED)
-        if not isinstance(error, Exception):
-            raise error
         return end_of_failure(error, row)
 
     async def _watch(self) -> None:
@@ -215,9 +213,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def open_worker(resources: Resources, concurrency: int) -> AsyncIterator[None]:
+async def open_worker(
+    resources: Resources, concurrency: int, bodies: Mapping[JobKind, Body] = BODIES
+) -> AsyncIterator[None]:
     """Run a worker while the context lasts. Running jobs go back to the queue at its end, within four seconds."""
-    worker = Worker(resources, concurrency)
+    worker = Worker(resources, concurrency, bodies)
     task = asyncio.create_task(worker.run())
     try:
         yield

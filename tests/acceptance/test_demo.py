@@ -94,8 +94,9 @@ def test_a_killed_database_is_reported(data_dir: Path) -> None:
             for process in server.family()
             if process.name() == "postgres" and process.ppid() == server.popen.pid
         ]
+        backends = postmaster.children()
         postmaster.kill()
-        assert gone(postmaster.children())
+        assert gone(backends)
         ready, health = httpx2.get(f"{url}/health/ready"), httpx2.get(f"{url}/health")
         assert (ready.status_code, ready.json()) == (503, {"status": "not ready"})
         assert (health.status_code, health.json()["status"]) == (503, "UNHEALTHY")

@@ -9,11 +9,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from app.main import PAGES
 
 CHROMIUM = shutil.which("chromium")
+LONGEST_MS = 20_000
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -62,7 +63,8 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 async def page(context: BrowserContext) -> Page:
     """Open an empty page."""
     page = await context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(LONGEST_MS)
+    expect.set_options(timeout=LONGEST_MS)
     return page
 
 

@@ -36,7 +36,8 @@ class GraphiQL:
         await self.page.keyboard.insert_text(json.dumps(variables))
 
     async def run(self) -> None:
-        """Press the button that runs the open tab."""
+        """Press the button that runs the open tab, once GraphiQL has an editor to show the result in."""
+        await expect(self.page.locator(".result-window[data-mode-id=json]")).to_be_visible()
         await self.page.get_by_role("button", name="Execute query").click()
 
     async def text(self) -> str:

@@ -12,7 +12,7 @@ from pgqueuer.queries import Queries
 from sqlalchemy import Connection, text
 
 from app.db.engine import Database, open_database
-from app.db.migrate import migrate, require_migrated
+from app.db.migrate import LOCK_KEY, migrate, require_migrated
 from app.db.tables import metadata
 from app.errors import StartFailed
 from app.settings import read_settings
@@ -124,7 +124,7 @@ async def test_pgqueuer_finds_nothing_to_upgrade(database: Database) -> None:
     connection = await asyncpg.connect(database.dsn)
     plan = await Queries(AsyncpgDriver(connection)).plan_upgrade()
     await connection.close()
-    assert not list(plan)
+    assert (plan.statements, plan.notes) == ((), ())
 
 
 async def test_an_unknown_target(database: Database) -> None:
@@ -172,7 +172,7 @@ async def test_a_migration_has_no_time_limit(database: Database) -> None:
     holder = await asyncpg.connect(database.dsn)
     async with open_database(read_settings(database_statement_timeout_seconds=0.05), database.dsn) as hasty:
         async with holder.transaction():
-            await holder.execute("SELECT pg_advisory_xact_lock($1)", 0x766B63)
+            await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
             task = asyncio.create_task(migrate(hasty))
             done, _ = await asyncio.wait({task}, timeout=0.2)
             assert not done

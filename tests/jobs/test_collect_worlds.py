@@ -1,10 +1,19 @@
 """Collections of simulated worlds of other shapes: long threads, several communities."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.communities import add_groups
 from app.db.tables import comments
+from app.jobs.collect_comments import collect_comments
+from app.jobs.progress import RunningJob
+from app.jobs.runs import End, finish, take
+from app.jobs.start_collection import start_collection
+from app.jobs.states import JobState
 from app.jobs.worker import open_worker
 from app.resources import open_resources
 from tests.conftest import MakeSettings, Simulator, stored_comments
@@ -48,3 +57,84 @@ async def test_a_closed_community_does_not_end_a_collection_of_others(
         assert await stored_comments(opened, -2) == {key: ids for key, ids in simulator.truth(2).items() if ids}
         kinds = [kind for kind, _ in await events_of(opened, row.id)]
     assert "GROUP_FAILED" in kinds
+
+
+async def test_a_wall_of_several_pages_and_many_open_threads(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=230, comments=9_000)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        assert counts(await collect(opened))["comments"] == 9_000
+        assert await stored_comments(opened) == {key: ids for key, ids in simulator.truth().items() if ids}
+
+
+async def test_two_failures_of_one_post_are_one_event(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=1, comments=3_000)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        await add_groups(opened, ["1"])
+        # the first page of the post is asked for alone; then its threads and its next page in one execute
+        simulator.control(faults=[{"code": 212, "method": "wall.getComments", "inner": True, "times": 2}])
+        row = await collect(opened)
+        assert counts(row)["failed_posts"] == 1
+        assert counts(row)["posts"] == 0
+        kinds = [kind for kind, _ in await events_of(opened, row.id)]
+        assert kinds.count("POST_FAILED") == 1
+        # a later collection reads it again
+        assert counts(await collect(opened))["posts"] == 1
+        assert await stored_comments(opened) == simulator.truth()
+
+
+class Interrupted(Exception):  # noqa: N818 - no failure, but the end of a process
+    """Stands for the end of a process."""
+
+
+class StopsAfter(RunningJob):
+    """A run that ends, as its process would, after a number of steps."""
+
+    steps_left = 0
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a transaction, or be interrupted."""
+        if self.steps_left == 0:
+            raise Interrupted
+        self.steps_left -= 1
+        async with super().step() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+async def test_a_collection_goes_on_from_each_of_its_checkpoints(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, steps: int
+) -> None:
+    simulator = simulate(groups=2, posts=4, comments=600)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened:
+        await add_groups(opened, ["1", "2"])
+        row = await start_collection(opened, owner_ids=[-1, -2])
+        start = simulator.control()["requests"]
+        first = await take(opened, row.id, "first")
+        assert first
+        interrupted = StopsAfter(opened, first)
+        interrupted.steps_left = steps
+        with pytest.raises(Interrupted):
+            await collect_comments(interrupted)
+        second = await take(opened, row.id, "second")
+        assert second
+        result = await collect_comments(RunningJob(opened, second))
+        assert result["comments"] == 1_200
+        assert result["new_comments"] == 1_200
+        for group_id in (1, 2):
+            assert await stored_comments(opened, -group_id) == simulator.truth(group_id)
+        both = simulator.control()["requests"] - start
+
+        await finish(opened, second, End(JobState.SUCCEEDED, result))
+        again = await start_collection(opened, owner_ids=[-1, -2], full=True)
+        third = await take(opened, again.id, "third")
+        assert third
+        before = simulator.control()["requests"]
+        await collect_comments(RunningJob(opened, third))
+        at_once = simulator.control()["requests"] - before
+        # only the page that was asked for and not stored is asked for twice
+        assert both <= at_once + 1

@@ -1,6 +1,7 @@
 """Workers: what becomes of a job when its body ends, fails, takes too long, is cancelled, or when its worker stops."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,10 @@ from app.errors import ServiceUnavailable
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
-from app.jobs.runs import take
+from app.jobs.runs import End, take
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.worker import Worker, open_worker
 from app.resources import Resources
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
@@ -398,3 +400,57 @@ async def test_a_run_ends_although_its_connections_were_lost(resources: Resource
     async with working(resources, body):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert lost[0] > 0
+
+
+async def test_an_entry_of_a_job_that_has_ended_is_dropped(resources: Resources) -> None:
+    job_id = await queue_job(resources)
+    await _count(resources, "UPDATE jobs SET state = 'FAILED'")
+    bodies = Bodies()
+    async with working(resources, bodies.waits):
+        await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
+    assert bodies.started == []
+    assert (await read_job(resources, job_id)).state == "FAILED"
+
+
+async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(resources: Resources) -> None:
+    job_id = await queue_job(resources)
+    row = await take(resources, job_id, "stopping")
+    assert row
+    bodies = Bodies()
+    worker = Worker(resources, 1, {JobKind.COLLECT_COMMENTS: bodies.waits})
+    worker.stop()
+    end = await worker._run_body(row)  # noqa: SLF001 - the moment between taking and stopping cannot be hit from outside
+    assert end == End(JobState.QUEUED, counts=False)
+    assert bodies.started == []
+
+
+async def test_a_body_that_does_not_end_is_left_behind(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
+    bodies = Bodies()
+
+    async def deaf(job: RunningJob) -> dict[str, Any]:
+        bodies.started.append(job.id)
+        while not bodies.go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await bodies.go_on.wait()
+        return {}
+
+    await queue_job(resources)
+    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf}):
+        await until(lambda: bodies.started)
+        asyncio.get_running_loop().call_later(0.3, bodies.go_on.set)
+    assert bodies.go_on.is_set()
+
+
+async def test_a_failure_of_vk_that_lasts_is_tried_again_later(
+    vk_resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
+    await add_groups(vk_resources, ["1"])
+    simulator.control(faults=[{"code": 10, "times": 8}])
+    job_id = (await start_collection(vk_resources, owner_ids=[-1])).id
+    async with working(vk_resources, collect_comments):
+        row = await ended(vk_resources, job_id)
+    assert (row.state, row.attempts) == ("SUCCEEDED", 2)
+    [failed] = [facts for kind, facts in await events_of(vk_resources, job_id) if kind == "ATTEMPT_FAILED"]
+    assert failed["failure"]["code"] == "VK_UNAVAILABLE"

@@ -1,0 +1,59 @@
+"""Following a job: many events, and a PostgreSQL that restarts meanwhile."""
+
+import asyncio
+from contextlib import ExitStack, aclosing
+from pathlib import Path
+
+import pytest
+
+import app.jobs.follow
+from app.db.embedded import embedded_postgres
+from app.db.engine import open_database
+from app.db.migrate import migrate
+from app.errors import JobNotFound
+from app.jobs.follow import follow
+from app.jobs.queue import cancel
+from app.resources import Resources, open_resources
+from app.settings import read_settings
+from app.store import jobs
+from tests.jobs.conftest import queue_job
+
+
+async def test_more_events_than_are_read_at_once(resources: Resources) -> None:
+    job_id = await queue_job(resources)
+    async with resources.database.transaction() as connection:
+        for number in range(249):
+            await jobs.add_event(connection, job_id, "POST_FAILED", f"event {number}", {})
+    await cancel(resources, job_id)
+    seen = [change.seq async for change in follow(resources, job_id, 0)]
+    assert seen == list(range(1, 252))
+
+
+async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
+    with pytest.raises(JobNotFound):
+        await anext(follow(resources, 99, 0))
+
+
+async def test_postgresql_restarts_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.jobs.follow, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(app.jobs.follow, "LOOK_SECONDS", 0.05)
+    with ExitStack() as first, ExitStack() as second:
+        server = await asyncio.to_thread(first.enter_context, embedded_postgres(tmp_path))
+        async with open_database(read_settings(), server.url) as database:
+            await migrate(database)
+        async with open_resources(read_settings(database_url=server.url)) as resources:
+            job_id = await queue_job(resources)
+            async with aclosing(follow(resources, job_id, 0)) as changes, asyncio.timeout(30):
+                assert (await anext(changes)).seq == 1
+                await asyncio.to_thread(first.close)
+                waiting = asyncio.ensure_future(anext(changes))
+                done, _ = await asyncio.wait({waiting}, timeout=0.3)
+                assert not done
+                await asyncio.to_thread(second.enter_context, embedded_postgres(tmp_path))
+                # nothing has happened but time: the next is a tick, which shows that it reads again
+                change = await waiting
+                assert (change.seq, change.event) == (1, None)
+                await cancel(resources, job_id)
+                rest = [change async for change in changes]
+                assert rest[-1].job.state == "CANCELLED"
+                assert [change.seq for change in rest if change.event] == [2]

@@ -1,0 +1,223 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from app.db.tables import comments as table
+from app.resources import Resources
+from app.store import comments
+from app.store.comments import CommentConditions, upsert_comments
+from app.store.groups import upsert_groups
+from app.store.keyset import Page
+from app.store.posts import upsert_posts
+from app.wall import VkComment, VkGroup
+from tests.conftest import Wall, statements, write_wall
+from tests.store.rows import BIG, age, comment, post, read, stub
+
+
+@pytest.fixture
+async def stored(resources: Resources) -> Resources:
+    """Write a community with one post and no comment."""
+    async with resources.database.transaction() as connection:
+        await upsert_groups(connection, [VkGroup(1, "one", "One"), VkGroup(BIG, "big", "Big")])
+        await upsert_posts(connection, -1, [post(1)])
+        await upsert_posts(connection, -BIG, [post(BIG, owner_id=-BIG)])
+    return resources
+
+
+async def upsert(resources: Resources, found: Sequence[VkComment], owner_id: int = -1) -> int:
+    async with resources.database.transaction() as connection:
+        return await upsert_comments(connection, owner_id, found)
+
+
+async def test_a_comment_is_stored_as_it_came(stored: Resources) -> None:
+    photo = [{"type": "photo", "photo": {"id": BIG}}]
+    found = comment(3, "Ёж — «да»", likes=7, attachments=photo, thread_id=2, reply_to_id=2)
+    assert await upsert(stored, [comment(2), found]) == 2
+    row = (await read(stored, table))[(-1, 3)]
+    seen = row.pop("first_seen_at")
+    assert row.pop("last_seen_at") == seen
+    assert row == {
+        "owner_id": -1,
+        "id": 3,
+        "post_id": 1,
+        "from_id": 5,
+        "text": "Ёж — «да»",
+        "published_at": datetime(2026, 3, 1, tzinfo=UTC),
+        "like_count": 7,
+        "attachments": photo,
+        "thread_id": 2,
+        "reply_to_id": 2,
+        "is_deleted": False,
+        "changed_at": None,
+        "viewed_at": None,
+        "archived_at": None,
+    }
+
+
+async def test_ids_of_more_than_32_bits(stored: Resources) -> None:
+    big = comment(
+        BIG, owner_id=-BIG, post_id=BIG, from_id=-BIG, thread_id=BIG, reply_to_id=BIG, date=BIG, likes=2**31 - 1
+    )
+    assert await upsert(stored, [big], -BIG) == 1
+    row = (await read(stored, table))[(-BIG, BIG)]
+    assert (row["post_id"], row["from_id"], row["thread_id"], row["reply_to_id"]) == (BIG, -BIG, BIG, BIG)
+    assert row["published_at"] == datetime.fromtimestamp(BIG, UTC)
+
+
+async def test_thousands_in_one_statement(stored: Resources) -> None:
+    found = [comment(number) for number in range(2, 5002)]
+    async with stored.database.transaction() as connection:
+        with statements(stored) as seen:
+            assert await upsert_comments(connection, -1, found) == 5000
+            assert await upsert_comments(connection, -1, found) == 0
+            assert await upsert_comments(connection, -1, []) == 0
+    assert len(seen) == 2
+
+
+async def test_twice_the_same_changes_nothing(stored: Resources) -> None:
+    found = [comment(2), comment(3, "first"), comment(3, "last"), stub(4)]
+    assert await upsert(stored, found) == 3
+    before = await read(stored, table)
+    assert before[(-1, 3)]["text"] == "last"
+    assert await upsert(stored, found[::2] + found[3:]) == 0
+    assert await read(stored, table) == before
+
+
+async def test_last_seen_is_exact_to_a_minute(stored: Resources) -> None:
+    await upsert(stored, [comment(2), stub(3)])
+    await age(stored, table, "2 minutes")
+    before = await read(stored, table)
+    assert await upsert(stored, [comment(2), stub(3)]) == 0
+    after = await read(stored, table)
+    for key, row in after.items():
+        assert row["last_seen_at"] > before[key]["last_seen_at"]
+        assert row["changed_at"] is None
+
+
+@pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
+async def test_an_edit_is_noticed(stored: Resources, facts: dict[str, object]) -> None:
+    await upsert(stored, [comment(2)])
+    assert await upsert(stored, [replace(comment(2), **facts)]) == 0  # type: ignore[arg-type]
+    edited = (await read(stored, table))[(-1, 2)]
+    assert {name: edited[name] for name in facts} == facts
+    assert edited["changed_at"] == edited["last_seen_at"] > edited["first_seen_at"]
+    await age(stored, table, "2 minutes")
+    await upsert(stored, [replace(comment(2), **facts)])  # type: ignore[arg-type]
+    assert (await read(stored, table))[(-1, 2)]["changed_at"] == edited["changed_at"]
+
+
+async def test_a_like_is_no_edit(stored: Resources) -> None:
+    await upsert(stored, [comment(2)])
+    await upsert(stored, [comment(2, likes=9)])
+    row = (await read(stored, table))[(-1, 2)]
+    assert (row["like_count"], row["changed_at"]) == (9, None)
+    assert row["last_seen_at"] > row["first_seen_at"]
+
+
+async def test_a_deleted_comment_keeps_what_it_said(stored: Resources) -> None:
+    photo = [{"type": "photo"}]
+    await upsert(stored, [comment(2, "said", likes=4, attachments=photo)])
+    await upsert(stored, [stub(2)])
+    row = (await read(stored, table))[(-1, 2)]
+    assert (row["text"], row["from_id"], row["like_count"], row["attachments"]) == ("said", 5, 4, photo)
+    assert row["is_deleted"]
+    assert row["changed_at"] == row["last_seen_at"] > row["first_seen_at"]
+    await upsert(stored, [stub(2)])
+    assert (await read(stored, table))[(-1, 2)] == row
+
+
+async def test_a_restored_comment(stored: Resources) -> None:
+    await upsert(stored, [stub(2)])
+    await upsert(stored, [comment(2, "back", likes=1)])
+    row = (await read(stored, table))[(-1, 2)]
+    assert (row["text"], row["from_id"], row["like_count"], row["is_deleted"]) == ("back", 5, 1, False)
+    assert row["changed_at"] is not None
+
+
+async def test_two_writers_of_the_same_rows(stored: Resources) -> None:
+    """In whatever order they come: both lock them in the order of their ids."""
+    found = [comment(number) for number in range(2, 602)]
+
+    async def write(mine: Sequence[VkComment], words: str) -> int:
+        return await upsert(stored, [replace(each, text=words) for each in mine])
+
+    for turn in range(5):
+        new = await asyncio.gather(write(found, f"a{turn}"), write(found[::-1], f"b{turn}"), write(found, f"c{turn}"))
+        assert sum(new) == (len(found) if turn == 0 else 0)
+    texts = {row["text"] for row in (await read(stored, table)).values()}
+    assert len(texts) == 1
+    assert texts <= {"a4", "b4", "c4"}
+
+
+# reading
+
+
+NEWEST = Page(comments.NEWEST, 100)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "wanted"),
+    [
+        (CommentConditions(), lambda _: True),
+        (CommentConditions(owner_ids=(-2,)), lambda key: key[0] == -2),
+        (CommentConditions(owner_ids=()), lambda _: False),
+        (CommentConditions(posts=((-1, 1), (-2, 6))), lambda key: key in {(-1, n) for n in (2, 3, 4, 5)} | {
+            (-2, n) for n in (7, 8, 9, 10)
+        }),
+        (CommentConditions(author_ids=(100, -2)), lambda key: key[1] in {2, 7, 12} or (key[0] == -2 and key[1] % 5 == 0)),
+        (
+            CommentConditions(published_from=datetime(2026, 3, 1, 0, 7, tzinfo=UTC)),
+            lambda key: key[1] >= 7,
+        ),
+        (CommentConditions(published_to=datetime(2026, 3, 1, 0, 7, tzinfo=UTC)), lambda key: key[1] < 7),
+        (CommentConditions(is_deleted=True), lambda _: False),
+        (CommentConditions(is_deleted=False), lambda _: True),
+        (CommentConditions(min_likes=3), lambda key: key[1] % 5 == 0),
+        (CommentConditions(owner_ids=(-1,), min_likes=3), lambda key: key[0] == -1 and key[1] % 5 == 0),
+    ],
+)
+async def test_conditions(
+    resources: Resources, conditions: CommentConditions, wanted: Callable[[tuple[int, int]], bool]
+) -> None:
+    keys = [
+        (owner_id, comment_id)
+        for owner_id in (-1, -2)
+        for comment_id in (await write_wall(resources, owner_id)).comment_ids
+    ]
+    async with resources.database.connect() as connection:
+        page = await comments.comments_page(connection, conditions, NEWEST)
+        count = await comments.count_comments(connection, conditions)
+    found = {(row.owner_id, row.id) for row in page.rows}
+    assert found == {key for key in keys if wanted(key)}
+    assert count == len(found)
+
+
+async def test_comments_of_each_parent(resources: Resources, wall: Wall) -> None:
+    everything = CommentConditions()
+    async with resources.database.connect() as connection:
+        by_key = await comments.comments_by_key(connection, [(-1, 2), (-1, 1)])
+        by_group = await comments.comments_by_group(connection, [(-1,), (-2,)], everything, Page(comments.OLDEST, 5))
+        by_post = await comments.comments_by_post(connection, [(-1, 1), (-1, 6)], everything, NEWEST)
+        by_author = await comments.comments_by_author(connection, [(100,), (-1,)], everything, NEWEST)
+        replies = await comments.replies_by_comment(connection, [(-1, 2), (-1, 3)], everything, NEWEST)
+        counts = [
+            await comments.count_comments_by_group(connection, [(-1,)], everything),
+            await comments.count_comments_by_post(connection, [(-1, 1)], everything),
+            await comments.count_comments_by_author(connection, [(100,)], everything),
+            await comments.count_replies_by_comment(connection, [(-1, 2)], everything),
+        ]
+    assert {key: row.id for key, row in by_key.items()} == {(-1, 2): 2}
+    assert {key: [row.id for row in page.rows] for key, page in by_group.items()} == {(-1,): wall.comment_ids[:5]}
+    assert {key: [row.id for row in page.rows] for key, page in by_post.items()} == {
+        (-1, 1): [5, 4, 3, 2],
+        (-1, 6): [10, 9, 8, 7],
+    }
+    assert {key: [row.id for row in page.rows] for key, page in by_author.items()} == {
+        (100,): [12, 7, 2],
+        (-1,): [15, 10, 5],
+    }
+    assert {key: [row.id for row in page.rows] for key, page in replies.items()} == {(-1, 2): [3]}
+    assert counts == [{(-1,): 12}, {(-1, 1): 4}, {(100,): 3}, {(-1, 2): 1}]

@@ -1,0 +1,173 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.db.tables import posts as table
+from app.resources import Resources
+from app.store import posts
+from app.store.groups import upsert_groups
+from app.store.keyset import Page
+from app.store.posts import PostConditions, PostsToCollect
+from app.wall import VkGroup, VkPost
+from tests.conftest import statements, write_wall
+from tests.store.rows import BIG, age, post, read
+
+
+@pytest.fixture
+async def group(resources: Resources) -> Resources:
+    """Write two communities without posts."""
+    async with resources.database.transaction() as connection:
+        await upsert_groups(connection, [VkGroup(1, "one", "One"), VkGroup(BIG, "big", "Big")])
+    return resources
+
+
+async def upsert(resources: Resources, *found: VkPost, owner_id: int = -1) -> None:
+    async with resources.database.transaction() as connection:
+        await posts.upsert_posts(connection, owner_id, found)
+
+
+async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
+    photo = [{"type": "photo", "photo": {"id": BIG}}]
+    await upsert(
+        group,
+        post(BIG, "Ёж", owner_id=-BIG, from_id=BIG, views=None, is_pinned=True, attachments=photo, date=BIG),
+        owner_id=-BIG,
+    )
+    row = (await read(group, table))[(-BIG, BIG)]
+    assert row.pop("first_seen_at") == row.pop("last_seen_at")
+    assert row == {
+        "owner_id": -BIG,
+        "id": BIG,
+        "from_id": BIG,
+        "text": "Ёж",
+        "published_at": datetime.fromtimestamp(BIG, UTC),
+        "like_count": 1,
+        "repost_count": 2,
+        "view_count": None,
+        "comment_count": 4,
+        "is_pinned": True,
+        "attachments": photo,
+        "changed_at": None,
+        "collected_count": None,
+        "collected_at": None,
+    }
+
+
+async def test_one_statement_for_all(group: Resources) -> None:
+    found = [post(number) for number in range(1, 2001)]
+    async with group.database.transaction() as connection:
+        with statements(group) as seen:
+            await posts.upsert_posts(connection, -1, found)
+            await posts.upsert_posts(connection, -1, [])
+    assert len(seen) == 1
+    assert len(await read(group, table)) == 2000
+
+
+async def test_a_refreshed_post(group: Resources) -> None:
+    await upsert(group, post(1), post(1, "last"))
+    await age(group, table, "1 second")
+    before = (await read(group, table))[(-1, 1)]
+    await upsert(group, post(1, "last", likes=8, reposts=9, views=10, comments=11, is_pinned=True))
+    after = (await read(group, table))[(-1, 1)]
+    assert (after["like_count"], after["repost_count"], after["view_count"], after["comment_count"]) == (8, 9, 10, 11)
+    assert after["is_pinned"]
+    assert after["changed_at"] is None
+    assert after["first_seen_at"] == before["first_seen_at"]
+    assert after["last_seen_at"] > before["last_seen_at"]
+
+
+@pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
+async def test_an_edit_is_noticed(group: Resources, facts: dict[str, object]) -> None:
+    await upsert(group, post(1))
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type]
+    edited = (await read(group, table))[(-1, 1)]
+    assert edited["changed_at"] == edited["last_seen_at"]
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type]
+    assert (await read(group, table))[(-1, 1)]["changed_at"] == edited["changed_at"]
+
+
+async def test_two_writers_of_the_same_rows(group: Resources) -> None:
+    found = [post(number) for number in range(1, 301)]
+    for turn in range(5):
+        mine = [replace(each, text=f"a{turn}") for each in found]
+        yours = [replace(each, text=f"b{turn}") for each in found[::-1]]
+        await asyncio.gather(upsert(group, *mine), upsert(group, *yours))
+    assert len({row["text"] for row in (await read(group, table)).values()}) == 1
+
+
+# reading
+
+
+@pytest.mark.parametrize(
+    ("conditions", "wanted"),
+    [
+        (PostConditions(), lambda _: True),
+        (PostConditions(owner_ids=(-2,)), lambda key: key[0] == -2),
+        (PostConditions(published_from=datetime(2026, 3, 1, 0, 6, tzinfo=UTC)), lambda key: key[1] >= 6),
+        (PostConditions(published_to=datetime(2026, 3, 1, 0, 6, tzinfo=UTC)), lambda key: key[1] < 6),
+        (PostConditions(has_comments=True), lambda key: key[1] != 6),
+        (PostConditions(has_comments=False), lambda key: key[1] == 6),
+    ],
+)
+async def test_conditions(
+    resources: Resources, conditions: PostConditions, wanted: Callable[[tuple[int, int]], bool]
+) -> None:
+    keys = []
+    for owner_id in (-1, -2):
+        keys += [(owner_id, post_id) for post_id in (await write_wall(resources, owner_id)).post_ids]
+        await upsert(resources, post(6, owner_id=owner_id, comments=0, date=1_772_323_200 + 360), owner_id=owner_id)
+    async with resources.database.connect() as connection:
+        page = await posts.posts_page(connection, conditions, Page(posts.NEWEST, 100))
+        count = await posts.count_posts(connection, conditions)
+    found = {(row.owner_id, row.id) for row in page.rows}
+    assert found == {key for key in keys if wanted(key)}
+    assert count == len(found)
+
+
+async def test_posts_of_each_community(resources: Resources) -> None:
+    await write_wall(resources, -1)
+    await write_wall(resources, -2)
+    parents = [(-1,), (-2,), (-3,)]
+    async with resources.database.connect() as connection:
+        pages = await posts.posts_by_group(connection, parents, PostConditions(), Page(posts.OLDEST, 2))
+        counts = await posts.count_posts_by_group(connection, parents, PostConditions())
+        known = await posts.posts_by_key(connection, [(-1, 1), (-3, 1)])
+    assert {key: [row.id for row in page.rows] for key, page in pages.items()} == {(-1,): [1, 6], (-2,): [1, 6]}
+    assert counts == {(-1,): 3, (-2,): 3}
+    assert set(known) == {(-1, 1)}
+
+
+# what is left to collect
+
+
+async def to_collect(resources: Resources, since: datetime, *, full: bool = False) -> tuple[list[int], tuple[int, int]]:
+    wanted = PostsToCollect(-1, since, full)
+    async with resources.database.connect() as connection:
+        ids = await posts.posts_to_collect(connection, wanted, 0, 100)
+        return ids, await posts.count_to_collect(connection, wanted)
+
+
+async def test_posts_to_collect(group: Resources) -> None:
+    await upsert(group, post(9))  # listed by an earlier collection only
+    await age(group, table, "1 hour")
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    await upsert(group, post(1, comments=4), post(2, comments=0), post(3, comments=7))
+    assert await to_collect(group, since) == ([1, 3], (2, 11))
+    async with group.database.connect() as connection:
+        wanted = PostsToCollect(-1, since, full=False)
+        assert await posts.posts_to_collect(connection, wanted, 1, 100) == [3]
+        assert await posts.posts_to_collect(connection, wanted, 0, 1) == [1]
+
+    async with group.database.transaction() as connection:
+        await posts.mark_posts_collected(connection, -1, [1, 3])
+    assert await to_collect(group, since) == ([], (0, 0))
+    assert await to_collect(group, since, full=True) == ([1, 3], (2, 11))
+
+    await upsert(group, post(1, comments=5), post(3, comments=0))
+    assert await to_collect(group, since) == ([1, 3], (2, 5))  # also those whose comments went away
+    rows = await read(group, table)
+    assert [rows[-1, number]["collected_count"] for number in (1, 2, 3)] == [4, None, 7]
+    assert [rows[-1, number]["collected_at"] is not None for number in (1, 2, 3)] == [True, False, True]

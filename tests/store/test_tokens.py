@@ -1,0 +1,106 @@
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from app.db.tables import tokens as table
+from app.resources import Resources
+from app.store.tokens import Slot, add_tokens, block_token, next_return, reserve_slot
+from tests.store.rows import read
+
+A, B = "aaaa", "bbbb"
+INTERVAL_SECONDS = 60.0
+"""Long enough that the time a test takes does not matter."""
+
+
+@pytest.fixture
+async def tokens(resources: Resources) -> Resources:
+    async with resources.database.transaction() as connection:
+        await add_tokens(connection, [B, A])
+    return resources
+
+
+async def reserve(resources: Resources, *names: str) -> Slot | None:
+    """Reserve on a connection and in a transaction of its own, as each worker does."""
+    async with resources.database.transaction() as connection:
+        return await reserve_slot(connection, names, INTERVAL_SECONDS)
+
+
+async def block(resources: Resources, name: str, seconds: float | None) -> None:
+    async with resources.database.transaction() as connection:
+        await block_token(connection, name, f"VK refuses {name}", seconds)
+
+
+async def returning(resources: Resources, *names: str) -> tuple[str, float | None]:
+    async with resources.database.connect() as connection:
+        return await next_return(connection, names)
+
+
+async def test_ten_workers_keep_the_interval_of_a_token(tokens: Resources) -> None:
+    slots = await asyncio.gather(*(reserve(tokens, A) for _ in range(10)))
+    waits = sorted(slot.wait_seconds for slot in slots if slot)
+    assert waits == pytest.approx([INTERVAL_SECONDS * number for number in range(10)], abs=10)
+    row = (await read(tokens, table))[(A,)]
+    assert (row["next_slot_at"] - datetime.now(UTC)).total_seconds() == pytest.approx(600, abs=10)
+
+
+async def test_slots_are_an_interval_apart(tokens: Resources) -> None:
+    moments = []
+    for _ in range(5):
+        await reserve(tokens, A)
+        moments.append((await read(tokens, table))[(A,)]["next_slot_at"])
+    steps = [(later - sooner).total_seconds() for sooner, later in zip(moments, moments[1:], strict=False)]
+    assert steps == [INTERVAL_SECONDS] * 4
+
+
+async def test_two_tokens_side_by_side(tokens: Resources) -> None:
+    slots = await asyncio.gather(*(reserve(tokens, A, B) for _ in range(10)))
+    assert Counter(slot.fingerprint for slot in slots if slot) == {A: 5, B: 5}
+    waits = sorted(slot.wait_seconds for slot in slots if slot)
+    assert waits == pytest.approx([INTERVAL_SECONDS * (number // 2) for number in range(10)], abs=10)
+
+
+async def test_the_first_slot_is_now(tokens: Resources) -> None:
+    slot = await reserve(tokens, A)
+    assert slot
+    assert slot.wait_seconds == pytest.approx(0, abs=0.1)
+
+
+async def test_a_token_that_rests_is_left_out(tokens: Resources) -> None:
+    await block(tokens, A, 3600)
+    slots = [await reserve(tokens, A, B) for _ in range(3)]
+    assert [slot.fingerprint for slot in slots if slot] == [B, B, B]
+    await block(tokens, A, -1)  # its rest is over
+    slot = await reserve(tokens, A, B)
+    assert slot
+    assert slot.fingerprint == A
+
+
+async def test_all_tokens_rest(tokens: Resources) -> None:
+    await block(tokens, A, None)
+    await block(tokens, B, 3600)
+    assert await reserve(tokens, A, B) is None
+    assert await returning(tokens, A, B) == ("VK refuses bbbb", 3600)
+    assert await returning(tokens, A) == ("VK refuses aaaa", None)
+    await block(tokens, B, -5)
+    assert await returning(tokens, A, B) == ("VK refuses bbbb", 0)
+
+
+async def test_tokens_of_others_are_not_used(tokens: Resources) -> None:
+    assert await reserve(tokens, "cccc") is None
+    assert await reserve(tokens) is None
+
+
+async def test_a_start_gives_another_chance(tokens: Resources) -> None:
+    """To a token that was refused for good, not to one that rests, and the pace is kept."""
+    await block(tokens, A, None)
+    await block(tokens, B, 3600)
+    before = await read(tokens, table)
+    async with tokens.database.transaction() as connection:
+        await add_tokens(connection, [A, B, "cccc"])
+    after = await read(tokens, table)
+    assert (after[A,]["blocked_until"], after[A,]["blocked_reason"]) == (None, None)
+    assert after[A,]["next_slot_at"] == before[A,]["next_slot_at"]
+    assert after[B,] == before[B,]
+    assert ("cccc",) in after
