@@ -1,5 +1,8 @@
 """`group`, `groups`: communities by their names, and lists of them."""
 
+import base64
+import json
+
 import pytest
 
 from app.resources import Resources
@@ -133,3 +136,14 @@ async def test_groups_with_no_page_at_all(api: Api, wall: Wall) -> None:
     page = (await api.execute(GROUPS, first=0))["groups"]
     assert page["nodes"] == []
     assert page["totalCount"] == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["NAME", "a", True], ["NAME", "a", 1.5], ["NAME", "a", 1 << 63], ["NAME", "a"], ["NAME", "a", None], {"NAME": 1}],
+    ids=str,
+)
+async def test_groups_with_a_forged_cursor(api: Api, values: object) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+    error = await api.fail(GROUPS, orderBy="NAME", after=cursor)
+    assert error["extensions"]["fields"] == [{"path": "after", "message": "is no cursor of this ordering"}]

@@ -1,0 +1,237 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from app import events as events_module
+from app.db.engine import open_database
+from app.events import CANCELLATIONS, CHANNEL, Events, Wake, job_topic, open_events
+from tests.conftest import MakeSettings, until
+from tests.valkey import Valkey, running_valkey
+
+TOPIC = job_topic(7)
+PATIENCE_SECONDS = 20.0
+"""How long a test waits before it fails; what it waits for comes at once."""
+
+
+@pytest.fixture(autouse=True)
+def _reconnect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 0.01)
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as running:
+        yield running
+
+
+
+@asynccontextmanager
+async def process_of(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Events]:
+    """Open what one process has: a pool and events of its own."""
+    settings = make_settings(**overrides)
+    assert settings.database_url
+    async with (
+        open_database(settings, settings.database_url.get_secret_value()) as database,
+        open_events(settings, database) as events,
+    ):
+        await until(lambda: events.is_listening)
+        yield events
+
+
+@pytest.fixture
+async def two(make_settings: MakeSettings) -> AsyncIterator[tuple[Events, Events]]:
+    """Open two processes without Redis."""
+    async with process_of(make_settings) as one, process_of(make_settings) as other:
+        yield one, other
+
+
+async def subscribers(events: Events) -> int:
+    assert events.redis
+    [(_, number)] = await events.redis.pubsub_numsub(CHANNEL)
+    return int(number)
+
+
+@pytest.fixture
+async def two_with_redis(make_settings: MakeSettings, valkey: Valkey) -> AsyncIterator[tuple[Events, Events]]:
+    """Open two processes that share a Redis, and wait until both listen to it."""
+    async with AsyncExitStack() as stack:
+        one, other = [
+            await stack.enter_async_context(process_of(make_settings, redis_url=valkey.url)) for _ in range(2)
+        ]
+
+        async def both_listen() -> bool:
+            return await subscribers(one) == 2
+
+        await until(both_listen)
+        yield one, other
+
+
+async def notifications(events: Events, topic: str) -> list[str]:
+    """Publish and return what NOTIFY carries meanwhile, up to a mark of the test's own."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    connection = await events.database.listen()
+    await connection.add_listener(CHANNEL, lambda *message: heard.put_nowait(str(message[-1])))
+    await events.publish(topic)
+    await connection.execute("SELECT pg_notify($1, 'mark')", CHANNEL)
+    found = []
+    while (text := await heard.get()) != "mark":
+        found.append(text)
+    await connection.close()
+    return found
+
+
+async def end_listeners(events: Events) -> None:
+    connection = await asyncpg.connect(events.database.dsn)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid != pg_backend_pid()"
+        " AND datname = current_database()"
+    )
+    await connection.close()
+
+
+# within a process
+
+
+async def test_a_wake_is_remembered_until_somebody_waits() -> None:
+    wake = Wake()
+    assert not await wake.wait(0)
+    wake.rouse()
+    wake.rouse()
+    assert await wake.wait(0)
+    assert not await wake.wait(0)
+
+
+async def test_a_wake_ends_a_wait() -> None:
+    wake = Wake()
+    waiting = asyncio.create_task(wake.wait(PATIENCE_SECONDS))
+    await asyncio.sleep(0)
+    wake.rouse()
+    assert await waiting
+
+
+def test_only_those_of_the_topic_wake(two: tuple[Events, Events]) -> None:
+    events, _ = two
+    with events.subscribe(TOPIC) as mine, events.subscribe(TOPIC) as also, events.subscribe(CANCELLATIONS) as others:
+        events.rouse(TOPIC)
+        events.rouse("unknown")
+        assert [wake._flag.is_set() for wake in (mine, also, others)] == [True, True, False]  # noqa: SLF001
+    assert not events._listeners  # noqa: SLF001 - nothing is left behind
+
+
+# by PostgreSQL
+
+
+async def test_an_event_reaches_other_processes(two: tuple[Events, Events]) -> None:
+    one, other = two
+    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
+        await here.wait(0)
+        await there.wait(0)
+        await elsewhere.wait(0)
+        await one.publish(TOPIC)
+        assert await there.wait(PATIENCE_SECONDS)
+        assert await here.wait(PATIENCE_SECONDS)
+        assert not await elsewhere.wait(0)
+
+
+async def test_a_lost_connection_is_made_again(two: tuple[Events, Events]) -> None:
+    one, other = two
+    with other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
+        await there.wait(0)
+        await elsewhere.wait(0)
+        await end_listeners(one)
+        # nobody knows what was missed, so everybody looks again
+        assert await there.wait(PATIENCE_SECONDS)
+        assert await elsewhere.wait(PATIENCE_SECONDS)
+        await until(lambda: other.is_listening)
+        await one.publish(TOPIC)
+        assert await there.wait(PATIENCE_SECONDS)
+
+
+async def test_without_postgresql(make_settings: MakeSettings) -> None:
+    settings = make_settings(database_url="postgresql://nobody@127.0.0.1:9/nothing")
+    async with open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database:
+        async with open_events(settings, database) as events:
+            with events.subscribe(TOPIC) as here, capture_logs() as logged:
+                await events.publish(TOPIC)
+                assert await here.wait(0)
+            assert not events.is_listening
+    assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
+
+
+# by Redis
+
+
+async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Events, Events]) -> None:
+    one, other = two_with_redis
+    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there:
+        await here.wait(0)
+        await there.wait(0)
+        assert await notifications(one, TOPIC) == []
+        assert await there.wait(PATIENCE_SECONDS)
+        assert await here.wait(PATIENCE_SECONDS)
+
+
+async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], valkey: Valkey) -> None:
+    one, other = two_with_redis
+    with other.subscribe(TOPIC) as there, capture_logs() as logged:
+        valkey.kill()
+        for _ in range(3):
+            await there.wait(0)
+            assert await notifications(one, TOPIC) == [TOPIC]
+            assert await there.wait(PATIENCE_SECONDS)
+        await until(lambda: not (one.redis_is_up or other.redis_is_up))
+
+        valkey.start()
+        await until(lambda: one.redis_is_up and other.redis_is_up)
+        assert await subscribers(one) == 2
+        await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - it is left alone for a moment
+        await there.wait(0)
+        assert await notifications(one, TOPIC) == []
+        assert await there.wait(PATIENCE_SECONDS)
+    assert [line["event"] for line in logged].count("redis_lost") <= 1
+
+
+async def test_redis_hangs(
+    two_with_redis: tuple[Events, Events], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two_with_redis
+    monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 60.0)
+    with other.subscribe(TOPIC) as there, capture_logs() as logged, valkey.frozen():
+        await there.wait(0)
+        assert await notifications(one, TOPIC) == [TOPIC]
+        assert await there.wait(PATIENCE_SECONDS)
+        monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 60.0)
+        started = time.monotonic()
+        await one.publish(TOPIC)  # Redis is left alone for a while, so this does not wait for it
+        assert time.monotonic() - started < PATIENCE_SECONDS
+        assert await there.wait(PATIENCE_SECONDS)
+    assert [line["event"] for line in logged] == ["redis_lost"]
+    assert not one.redis_is_up
+
+
+async def test_redis_was_never_there(make_settings: MakeSettings) -> None:
+    async with (
+        process_of(make_settings, redis_url="redis://127.0.0.1:9") as one,
+        process_of(make_settings, redis_url="redis://127.0.0.1:9") as other,
+    ):
+        with other.subscribe(TOPIC) as there:
+            assert await notifications(one, TOPIC) == [TOPIC]
+            assert await there.wait(PATIENCE_SECONDS)
+        await until(lambda: not other.redis_is_up)
+
+
+async def test_a_missed_event_of_redis(two_with_redis: tuple[Events, Events]) -> None:
+    """A connection that is lost and made again wakes everybody, for nobody knows what was missed."""
+    one, other = two_with_redis
+    with other.subscribe(TOPIC) as there:
+        await there.wait(0)
+        assert one.redis
+        await one.redis.client_kill_filter(_type="pubsub")
+        assert await there.wait(PATIENCE_SECONDS)
+        await until(lambda: other.redis_is_up)

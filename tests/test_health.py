@@ -1,0 +1,147 @@
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+
+from app import health as health_module
+from app.db.engine import open_database
+from app.events import open_events
+from app.health import ComponentHealth, HealthCheck, HealthReport, HealthStatus
+from app.resources import Resources, open_resources
+from app.vk.wire import VkFault, groups_by_id
+from tests.conftest import MakeSettings, Simulator, until
+from tests.valkey import Valkey, running_valkey
+
+HEALTHY, DEGRADED, UNHEALTHY = HealthStatus
+NOBODY = "postgresql://nobody@127.0.0.1:9/nothing"
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as running:
+        yield running
+
+
+@asynccontextmanager
+async def opened(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Resources]:
+    """Open a process that listens already."""
+    async with open_resources(make_settings(**overrides)) as resources:
+        await until(lambda: resources.events.is_listening)
+        yield resources
+
+
+def component(report: HealthReport, name: str) -> ComponentHealth:
+    [found] = [each for each in report.components if each.name == name]
+    return found
+
+
+async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulator: Simulator) -> None:
+    async with opened(make_settings, redis_url=valkey.url, vk_api_url=simulator.url) as resources:
+        await resources.vk.call(groups_by_id(["1"]))
+        report = await resources.health.report()
+    assert report.status is HEALTHY
+    assert [(each.name, each.status, each.detail) for each in report.components] == [
+        ("postgresql", HEALTHY, "answers"),
+        ("redis", HEALTHY, "answers"),
+        ("notifications", HEALTHY, "listening"),
+        ("vk", HEALTHY, "1 token(s)"),
+    ]
+    assert [each.latency_ms is not None for each in report.components] == [True, True, False, False]
+    assert 0 < report.uptime_seconds < 600
+    assert report.version
+
+
+async def test_without_redis_it_is_not_looked_at(make_settings: MakeSettings) -> None:
+    async with opened(make_settings) as resources:
+        report = await resources.health.report()
+    assert [each.name for each in report.components] == ["postgresql", "notifications", "vk"]
+    assert report.status is HEALTHY
+
+
+async def test_redis_stops_and_comes_back(make_settings: MakeSettings, valkey: Valkey) -> None:
+    async with opened(make_settings, redis_url=valkey.url) as resources:
+        valkey.kill()
+        report = await resources.health.report()
+        assert (report.status, component(report, "redis").status) == (DEGRADED, DEGRADED)
+        assert component(report, "redis").detail.startswith("cannot be reached (")
+        assert component(report, "redis").latency_ms is None
+        valkey.start()
+        assert (await resources.health.report()).status is HEALTHY
+
+
+async def test_redis_hangs(make_settings: MakeSettings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(make_settings, redis_url=valkey.url) as resources:
+        monkeypatch.setattr(health_module, "LONGEST_ANSWER_SECONDS", 0.1)
+        with valkey.frozen():
+            report = await resources.health.report()
+    assert component(report, "redis").status is DEGRADED
+
+
+async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resources) -> None:
+    settings = make_settings(database_url=NOBODY)
+    async with open_database(settings, NOBODY) as database, open_events(settings, database) as events:
+        check = HealthCheck(database, events, resources.vk, resources.health.pace, resources.health.started)
+        report = await check.report()
+    assert report.status is UNHEALTHY
+    assert component(report, "postgresql") == ComponentHealth(
+        "postgresql", UNHEALTHY, None, "cannot be reached (ServiceUnavailable)"
+    )
+    assert component(report, "notifications") == ComponentHealth(
+        "notifications", DEGRADED, None, "not connected; trying again"
+    )
+
+
+async def test_postgresql_refuses(make_settings: MakeSettings, resources: Resources) -> None:
+    url = resources.database.dsn.replace("/t_", "/no_")
+    async with open_database(make_settings(), url) as database:
+        check = HealthCheck(database, resources.events, resources.vk, resources.health.pace, 0.0)
+        found = await check.postgresql()
+    assert (found.status, found.detail) == (UNHEALTHY, "cannot be reached (DBAPIError)")
+
+
+async def test_postgresql_is_too_slow(
+    make_settings: MakeSettings, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "LONGEST_ANSWER_SECONDS", 0.05)
+    settings = make_settings(database_pool_size=1, database_pool_overflow=0)
+    async with open_database(settings, resources.database.dsn) as database, database.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        check = HealthCheck(database, resources.events, resources.vk, resources.health.pace, 0.0)
+        assert (await check.postgresql()).status is UNHEALTHY
+
+
+async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
+    async with opened(make_settings, vk_tokens=()) as resources:
+        report = await resources.health.report()
+    assert component(report, "vk") == ComponentHealth(
+        "vk", DEGRADED, None, "no token is configured: set VK_TOKENS"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "detail"),
+    [
+        ({"code": 10}, DEGRADED, "VK: Internal server error: Unknown error, try later (error 10)"),
+        ({"http": 500}, DEGRADED, "VK answered with HTTP 500."),
+        ({"code": 5}, DEGRADED, "VK refuses every configured token. VK: User authorization failed: no access_token"),
+        ({"code": 15}, HEALTHY, "1 token(s)"),
+    ],
+)
+async def test_how_vk_answered_last(
+    vk_resources: Resources, simulator: Simulator, fault: dict[str, int], status: HealthStatus, detail: str
+) -> None:
+    simulator.control(faults=[{**fault, "times": 6}])
+    with pytest.raises(VkFault):
+        await vk_resources.vk.call(groups_by_id(["1"]))
+    found = vk_resources.health.vk_api()
+    assert found.status is status
+    assert found.detail.startswith(detail)
+
+
+async def test_vk_answers_again(vk_resources: Resources, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 10, "times": 6}])
+    with pytest.raises(VkFault):
+        await vk_resources.vk.call(groups_by_id(["1"]))
+    await vk_resources.vk.call(groups_by_id(["1"]))
+    assert vk_resources.health.vk_api().status is HEALTHY
