@@ -18,7 +18,6 @@ from app.events import Events
 from app.vk.client import VkClient
 from app.vk.pace import Pace
 
-
 LONGEST_ANSWER_SECONDS = 3.0
 """What takes longer to answer counts as down."""
 

@@ -21,7 +21,6 @@ from app.store import tokens
 from app.vk.client import VkClient
 from app.vk.pace import AllAside, Pace
 
-
 REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """A wrong user or password, no such database."""
 

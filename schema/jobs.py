@@ -78,16 +78,16 @@ class Progress:
     def of(cls, row: StoredRow) -> "Progress":
         """Make the progress of a job's row."""
         left = None if row.total is None else max(0, row.total - row.done)
-        is_moving = row.rate_per_second and row.state == JobState.RUNNING.value
-        percent = None if row.total is None else 100.0 * min(1.0, row.done / row.total) if row.total else 100.0
+        rate = row.rate_per_second if row.state == JobState.RUNNING.value else None
+        share = None if row.total is None else min(1.0, row.done / row.total) if row.total else 1.0
         return cls(
             done=row.done,
             total=row.total,
             stage=row.stage,
             message=row.message,
-            rate_per_second=row.rate_per_second,
-            eta_seconds=left / row.rate_per_second if is_moving and left is not None else None,
-            percent=percent,
+            rate_per_second=None if rate is None else round(rate, 1),
+            eta_seconds=round(left / rate, 1) if rate and left is not None else None,
+            percent=None if share is None else round(100 * share, 1),
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -34,6 +35,7 @@ from app.settings import Settings, read_settings
 from app.simulator import SimulatorOptions, create_simulator
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkComment, VkGroup, VkPost
+from tests import processes
 
 TOKEN = "a-token-of-nobody"
 
@@ -65,14 +67,31 @@ def _no_leftovers() -> Iterator[None]:
 # PostgreSQL
 
 
+SHARED = "VK_COMMENTS_TESTS"
+"""The environment variable by which the first test process tells the others where their server is."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a directory for the shared server, in the process that starts the others."""
+    if not hasattr(config, "workerinput"):
+        directory = processes.open_directory()
+        os.environ[SHARED] = str(directory.__enter__())
+        config.add_cleanup(lambda: directory.__exit__(None, None, None))
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Lend a directory for an embedded PostgreSQL of the test's own."""
+    with processes.open_directory() as directory:
+        yield directory / "data"
+
+
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """Lend the address of a server that all test processes share."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
     # durable enough to survive a killed process, which is all that a test does to it
     fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    with embedded_postgres(shared / "postgres", server_settings=fast) as server:
+    with embedded_postgres(Path(os.environ[SHARED]), server_settings=fast) as server:
         yield server.url
 
 

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
@@ -27,7 +27,6 @@ def _reconnect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def valkey() -> Iterator[Valkey]:
     with running_valkey() as running:
         yield running
-
 
 
 @asynccontextmanager
@@ -154,12 +153,14 @@ async def test_a_lost_connection_is_made_again(two: tuple[Events, Events]) -> No
 
 async def test_without_postgresql(make_settings: MakeSettings) -> None:
     settings = make_settings(database_url="postgresql://nobody@127.0.0.1:9/nothing")
-    async with open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database:
-        async with open_events(settings, database) as events:
-            with events.subscribe(TOPIC) as here, capture_logs() as logged:
-                await events.publish(TOPIC)
-                assert await here.wait(0)
-            assert not events.is_listening
+    async with (
+        open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database,
+        open_events(settings, database) as events,
+    ):
+        with events.subscribe(TOPIC) as here, capture_logs() as logged:
+            await events.publish(TOPIC)
+            assert await here.wait(0)
+        assert not events.is_listening
     assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
 
 

@@ -114,9 +114,7 @@ async def test_postgresql_is_too_slow(
 async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
     async with opened(make_settings, vk_tokens=()) as resources:
         report = await resources.health.report()
-    assert component(report, "vk") == ComponentHealth(
-        "vk", DEGRADED, None, "no token is configured: set VK_TOKENS"
-    )
+    assert component(report, "vk") == ComponentHealth("vk", DEGRADED, None, "no token is configured: set VK_TOKENS")
 
 
 @pytest.mark.parametrize(

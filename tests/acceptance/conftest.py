@@ -128,10 +128,3 @@ async def in_the_middle(simulator: Simulator, person: Person, job_id: str, done:
     await person.follow_until(job_id, done)
     simulator.control(hold=True)
     await until(lambda: simulator.control()["waiting"])
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Lend a directory for an embedded PostgreSQL."""
-    with processes.open_directory() as directory:
-        yield directory / "data"

@@ -32,11 +32,6 @@ def vk_env(env: MakeEnvironment, simulator: Simulator) -> MakeEnvironment:
     return make
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Lend a directory for an embedded PostgreSQL."""
-    with processes.open_directory() as directory:
-        yield directory / "data"
 
 
 @pytest.fixture

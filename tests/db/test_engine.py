@@ -1,10 +1,12 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.db.engine import Database, open_database
@@ -12,15 +14,14 @@ from app.errors import ServiceUnavailable
 from app.settings import Settings
 from tests.conftest import MakeSettings
 
+Lend = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
 NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
 
 
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
     """Return settings with a small pool and short time limits."""
-    return make_settings(
-        database_pool_size=1, database_pool_overflow=1, database_statement_timeout_seconds=0.2
-    )
+    return make_settings(database_pool_size=1, database_pool_overflow=1, database_statement_timeout_seconds=0.2)
 
 
 @pytest.fixture
@@ -53,10 +54,14 @@ async def test_a_transaction_commits_and_rolls_back(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute(text("CREATE TABLE notes (value int)"))
         await connection.execute(text("INSERT INTO notes VALUES (1)"))
-    with pytest.raises(ValueError, match="on the way"):
+
+    async def fail() -> None:
         async with database.transaction() as connection:
             await connection.execute(text("INSERT INTO notes VALUES (2)"))
             raise ValueError("on the way")
+
+    with pytest.raises(ValueError, match="on the way"):
+        await fail()
     assert await count_notes(database) == 1
 
 
@@ -87,7 +92,7 @@ async def test_options_of_libpq_in_the_url(settings: Settings, database_url: str
 
 
 @pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_nobody_listens(settings: Settings, lend: type[Database.connect]) -> None:
+async def test_nobody_listens(settings: Settings, lend: Lend) -> None:
     async with open_database(settings, NOBODY) as database:
         with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot be reached"):
             async with lend(database):
@@ -97,12 +102,15 @@ async def test_nobody_listens(settings: Settings, lend: type[Database.connect]) 
 
 
 @pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_a_connection_is_killed_in_use(database: Database, lend: type[Database.connect]) -> None:
-    with pytest.raises(ServiceUnavailable):
+async def test_a_connection_is_killed_in_use(database: Database, lend: Lend) -> None:
+    async def use() -> None:
         async with lend(database) as connection:
             await connection.execute(text("SELECT 1"))
             await kill_all(database.dsn)
             await connection.execute(text("SELECT 1"))
+
+    with pytest.raises(ServiceUnavailable):
+        await use()
     async with lend(database) as connection:
         assert await connection.scalar(text("SELECT 1")) == 1
 

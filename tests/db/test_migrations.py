@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext as does_not_raise
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -65,7 +66,7 @@ async def test_each_step_up_and_down(database: Database) -> None:
         seen.append(await tables(database))
         with pytest.raises(StartFailed) if revision != REVISIONS[-1] else does_not_raise():
             await require_migrated(database)
-    assert all(len(smaller) < len(larger) for smaller, larger in zip(seen, seen[1:], strict=False))
+    assert all(len(smaller) < len(larger) for smaller, larger in pairwise(seen))
     for revision, wanted in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
         assert await migrate(database, revision) == revision
         assert await tables(database) == wanted
@@ -163,7 +164,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) 
 async def test_two_processes_that_migrate_at_once(database: Database) -> None:
     async with open_database(read_settings(database_statement_timeout_seconds=0.5), database.dsn) as other:
         found = await asyncio.gather(migrate(database), migrate(other), migrate(database), migrate(other))
-    assert found == [REVISIONS[-1]] * 4
+    assert set(found) == {REVISIONS[-1]}
     await require_migrated(database)
 
 

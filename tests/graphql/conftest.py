@@ -46,10 +46,10 @@ def make_job(resources: Resources) -> MakeJob:
 
 
 @pytest.fixture
-async def api_without_postgresql(tmp_path: Path, simulator: Simulator) -> AsyncIterator[Api]:
+async def api_without_postgresql(data_dir: Path, simulator: Simulator) -> AsyncIterator[Api]:
     """Serve the API on a PostgreSQL server of its own that was stopped meanwhile."""
     with ExitStack() as stack:
-        server = await asyncio.to_thread(stack.enter_context, embedded_postgres(tmp_path))
+        server = await asyncio.to_thread(stack.enter_context, embedded_postgres(data_dir))
         async with open_database(read_settings(), server.url) as database:
             await migrate(database)
         settings = read_settings(

@@ -34,11 +34,11 @@ async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
         await anext(follow(resources, 99, 0))
 
 
-async def test_postgresql_restarts_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.jobs.follow, "RETRY_SECONDS", 0.05)
     monkeypatch.setattr(app.jobs.follow, "LOOK_SECONDS", 0.05)
     with ExitStack() as first, ExitStack() as second:
-        server = await asyncio.to_thread(first.enter_context, embedded_postgres(tmp_path))
+        server = await asyncio.to_thread(first.enter_context, embedded_postgres(data_dir))
         async with open_database(read_settings(), server.url) as database:
             await migrate(database)
         async with open_resources(read_settings(database_url=server.url)) as resources:
@@ -49,7 +49,7 @@ async def test_postgresql_restarts_meanwhile(tmp_path: Path, monkeypatch: pytest
                 waiting = asyncio.ensure_future(anext(changes))
                 done, _ = await asyncio.wait({waiting}, timeout=0.3)
                 assert not done
-                await asyncio.to_thread(second.enter_context, embedded_postgres(tmp_path))
+                await asyncio.to_thread(second.enter_context, embedded_postgres(data_dir))
                 # nothing has happened but time: the next is a tick, which shows that it reads again
                 change = await waiting
                 assert (change.seq, change.event) == (1, None)

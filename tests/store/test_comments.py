@@ -164,10 +164,14 @@ NEWEST = Page(comments.NEWEST, 100)
         (CommentConditions(), lambda _: True),
         (CommentConditions(owner_ids=(-2,)), lambda key: key[0] == -2),
         (CommentConditions(owner_ids=()), lambda _: False),
-        (CommentConditions(posts=((-1, 1), (-2, 6))), lambda key: key in {(-1, n) for n in (2, 3, 4, 5)} | {
-            (-2, n) for n in (7, 8, 9, 10)
-        }),
-        (CommentConditions(author_ids=(100, -2)), lambda key: key[1] in {2, 7, 12} or (key[0] == -2 and key[1] % 5 == 0)),
+        (
+            CommentConditions(posts=((-1, 1), (-2, 6))),
+            lambda key: key in {(-1, n) for n in (2, 3, 4, 5)} | {(-2, n) for n in (7, 8, 9, 10)},
+        ),
+        (
+            CommentConditions(author_ids=(100, -2)),
+            lambda key: key[1] in {2, 7, 12} or (key[0] == -2 and key[1] % 5 == 0),
+        ),
         (
             CommentConditions(published_from=datetime(2026, 3, 1, 0, 7, tzinfo=UTC)),
             lambda key: key[1] >= 7,

@@ -1,6 +1,7 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -50,7 +51,7 @@ async def test_slots_are_an_interval_apart(tokens: Resources) -> None:
     for _ in range(5):
         await reserve(tokens, A)
         moments.append((await read(tokens, table))[(A,)]["next_slot_at"])
-    steps = [(later - sooner).total_seconds() for sooner, later in zip(moments, moments[1:], strict=False)]
+    steps = [(later - sooner).total_seconds() for sooner, later in pairwise(moments)]
     assert steps == [INTERVAL_SECONDS] * 4
 
 

@@ -9,7 +9,6 @@ from app.errors import (
     JobNotFound,
     JobStateConflict,
     JobTimedOut,
-    PostNotFound,
     QueueFull,
     ServiceUnavailable,
     StartFailed,
@@ -29,7 +28,6 @@ from app.errors import (
             {"fields": [{"path": "first", "message": "is too large"}, {"path": "after", "message": "is unknown"}]},
         ),
         (GroupNotFound("1"), ErrorCode.GROUP_NOT_FOUND, "There is no community '1'.", {"id": "1"}),
-        (PostNotFound("1"), ErrorCode.POST_NOT_FOUND, "There is no post '1'.", {"id": "1"}),
         (JobNotFound("1"), ErrorCode.JOB_NOT_FOUND, "There is no job '1'.", {"id": "1"}),
         (
             JobAlreadyRunning(7, -1),

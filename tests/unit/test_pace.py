@@ -19,13 +19,16 @@ class Slots:
     blocked: list[tuple[str, str, float | None]] = field(default_factory=list)
 
     async def reserve(self, fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | AllAside:
+        """Note what is asked for and give the next answer."""
         self.asked.append((list(fingerprints), interval_seconds))
         return self.answers.pop(0)
 
     async def block(self, name: str, reason: str, seconds: float | None) -> None:
+        """Note it."""
         self.blocked.append((name, reason, seconds))
 
     def pace(self, *tokens: str) -> Pace:
+        """Return a pace of three requests a second."""
         return Pace([SecretStr(token) for token in tokens], 3.0, self.reserve, self.block)
 
 
@@ -63,9 +66,7 @@ async def test_all_tokens_are_put_aside_for_good() -> None:
     pace = Slots([AllAside("VK: User authorization failed (error 5)", None)]).pace("one")
     with pytest.raises(VkTokenRejected) as caught:
         await pace.turn()
-    assert caught.value.message == (
-        "VK refuses every configured token. VK: User authorization failed (error 5)"
-    )
+    assert caught.value.message == ("VK refuses every configured token. VK: User authorization failed (error 5)")
     assert caught.value.vk_code is None
 
 

@@ -50,7 +50,9 @@ def row(**values: object) -> SimpleNamespace:
         ({"done": 5, "total": 20, "rate_per_second": 3.0, "state": "QUEUED"}, None, 25.0),
     ],
 )
-def test_progress_as_clients_see_it(values: dict[str, object], eta_seconds: float | None, percent: float | None) -> None:
+def test_progress_as_clients_see_it(
+    values: dict[str, object], eta_seconds: float | None, percent: float | None
+) -> None:
     progress = Progress.of(row(**values))  # type: ignore[arg-type]  # has what is read of a row
     assert (progress.eta_seconds, progress.percent) == (eta_seconds, percent)
 

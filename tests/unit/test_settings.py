@@ -177,3 +177,8 @@ def test_secrets_hold_passwords_in_every_form(environment: SetVariables) -> None
     secrets = read_settings().secrets()
     assert secrets[:3] == ["postgresql://u:long%40password@h/db", "redis://:short@h", ":long%40password@"]
     assert set(secrets[3:]) == {"long%40password", "long@password", ":short@", "a", "b"}
+
+
+def test_a_url_without_a_password_is_blanked_as_a_whole(environment: SetVariables) -> None:
+    environment(DATABASE_URL="postgresql://u@h/db", REDIS_URL="unix:///run/redis")
+    assert read_settings().secrets() == ["postgresql://u@h/db", "unix:///run/redis"]

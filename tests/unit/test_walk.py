@@ -51,6 +51,7 @@ class Level:
     deleted: set[int] = field(default_factory=set)
 
     def page(self, offset: int) -> VkCommentPage:
+        """Return what VK answers at this moment."""
         items = [comment(comment_id) for comment_id in self.ids[offset : offset + SMALL_PAGE]]
         return VkCommentPage(items, {}, len(self.ids) if self.states_count else None, [])
 
@@ -61,6 +62,7 @@ class Level:
         self.next_id += 1
 
     def delete(self, place: int) -> None:
+        """Delete one; those behind it move up."""
         if self.ids:
             self.deleted.add(self.ids.pop(place % len(self.ids)))
 
@@ -179,15 +181,18 @@ class Posts:
     deleted: set[int] = field(default_factory=set)
 
     def page(self, offset: int) -> VkPostPage:
+        """Return what VK answers at this moment."""
         order = [post(self.pinned, is_pinned=True)] if self.pinned else []
         order += [post(post_id) for post_id in self.ids]
         return VkPostPage(len(order), order[offset : offset + SMALL_PAGE], [])
 
     def add(self, place: int) -> None:
+        """Add a post; like VK at the front."""
         del place
         self.ids.insert(0, 1 + max([*self.ids, *self.deleted, self.pinned or 0], default=0))
 
     def delete(self, place: int) -> None:
+        """Delete one; those behind it move up."""
         if self.ids:
             self.deleted.add(self.ids.pop(place % len(self.ids)))
 

@@ -153,7 +153,7 @@ def test_a_recorded_reply_to_a_comment() -> None:
 def test_a_recorded_wall() -> None:
     assert read_post_page(answer("Wall_Get_ExtendedVersion_GenerateOutParametersCorrectly")) == VkPostPage(
         count=42,
-        items=[VkPost(10, 41, 10, 1394002266, "", 1, 0, None, 0, False, [])],
+        items=[VkPost(10, 41, 10, 1394002266, "", 1, 0, None, 0, is_pinned=False, attachments=[])],
         authors=[
             VkAuthor(10, "Иван Иванов"),
             VkAuthor(
@@ -167,13 +167,15 @@ def test_a_recorded_wall() -> None:
 
 
 def test_a_recorded_wall_without_authors() -> None:
-    post = VkPost(-103292418, 3, -103292418, 1447252575, "Тест", 0, 0, None, 0, False, [])
+    post = VkPost(-103292418, 3, -103292418, 1447252575, "Тест", 0, 0, None, 0, is_pinned=False, attachments=[])
     assert read_post_page(answer("Wall_Get_WithPoll_NormalCase")) == VkPostPage(count=2, items=[post], authors=[])
 
 
 def test_a_recorded_post_by_id() -> None:
     page = read_post_page(answer("Wall_GetById_Donut"))
-    assert page.items == [VkPost(-322, 123, -322, 1605698519, "В этом посте нет доната", 0, 0, 9, 0, False, [])]
+    assert page.items == [
+        VkPost(-322, 123, -322, 1605698519, "В этом посте нет доната", 0, 0, 9, 0, is_pinned=False, attachments=[])
+    ]
     assert page.count == 1
     assert [(author.id, author.name, author.screen_name) for author in page.authors] == [(-322, "Группа ВК", "xxx")]
     assert page.authors[0].photo_url
@@ -363,7 +365,7 @@ def test_a_group_with_nothing_but_an_id() -> None:
 
 def test_posts_of_old_versions_are_a_bare_list() -> None:
     item = {"id": 2, "owner_id": -1, "date": 3, "is_pinned": 1, "views": None, "comments": {"count": 7}}
-    post = VkPost(-1, 2, None, 3, "", 0, 0, None, 7, True, [])
+    post = VkPost(-1, 2, None, 3, "", 0, 0, None, 7, is_pinned=True, attachments=[])
     assert read_post_page([item]) == VkPostPage(count=1, items=[post], authors=[])
     assert read_post(item) == post
 

@@ -21,10 +21,12 @@ class Tokens:
         self.aside: dict[str, tuple[str, float | None]] = {}
 
     async def reserve(self, fingerprints: Sequence[str], _: float) -> tuple[str, float] | AllAside:
+        """Return a token that is not put aside."""
         free = [name for name in fingerprints if name not in self.aside]
         return (free[0], 0.0) if free else AllAside(*next(iter(self.aside.values())))
 
     async def block(self, name: str, reason: str, seconds: float | None) -> None:
+        """Put a token aside."""
         self.aside[name] = (reason, seconds)
 
     def seconds(self, token: str) -> float | None:

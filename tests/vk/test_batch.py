@@ -72,9 +72,7 @@ async def test_a_token_that_is_rejected_inside(client: VkClient, simulator: Simu
 
 
 @pytest.mark.parametrize(("count", "packs"), [(2, 1), (4, 3), (25, 7)])
-async def test_a_pack_that_is_too_big_is_halved(
-    client: VkClient, simulator: Simulator, count: int, packs: int
-) -> None:
+async def test_a_pack_that_is_too_big_is_halved(client: VkClient, simulator: Simulator, count: int, packs: int) -> None:
     simulator.control(faults=[{"code": 13, "method": "execute", "times": packs}])
     assert [type(answer) for answer in await answers(client, [GROUP] * count)] == [dict] * count
     assert simulator.control()["calls"] == count

@@ -41,7 +41,7 @@ async def refusal(client: VkClient, call: Call = ASK) -> VkFault:
 
 
 def counted(outcome: str) -> float:
-    return metrics.vk_requests.labels(outcome)._value.get()  # noqa: SLF001 - prometheus-client offers no other way
+    return float(metrics.vk_requests.labels(outcome)._value.get())  # noqa: SLF001 - prometheus-client offers no other way
 
 
 async def test_an_answer(client: VkClient, simulator: Simulator) -> None:
