@@ -219,11 +219,10 @@ async def _read_comments(job: RunningJob, request: Request, state: State, owner_
                 refused.append((walk, answer))
                 continue
             page = read_comment_page(_usable(answer), owner_id, walk.post_id)
-            level = [*page.items, *(reply for inside in page.replies.values() for reply in inside)]
-            state.done += sum(comment.id > walk.last_id for comment in page.items)
-            state.done += sum(len(page.replies.get(top.id, ())) for top in page.items if top.id > walk.last_id)
+            state.done += walk.count_new(page)
             state.walks += walk.after(page)
-            found += level
+            found += page.items
+            found += (reply for inside in page.replies.values() for reply in inside)
             people += page.authors
         async with job.step() as connection:
             state.new += await _store(connection, owner_id, people, found)

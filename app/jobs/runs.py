@@ -103,7 +103,9 @@ def end_of_failure(error: BaseException, row: Row[Any]) -> End:
     if isinstance(error, Fault):
         failure = failure_of(error)
         if error.passes and row.attempts < row.max_attempts:
-            return End(JobState.QUEUED, failure=failure, retry_after_seconds=_backoff_seconds(row.attempts))
+            # a fault that knows when it passes is not asked again before
+            wait_seconds = max(_backoff_seconds(row.attempts), _wait_seconds(error))
+            return End(JobState.QUEUED, failure=failure, retry_after_seconds=wait_seconds)
         return End(JobState.FAILED, failure=failure)
     error_id = uuid4().hex[:12]
     log.error("job_crashed", error_id=error_id, exc_info=error)
@@ -111,6 +113,11 @@ def end_of_failure(error: BaseException, row: Row[Any]) -> End:
     return End(
         JobState.FAILED, failure={"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
     )
+
+
+def _wait_seconds(fault: Fault) -> float:
+    """Return after how many seconds a fault says that it passes; 0 where it does not say."""
+    return float(fault.facts().get("retryAfterSeconds", 0.0))
 
 
 def failure_of(fault: Fault) -> dict[str, Any]:

@@ -39,8 +39,7 @@ class CommentWalk:
 
     def after(self, page: VkCommentPage) -> "list[CommentWalk]":
         """Return the walks that follow from a page: this one, unless it is at its end, and those of long threads."""
-        ids = [item.id for item in page.items]
-        if self.offset > 0 and (not ids or ids[0] > self.last_id):
+        if not self._joins(page):
             return [replace(self, position=_stepped_back(self.offset))]
         threads = [
             CommentWalk(self.post_id, top.id, len(inside), max((reply.id for reply in inside), default=0))
@@ -48,8 +47,17 @@ class CommentWalk:
             # the walks of tops that were seen before were opened then
             if top.id > self.last_id and top.thread_count > len(inside := page.replies.get(top.id, []))
         ]
-        following = self._following(ids, page.level_count)
+        following = self._following([item.id for item in page.items], page.level_count)
         return ([following] if following else []) + threads
+
+    def count_new(self, page: VkCommentPage) -> int:
+        """Return how many comments and replies of a page come behind the walk with it, so that each counts once."""
+        tops = [item for item in page.items if item.id > self.last_id] if self._joins(page) else []
+        return len(tops) + sum(len(page.replies.get(top.id, ())) for top in tops)
+
+    def _joins(self, page: VkCommentPage) -> bool:
+        """Say whether a page reaches back to what was seen; else something between may be missing."""
+        return self.offset == 0 or (bool(page.items) and page.items[0].id <= self.last_id)
 
     def _following(self, ids: Sequence[int], level_count: int | None) -> "CommentWalk | None":
         position = self.offset + len(ids)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,6 @@ def vk_env(env: MakeEnvironment, simulator: Simulator) -> MakeEnvironment:
         return env(**{**defaults, **variables})
 
     return make
-
-
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ async def test_two_failures_of_one_post_are_one_event(
         assert await stored_comments(opened) == simulator.truth()
 
 
-class Interrupted(Exception):  # noqa: N818 - no failure, but the end of a process
+class Interrupted(Exception):
     """Stands for the end of a process."""
 
 

@@ -15,18 +15,18 @@ EXAMPLES = sorted((ROOT / "web" / "examples").glob("*.graphql"))
 
 def test_every_setting_is_listed_with_its_meaning() -> None:
     listed = {
-        name: meaning.strip() for name, meaning in re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| (.*) \|$", README, re.M)
+        name: meaning.strip() for name, meaning in re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| (.*) \|$", README, re.MULTILINE)
     }
     assert listed == {name.upper(): field.description for name, field in Settings.model_fields.items()}
 
 
 def test_the_operations_are_those_of_graphiql() -> None:
-    shown = [block.strip() for block in re.findall(r"^```graphql\n(.*?)^```$", README, re.M | re.S)]
+    shown = [block.strip() for block in re.findall(r"^```graphql\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
     assert shown == [path.read_text(encoding="utf-8").strip() for path in EXAMPLES]
 
 
 def test_the_operation_in_javascript_is_valid() -> None:
-    [operation] = re.findall(r"query: `(subscription .*?)`", README, re.S)
+    [operation] = re.findall(r"query: `(subscription .*?)`", README, re.DOTALL)
     schema = build_schema((ROOT / "schema" / "schema.graphql").read_text(encoding="utf-8"))
     assert validate(schema, parse(operation)) == []
 

@@ -277,3 +277,12 @@ def test_wanted_posts(since: int | None, room: int | None, ids: list[int], *, go
 
 def test_an_old_pinned_post_does_not_end_the_walk() -> None:
     assert wanted_posts(PAGE[:1], 50, None) == ([], True)
+
+
+def test_what_a_page_that_is_stepped_back_holds_counts_once() -> None:
+    walk = CommentWalk(1, position=100, last_id=200)
+    ahead = VkCommentPage([comment(210), comment(211)], {}, None, [])
+    assert walk.count_new(ahead) == 0
+    [back] = walk.after(ahead)
+    assert back.offset < walk.offset
+    assert back.count_new(VkCommentPage([comment(number) for number in (199, 200, 210, 211)], {}, None, [])) == 2

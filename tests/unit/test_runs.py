@@ -1,0 +1,36 @@
+"""What follows from the failure of a run."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from app.errors import JobTimedOut, ServiceUnavailable
+from app.jobs.runs import End, end_of_failure
+from app.jobs.states import JobState
+from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
+
+
+def ended(error: BaseException, attempts: int = 1) -> End:
+    """Return what follows from an error in this attempt of five."""
+    return end_of_failure(error, SimpleNamespace(attempts=attempts, max_attempts=5))  # type: ignore[arg-type]  # has what is read of a row
+
+
+def test_the_pauses_grow_and_are_jittered() -> None:
+    for attempt, longest in ((1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0)):
+        end = ended(VkUnavailable("away"), attempt)
+        assert end.state is JobState.QUEUED
+        assert longest / 2 <= end.retry_after_seconds <= longest
+    assert len({ended(VkUnavailable("away"), 4).retry_after_seconds for _ in range(10)}) > 1
+
+
+def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
+    assert ended(VkRateLimited("quota", 29)).retry_after_seconds == 3600.0
+    assert ended(ServiceUnavailable("Something", 30.0)).retry_after_seconds == 30.0
+
+
+@pytest.mark.parametrize("error", [VkAccessDenied("closed", 15), JobTimedOut(1.0), VkUnavailable("away")], ids=str)
+def test_no_further_try(error: Exception) -> None:
+    end = ended(error, attempts=5)
+    assert end.state is JobState.FAILED
+    assert end.failure
+    assert end.failure["message"] == str(error)
