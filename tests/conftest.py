@@ -74,9 +74,9 @@ SHARED = "VK_COMMENTS_TESTS"
 def pytest_configure(config: pytest.Config) -> None:
     """Make a directory for the shared server, in the process that starts the others."""
     if not hasattr(config, "workerinput"):
-        directory = processes.open_directory()
-        os.environ[SHARED] = str(directory.__enter__())
-        config.add_cleanup(lambda: directory.__exit__(None, None, None))
+        stack = ExitStack()
+        os.environ[SHARED] = str(stack.enter_context(processes.open_directory()))
+        config.add_cleanup(stack.close)
 
 
 @pytest.fixture
