@@ -11,7 +11,9 @@ from uuid import uuid4
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import MaskErrors
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from app import metrics
 from app.errors import (
@@ -186,6 +188,10 @@ def error_of(fault: Fault) -> Error:
     raise fault
 
 
+WRONG_REQUESTS = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+"""What Strawberry says about a request that does not name an operation it can execute."""
+
+
 class MaskUnexpected(MaskErrors):
     """Keeps what is unexpected from clients: it is logged with its trace under an id, and the id is what they get.
 
@@ -200,7 +206,7 @@ class MaskUnexpected(MaskErrors):
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         """Return what the client may see of an error."""
         original = error.original_error
-        if isinstance(original, GraphQLError):
+        if isinstance(original, (GraphQLError, *WRONG_REQUESTS)):
             return error
         if isinstance(original, Fault):
             return _visible(error, original.message, {"code": original.code.value, **original.facts()})

@@ -14,9 +14,8 @@ EXAMPLES = sorted((ROOT / "web" / "examples").glob("*.graphql"))
 
 
 def test_every_setting_is_listed_with_its_meaning() -> None:
-    listed = {
-        name: meaning.strip() for name, meaning in re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| (.*) \|$", README, re.MULTILINE)
-    }
+    rows = re.findall(r"^\| `([A-Z_]+)` \|[^|]*\| (.*) \|$", README, re.MULTILINE)
+    listed = {name: meaning.strip() for name, meaning in rows}
     assert listed == {name.upper(): field.description for name, field in Settings.model_fields.items()}
 
 
