@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Row
 
 from app.communities import add_groups
+from app.errors import ServiceUnavailable
 from app.jobs.collect_comments import Request
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.start_collection import start_collection
@@ -41,8 +42,10 @@ async def ended(resources: Resources, job_id: int) -> Row[Any]:
     """Wait until a job has ended and return its row."""
 
     async def look() -> Row[Any] | None:
-        row = await read_job(resources, job_id)
-        return row if JobState(row.state).is_final else None
+        with suppress(ServiceUnavailable):  # a test may cut all connections
+            row = await read_job(resources, job_id)
+            return row if JobState(row.state).is_final else None
+        return None
 
     found: Row[Any] = await until(look)
     return found
