@@ -19,14 +19,18 @@ class _RateColumn(ProgressColumn):
 
 
 class _LeftColumn(ProgressColumn):
-    """The time left, as the server estimates it."""
+    """The time left, as the server estimates it; at the end the time that it took."""
 
     def render(self, task: Task) -> Text:
-        seconds = task.fields.get("left")
-        if seconds is None:
-            return Text("-:--", style="progress.remaining")
-        minutes, rest = divmod(round(seconds), 60)
-        return Text(f"{minutes}:{rest:02d} left", style="progress.remaining")
+        left = task.fields.get("left")
+        if task.finished:
+            return Text(f"in {_clock(task.finished_time or 0)}", style="progress.elapsed")
+        return Text("-:--" if left is None else f"{_clock(left)} left", style="progress.remaining")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
@@ -96,6 +100,8 @@ async def show_progress(client: Client, console: Console, job_id: str) -> dict[s
 def summary(job: dict[str, Any]) -> str:
     """Say in a line what a collection has brought."""
     result = job["result"]
+    if not result["commentCount"] and not result["failedPostCount"]:
+        return "Nothing to read: no post's number of comments has changed since it was read."
     failed = f", {result['failedPostCount']:,} posts could not be read" if result["failedPostCount"] else ""
     return (
         f"{result['commentCount']:,} comments of {result['postCount']:,} posts read, "

@@ -69,7 +69,7 @@ async def test_collections(vk_api: Api, simulator: Simulator, vk_resources: Reso
     assert await stored_comments(vk_resources) == simulator.truth()
 
     second = await collect(vk_api, "1")
-    assert second.output.endswith("0 comments of 0 posts read, 0 of them new.\n")
+    assert second.output.endswith("no post's number of comments has changed since it was read.\n")
 
     whole = await collect(vk_api, "1", "--full", "--max-posts", "2", "--since", "2026-03-02")
     assert "of 2 posts read, 0 of them new." in whole.output

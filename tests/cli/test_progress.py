@@ -19,3 +19,9 @@ def test_columns(rate: float | None, left: float | None, shown: str) -> None:
     [task] = bar.tasks
     parts = [column.render(task) for column in bar.columns if not isinstance(column, str)]
     assert " ".join(str(part) for part in parts).strip() == shown.strip()
+
+
+def test_the_time_that_it_took() -> None:
+    bar = Progress(console=Console(file=StringIO()), get_time=iter([0.0, 0.0, 75.0, 75.0]).__next__)
+    bar.update(bar.add_task("", total=5), completed=5)
+    assert str(_LeftColumn().render(bar.tasks[0])) == "in 1:15"
