@@ -1,4 +1,8 @@
 # One image for every role: the web server by default, `vk-comments worker` and `vk-comments migrate` by command.
+#
+# The server listens inside of the container only, until it is told to ask its clients for keys:
+#   docker run -p 127.0.0.1:8000:8000 -e HOST=0.0.0.0 -e AUTH=keys -e API_KEYS=... -e VK_TOKENS=... vk-comments
+# A worker listens nowhere; give it --health-cmd="vk-comments worker --check".
 
 FROM node:22-slim AS web
 WORKDIR /src/web

@@ -8,6 +8,7 @@ from app.errors import Unauthenticated
 from app.settings import Settings
 
 SCHEME = "bearer "
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 class KeyRing:
@@ -34,3 +35,15 @@ class KeyRing:
 def key_ring(settings: Settings) -> KeyRing:
     """Return the keys that the settings ask clients for."""
     return KeyRing([key.get_secret_value() for key in settings.api_keys] if settings.auth == "keys" else [])
+
+
+def answered_hosts(settings: Settings) -> list[str]:
+    """Return the names, without ports, by which clients may call this server; * is any.
+
+    Without keys, only those of this machine: a page of any site could else give its own
+    name this machine's address (DNS rebinding) and read everything as its own origin.
+    """
+    if settings.auth == "keys":
+        return ["*"]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return [*LOOPBACK_NAMES, host]

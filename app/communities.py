@@ -38,7 +38,7 @@ class AddedGroup:
 async def add_groups(resources: Resources, references: Sequence[str]) -> list[AddedGroup]:
     """Add the communities that are not there yet, refresh the others, and say what became of each reference.
 
-    Costs one request to VK per 12,500 references.
+    Costs one request to VK as a rule, whatever their number.
 
     Raises:
         ValidationFailed: there are no references, or more than 10,000.

@@ -3,18 +3,21 @@
     Fault
     ├── StartFailed                 a process cannot start
     ├── ValidationFailed            wrong input, with the path of each field
-    ├── NotFound                    GroupNotFound, JobNotFound
+    ├── GroupNotFound               a community has not been added
+    ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
     ├── QueueFull                   too many jobs wait
     ├── JobTimedOut                 a job ran longer than its limit
-    ├── JobGaveUp                   a job ended its process too often
-    ├── ServiceUnavailable          PostgreSQL cannot be reached; try again
+    ├── JobGaveUp                   a job was begun too often without coming to an end
+    ├── ServiceUnavailable          PostgreSQL cannot answer at the moment; try again
+    ├── QueryTimedOut               PostgreSQL took longer than its limit
     ├── Unauthenticated             no or a wrong API key
     └── VkFault                     VK refused or failed: see `app.vk.wire`
 
-A GraphQL type of the same name with `Error` appended carries each of them to
-clients. Messages are sentences for people and hold no secret.
+Those that a mutation can answer with have a GraphQL type of the same name with
+`Error` appended; of the others clients see the code and the message. Messages
+are sentences for people and hold no secret.
 """
 
 from enum import Enum
@@ -34,6 +37,7 @@ class ErrorCode(Enum):
     JOB_GAVE_UP = "JOB_GAVE_UP"
     QUEUE_FULL = "QUEUE_FULL"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    QUERY_TIMED_OUT = "QUERY_TIMED_OUT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     VK_UNAVAILABLE = "VK_UNAVAILABLE"
     VK_ACCESS_DENIED = "VK_ACCESS_DENIED"
@@ -78,30 +82,32 @@ class ValidationFailed(Fault):
         return {"fields": [{"path": path, "message": message} for path, message in self.fields.items()]}
 
 
-class NotFound(Fault):
-    """Something that was asked for by id does not exist here."""
+class GroupNotFound(Fault):
+    """The community with this owner id (negative) has not been added."""
 
-    noun: ClassVar[str]
+    code = ErrorCode.GROUP_NOT_FOUND
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"There is no {self.noun} {reference!r}.")
-        self.reference = reference
+    def __init__(self, owner_id: int) -> None:
+        super().__init__(f"Community {-owner_id} has not been added.")
+        self.owner_id = owner_id
 
     def facts(self) -> dict[str, Any]:
-        """Return the id as the client gave it."""
-        return {"id": self.reference}
+        """Return which community."""
+        return {"vkOwnerId": self.owner_id}
 
 
-class GroupNotFound(NotFound):
-    """No community with this id has been added."""
-
-    code, noun = ErrorCode.GROUP_NOT_FOUND, "community"
-
-
-class JobNotFound(NotFound):
+class JobNotFound(Fault):
     """No job has this id."""
 
-    code, noun = ErrorCode.JOB_NOT_FOUND, "job"
+    code = ErrorCode.JOB_NOT_FOUND
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id}.")
+        self.job_id = job_id
+
+    def facts(self) -> dict[str, Any]:
+        """Return which job."""
+        return {"jobId": self.job_id}
 
 
 class JobAlreadyRunning(Fault):
@@ -149,12 +155,12 @@ class JobTimedOut(Fault):
 
 
 class JobGaveUp(Fault):
-    """A job was taken `attempts` times and ended its process each time."""
+    """A job was taken `attempts` times and never came to an end, most likely as it ends its process."""
 
     code = ErrorCode.JOB_GAVE_UP
 
     def __init__(self, attempts: int) -> None:
-        super().__init__(f"The process that ran the job died {attempts} times, so it is not tried again.")
+        super().__init__(f"The job was begun {attempts} times and came to no end, so it is not tried again.")
         self.attempts = attempts
 
     def facts(self) -> dict[str, Any]:
@@ -178,19 +184,28 @@ class QueueFull(Fault):
 
 
 class ServiceUnavailable(Fault):
-    """A service this one depends on cannot be reached; the client may try again."""
+    """A service this one depends on cannot be reached, or asks to be asked again; the client may try again."""
 
     code = ErrorCode.SERVICE_UNAVAILABLE
     passes = True
 
     def __init__(self, service: str, retry_after_seconds: float = 1.0) -> None:
-        super().__init__(f"{service} cannot be reached at the moment. Try again in {retry_after_seconds:g} s.")
+        super().__init__(f"{service} cannot answer at the moment. Try again in {retry_after_seconds:g} s.")
         self.service = service
         self.retry_after_seconds = retry_after_seconds
 
     def facts(self) -> dict[str, Any]:
         """Return which service, and when to try again."""
         return {"service": self.service, "retryAfterSeconds": self.retry_after_seconds}
+
+
+class QueryTimedOut(Fault):
+    """A statement took longer than DATABASE_STATEMENT_TIMEOUT_SECONDS; the same one would again."""
+
+    code = ErrorCode.QUERY_TIMED_OUT
+
+    def __init__(self) -> None:
+        super().__init__("The database took too long to answer this. Ask for less at once.")
 
 
 class Unauthenticated(Fault):

@@ -11,15 +11,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
+from app.auth import answered_hosts
 from app.health import HealthStatus
 from app.resources import Resources
 from schema import make_schema
-from schema.transport import GraphQLView
+from schema.transport import PAGE_HEADERS, GraphQLView
 
 PAGES = Path(__file__).parents[1] / "web" / "dist"
 
@@ -28,6 +31,16 @@ class State(TypedDict):
     """What every request finds in `request.state`."""
 
     resources: Resources
+
+
+class _StaticPages(StaticFiles):
+    """Static files, of which pages carry the same headers as at /graphql."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if response.headers.get("content-type", "").startswith("text/html"):
+            response.headers.update(PAGE_HEADERS)
+        return response
 
 
 def create_app(resources: Resources) -> Starlette:
@@ -43,6 +56,7 @@ def create_app(resources: Resources) -> Starlette:
         lifespan=lifespan,
         middleware=[
             Middleware(CorrelationIdMiddleware),
+            Middleware(TrustedHostMiddleware, allowed_hosts=answered_hosts(settings), www_redirect=False),
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(settings.cors_origins),
@@ -59,7 +73,7 @@ def create_app(resources: Resources) -> Starlette:
             Route("/health/live", live),
             Route("/health/ready", ready),
             Route("/metrics", metrics),
-            Mount("/static", StaticFiles(directory=PAGES, check_dir=False)),
+            Mount("/static", _StaticPages(directory=PAGES, check_dir=False)),
         ],
     )
 

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -46,7 +45,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
     database_pool_size: int = Field(10, ge=1, le=200, description="connections kept open per process")
     database_pool_overflow: int = Field(20, ge=0, le=200, description="further connections under load")
-    database_statement_timeout_seconds: float = Field(30.0, gt=0, description="time limit of one SQL statement")
+    database_statement_timeout_seconds: float = Field(30.0, ge=0.001, description="time limit of one SQL statement")
     job_timeout_seconds: float = Field(6 * 3600.0, gt=0, description="time limit of a job that names none")
     job_max_attempts: int = Field(5, ge=1, le=100, description="how often a job is tried")
     job_heartbeat_timeout_seconds: float = Field(
@@ -98,11 +97,6 @@ class Settings(BaseSettings):
         if info.data.get("auth") == "keys" and not value:
             raise ValueError("AUTH=keys needs at least one key")
         return value
-
-    @cached_property
-    def is_loopback(self) -> bool:
-        """Whether HOST can be reached from this machine only."""
-        return _is_loopback(self.host)
 
     def secrets(self) -> list[str]:
         """Return every secret text of the settings, so that logs can be kept free of them."""

@@ -14,22 +14,18 @@ from schema.context import Info
 from schema.errors import FAULT_HANDLERS, MaskUnexpected
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
-from schema.jobs import JobFailure, JobMutation, JobQuery, JobSubscription
+from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery, JobSubscription
 from schema.logging import LogOperation
-from schema.node import Node, split_global_id
+from schema.node import NODE_TYPES, Node, split_global_id
 from schema.scalars import SCALARS
 from schema.wall import Id, WallQuery
 
 LARGEST_NODES = 500
 
 
-LOADERS = {"Group": "groups", "Post": "posts", "Comment": "comments", "Author": "authors", "Job": "jobs"}
-"""Type name -> the loader that reads its rows."""
-
-
 def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
     type_name, key = split_global_id(value, path)
-    loader: Any = getattr(info.context.loaders, LOADERS[type_name])
+    loader: Any = getattr(info.context.loaders, NODE_TYPES[type_name][0])
     found: Awaitable[Node | None] = loader.load(key)
     return found
 
@@ -87,5 +83,5 @@ def make_schema() -> Schema:
         types=[JobFailure],
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
-        exception_handlers=FAULT_HANDLERS,
+        exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS],
     )

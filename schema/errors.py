@@ -26,12 +26,13 @@ from app.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
+from app.jobs.states import JobState
 from app.log import log
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkRequestRefused, VkTokenRejected, VkUnavailable
+from schema import enums as _enums  # noqa: F401 - exports the enums that are used below
+from schema.node import global_id
 
 F = TypeVar("F", bound=Fault)
-
-strawberry.enum(ErrorCode, description="What went wrong, for programs. More codes may be added.")
 
 
 @strawberry.interface(
@@ -63,21 +64,21 @@ class ValidationFailedError(Error):
 class GroupNotFoundError(Error):
     """An unknown community."""
 
-    id: str = strawberry.field(description="The id that was given.")
+    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
 
 
 @strawberry.type(description="There is no such job. It may have been removed.")
 class JobNotFoundError(Error):
     """An unknown job."""
 
-    id: str = strawberry.field(description="The id that was given.")
+    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
 
 
 @strawberry.type(description="The job is in a state that does not allow this. Read it again.")
 class JobStateConflictError(Error):
     """A move that does not exist."""
 
-    state: str = strawberry.field(description="The state the job is in.")
+    state: JobState = strawberry.field(description="The state the job is in.")
 
 
 @strawberry.type(description="Too many jobs wait. Try again when some of them are done.")
@@ -159,9 +160,9 @@ FAULT_HANDLERS: list[FaultHandler] = [
         ValidationFailedError,
         lambda fault: {"fields": [FieldProblem(path=path, message=text) for path, text in fault.fields.items()]},
     ),
-    FaultHandler(GroupNotFound, GroupNotFoundError, lambda fault: {"id": fault.reference}),
-    FaultHandler(JobNotFound, JobNotFoundError, lambda fault: {"id": fault.reference}),
-    FaultHandler(JobStateConflict, JobStateConflictError, lambda fault: {"state": fault.state}),
+    FaultHandler(GroupNotFound, GroupNotFoundError, lambda fault: {"id": global_id("Group", (fault.owner_id,))}),
+    FaultHandler(JobNotFound, JobNotFoundError, lambda fault: {"id": global_id("Job", (fault.job_id,))}),
+    FaultHandler(JobStateConflict, JobStateConflictError, lambda fault: {"state": JobState(fault.state)}),
     FaultHandler(QueueFull, QueueFullError, lambda fault: {"limit": fault.limit}),
     FaultHandler(
         ServiceUnavailable,

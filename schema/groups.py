@@ -18,8 +18,6 @@ from schema.errors import (
 from schema.node import relation
 from schema.wall import Group
 
-strawberry.enum(AddOutcome, description="What became of a reference to a community.")
-
 
 @strawberry.type(description="What became of one reference.")
 class AddedGroup:

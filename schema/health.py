@@ -16,8 +16,6 @@ from schema.errors import ValidationFailedError, error_of
 LOOK_SECONDS = 1.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 300.0
 
-strawberry.enum(HealthStatus, description="How well something works.")
-
 
 @strawberry.type(description="How well one thing works that this server depends on.")
 class ComponentHealth:

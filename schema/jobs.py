@@ -17,8 +17,8 @@ from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.store import jobs
 from app.store.keyset import StoredRow
 from schema.context import Info
+from schema.enums import described
 from schema.errors import (
-    FAULT_HANDLERS,
     Error,
     FaultHandler,
     GroupNotFoundError,
@@ -33,18 +33,19 @@ from schema.node import Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
 from schema.wall import Group, Id
 
-strawberry.enum(JobKind, description="What a job does.")
-strawberry.enum(JobState, description="Where a job is in its life.")
-strawberry.enum(JobPriority, description="How soon a job is taken, compared to others.")
-strawberry.enum(JobEventKind, description="What an event of a job tells.")
 
-
-@strawberry.enum(description="The orderings of jobs, by when they were asked for.")
 class JobOrder(Enum):
     """Orderings of jobs."""
 
     NEWEST = jobs.NEWEST
     OLDEST = jobs.OLDEST
+
+
+described(
+    JobOrder,
+    "The orderings of jobs, by when they were asked for.",
+    {JobOrder.NEWEST: "The newest first.", JobOrder.OLDEST: "The oldest first."},
+)
 
 
 @strawberry.input(description="Which jobs are wanted; all conditions hold. What is left out does not restrict.")
@@ -225,12 +226,13 @@ class JobQuery:
         last: Last = None,
         before: Before = None,
         filter: Annotated[JobFilter | None, strawberry.argument(description="Which jobs are wanted.")] = None,
-        order_by: Annotated[JobOrder, strawberry.argument(description="The order.")] = JobOrder.NEWEST,
+        order_by: Annotated[JobOrder | None, strawberry.argument(description="The order; NEWEST if left out.")] = None,
     ) -> Connection[Job]:
         """Read a page of jobs."""
         arguments = PageArguments(first, after, last, before)
         conditions = filter.conditions() if filter else jobs.JobConditions()
-        return await page_of_all(info, arguments, order_by.value, conditions, jobs.jobs_page, jobs.count_jobs, Job.of)
+        order = (order_by or JobOrder.NEWEST).value
+        return await page_of_all(info, arguments, order, conditions, jobs.jobs_page, jobs.count_jobs, Job.of)
 
 
 # mutations
@@ -322,6 +324,7 @@ RetryJobResult = Annotated[
     | JobNotFoundError
     | JobStateConflictError
     | JobAlreadyRunningError
+    | QueueFullError
     | ValidationFailedError
     | ServiceUnavailableError,
     strawberry.union("RetryJobResult", description="What became of retryJob."),
@@ -420,4 +423,5 @@ class JobSubscription:
             yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
 
 
-FAULT_HANDLERS.append(FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id}))
+JOB_HANDLERS = [FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})]
+"""The faults whose types are in this file, beside those of `schema.errors`."""

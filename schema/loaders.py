@@ -1,5 +1,6 @@
 """Dataloaders: what a level of a query asks for one by one is read by one SQL statement.
 
+A level is one batch whatever its size, so that nothing of it is read twice.
 They do not remember: one context serves a WebSocket with all its operations,
 and a later one must not be answered from the memory of an earlier one.
 """
@@ -14,14 +15,13 @@ from aiodataloader import DataLoader
 from app.db.engine import Database
 from app.store import authors, comments, groups, jobs, posts
 from app.store.keyset import Page, Slice
+from schema.filters import CommentFilter, PostFilter
 from schema.jobs import Job, JobEvent
 from schema.node import Key
 from schema.paging import ChildrenRequest, Connection, connection_of
-from schema.wall import Author, Comment, CommentFilter, Group, Post, PostFilter
+from schema.wall import Author, Comment, Group, Post
 
 T = TypeVar("T")
-
-LARGEST_BATCH = 1_000
 
 RowLoader = DataLoader[Key, T | None]
 CountLoader = DataLoader[tuple[Key, Any], int]
@@ -86,7 +86,7 @@ class _Factory:
             made = {key: wrap(row) for key, row in found.items()}
             return [made.get(key) for key in keys]
 
-        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+        return DataLoader(load, cache=False)
 
     def plain_counts(self, count: ReadCounts, conditions: Any) -> DataLoader[Key, int]:
         """Make a loader of how many children each parent has."""
@@ -96,7 +96,7 @@ class _Factory:
                 found = await count(connection, _unique(keys), conditions)
             return [found.get(key, 0) for key in keys]
 
-        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+        return DataLoader(load, cache=False)
 
     def counts(self, count: ReadCounts) -> CountLoader:
         """Make a loader of how many children each parent has that meet conditions, which are part of the key."""
@@ -104,12 +104,12 @@ class _Factory:
         async def load(keys: list[tuple[Key, Any]]) -> list[int]:
             found: dict[tuple[Key, Any], int] = {}
             async with self.database.connect() as connection:
-                for conditions, parents in _by_second(keys).items():
+                for conditions, parents in _parents_by_request(keys).items():
                     numbers = await count(connection, parents, conditions)
                     found |= {(parent, conditions): number for parent, number in numbers.items()}
             return [found.get(key, 0) for key in keys]
 
-        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+        return DataLoader(load, cache=False)
 
     def children(self, read: ReadPages, count: ReadCounts, wrap: Callable[[Any], T]) -> ChildrenLoader[T]:
         """Make a loader of a page of each parent's children: one statement for all parents that want the same page."""
@@ -118,7 +118,7 @@ class _Factory:
         async def load(keys: list[tuple[Key, ChildrenRequest]]) -> list[Connection[T]]:
             found: dict[tuple[Key, ChildrenRequest], Slice] = {}
             async with self.database.connect() as connection:
-                for request, parents in _by_second(keys).items():
+                for request, parents in _parents_by_request(keys).items():
                     slices = await read(connection, parents, request.conditions, request.page)
                     found |= {(parent, request): page for parent, page in slices.items()}
             return [
@@ -131,14 +131,14 @@ class _Factory:
                 for parent, request in keys
             ]
 
-        return DataLoader(load, cache=False, max_batch_size=LARGEST_BATCH)
+        return DataLoader(load, cache=False)
 
 
 def _unique(keys: Sequence[Key]) -> list[Key]:
     return list(dict.fromkeys(keys))
 
 
-def _by_second(keys: Sequence[tuple[Key, Any]]) -> Mapping[Any, list[Key]]:
+def _parents_by_request(keys: Sequence[tuple[Key, Any]]) -> Mapping[Any, list[Key]]:
     grouped: dict[Any, dict[Key, None]] = defaultdict(dict)
     for parent, request in keys:
         grouped[request][parent] = None

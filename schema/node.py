@@ -9,8 +9,14 @@ from app.errors import ValidationFailed
 from schema.context import Info
 
 Key = tuple[int, ...]
-KEY_LENGTHS = {"Group": 1, "Post": 2, "Comment": 2, "Author": 1, "Job": 1}
-"""Type name -> how many integers make its key; (owner_id, id) for what belongs to a wall."""
+NODE_TYPES = {
+    "Group": ("groups", 1),
+    "Post": ("posts", 2),
+    "Comment": ("comments", 2),
+    "Author": ("authors", 1),
+    "Job": ("jobs", 1),
+}
+"""Type name -> its loader, and how many integers make its key; (owner_id, id) for what belongs to a wall."""
 
 
 @strawberry.interface(description="Something with an id that is unique among all types.")
@@ -43,7 +49,8 @@ def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
         key = tuple(int(part) for part in rest.split("_"))
     except ValueError:
         type_name, key = "", ()
-    is_known = KEY_LENGTHS.get(type_name) == len(key) and global_id(type_name, key) == value
+    _, length = NODE_TYPES.get(type_name, ("", -1))
+    is_known = length == len(key) and global_id(type_name, key) == value
     # 64 bits is what a key column holds
     if not is_known or any(abs(part) >= 1 << 63 for part in key):
         raise ValidationFailed({path: f"{value!r} is not an id of this server"})

@@ -206,9 +206,11 @@ def children(
         last: Last = None,
         before: Before = None,
         filter: Annotated[filter_type | None, strawberry.argument(description="Which of them are wanted.")] = None,
-        order_by: Annotated[order_type, strawberry.argument(description="The order.")] = default_order,
+        order_by: Annotated[
+            order_type | None, strawberry.argument(description=f"The order; {default_order.name} if left out.")
+        ] = None,
     ) -> Any:
-        page = PageArguments(first, after, last, before).page(order_by.value)
+        page = PageArguments(first, after, last, before).page((order_by or default_order).value)
         conditions = filter.conditions() if filter else filter_type.everything()
         return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))
 

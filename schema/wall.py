@@ -12,6 +12,8 @@ from app.errors import ValidationFailed
 from app.store import comments, groups, posts
 from app.store.keyset import StoredRow
 from schema.context import Info
+from schema.enums import described
+from schema.filters import CommentFilter, CommentOrder, GroupFilter, GroupOrder, PostFilter, PostOrder
 from schema.node import Key, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children, page_of_all
 from schema.scalars import BigInt
@@ -24,32 +26,6 @@ LazyComment = Annotated["Comment", _HERE]
 LazyAuthor = Annotated["Author", _HERE]
 
 
-@strawberry.enum(description="The orderings of communities.")
-class GroupOrder(Enum):
-    """Orderings of `groups`."""
-
-    ADDED = groups.ADDED
-    NAME = groups.NAME
-
-
-@strawberry.enum(description="The orderings of posts, by time.")
-class PostOrder(Enum):
-    """Orderings of posts."""
-
-    NEWEST = posts.NEWEST
-    OLDEST = posts.OLDEST
-
-
-@strawberry.enum(description="The orderings of comments.")
-class CommentOrder(Enum):
-    """Orderings of comments."""
-
-    NEWEST = comments.NEWEST
-    OLDEST = comments.OLDEST
-    MOST_LIKED = comments.MOST_LIKED
-
-
-@strawberry.enum(description="What kind of author somebody is.")
 class AuthorKind(Enum):
     """Kinds of authors."""
 
@@ -57,76 +33,14 @@ class AuthorKind(Enum):
     GROUP = "GROUP"
 
 
-@strawberry.input(description="Which communities are wanted. What is left out does not restrict.")
-class GroupFilter:
-    """Restricts communities."""
-
-    search: str | None = strawberry.field(default=None, description="Part of the name or the screen name.")
-
-
-@strawberry.input(description="Which posts are wanted; all conditions hold. What is left out does not restrict.")
-class PostFilter:
-    """Restricts posts."""
-
-    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Posts of these communities.")
-    published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
-    published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
-    has_comments: bool | None = strawberry.field(default=None, description="With comments, or without.")
-
-    def conditions(self) -> posts.PostConditions:
-        """Return the filter as the store takes it."""
-        return posts.PostConditions(
-            owner_ids=_owner_ids(self.group_ids),
-            published_from=self.published_from,
-            published_to=self.published_to,
-            has_comments=self.has_comments,
-        )
-
-    @staticmethod
-    def everything() -> posts.PostConditions:
-        """Return the conditions of no filter."""
-        return posts.PostConditions()
-
-
-@strawberry.input(description="Which comments are wanted; all conditions hold. What is left out does not restrict.")
-class CommentFilter:
-    """Restricts comments."""
-
-    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under posts of these groups.")
-    post_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under these posts.")
-    author_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Written by these authors.")
-    published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
-    published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
-    is_deleted: bool | None = strawberry.field(default=None, description="Deleted at VK, or not.")
-    min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
-
-    def conditions(self) -> comments.CommentConditions:
-        """Return the filter as the store takes it."""
-        post_keys = _keys(self.post_ids, "Post", "filter.postIds")
-        author_keys = _keys(self.author_ids, "Author", "filter.authorIds")
-        return comments.CommentConditions(
-            owner_ids=_owner_ids(self.group_ids),
-            posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),
-            author_ids=None if author_keys is None else tuple(key[0] for key in author_keys),
-            published_from=self.published_from,
-            published_to=self.published_to,
-            is_deleted=self.is_deleted,
-            min_likes=self.min_likes,
-        )
-
-    @staticmethod
-    def everything() -> comments.CommentConditions:
-        """Return the conditions of no filter."""
-        return comments.CommentConditions()
-
-
-def _keys(ids: list[strawberry.ID] | None, type_name: str, path: str) -> list[Key] | None:
-    return None if ids is None else [key_of(value, type_name, f"{path}.{number}") for number, value in enumerate(ids)]
-
-
-def _owner_ids(ids: list[strawberry.ID] | None) -> tuple[int, ...] | None:
-    keys = _keys(ids, "Group", "filter.groupIds")
-    return None if keys is None else tuple(key[0] for key in keys)
+described(
+    AuthorKind,
+    "What kind of author somebody is.",
+    {
+        AuthorKind.USER: "A person.",
+        AuthorKind.GROUP: "A community.",
+    },
+)
 
 
 @strawberry.type(description="A VK community that has been added here.")
@@ -408,13 +322,19 @@ class WallQuery:
         last: Last = None,
         before: Before = None,
         filter: Groups = None,
-        order_by: Annotated[GroupOrder, strawberry.argument(description="The order.")] = GroupOrder.ADDED,
+        order_by: Annotated[GroupOrder | None, strawberry.argument(description="The order; ADDED if left out.")] = None,
     ) -> Connection[Group]:
         """Read a page of communities."""
         arguments = PageArguments(first, after, last, before)
         search = filter.search if filter else None
         return await page_of_all(
-            info, arguments, order_by.value, search, groups.groups_page, groups.count_groups, Group.of
+            info,
+            arguments,
+            (order_by or GroupOrder.ADDED).value,
+            search,
+            groups.groups_page,
+            groups.count_groups,
+            Group.of,
         )
 
     @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
@@ -431,13 +351,19 @@ class WallQuery:
         last: Last = None,
         before: Before = None,
         filter: Posts = None,
-        order_by: Annotated[PostOrder, strawberry.argument(description="The order.")] = PostOrder.NEWEST,
+        order_by: Annotated[PostOrder | None, strawberry.argument(description="The order; NEWEST if left out.")] = None,
     ) -> Connection[Post]:
         """Read a page of posts."""
         arguments = PageArguments(first, after, last, before)
         conditions = filter.conditions() if filter else PostFilter.everything()
         return await page_of_all(
-            info, arguments, order_by.value, conditions, posts.posts_page, posts.count_posts, Post.of
+            info,
+            arguments,
+            (order_by or PostOrder.NEWEST).value,
+            conditions,
+            posts.posts_page,
+            posts.count_posts,
+            Post.of,
         )
 
     @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
@@ -454,13 +380,21 @@ class WallQuery:
         last: Last = None,
         before: Before = None,
         filter: Comments = None,
-        order_by: Annotated[CommentOrder, strawberry.argument(description="The order.")] = CommentOrder.NEWEST,
+        order_by: Annotated[
+            CommentOrder | None, strawberry.argument(description="The order; NEWEST if left out.")
+        ] = None,
     ) -> Connection[Comment]:
         """Read a page of comments."""
         arguments = PageArguments(first, after, last, before)
         conditions = filter.conditions() if filter else CommentFilter.everything()
         return await page_of_all(
-            info, arguments, order_by.value, conditions, comments.comments_page, comments.count_comments, Comment.of
+            info,
+            arguments,
+            (order_by or CommentOrder.NEWEST).value,
+            conditions,
+            comments.comments_page,
+            comments.count_comments,
+            Comment.of,
         )
 
     @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from app.settings import Settings, read_settings
+from tests.processes import environment, run
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "tests" / "data" / "compose" / "compose-spec.json"
@@ -75,7 +76,7 @@ def test_settings_of_each_service_are_accepted(
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-\}", "", re.sub(FROM_OUTSIDE, "x", value)))
     settings = read_settings()
     if name == "web":
-        assert (settings.workers, settings.auth, settings.is_loopback) == (0, "keys", False)
+        assert (settings.workers, settings.auth, settings.host) == (0, "keys", "0.0.0.0")  # noqa: S104 - in a container
     if name == "worker":
         assert settings.workers > 0
 
@@ -87,3 +88,34 @@ def test_each_waits_for_what_it_needs(services: dict[str, dict[str, Any]]) -> No
         "web": AFTER_MIGRATION,
         "worker": AFTER_MIGRATION,
     }
+
+
+def test_each_that_stays_is_looked_at(services: dict[str, dict[str, Any]]) -> None:
+    ending = {name for name, service in services.items() if "restart" not in service}
+    unwatched = {name for name, service in services.items() if "test" not in service["healthcheck"]}
+    assert ending == unwatched == {"migrate"}
+
+
+def test_the_worker_is_asked_for_a_sign_of_life(services: dict[str, dict[str, Any]]) -> None:
+    kind, command, *arguments = services["worker"]["healthcheck"]["test"]
+    assert (kind, command) == ("CMD", "vk-comments")
+    # there is none here, and that it says so shows that the command is one
+    result = run(*arguments, env=environment(DATA_DIR=ROOT / "tests" / "data"))
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("error: No worker runs on ")
+
+
+def test_the_password_may_stand_in_a_url() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "# POSTGRES_PASSWORD: letters and digits only." in text
+    assert set(re.findall(r"\$\{POSTGRES_PASSWORD:\?([^}]*)\}", text)) == {"set it to letters and digits"}
+
+
+def test_the_way_to_run_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    [line] = re.findall(r"^#   docker run .*", text, re.MULTILINE)
+    for name, value in re.findall(r"-e ([A-Z_]+)=(\S+)", line):
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    assert (settings.auth, settings.host) == ("keys", "0.0.0.0")  # noqa: S104 - in a container
+    assert f":{settings.port} " in line

@@ -9,6 +9,9 @@ from rich.text import Text
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION, Client, RequestFailed
 
+MOST_TRIES = 20
+"""How often a collection is started that others are in the way of, each time after theirs has ended."""
+
 
 class _RateColumn(ProgressColumn):
     """Comments a second, as the server measures them."""
@@ -48,8 +51,10 @@ async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str
     return [outcome["group"] for outcome in answer["outcomes"]]
 
 
-async def start_collection(client: Client, **wishes: Any) -> tuple[str, bool]:
-    """Start a collection and return its job's id, and whether it was running already.
+async def start_collection(client: Client, **wishes: Any) -> tuple[dict[str, Any], bool]:
+    """Start a collection and return its job, and whether that is another one, which is in the way of this one.
+
+    A job has an id; another one has groups as well, each with id and name.
 
     Raises:
         RequestFailed: the server refuses.
@@ -57,14 +62,48 @@ async def start_collection(client: Client, **wishes: Any) -> tuple[str, bool]:
     answer = (await client.execute(START_COLLECTION, {"input": wishes}))["startCollection"]
     if answer["__typename"] not in ("StartCollectionSuccess", "JobAlreadyRunningError"):
         raise RequestFailed(answer["message"])
-    return answer["job"]["id"], answer["__typename"] == "JobAlreadyRunningError"
+    return answer["job"], answer["__typename"] == "JobAlreadyRunningError"
+
+
+async def collect(client: Client, console: Console, groups: Sequence[dict[str, Any]], **wishes: Any) -> dict[str, Any]:
+    """Collect communities as wished, show the progress and return the job.
+
+    A collection of one of them that runs already was asked for by somebody
+    else, of other communities or posts: it is followed to its end, whichever
+    that is, and then this one is started.
+
+    Raises:
+        RequestFailed: the server refuses, or others are always first.
+    """
+    ids = [group["id"] for group in groups]
+    for _ in range(MOST_TRIES):
+        job, is_in_the_way = await start_collection(client, groupIds=ids, **wishes)
+        if not is_in_the_way:
+            _say(console, f"Started a collection of {_names(groups)}.")
+            return await show_progress(client, console, job["id"])
+        busy = [group for group in job["groups"] if group["id"] in ids] or groups
+        verb = "are" if len(busy) > 1 else "is"
+        _say(console, f"{_names(busy)} {verb} being collected already: following that first.")
+        ended = await show_progress(client, console, job["id"])
+        if ended["state"] != "SUCCEEDED":
+            _say(console, f"That collection is {ended['state']}.")
+    raise RequestFailed(f"{MOST_TRIES} collections of others came first, so nothing was started. Try again later.")
+
+
+def _names(groups: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(group["name"] for group in groups)
+
+
+def _say(console: Console, text: str) -> None:
+    # a community may be called [b], which rich would take for its own
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 async def show_progress(client: Client, console: Console, job_id: str) -> dict[str, Any]:
-    """Show a job's progress until it has ended and return the job.
+    """Show a job's progress until it has ended, however that is, and return the job.
 
     Raises:
-        RequestFailed: the job did not succeed.
+        RequestFailed: the server stays away, or refuses.
     """
     job: dict[str, Any] = {}
     bar = Progress(
@@ -91,14 +130,18 @@ async def show_progress(client: Client, console: Console, job_id: str) -> dict[s
             )
             if event and event["kind"].endswith("_FAILED"):
                 bar.console.print(event["message"], style="yellow", highlight=False)
-    if job["state"] != "SUCCEEDED":
-        failure = job["failure"]["message"] if job["failure"] else ""
-        raise RequestFailed(f"The collection is {job['state']}. {failure}".strip())
     return job
 
 
 def summary(job: dict[str, Any]) -> str:
-    """Say in a line what a collection has brought."""
+    """Say in a line what a collection has brought.
+
+    Raises:
+        RequestFailed: it did not succeed.
+    """
+    if job["state"] != "SUCCEEDED":
+        failure = job["failure"]["message"] if job["failure"] else ""
+        raise RequestFailed(f"The collection is {job['state']}. {failure}".strip())
     result = job["result"]
     if not result["commentCount"] and not result["failedPostCount"]:
         return "Nothing to read: no post's number of comments has changed since it was read."

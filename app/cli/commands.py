@@ -23,6 +23,9 @@ environment variables, which README lists; all of them have defaults.
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 console = Console()
 
+CONCURRENCY = 10
+"""How many jobs a worker runs at once where nothing says so: WORKERS=0 is meant for the web server beside it."""
+
 Server = Annotated[str, typer.Option(help="Address of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
 
 
@@ -63,14 +66,28 @@ def serve() -> None:
 @app.command()
 def worker(
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="How many jobs run at once; WORKERS where it is not given.")
+        int | None,
+        typer.Option(min=1, help=f"How many jobs run at once; else WORKERS, or {CONCURRENCY} where that is 0."),
     ] = None,
+    *,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Start none; exit code 0 if one is alive on this DATA_DIR, else 1 and a line that says why not.",
+        ),
+    ] = False,
 ) -> None:
     """Run jobs only, for servers that run with WORKERS=0."""
-    from app.cli.serving import serve_jobs  # noqa: PLC0415
-
     settings = read_settings()
-    _run(serve_jobs(settings, concurrency or settings.workers or 1))
+    if check:
+        from app.cli.alive import require_alive  # noqa: PLC0415
+
+        require_alive(settings)
+    else:
+        from app.cli.serving import serve_jobs  # noqa: PLC0415
+
+        _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY))
 
 
 @app.command()
@@ -102,21 +119,18 @@ def collect(
 ) -> None:
     """Add communities to a running server, collect their comments and show the progress."""
     from app.cli.client import Client  # noqa: PLC0415
-    from app.cli.collect import add_groups, show_progress, start_collection, summary  # noqa: PLC0415
+    from app.cli.collect import add_groups, summary  # noqa: PLC0415
+    from app.cli.collect import collect as run_collection  # noqa: PLC0415
 
     async def run() -> None:
         client = Client(server, api_key)
-        groups = await add_groups(client, references)
         wishes = {
-            "groupIds": [group["id"] for group in groups],
             "since": since.isoformat() + "Z" if since else None,
             "maxPostsPerGroup": max_posts,
             "full": full,
         }
-        job_id, was_running = await start_collection(client, **wishes)
-        names = ", ".join(group["name"] for group in groups)
-        console.print(f"{'Following the running' if was_running else 'Started a'} collection of {names}.")
-        console.print(summary(await show_progress(client, console, job_id)))
+        job = await run_collection(client, console, await add_groups(client, references), **wishes)
+        console.print(summary(job))
 
     _run(run())
 

@@ -1,7 +1,6 @@
 """The demo: a simulated VK, a server, a community that is collected while one looks, and then a place to play."""
 
 import asyncio
-import os
 import re
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
@@ -59,9 +58,10 @@ async def _collect(client: Client, console: Console) -> None:
     from app.simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
 
     [group] = await add_groups(client, [f"https://vk.com/{DEMO_SCREEN_NAME}"])
-    job_id, _ = await start_collection(client, groupIds=[group["id"]])
+    # one that runs already is the job of a demo that was interrupted, and as good as a new one
+    job, _ = await start_collection(client, groupIds=[group["id"]])
     console.print(f"Collecting the comments of {group['name']} ({group['screenName']}) ...")
-    console.print(summary(await show_progress(client, console, job_id)))
+    console.print(summary(await show_progress(client, console, job["id"])))
     found = (await client.execute(READ_COMMENTS, {"groupIds": [group["id"]], "first": SHOWN_COMMENTS}))["comments"]
     table = Table(title=f"The most liked of {found['totalCount']:,} comments", title_justify="left", expand=True)
     table.add_column("author", no_wrap=True, style="cyan")
@@ -94,14 +94,22 @@ async def _any_end(processes: Sequence[Process]) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
 
 
+def _port(settings: Settings, console: Console) -> int:
+    """Return the port for the server: the one that PORT names, or a free one."""
+    if "port" in settings.model_fields_set:
+        return settings.port or free_port()
+    port = free_port(FIRST_PORT)
+    if port != FIRST_PORT:
+        console.print(f"Port {FIRST_PORT} is in use; taking {port}.")
+    return port
+
+
 @asynccontextmanager
 async def _own_servers(
     settings: Settings, console: Console, comments: int
 ) -> AsyncIterator[tuple[str, Sequence[Process]]]:
     """Run a simulator and a server, and say where the server is."""
-    port = settings.port if "PORT" in os.environ else free_port(FIRST_PORT)
-    if port != FIRST_PORT and "PORT" not in os.environ:
-        console.print(f"Port {FIRST_PORT} is in use; taking {port}.")
+    port = _port(settings, console)
     url, vk_port = f"http://127.0.0.1:{port}", free_port()
     vk_url = f"http://127.0.0.1:{vk_port}"
     logs = settings.data_dir / "logs"

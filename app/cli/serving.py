@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from app.cli.alive import showing_life
 from app.cli.processes import end_with_parent, listen
 from app.jobs.worker import open_worker
 from app.log import configure_logging, log
@@ -41,13 +42,18 @@ async def serve_web(settings: Settings) -> None:
 
 
 async def serve_jobs(settings: Settings, concurrency: int) -> None:
-    """Run a worker and nothing else.
+    """Run a worker and nothing else, and show in DATA_DIR that it is alive.
 
     Raises:
         StartFailed: the resources cannot be opened.
     """
     configure_logging(settings)
-    async with _stop_signals() as stopped, open_resources(settings) as resources, open_worker(resources, concurrency):
+    async with (
+        _stop_signals() as stopped,
+        open_resources(settings) as resources,
+        open_worker(resources, concurrency),
+        showing_life(settings, resources.health),
+    ):
         log.info("working", concurrency=concurrency)
         await stopped.wait()
         log.info("stopping")

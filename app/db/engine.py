@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from app import metrics
-from app.errors import ServiceUnavailable
+from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -24,8 +24,10 @@ _UNREACHABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.InternalClientError,  # what is left of a connection whose server was killed
 )
-_UNREACHABLE_STATES = ("08", "57P0", "57014", "53300")
-"""SQLSTATE prefixes: connection exceptions, shutdown and start-up of the server, time limit, too many connections."""
+_PASSING_STATES = ("08", "57P0", "53300", "40")
+_TIMED_OUT = "57014"
+_BAD_VALUE = "22"
+"""SQLSTATEs begin with these: connection exceptions, shutdown and start-up, too many connections, deadlocks ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,11 @@ class Database:
         """Lend a connection for reading; whatever it began is rolled back.
 
         Raises:
+            ValidationFailed: a value that was asked for cannot be in PostgreSQL.
+            QueryTimedOut: a statement took longer than its limit.
             ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
         """
-        with _typed_failures():
+        with _typed_failures(), _bad_values():
             async with self.engine.connect() as connection:
                 self.measure()
                 yield connection
@@ -61,7 +65,8 @@ class Database:
 
     async def listen(self) -> "asyncpg.Connection[Any]":
         """Open a connection outside the pool, for LISTEN and for the queue. The caller closes it."""
-        return await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS)
+        name = {"application_name": "vk-comments events"}
+        return await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=name)
 
     def measure(self) -> None:
         """Set the gauges of the pool."""
@@ -115,8 +120,22 @@ def _typed_failures() -> Iterator[None]:
         yield
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or state.startswith(_UNREACHABLE_STATES):
+        if error.connection_invalidated or state.startswith(_PASSING_STATES):
             raise ServiceUnavailable("PostgreSQL") from error
+        if state == _TIMED_OUT:
+            raise QueryTimedOut from error
         raise
     except _UNREACHABLE as error:
         raise ServiceUnavailable("PostgreSQL") from error
+
+
+@contextmanager
+def _bad_values() -> Iterator[None]:
+    # what is read by is a client's; what is written is ours, and a value that does not fit there is a bug
+    try:
+        yield
+    except DBAPIError as error:
+        if (getattr(error.orig, "sqlstate", None) or "").startswith(_BAD_VALUE):
+            message = "a text holds a NUL character, or a number or time is out of range"
+            raise ValidationFailed({"input": message}) from error
+        raise

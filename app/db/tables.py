@@ -144,7 +144,6 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
     Column("timeout_seconds", Double, nullable=False),
-    Column("requested_by", Text),
     Column("worker", Text, comment="host and process that runs it"),
     Column("epoch", Integer, nullable=False, server_default=text("0"), comment="raised by each taking; fences writes"),
     Column("last_seq", Integer, nullable=False, server_default=text("0")),

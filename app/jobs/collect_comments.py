@@ -1,7 +1,7 @@
 """Collects the comments of communities: lists their posts, then reads the comments of those that have new ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,9 @@ from app.vk.wire import (
     read_post_page,
 )
 from app.wall import VkAuthor, VkComment, VkPostPage
+
+Part = Callable[[RunningJob, "Request", "State", int], Awaitable[None]]
+"""A part of the work for one community, whose owner id comes last."""
 
 LISTING = "listing posts"
 READING = "reading comments"
@@ -71,15 +74,17 @@ class Request:
 class State:
     """How far a collection is: all that a further run needs to go on. Kept small, it is written with every page.
 
-    `group` counts the communities behind it. Of the current one: `wall` is the
-    walk through its posts, None when they are listed; `listed` counts the posts
-    taken of it; `after_id` is the last post whose comments were begun; `walks`
-    are the levels that are open; `failed_ids` the open posts that cannot be
-    read. `done`, `total` (comments) and the counters of posts are of the whole job.
+    All communities are listed before the comments of the first one are read
+    (`is_listed`), so that the total is known. `group` counts those behind it. Of
+    the current one: `wall` is the walk through its posts; `listed` counts the
+    posts taken of it; `after_id` is the last post whose comments were begun;
+    `walks` are the levels that are open; `failed_ids` the open posts that cannot
+    be read. `done`, `total` (comments) and the counters of posts are of the whole job.
     """
 
+    is_listed: bool = False
     group: int = 0
-    wall: WallWalk | None = field(default_factory=WallWalk)
+    wall: WallWalk = field(default_factory=WallWalk)
     listed: int = 0
     after_id: int = 0
     walks: list[CommentWalk] = field(default_factory=list)
@@ -97,30 +102,33 @@ class State:
         """Return the state that a job's row holds, or that of a new job."""
         if checkpoint is None:
             return cls()
-        wall = checkpoint["wall"]
         return cls(
             **{
                 **checkpoint,
-                "wall": WallWalk(**wall) if wall else None,
+                "wall": WallWalk(*checkpoint["wall"]),
                 "walks": [CommentWalk(*walk) for walk in checkpoint["walks"]],
             }
         )
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the state as a job's row holds it."""
-        walks = [[walk.post_id, walk.thread_id, walk.position, walk.last_id] for walk in self.walks]
-        return {**asdict(self), "walks": walks}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "wall": astuple(self.wall), "walks": [astuple(walk) for walk in self.walks]}
 
     def progress(self, stage: str) -> Progress:
         """Return the state as clients see it."""
         total = self.total if stage == READING else None
-        message = f"{self.posts_done} of {self.posts_total} posts" if self.posts_total else f"{self.listed} posts"
+        message = f"{self.posts_done} of {self.posts_total} posts" if self.is_listed else f"{self.listed} posts"
         return Progress(stage, self.done, total, message)
 
     def next_group(self) -> None:
         """Turn to the next community."""
         self.group += 1
         self.wall, self.listed, self.after_id, self.walks, self.failed_ids = WallWalk(), 0, 0, [], []
+
+    def is_refused(self, owner_id: int) -> bool:
+        """Say whether VK does not let this community be read."""
+        return any(refusal["vkOwnerId"] == owner_id for refusal in self.refusals)
 
 
 async def collect_comments(job: RunningJob) -> dict[str, Any]:
@@ -134,18 +142,10 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
         CancelRequested: the job is to end.
     """
     request, state = Request.of(job.arguments), State.of(job.checkpoint)
-    while state.group < len(request.owner_ids):
-        owner_id = request.owner_ids[state.group]
-        try:
-            if state.wall is not None:
-                await _list_posts(job, request, state, owner_id)
-            await _read_comments(job, request, state, owner_id)
-        except VkFault as fault:
-            if fault.passes or isinstance(fault, VkTokenRejected):
-                raise
-            await _record_refusal(job, state, owner_id, fault)
-        else:
-            await _close_group(job, state, owner_id)
+    if not state.is_listed:
+        await _each_group(job, request, state, _list_posts)
+        state.group, state.is_listed = 0, True
+    await _each_group(job, request, state, _read_comments)
     if len(state.refusals) == len(request.owner_ids):
         last = state.refusals[-1]
         raise VkAccessDenied(last["message"], last["vkCode"], last["method"])
@@ -160,26 +160,47 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
     }
 
 
+async def _each_group(job: RunningJob, request: Request, state: State, do: Part) -> None:
+    """Do a part of the work for each community that is left and not refused."""
+    while state.group < len(request.owner_ids):
+        owner_id = request.owner_ids[state.group]
+        if state.is_refused(owner_id):
+            state.next_group()
+            continue
+        try:
+            await do(job, request, state, owner_id)
+        except VkFault as fault:
+            if fault.passes or isinstance(fault, VkTokenRejected):
+                raise
+            await _record_refusal(job, state, owner_id, fault)
+
+
 async def _list_posts(job: RunningJob, request: Request, state: State, owner_id: int) -> None:
     """Store the posts of a community that are asked for, and count what is to be read."""
     since = int(request.since.timestamp()) if request.since else None
-    while state.wall is not None:
+    group = state.group
+    while state.group == group:
         wall = state.wall
         page, following, missing = await _next_posts(job, request, wall, owner_id)
-        room = None if request.max_posts is None else request.max_posts - state.listed
-        seen = {post.id for post in page.items if 0 < wall.last_id <= post.id}
-        wanted, goes_on = wanted_posts([post for post in page.items if post.id not in seen], since, room)
+        if owner_id in request.post_ids:
+            wanted, goes_on = page.items, True
+        else:
+            room = None if request.max_posts is None else request.max_posts - state.listed
+            unseen = [post for post in page.items if not 0 < wall.last_id <= post.id]
+            wanted, goes_on = wanted_posts(unseen, since, room)
         async with job.step() as connection:
             await _store(connection, owner_id, page.authors, [])
             await posts.upsert_posts(connection, owner_id, wanted)
             for post_id in missing:
                 await _record_missing_post(job, connection, state, owner_id, post_id)
             state.listed += len(wanted)
-            state.wall = following if goes_on else None
-            if state.wall is None:
+            if goes_on and following:
+                state.wall = following
+            else:
                 to_read, total = await posts.count_to_collect(connection, _to_collect(job, request, owner_id))
                 state.posts_total += to_read
                 state.total += total
+                state.next_group()
             await job.report(connection, state.progress(LISTING), state.checkpoint())
 
 
@@ -202,7 +223,9 @@ async def _next_posts(
 
 
 def _to_collect(job: RunningJob, request: Request, owner_id: int) -> posts.PostsToCollect:
-    return posts.PostsToCollect(owner_id, listed_since=job.created_at, full=request.full)
+    return posts.PostsToCollect(
+        owner_id, listed_since=job.created_at, full=request.full, ids=request.post_ids.get(owner_id)
+    )
 
 
 async def _read_comments(job: RunningJob, request: Request, state: State, owner_id: int) -> None:
@@ -218,7 +241,7 @@ async def _read_comments(job: RunningJob, request: Request, state: State, owner_
             if isinstance(answer, VkFault) and not answer.passes:
                 refused.append((walk, answer))
                 continue
-            page = read_comment_page(_usable(answer), owner_id, walk.post_id)
+            page = read_comment_page(_usable(answer), owner_id, walk.post_id, walk.thread_id)
             state.done += walk.count_new(page)
             state.walks += walk.after(page)
             found += page.items
@@ -230,6 +253,10 @@ async def _read_comments(job: RunningJob, request: Request, state: State, owner_
                 await _record_failed_post(job, connection, state, owner_id, walk, fault)
             await _close_posts(connection, state, owner_id, {walk.post_id for walk in batch})
             await job.report(connection, state.progress(READING), state.checkpoint())
+    async with job.step() as connection:
+        await groups.mark_group_collected(connection, owner_id)
+        state.next_group()
+        await job.report(connection, state.progress(READING), state.checkpoint())
 
 
 async def _open_walks(job: RunningJob, request: Request, state: State, owner_id: int) -> bool:
@@ -288,13 +315,6 @@ async def _record_refusal(job: RunningJob, state: State, owner_id: int, fault: V
         state.refusals.append(facts)
         state.next_group()
         await job.report(connection, state.progress(LISTING), state.checkpoint())
-
-
-async def _close_group(job: RunningJob, state: State, owner_id: int) -> None:
-    async with job.step() as connection:
-        await groups.mark_group_collected(connection, owner_id)
-        state.next_group()
-        await job.report(connection, state.progress(READING), state.checkpoint())
 
 
 def _usable(answer: Any) -> Any:

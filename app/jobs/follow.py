@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.errors import JobNotFound, ServiceUnavailable
+from app.errors import JobNotFound, ServiceUnavailable, ValidationFailed
 from app.events import job_topic
 from app.jobs.states import JobState
 from app.log import log
@@ -40,6 +40,7 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
 
     Raises:
         JobNotFound: no job has this id.
+        ValidationFailed: it has no such event yet.
     """
     seq, is_first = after_seq, True
     with resources.events.subscribe(job_topic(job_id)) as wake:
@@ -54,7 +55,9 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if job is None:
-                raise JobNotFound(str(job_id))
+                raise JobNotFound(job_id)
+            if not 0 <= seq <= job.last_seq:
+                raise ValidationFailed({"afterSeq": f"must be between 0 and the job's last event, {job.last_seq}"})
             # an event younger than the row is told in the next round, with the row that fits
             events = [event for event in found if event.seq <= job.last_seq]
             for event in events:

@@ -28,7 +28,6 @@ class NewJob:
     owner_ids: Sequence[int] = ()
     priority: JobPriority = JobPriority.NORMAL
     timeout_seconds: float | None = None
-    requested_by: str | None = None
 
 
 async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
@@ -41,8 +40,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
         JobAlreadyRunning: another job collects one of the communities.
     """
     settings = resources.settings
-    if await jobs.count_jobs(connection, jobs.JobConditions(states=("QUEUED",))) >= settings.queue_limit:
-        raise QueueFull(settings.queue_limit)
+    await _check_room(connection, settings.queue_limit)
     row = await jobs.insert_job(
         connection,
         {
@@ -51,7 +49,6 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
             "priority": new.priority.value,
             "max_attempts": settings.job_max_attempts,
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
-            "requested_by": new.requested_by,
         },
     )
     if new.owner_ids:
@@ -100,8 +97,10 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         JobNotFound: no job has this id.
         JobStateConflict: it has not ended, or has succeeded.
         JobAlreadyRunning: another job collects one of its communities meanwhile.
+        QueueFull: as many jobs wait as QUEUE_LIMIT allows.
     """
     async with resources.database.transaction() as connection:
+        await _check_room(connection, resources.settings.queue_limit)
         row = await jobs.move_job(
             connection,
             job_id,
@@ -146,9 +145,15 @@ async def add_state_event(
     )
 
 
+async def _check_room(connection: AsyncConnection, limit: int) -> None:
+    # not exact to the last job when many are queued at once, which a bound against floods need not be
+    if await jobs.count_jobs(connection, jobs.JobConditions(states=("QUEUED",))) >= limit:
+        raise QueueFull(limit)
+
+
 async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:
     row = await jobs.job_by_id(connection, job_id)
-    return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(str(job_id))
+    return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(job_id)
 
 
 async def _put_into_queue(connection: AsyncConnection, job_id: int, kind: str, priority: int) -> None:

@@ -43,10 +43,13 @@ async def start_collection(
     """
     posts = _posts_of(post_urls)
     whole = list(dict.fromkeys(owner_ids))
-    # a community that is collected as a whole has its single posts in it
+    # a community that is collected as a whole has its single posts in it, unless only a part of it is wanted
     single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in whole}
     request = Request([*whole, *single], single, since, max_posts, full)
     _check(request, timeout_seconds)
+    if len(single) < len(posts) and (since or max_posts):
+        message = "names a post of a community in groupIds, of which since or maxPostsPerGroup wants only some"
+        raise ValidationFailed({"postUrls": message})
     async with resources.database.transaction() as connection:
         await groups.require_groups(connection, request.owner_ids)
         new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids, priority, timeout_seconds)

@@ -107,7 +107,12 @@ class Worker:
             run.body.cancel()
 
     async def _consume(self) -> None:
-        async with asyncpg.create_pool(self._resources.database.dsn, min_size=2, max_size=4) as pool:
+        async with asyncpg.create_pool(
+            self._resources.database.dsn,
+            min_size=2,
+            max_size=4,
+            server_settings={"application_name": "vk-comments queue"},
+        ) as pool:
             queries = _BoundedQueries(AsyncpgPoolDriver(pool))
             queries.limit = self._concurrency
             self._manager = manager = QueueManager(queries)

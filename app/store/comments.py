@@ -30,7 +30,10 @@ class CommentConditions:
     author_ids: tuple[int, ...] | None = None
     published_from: datetime | None = None
     published_to: datetime | None = None
+    is_reply: bool | None = None
     is_deleted: bool | None = None
+    is_viewed: bool | None = None
+    is_archived: bool | None = None
     min_likes: int | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
@@ -42,7 +45,10 @@ class CommentConditions:
             (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
             (self.published_from, lambda: c.published_at >= self.published_from),
             (self.published_to, lambda: c.published_at < self.published_to),
+            (self.is_reply, lambda: c.thread_id.is_not(None).is_(self.is_reply)),
             (self.is_deleted, lambda: c.is_deleted.is_(self.is_deleted)),
+            (self.is_viewed, lambda: c.viewed_at.is_not(None).is_(self.is_viewed)),
+            (self.is_archived, lambda: c.archived_at.is_not(None).is_(self.is_archived)),
             (self.min_likes, lambda: c.like_count >= self.min_likes),
         ]
         return [condition() for value, condition in wanted if value is not None]

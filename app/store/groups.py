@@ -54,7 +54,7 @@ async def require_groups(connection: AsyncConnection, owner_ids: Sequence[int]) 
     known = await groups_by_key(connection, [(owner_id,) for owner_id in owner_ids])
     for owner_id in owner_ids:
         if (owner_id,) not in known:
-            raise GroupNotFound(str(-owner_id))
+            raise GroupNotFound(owner_id)
 
 
 async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> set[int]:

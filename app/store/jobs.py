@@ -19,7 +19,6 @@ NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("created_at", "id"))
 BY_SEQ = Order("SEQ", ("seq",))
 KEY = ("id",)
-UNFINISHED = ("QUEUED", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +89,12 @@ async def cancelled_among(connection: AsyncConnection, ids: Collection[int]) -> 
 async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
     """Lock and return unfinished jobs that no queue entry stands for and that have been silent for so long.
 
-    They are left out while another process looks at them.
+    They are left out while another process looks at them. One that somebody
+    asked to cancel is among them: its worker died, and the next one ends it.
     """
     statement = text("""
         SELECT id, kind, priority FROM jobs
-         WHERE state IN ('QUEUED', 'RUNNING') AND cancel_requested_at IS NULL
+         WHERE state IN ('QUEUED', 'RUNNING')
            AND greatest(created_at, started_at, heartbeat_at) < now() - make_interval(secs => :silent)
            AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)
          ORDER BY id FOR UPDATE SKIP LOCKED
@@ -125,11 +125,14 @@ async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Sequ
         SELECT owner_id, :job_id FROM unnest(CAST(:owner_ids AS bigint[])) AS wanted (owner_id) ORDER BY owner_id
         ON CONFLICT (owner_id) DO NOTHING RETURNING owner_id
     """)
-    claimed = set(await connection.scalars(statement, {"job_id": job_id, "owner_ids": list(owner_ids)}))
-    taken = [owner_id for owner_id in owner_ids if owner_id not in claimed]
-    if taken:
-        holder = await connection.scalar(select(job_groups.c.job_id).where(job_groups.c.owner_id == taken[0]))
-        raise JobAlreadyRunning(holder or 0, taken[0])
+    wanted = list(owner_ids)
+    while wanted:
+        claimed = set(await connection.scalars(statement, {"job_id": job_id, "owner_ids": wanted}))
+        wanted = [owner_id for owner_id in wanted if owner_id not in claimed]
+        held = select(job_groups.c.owner_id, job_groups.c.job_id).where(job_groups.c.owner_id.in_(wanted))
+        # no holder any more: it has just ended, and the community is free
+        if holder := (await connection.execute(held.order_by(job_groups.c.owner_id.desc()))).first():
+            raise JobAlreadyRunning(holder.job_id, holder.owner_id)
 
 
 async def release_groups(connection: AsyncConnection, job_id: int) -> None:

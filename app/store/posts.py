@@ -114,16 +114,20 @@ async def upsert_posts(connection: AsyncConnection, owner_id: int, found: Sequen
 class PostsToCollect:
     """Which posts of a wall one collection reads: those it listed whose comments are not known to be complete.
 
-    `listed_since` is when the collection was asked for; `full` takes all that were listed.
+    `listed_since` is when the collection was asked for; `full` takes all that
+    were listed; `ids` restricts to single posts.
     """
 
     owner_id: int
     listed_since: datetime
     full: bool
+    ids: Sequence[int] | None = None
 
     def sql(self) -> ColumnElement[bool]:
         """Return the condition."""
         listed = and_(posts.c.owner_id == self.owner_id, posts.c.last_seen_at >= self.listed_since)
+        if self.ids is not None:
+            listed = and_(listed, posts.c.id.in_(self.ids))
         if self.full:
             return and_(listed, (posts.c.comment_count > 0) | (posts.c.collected_count > 0))
         return and_(listed, posts.c.comment_count != func.coalesce(posts.c.collected_count, 0))

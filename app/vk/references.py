@@ -17,11 +17,6 @@ class GroupReference:
 
     name: str
 
-    @property
-    def id(self) -> int | None:
-        """The positive id, None where a screen name was given."""
-        return int(self.name) if self.name.isdecimal() else None
-
 
 @dataclass(frozen=True, slots=True)
 class PostReference:

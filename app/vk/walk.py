@@ -107,10 +107,13 @@ def wanted_posts(posts: Sequence[VkPost], since: int | None, room: int | None) -
 
     `since` is in Unix seconds. The pinned post comes first whatever its date,
     so its age says nothing about those that follow. `room` is how many more
-    posts are wanted.
+    posts are wanted, newest first; then a pinned one that is older than the
+    others of its page is left out, as it is not among the newest.
     """
     young = [post for post in posts if since is None or post.date >= since]
     has_old = any(post.date < since for post in posts if not post.is_pinned) if since is not None else False
-    kept = young if room is None else young[:room]
-    is_full = room is not None and len(young) >= room
-    return kept, not (has_old or is_full)
+    if room is None:
+        return young, not has_old
+    oldest = min((post.date for post in posts if not post.is_pinned), default=0)
+    newest = sorted((post for post in young if post.date >= oldest), key=lambda post: -post.date)
+    return newest[:room], not has_old and len(newest) < room

@@ -271,21 +271,21 @@ def read_post(item: Mapping[str, Any]) -> VkPost:
     )
 
 
-def read_comment_page(answer: Any, owner_id: int, post_id: int) -> VkCommentPage:
-    """Read the answer of wall.getComments for a post or for one of its threads.
+def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int | None = None) -> VkCommentPage:
+    """Read the answer of wall.getComments for a post, or for one of its threads (`thread_id`).
 
-    The ids of wall and post are handed in because deleted stubs come without them.
+    The ids of wall, post and thread are handed in because deleted stubs come without them.
     """
     items, replies = [], {}
     for item in answer["items"]:
-        comment = read_comment(item, owner_id, post_id)
+        comment = read_comment(item, owner_id, post_id, thread_id)
         items.append(comment)
         if inside := (item.get("thread") or {}).get("items"):
-            replies[comment.id] = [read_comment(reply, owner_id, post_id) for reply in inside]
+            replies[comment.id] = [read_comment(reply, owner_id, post_id, comment.id) for reply in inside]
     return VkCommentPage(items, replies, answer.get("current_level_count"), read_authors(answer))
 
 
-def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int) -> VkComment:
+def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int, thread_id: int | None = None) -> VkComment:
     """Read one comment. A stub of a deleted one has neither from_id nor text (vknet/vk#802)."""
     parents = item.get("parents_stack") or []
     return VkComment(
@@ -297,7 +297,7 @@ def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int) -> VkComm
         text=item.get("text") or "",
         likes=_count(item, "likes"),
         attachments=item.get("attachments") or [],
-        thread_id=parents[0] if parents else None,
+        thread_id=parents[0] if parents else thread_id,
         reply_to_id=item.get("reply_to_comment"),
         is_deleted=bool(item.get("deleted")),
         thread_count=_count(item, "thread"),

@@ -27,7 +27,6 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("timeout_seconds", sa.Double(), nullable=False),
-        sa.Column("requested_by", sa.Text(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True, comment="host and process that runs it"),
         sa.Column(
             "epoch",

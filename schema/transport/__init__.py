@@ -1,5 +1,5 @@
 """The thin layer between Starlette and Strawberry."""
 
-from schema.transport.view import GraphQLView
+from schema.transport.view import PAGE_HEADERS, GraphQLView
 
-__all__ = ["GraphQLView"]
+__all__ = ["PAGE_HEADERS", "GraphQLView"]

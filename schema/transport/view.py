@@ -1,26 +1,26 @@
 """The endpoint /graphql: operations by POST, GET and WebSocket, and GraphiQL for browsers."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
-from cross_web import AsyncHTTPRequestAdapter
-from graphql import GraphQLError
-from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
-from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types import ExecutionResult
 
-from app.errors import Unauthenticated
+from app.errors import ErrorCode, Unauthenticated
 from schema import Schema
 from schema.context import Context
 from schema.loaders import open_loaders
+from schema.transport.requests import BoundedRequest, read_operation
+from schema.transport.websocket import AsText, TextWebSocket, TransportHandler
 
 PAGE_HEADERS = {
     # the page needs nothing from any other host, so it may ask none
@@ -41,21 +41,12 @@ NOT_BUILT = """<!doctype html>
 """
 
 
-class _TextWebSocket(ASGIWebSocketAdapter):
-    """Sends messages as text, which graphql-transport-ws asks for, though orjson writes bytes."""
-
-    async def send_json(self, message: Mapping[str, object]) -> None:
-        await super().send_json(_AsText(message))
-
-
-class _AsText(dict[str, object]):
-    """A message that is to be sent as text."""
-
-
 class GraphQLView(GraphQL[Context, None]):
     """Strawberry's view with our context, orjson, API keys and page."""
 
-    websocket_adapter_class = _TextWebSocket
+    request_adapter_class = BoundedRequest
+    websocket_adapter_class = TextWebSocket
+    graphql_transport_ws_handler_class = TransportHandler
 
     def __init__(self, schema: Schema, page: Path, allowed_origins: Sequence[str]) -> None:
         super().__init__(
@@ -75,26 +66,38 @@ class GraphQLView(GraphQL[Context, None]):
         """Return the root value: there is none."""
         return
 
-    async def execute_operation(
-        self,
-        request: Request,
-        request_adapter: AsyncHTTPRequestAdapter,
-        request_data: GraphQLRequestData | list[GraphQLRequestData],
-        context: Context,
-        root_value: None,
-        sub_response: Response,
-    ) -> Any:
-        """Execute what was sent by HTTP, once its key is checked."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or serve a WebSocket. A request's key is checked before anything of its body is read."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        response: Response
         try:
-            context.resources.keys.check(request.headers.get("authorization"))
+            if not self.should_render_graphql_ide(BoundedRequest(request)):
+                request.state.resources.keys.check(request.headers.get("authorization"))
+            response = await self.run(request)
         except Unauthenticated as fault:
-            sub_response.status_code = 401
-            sub_response.headers["WWW-Authenticate"] = "Bearer"
-            error = GraphQLError(fault.message, extensions={"code": fault.code.value})
-            return ExecutionResult(data=None, errors=[error])
-        return await super().execute_operation(
-            request, request_adapter, request_data, context, root_value, sub_response
-        )
+            response = _refusal(401, fault.message, fault.code)
+            response.headers["WWW-Authenticate"] = "Bearer"
+        except HTTPException as error:
+            response = _refusal(error.status_code, error.reason, ErrorCode.VALIDATION_FAILED)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """Return the operation that a request holds.
+
+        Raises:
+            HTTPException: it holds none that can be read.
+        """
+        if request.method == "GET":
+            return read_operation(self.parse_query_params(request.query_params))
+        if (request.content_type or "").partition(";")[0].strip().lower() != "application/json":
+            # other types may be sent by any page without asking this server first
+            raise HTTPException(400, "The Content-Type must be application/json.")
+        return read_operation(self.parse_json(await request.get_body()))
 
     async def on_ws_connect(self, context: Context) -> Any:
         """Let a WebSocket in if connection_init has a key, `{"authorization": "Bearer <key>"}`, or none is needed."""
@@ -114,7 +117,7 @@ class GraphQLView(GraphQL[Context, None]):
     def encode_json(self, data: object) -> str | bytes:
         """Write JSON: as text for WebSockets, as bytes for HTTP."""
         encoded = orjson.dumps(data)
-        return encoded.decode() if isinstance(data, _AsText) else encoded
+        return encoded.decode() if isinstance(data, AsText) else encoded
 
     def decode_json(self, data: str | bytes) -> object:
         """Read JSON.
@@ -122,7 +125,9 @@ class GraphQLView(GraphQL[Context, None]):
         Raises:
             JSONDecodeError: it is none.
         """
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise json.JSONDecodeError(error.msg, error.doc, error.pos) from error
+        return orjson.loads(data)
+
+
+def _refusal(status_code: int, message: str, code: ErrorCode) -> JSONResponse:
+    error = {"message": message, "extensions": {"code": code.value}}
+    return JSONResponse({"errors": [error]}, status_code)

@@ -44,14 +44,14 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path) -> None:
         second = run("demo", env=env)
         assert second.returncode == 0
         assert second.stdout.startswith(f"A demo is running at {url} already: following that one.")
-        assert "0 comments of 0 posts read" in second.stdout
+        assert "Nothing to read: " in second.stdout
         assert httpx2.get(f"{url}/health/ready").status_code == 200
 
         assert demo.interrupt() == 0
         assert demo.output().endswith("Stopped.\n")
     later = run("demo", "--once", "--comments", "500", env=env)
     assert later.returncode == 0
-    assert "0 comments of 0 posts read" in later.stdout
+    assert "Nothing to read: " in later.stdout
 
 
 def test_the_demo_has_its_own_rules(data_dir: Path) -> None:
@@ -60,14 +60,23 @@ def test_the_demo_has_its_own_rules(data_dir: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
+@pytest.mark.parametrize("variables", [{}, {"PORT": ""}])
+def test_the_demo_takes_the_next_free_port(data_dir: Path, variables: dict[str, str]) -> None:
     port = free_port(8000)
-    with started("demo", "--comments", "100", env=environment(DATA_DIR=data_dir)) as one:
+    with started("demo", "--comments", "100", env=environment(DATA_DIR=data_dir, **variables)) as one:
         one.prints("Press Ctrl-C to stop.")
         assert f"http://127.0.0.1:{port}/graphql" in one.output()
-        other = run("demo", "--once", "--comments", "100", env=environment(DATA_DIR=data_dir.parent / "other"))
+        elsewhere = environment(DATA_DIR=data_dir.parent / "other", **variables)
+        other = run("demo", "--once", "--comments", "100", env=elsewhere)
         assert other.returncode == 0
         assert "Port 8000 is in use; taking 80" in other.stdout
+
+
+def test_the_demo_takes_any_port(data_dir: Path) -> None:
+    result = run("demo", "--once", "--comments", "100", env=environment(DATA_DIR=data_dir, PORT=0))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "in use" not in result.stdout
+    assert "100 of them new." in result.stdout
 
 
 def test_ctrl_c_in_the_middle_of_the_collection(data_dir: Path) -> None:

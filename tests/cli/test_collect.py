@@ -3,13 +3,18 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import StringIO
 from signal import SIGINT
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from app.cli.client import START_COLLECTION, Client, RequestFailed
+from app.cli.collect import collect as collect_groups
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, Simulator, serve, stored_comments, until
@@ -132,16 +137,6 @@ async def held_job(api: Api, simulator: Simulator) -> AsyncIterator[tuple[Proces
     simulator.control(hold=False)
 
 
-async def test_following_a_collection_that_runs(vk_api: Api, simulator: Simulator) -> None:
-    async with held_job(vk_api, simulator) as (one, _):
-        simulator.control(delay_ms=300)
-        two = await begin(vk_api, "1")
-        await until(lambda: simulator.control()["waiting"] == 2)
-    results = [await end(one), await end(two)]
-    assert [result.code for result in results] == [0, 0]
-    assert results[1].output.startswith("Following the running collection of ")
-
-
 async def test_a_cancelled_collection(vk_api: Api, simulator: Simulator) -> None:
     async with held_job(vk_api, simulator) as (process, job_id):
         await vk_api.execute(CANCEL, jobId=job_id)
@@ -166,6 +161,83 @@ async def test_ctrl_c_leaves_the_job_alone(vk_api: Api, simulator: Simulator) ->
         assert result.code == 130
         assert "Traceback" not in result.errors
         assert (await job(vk_api))["id"] == job_id
+
+
+# others are in the way
+
+
+@pytest.fixture
+async def idle(make_settings: MakeSettings, simulate: Callable[..., Simulator]) -> AsyncIterator[tuple[Api, Resources]]:
+    """Serve the API with two simulated communities and without a worker, so that jobs wait."""
+    async with open_resources(make_settings(vk_api_url=simulate(groups=2).url)) as resources:
+        async for served in serve(resources):
+            yield served, resources
+
+
+@asynccontextmanager
+async def collected_already(api: Api, *references: str) -> AsyncIterator[str]:
+    """Lend the id of a job that somebody else waits for."""
+    other = await begin(api, *references)
+    yield (await job(api, "QUEUED"))["id"]
+    await end(other)
+
+
+async def line(process: Process) -> str:
+    """Wait for the next line that a command prints."""
+    assert process.stdout
+    async with asyncio.timeout(20):
+        return (await process.stdout.readline()).decode().rstrip()
+
+
+async def test_what_is_asked_for_starts_after_a_collection_that_runs(idle: tuple[Api, Resources]) -> None:
+    api, resources = idle
+    async with collected_already(api, "1"):
+        two = await begin(api, "1", "2", "--full", "--max-posts", "2")
+        said = await line(two)
+        async with open_worker(resources, 1):
+            result = await end(two)
+    assert said.endswith(" is being collected already: following that first.")
+    name = said.removesuffix(" is being collected already: following that first.")
+    assert (result.code, result.errors) == (0, "")
+    assert f"\nStarted a collection of {name}, " in result.output
+    assert "of 4 posts read" in result.output
+    assert await stored_comments(resources, -2)
+
+
+async def test_a_collection_that_was_in_the_way_is_cancelled(idle: tuple[Api, Resources]) -> None:
+    api, resources = idle
+    async with collected_already(api, "1", "2") as job_id:
+        two = await begin(api, "2", "1")
+        assert (await line(two)).endswith(" are being collected already: following that first.")
+        await api.execute(CANCEL, jobId=job_id)
+        async with open_worker(resources, 1):
+            result = await end(two)
+    assert result.code == 0
+    assert "That collection is CANCELLED.\nStarted a collection of " in result.output
+    assert await stored_comments(resources, -2)
+
+
+class BusyClient(Client):
+    """A client of a server on which others are always first."""
+
+    async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Name a job that is in the way."""
+        assert (query, variables["input"]["groupIds"]) == (START_COLLECTION, ["a"])
+        job = {"id": "other", "groups": [{"id": "a", "name": "A [b]"}, {"id": "b", "name": "B"}]}
+        return {"startCollection": {"__typename": "JobAlreadyRunningError", "job": job}}
+
+    async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Be at its end at once."""
+        assert job_id == "other"
+        progress = {"done": 0, "total": 0, "stage": None, "message": None, "ratePerSecond": None, "etaSeconds": None}
+        yield {"event": None, "job": {"state": "SUCCEEDED", "progress": progress}}
+
+
+async def test_others_are_always_first() -> None:
+    shown = StringIO()
+    with pytest.raises(RequestFailed, match="20 collections of others came first, so nothing was started"):
+        await collect_groups(BusyClient("http://none"), Console(file=shown), [{"id": "a", "name": "A [b]"}])
+    assert shown.getvalue().count("A [b] is being collected already: following that first.\n") == 20
 
 
 @pytest.fixture

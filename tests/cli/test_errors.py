@@ -91,7 +91,7 @@ def test_database_without_tables(env: MakeEnvironment, empty_database: Callable[
 def test_database_that_is_away(command: str, env: MakeEnvironment) -> None:
     url = "postgresql://me:hush@127.0.0.1:9/db"
     message = error_of(command, env=env(DATABASE_URL=url))
-    assert message.startswith("PostgreSQL cannot be reached at the moment.")
+    assert message.startswith("PostgreSQL cannot answer at the moment.")
 
 
 def test_schema_into_a_directory_that_is_missing(tmp_path: Path) -> None:

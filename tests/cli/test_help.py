@@ -1,7 +1,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.commands import app
+from app.cli.commands import CONCURRENCY, app
 from app.settings import Settings
 
 COMMANDS = ["demo", "serve", "worker", "migrate", "collect", "simulate-vk", "schema"]
@@ -36,6 +36,12 @@ def test_help_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VK_COMMENTS_API_KEY", "hush-hush")
     result = CliRunner().invoke(app, ["collect", "--help"])
     assert "hush-hush" not in result.output
+
+
+def test_help_of_the_worker() -> None:
+    shown = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert f"else WORKERS, or {CONCURRENCY} where that is 0." in shown
+    assert "exit code 0 if one is alive on this DATA_DIR, else 1" in shown
 
 
 def test_every_setting_is_described() -> None:

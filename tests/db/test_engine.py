@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.db.engine import Database, open_database
-from app.errors import ServiceUnavailable
+from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 from tests.conftest import MakeSettings
 
@@ -94,7 +94,7 @@ async def test_options_of_libpq_in_the_url(settings: Settings, database_url: str
 @pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
 async def test_nobody_listens(settings: Settings, lend: Lend) -> None:
     async with open_database(settings, NOBODY) as database:
-        with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot be reached"):
+        with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot answer"):
             async with lend(database):
                 pytest.fail("there is no connection")
         with pytest.raises(OSError, match="Connect call failed"):
@@ -139,7 +139,7 @@ async def test_a_connection_is_killed_while_idle(database: Database) -> None:
 
 
 async def test_a_statement_has_a_time_limit(database: Database) -> None:
-    with pytest.raises(ServiceUnavailable):
+    with pytest.raises(QueryTimedOut):
         async with database.connect() as connection:
             await connection.execute(text("SELECT pg_sleep(60)"))
 
@@ -171,3 +171,34 @@ async def test_a_connection_of_its_own_to_listen(database: Database) -> None:
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
     assert measured()["in_use"] == 0
+
+
+async def test_two_that_wait_for_each_other_may_try_again(database: Database) -> None:
+    async def lock(first: int, second: int, mine: asyncio.Event, others: asyncio.Event) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": first})
+            mine.set()
+            await others.wait()
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": second})
+
+    one, two = asyncio.Event(), asyncio.Event()
+    ends = await asyncio.gather(lock(1, 2, one, two), lock(2, 1, two, one), return_exceptions=True)
+    assert [type(end) for end in ends if end] == [ServiceUnavailable]
+
+
+async def test_a_value_that_nothing_can_have(database: Database) -> None:
+    async def ask() -> None:
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT CAST(:word AS text)"), {"word": "\x00"})
+
+    with pytest.raises(ValidationFailed, match="NUL"):
+        await ask()
+
+
+async def test_a_value_of_ours_that_does_not_fit_is_a_bug(database: Database) -> None:
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT CAST(:word AS text)"), {"word": "\x00"})
+
+    with pytest.raises(DBAPIError):
+        await write()

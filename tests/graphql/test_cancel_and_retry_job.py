@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.conftest import Api
+from app.jobs.queue import cancel
+from app.resources import open_resources
+from tests.conftest import Api, MakeSettings, serve
 from tests.graphql.conftest import MakeJob, gid
+from tests.jobs.conftest import queue_job
 
 CANCEL = """
 mutation ($jobId: ID!) {
@@ -22,6 +25,7 @@ mutation ($jobId: ID!) {
     ... on RetryJobSuccess { job { state attempts cancelRequestedAt finishedAt } }
     ... on JobStateConflictError { state }
     ... on JobAlreadyRunningError { job { id } }
+    ... on QueueFullError { limit }
     ... on JobNotFoundError { id }
     ... on Error { code message }
   }
@@ -77,7 +81,7 @@ async def test_retry_a_job_whose_community_is_busy(api: Api, make_job: MakeJob) 
 async def test_a_job_that_does_not_exist(api: Api, name: str) -> None:
     answer = (await api.execute(MUTATIONS[name], jobId=gid("Job", 99)))[name]
     assert answer["__typename"] == "JobNotFoundError"
-    assert answer["id"] == "99"
+    assert answer["id"] == gid("Job", 99)
     assert answer["code"] == "JOB_NOT_FOUND"
 
 
@@ -91,3 +95,14 @@ async def test_while_postgresql_is_away(api_without_postgresql: Api) -> None:
     for name, mutation in MUTATIONS.items():
         answer = (await api_without_postgresql.execute(mutation, jobId=gid("Job", 1)))[name]
         assert answer["__typename"] == "ServiceUnavailableError"
+
+
+async def test_retry_with_a_full_queue(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(queue_limit=1)) as opened:
+        first = await queue_job(opened, -1)
+        await cancel(opened, first)
+        await queue_job(opened, -2)
+        async for api in serve(opened):
+            answer = (await api.execute(RETRY, jobId=gid("Job", first)))["retryJob"]
+    assert answer["__typename"] == "QueueFullError"
+    assert answer["limit"] == 1

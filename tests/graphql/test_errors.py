@@ -5,7 +5,6 @@ import json
 
 import httpx2
 import pytest
-import websockets
 
 from app import metrics
 from app.errors import StartFailed
@@ -115,18 +114,3 @@ def test_each_type_is_named_after_its_exception() -> None:
             # API.md's name for a rejected token
             handler.exception_type.__name__.removesuffix("Rejected"),
         )
-
-
-async def test_an_operation_that_is_not_there(api: Api, log_lines: io.StringIO) -> None:
-    body = {"query": "query A { __typename }", "operationName": "B"}
-    async with httpx2.AsyncClient() as http:
-        reply = await http.post(f"{api.url}/graphql", json=body)
-    assert reply.status_code == 400
-    assert '"B"' in reply.text
-    async with api.socket() as socket:
-        await socket.connection.send(json.dumps({"id": "1", "type": "subscribe", "payload": body}))
-        with pytest.raises(websockets.ConnectionClosedError) as closed:
-            await socket.connection.recv()
-    assert closed.value.rcvd
-    assert closed.value.rcvd.code == 4400
-    assert "request_crashed" not in log_lines.getvalue()

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
+import pytest
+
 from app.jobs.queue import cancel
 from app.resources import Resources
 from tests.conftest import Api, Simulator, until
@@ -130,7 +132,7 @@ async def test_follow_a_job_that_fails(vk_api: Api, simulator: Simulator) -> Non
 async def test_follow_a_job_that_does_not_exist(api: Api) -> None:
     [message] = await told(api, gid("Job", 99))
     assert message["__typename"] == "JobNotFoundError"
-    assert message["id"] == "99"
+    assert message["id"] == gid("Job", 99)
 
 
 async def test_follow_something_that_is_no_job(api: Api) -> None:
@@ -151,3 +153,10 @@ async def test_two_operations_on_one_socket_are_not_answered_from_memory(
         await cancel(resources, job_id)
         states.append(await socket.execute("2", query, id=gid("Job", job_id)))
     assert [state["job"]["state"] for state in states] == ["QUEUED", "CANCELLED"]
+
+
+@pytest.mark.parametrize("after_seq", [-1, 2, 999])
+async def test_follow_from_an_event_that_has_not_been(api: Api, make_job: MakeJob, after_seq: int) -> None:
+    [message] = await told(api, gid("Job", await make_job()), after_seq)
+    assert message["__typename"] == "ValidationFailedError"
+    assert message["fields"] == [{"path": "afterSeq"}]

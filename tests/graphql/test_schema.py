@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import pytest
-from graphql import GraphQLArgument, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, build_schema
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    build_schema,
+)
 from graphql.type import GraphQLNamedType, GraphQLUnionType
 
-from app.errors import Fault
 from schema import make_schema
 
 EXPORTED = Path(__file__).parents[2] / "schema" / "schema.graphql"
@@ -36,6 +42,8 @@ def test_everything_has_a_description() -> None:
                     missing.append(f"{name}.{field_name}")
                 arguments: dict[str, GraphQLArgument] = field.args
                 missing += [f"{name}.{field_name}({arg})" for arg, value in arguments.items() if not value.description]
+        if isinstance(type_, GraphQLEnumType):
+            missing += [f"{name}.{value_name}" for value_name, value in type_.values.items() if not value.description]
         if isinstance(type_, GraphQLInputObjectType):
             missing += [f"{name}.{field_name}" for field_name, field in type_.fields.items() if not field.description]
     assert missing == []
@@ -61,11 +69,6 @@ def test_every_error_is_an_error() -> None:
     for error in errors:
         assert isinstance(error, GraphQLObjectType)
         assert [interface.name for interface in error.interfaces] == ["Error"]
-
-
-def faults(kind: type[Fault]) -> list[type[Fault]]:
-    """Return a kind of fault and all its kinds."""
-    return [kind, *(found for below in kind.__subclasses__() for found in faults(below))]
 
 
 @pytest.mark.parametrize("field", ["node", "group", "post", "comment", "author", "job"])

@@ -83,7 +83,7 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
     answer = await start(api, groupIds=[gid("Group", -9)])
     assert answer["__typename"] == "GroupNotFoundError"
     assert answer["code"] == "GROUP_NOT_FOUND"
-    assert answer["id"] == "9"
+    assert answer["id"] == gid("Group", -9)
     posts = await start(api, postUrls=["https://vk.com/wall-9_1"])
     assert posts["__typename"] == "GroupNotFoundError"
 

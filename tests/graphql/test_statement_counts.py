@@ -71,3 +71,13 @@ async def test_total_count_costs_a_statement_only_where_it_is_asked_for(api: Api
     with statements(resources) as with_count:
         await api.execute("{ comments { totalCount nodes { id } } }")
     assert (len(without), len(with_count)) == (1, 2)
+
+
+async def test_a_level_of_thousands_is_one_batch(api: Api, resources: Resources) -> None:
+    await write_wall(resources, posts_count=3, comments_per_post=500)
+    with statements(resources) as seen:
+        found = await api.execute(
+            "{ posts { nodes { comments(first: 500) { nodes { author { id } thread { id } } } } } }"
+        )
+    assert sum(len(post["comments"]["nodes"]) for post in found["posts"]["nodes"]) == 1_500
+    assert len(seen) == 4

@@ -1,4 +1,10 @@
-"""The endpoint: keys, other origins, the page, and what is refused."""
+"""The endpoint: keys, other origins and hosts, the page, and what is refused."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -7,10 +13,12 @@ from websockets.asyncio.client import connect
 
 import app.main
 from app.resources import open_resources
+from schema.transport.requests import LARGEST_BYTES
 from tests.conftest import Api, MakeSettings, serve
 
 HEALTH = {"query": "{ health { version } }"}
 KEY = "a-key-of-a-client"
+JSON = {"Content-Type": "application/json"}
 
 
 async def test_a_key_is_asked_for(make_settings: MakeSettings) -> None:
@@ -62,22 +70,6 @@ async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
     assert "access-control-allow-origin" not in foreign.headers
 
 
-async def test_the_legacy_websocket_protocol_is_off(api: Api) -> None:
-    address = f"{api.url.replace('http', 'ws')}/graphql"
-    async with connect(address, subprotocols=[websockets.Subprotocol("graphql-ws")], proxy=None) as socket:
-        with pytest.raises(websockets.ConnectionClosedError):
-            await socket.recv()
-
-
-async def test_a_socket_that_speaks_no_json(api: Api) -> None:
-    async with api.socket() as socket:
-        await socket.connection.send("this is no JSON")
-        with pytest.raises(websockets.ConnectionClosedError) as closed:
-            await socket.connection.recv()
-    assert closed.value.rcvd
-    assert closed.value.rcvd.code == 4400
-
-
 async def test_queries_by_get_and_russian_as_it_is(api: Api) -> None:
     async with httpx2.AsyncClient(base_url=api.url) as http:
         reply = await http.get("/graphql", params={"query": '{ group(screenName: "ёж") { id } }'})
@@ -105,11 +97,176 @@ async def test_a_browser_gets_graphiql(
                 (pages / "graphiql.html").write_text("<title>GraphiQL</title>")
                 (pages / "page.js").write_text("export {}")
                 page = await http.get("/graphql", headers=browser)
+                file = await http.get("/static/graphiql.html")
                 asset = await http.get("/static/page.js")
                 root = await http.get("/")
     assert missing.status_code == 503
     assert "make web" in missing.text
     assert page.text == "<title>GraphiQL</title>"
     assert "connect-src 'self'" in page.headers["content-security-policy"]
+    for name in ("content-security-policy", "cache-control"):
+        assert file.headers[name] == page.headers[name]
     assert asset.text == "export {}"
+    assert "content-security-policy" not in asset.headers
     assert (root.status_code, root.headers["location"]) == (307, "/graphql")
+
+
+def refusal(reply: httpx2.Response) -> Any:
+    """Return the code of an answer that has nothing but one error."""
+    assert set(reply.json()) == {"errors"}
+    [error] = reply.json()["errors"]
+    assert error["message"]
+    return error["extensions"]["code"]
+
+
+WRONG_BODIES = [
+    "null",
+    "1",
+    '"x"',
+    "[]",
+    "[null]",
+    json.dumps([HEALTH]),
+    "[" * 100_000 + "]" * 100_000,
+    '{"query": "{a}", "variables": ' + '{"a":' * 100_000 + "1" + "}" * 100_001,
+    "{}",
+    '{"query": null}',
+    '{"query": 1}',
+    '{"query": "{ health { version } }", "variables": [1]}',
+    '{"query": "{ health { version } }", "variables": "{}"}',
+    '{"query": "{ health { version } }", "operationName": {"a": 1}}',
+    '{"query": "{ health { version } }", "extensions": 1}',
+    '{"query": "{ health { version } }", "operationName": "Other"}',
+]
+
+
+async def test_bodies_that_are_no_operation(api: Api) -> None:
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        for body in WRONG_BODIES:
+            reply = await http.post("/graphql", content=body, headers=JSON)
+            assert reply.status_code == 400, body[:120]
+            assert refusal(reply) == "VALIDATION_FAILED"
+
+
+async def test_parameters_that_are_no_operation(api: Api) -> None:
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        for variables in ("1", "[]", "{", '"x"'):
+            reply = await http.get("/graphql", params={**HEALTH, "variables": variables})
+            assert reply.status_code == 400
+            assert refusal(reply) == "VALIDATION_FAILED"
+
+
+async def test_a_body_of_another_type(api: Api) -> None:
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        for content_type in ("text/plain", "application/x-www-form-urlencoded", "text/plain; application/json"):
+            reply = await http.post("/graphql", content=json.dumps(HEALTH), headers={"Content-Type": content_type})
+            assert reply.status_code == 400
+            assert refusal(reply) == "VALIDATION_FAILED"
+        right = await http.post(
+            "/graphql", content=json.dumps(HEALTH), headers={"Content-Type": "Application/JSON; charset=utf-8"}
+        )
+    assert right.status_code == 200
+
+
+async def test_a_large_body(api: Api) -> None:
+    small = json.dumps({**HEALTH, "extensions": {"padding": ""}})
+    largest = json.dumps({**HEALTH, "extensions": {"padding": "x" * (LARGEST_BYTES - len(small))}})
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        fits = await http.post("/graphql", content=largest, headers=JSON)
+        refused = await http.post("/graphql", content=f"{largest} ", headers=JSON)
+        after = await http.post("/graphql", json=HEALTH)
+    assert fits.json() == {"data": {"health": {"version": "0.1.0"}}}
+    assert refused.status_code == 413
+    assert refusal(refused) == "VALIDATION_FAILED"
+    assert after.status_code == 200
+
+
+async def begin(api: Api, headers: str, body: bytes = b"") -> bytes:
+    """Send the beginning of a request, never its end, and return the beginning of the answer."""
+    reader, writer = await asyncio.open_connection(urlsplit(api.url).hostname, urlsplit(api.url).port)
+    head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n\r\n"
+    writer.write(head.encode() + body)
+    try:
+        async with asyncio.timeout(10):
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_large_body_is_not_read_to_its_end(api: Api) -> None:
+    announced = await begin(api, "Content-Length: 150000000")
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    streamed = await begin(api, "Transfer-Encoding: chunked", chunk * (LARGEST_BYTES // 0x10000 + 1))
+    for answer in (announced, streamed):
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_key_is_checked_before_the_body(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(auth="keys", api_keys=(KEY,))) as opened:
+        async for api in serve(opened):
+            answer = await begin(api, "Content-Length: 1000")
+            async with httpx2.AsyncClient(base_url=api.url) as http:
+                wrong = await http.post("/graphql", content="null", headers=JSON)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert wrong.status_code == 401
+    assert refusal(wrong) == "UNAUTHENTICATED"
+
+
+async def test_a_client_that_goes_away_while_it_sends(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        _, writer = await asyncio.open_connection(urlsplit(api.url).hostname, urlsplit(api.url).port)
+        writer.write(
+            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.1)
+    assert "Exception" not in caplog.text
+
+
+async def status_for(api: Api, host: str, path: str = "/health/live") -> int:
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        return (await http.get(path, headers={"Host": host})).status_code
+
+
+OWN_NAMES = ("localhost", "localhost:8000", "LOCALHOST", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8000")
+FOREIGN_NAMES = ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]", "")
+
+
+async def test_only_own_names_without_keys(api: Api) -> None:
+    for host in OWN_NAMES:
+        assert await status_for(api, host) == 200, host
+    for host in FOREIGN_NAMES:
+        for path in ("/health/live", "/graphql?query={health{version}}", "/static/graphiql.html"):
+            assert await status_for(api, host, path) == 400, host
+    address = f"{api.url.replace('http', 'ws')}/graphql"
+    protocol = [websockets.Subprotocol("graphql-transport-ws")]
+    port = urlsplit(api.url).port
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        # the browser says the same origin, as the page was loaded by this name
+        await connect(
+            address.replace("127.0.0.1", "evil.example"),
+            host="127.0.0.1",
+            port=port,
+            subprotocols=protocol,
+            origin=websockets.Origin(f"http://evil.example:{port}"),
+            proxy=None,
+        )
+    assert refused.value.response.status_code == 400
+
+
+async def test_the_name_it_listens_on_without_keys(make_settings: MakeSettings) -> None:
+    for host, name in (("127.0.0.2", "127.0.0.2:8000"), ("0:0:0:0:0:0:0:1", "[0:0:0:0:0:0:0:1]:8000")):
+        async with open_resources(make_settings(host=host)) as opened:
+            async for api in serve(opened):
+                assert await status_for(api, name) == 200
+                assert await status_for(api, "localhost") == 200
+                assert await status_for(api, "evil.example") == 400
+
+
+async def test_any_name_with_keys(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(auth="keys", api_keys=(KEY,))) as opened:
+        async for api in serve(opened):
+            assert await status_for(api, "comments.example") == 200

@@ -1,5 +1,8 @@
 """`post(s)`, `comment(s)`, `author` and how they point at each other."""
 
+import base64
+import json
+
 import pytest
 
 from app.resources import Resources
@@ -154,6 +157,11 @@ async def test_comments_filtered_and_ordered(api: Api, resources: Resources) -> 
     assert await texts(filter={"authorIds": [gid("Author", 101)]}) == ["Comment 1 of post 0", "Comment 1 of post 1"]
     assert await texts(filter={"minLikes": 3}) == ["Comment 3 of post 0", "Comment 3 of post 1"]
     assert await texts(filter={"isDeleted": True}) == []
+    assert await texts(filter={"isReply": True, "groupIds": [gid("Group", -1)]}) == [
+        f"Comment {place} of post {number}" for number in range(2) for place in (1, 3)
+    ]
+    assert len(await texts(filter={"isReply": False})) == 5
+    assert await texts(filter={"isViewed": True}) == await texts(filter={"isArchived": True}) == []
     window = {"publishedFrom": "2026-03-01T00:03:00Z", "publishedTo": "2026-03-01T00:05:00Z"}
     assert await texts(filter=window) == ["Comment 1 of post 0", "Comment 2 of post 0"]
     liked = (await api.execute(COMMENTS, orderBy="MOST_LIKED"))["comments"]["nodes"]
@@ -208,3 +216,30 @@ async def test_numbers_beyond_32_bits_and_attachments(api: Api, resources: Resou
 async def test_big_int_takes_only_what_it_can_hold(api: Api, value: object) -> None:
     error = await api.fail("query ($vkId: BigInt) { group(vkId: $vkId) { id } }", vkId=value)
     assert "BigInt" in error["message"] or "vkId" in error["message"]
+
+
+async def test_an_order_that_is_left_open(api: Api, wall: Wall) -> None:
+    query = "query ($order: CommentOrder) { comments(orderBy: $order, first: 1) { nodes { vkId } } }"
+    assert (await api.execute(query, order=None))["comments"]["nodes"] == [{"vkId": wall.comment_ids[-1]}]
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("query ($v: String) { groups(filter: {search: $v}) { nodes { id } } }", {"v": "\x00"}),
+        ("query ($v: String) { group(screenName: $v) { id } }", {"v": "a\x00"}),
+        (
+            "query ($v: DateTime) { comments(filter: {publishedFrom: $v}) { nodes { id } } }",
+            {"v": "0001-01-01T00:00:00+05:00"},
+        ),
+    ],
+)
+async def test_values_that_nothing_can_have(api: Api, query: str, variables: dict[str, str]) -> None:
+    error = await api.fail(query, **variables)
+    assert error["extensions"]["code"] == "VALIDATION_FAILED"
+
+
+async def test_a_cursor_with_a_value_that_nothing_can_have(api: Api) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(["MOST_LIKED", 2**40, -1, 1]).encode()).decode().rstrip("=")
+    error = await api.fail("query ($v: String) { comments(orderBy: MOST_LIKED, after: $v) { nodes { id } } }", v=cursor)
+    assert error["extensions"]["code"] == "VALIDATION_FAILED"

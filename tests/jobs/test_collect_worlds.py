@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -9,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.communities import add_groups
 from app.db.tables import comments
+from app.errors import ValidationFailed
 from app.jobs.collect_comments import collect_comments
-from app.jobs.progress import RunningJob
+from app.jobs.progress import Progress, RunningJob
+from app.jobs.queue import cancel, retry
 from app.jobs.runs import End, finish, take
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState
@@ -138,3 +142,63 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
         at_once = simulator.control()["requests"] - before
         # only the page that was asked for and not stored is asked for twice
         assert both <= at_once + 1
+
+
+async def test_progress_of_several_communities_only_grows(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = simulate(groups=3, posts=3, comments=200)
+    reports: list[Progress] = []
+    report = RunningJob.report
+
+    async def note(
+        job: RunningJob, connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
+    ) -> None:
+        reports.append(progress)
+        await report(job, connection, progress, checkpoint)
+
+    monkeypatch.setattr(RunningJob, "report", note)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        assert counts(await collect(opened, group_ids=(1, 2, 3)))["comments"] == 600
+    totals = [progress.total for progress in reports]
+    assert totals == [None] * 3 + [600] * (len(reports) - 3)
+    assert [progress.done for progress in reports] == sorted(progress.done for progress in reports)
+
+
+async def test_named_posts_are_read_whatever_else_is_asked_for(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=4, comments=100)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        ids = sorted(simulator.truth())
+        links = [f"wall-1_{post_id}" for post_id in ids]
+        row = await collect(opened, owner_ids=[], post_urls=links, max_posts=1, since=datetime(2100, 1, 1, tzinfo=UTC))
+        assert counts(row)["comments"] == 100
+        with pytest.raises(ValidationFailed, match="postUrls"):
+            await start_collection(opened, owner_ids=[-1], post_urls=links, max_posts=1)
+        assert counts(await collect(opened, post_urls=links, full=True))["comments"] == 100
+
+
+async def test_a_retried_job_reads_only_its_own_posts(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=4, comments=100)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened:
+        await add_groups(opened, ["1"])
+        post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+        row = await start_collection(opened, owner_ids=[], post_urls=[f"wall-1_{post_id}"])
+        await cancel(opened, row.id)
+        # another collection lists the whole wall and reads nothing of it
+        other = await start_collection(opened, owner_ids=[-1])
+        taken = await take(opened, other.id, "other")
+        assert taken
+        interrupted = StopsAfter(opened, taken)
+        interrupted.steps_left = 1
+        with pytest.raises(Interrupted):
+            await collect_comments(interrupted)
+        await finish(opened, taken, End(JobState.FAILED))
+        await retry(opened, row.id)
+        again = await take(opened, row.id, "again")
+        assert again
+        await collect_comments(RunningJob(opened, again))
+        assert await stored_comments(opened) == {post_id: simulator.truth()[post_id]}

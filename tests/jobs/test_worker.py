@@ -454,3 +454,21 @@ async def test_a_failure_of_vk_that_lasts_is_tried_again_later(
     assert (row.state, row.attempts) == ("SUCCEEDED", 2)
     [failed] = [facts for kind, facts in await events_of(vk_resources, job_id) if kind == "ATTEMPT_FAILED"]
     assert failed["failure"]["code"] == "VK_UNAVAILABLE"
+
+
+async def test_a_cancelled_job_without_worker_and_entry_ends(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await queue_job(resources)
+    await take(resources, job_id, "a worker that dies")
+    await cancel(resources, job_id)
+    await _count(resources, "DELETE FROM pgqueuer")
+    await _count(
+        resources,
+        "UPDATE jobs SET created_at = now() - interval '1 minute', started_at = NULL, heartbeat_at = NULL",
+    )
+    monkeypatch.setattr(app.jobs.worker, "RESTORE_SECONDS", 0)
+    async with working(resources, Bodies().waits):
+        assert (await ended(resources, job_id)).state == "CANCELLED"
+    # the community is free again
+    await queue_job(resources)

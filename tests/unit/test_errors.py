@@ -27,8 +27,8 @@ from app.errors import (
             "first: is too large; after: is unknown",
             {"fields": [{"path": "first", "message": "is too large"}, {"path": "after", "message": "is unknown"}]},
         ),
-        (GroupNotFound("1"), ErrorCode.GROUP_NOT_FOUND, "There is no community '1'.", {"id": "1"}),
-        (JobNotFound("1"), ErrorCode.JOB_NOT_FOUND, "There is no job '1'.", {"id": "1"}),
+        (GroupNotFound(-1), ErrorCode.GROUP_NOT_FOUND, "Community 1 has not been added.", {"vkOwnerId": -1}),
+        (JobNotFound(1), ErrorCode.JOB_NOT_FOUND, "There is no job 1.", {"jobId": 1}),
         (
             JobAlreadyRunning(7, -1),
             ErrorCode.JOB_ALREADY_RUNNING,
@@ -50,7 +50,7 @@ from app.errors import (
         (
             JobGaveUp(5),
             ErrorCode.JOB_GAVE_UP,
-            "The process that ran the job died 5 times, so it is not tried again.",
+            "The job was begun 5 times and came to no end, so it is not tried again.",
             {"attempts": 5},
         ),
         (Unauthenticated("Who?"), ErrorCode.UNAUTHENTICATED, "Who?", {}),

@@ -73,7 +73,6 @@ def test_everything_is_read(environment: SetVariables) -> None:
     assert settings.redis_url
     assert settings.redis_url.get_secret_value() == "redis://h:6379/0"
     assert settings.data_dir == Path("/somewhere")
-    assert not settings.is_loopback
     assert settings.port == 0
     assert [token.get_secret_value() for token in settings.vk_tokens] == ["one", "two"]
     assert settings.vk_api_url.port == 5000
@@ -157,7 +156,7 @@ def test_an_unknown_auth_is_all_that_is_told(environment: SetVariables) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_auth_none_on_a_loopback_host(environment: SetVariables, host: str) -> None:
     environment(HOST=host)
-    assert read_settings().is_loopback
+    assert read_settings().host == host
     assert host == "localhost" or ip_address(host).is_loopback
 
 

@@ -261,9 +261,9 @@ PAGE = [post(3, date=10, is_pinned=True), post(9, date=90), post(8, date=80), po
         (70, None, [9, 8, 7], True),
         (5, None, [3, 9, 8, 7], True),
         (95, None, [], False),
-        (None, 2, [3, 9], False),
-        (None, 4, [3, 9, 8, 7], False),
-        (None, 5, [3, 9, 8, 7], True),
+        (None, 2, [9, 8], False),
+        (None, 3, [9, 8, 7], False),
+        (None, 4, [9, 8, 7], True),
         (None, 0, [], False),
         (80, 1, [9], False),
         (80, 3, [9, 8], False),
@@ -286,3 +286,9 @@ def test_what_a_page_that_is_stepped_back_holds_counts_once() -> None:
     [back] = walk.after(ahead)
     assert back.offset < walk.offset
     assert back.count_new(VkCommentPage([comment(number) for number in (199, 200, 210, 211)], {}, None, [])) == 2
+
+
+def test_a_young_pinned_post_is_among_the_newest() -> None:
+    page = [post(9, date=90, is_pinned=True), post(10, date=95), post(8, date=80)]
+    assert wanted_posts(page, None, 2) == ([page[1], page[0]], False)
+    assert wanted_posts([post(9, date=90, is_pinned=True)], None, 2)[0] != []

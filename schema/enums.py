@@ -1,0 +1,90 @@
+"""The enums of `app` as clients see them, each value with its description. Whoever uses one imports this first."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TypeVar
+
+import strawberry
+
+from app.communities import AddOutcome
+from app.errors import ErrorCode
+from app.health import HealthStatus
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+
+E = TypeVar("E", bound=Enum)
+
+
+def described(enum: type[E], description: str, values: Mapping[E, str]) -> type[E]:
+    """Make an enum a GraphQL type with a description of it and of each of its values."""
+    exported: type[E] = strawberry.enum(enum, description=description)
+    for value in exported.__strawberry_definition__.values:  # type: ignore[attr-defined]  # strawberry.enum sets it
+        value.description = values[enum[value.name]]
+    return exported
+
+
+described(
+    ErrorCode,
+    "What went wrong, for programs. More codes may be added.",
+    {
+        ErrorCode.VALIDATION_FAILED: "The input is wrong: correct it.",
+        ErrorCode.GROUP_NOT_FOUND: "A community has not been added.",
+        ErrorCode.POST_NOT_FOUND: "A post does not exist, or VK does not show it.",
+        ErrorCode.JOB_NOT_FOUND: "There is no such job.",
+        ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected already.",
+        ErrorCode.JOB_STATE_CONFLICT: "The job is in a state that does not allow this.",
+        ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
+        ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",
+        ErrorCode.QUEUE_FULL: "Too many jobs wait: try again later.",
+        ErrorCode.SERVICE_UNAVAILABLE: "A service this server depends on cannot answer: try again a little later.",
+        ErrorCode.QUERY_TIMED_OUT: "The database took too long: ask for less at once.",
+        ErrorCode.UNAUTHENTICATED: "An API key is asked for, and none or a wrong one was given.",
+        ErrorCode.VK_UNAVAILABLE: "VK gives no usable answer: try again later.",
+        ErrorCode.VK_ACCESS_DENIED: "VK does not let this be read.",
+        ErrorCode.VK_RATE_LIMITED: "VK has been asked too often: wait.",
+        ErrorCode.VK_TOKEN: "No VK token can be used: the operator has to look at them.",
+        ErrorCode.VK_REQUEST_REFUSED: "VK finds the request wrong.",
+        ErrorCode.INTERNAL: "Something unexpected; `errorId` is where the server's log has it.",
+    },
+)
+described(
+    AddOutcome,
+    "What became of a reference to a community.",
+    {
+        AddOutcome.ADDED: "It is new here.",
+        AddOutcome.ALREADY_ADDED: "It was here already; its data were refreshed.",
+        AddOutcome.NOT_FOUND: "VK knows no such community.",
+        AddOutcome.MALFORMED: "The reference is no id, screen name or link of a community.",
+    },
+)
+described(
+    HealthStatus,
+    "How well something works.",
+    {
+        HealthStatus.HEALTHY: "As it should.",
+        HealthStatus.DEGRADED: "Something does not; the rest goes on.",
+        HealthStatus.UNHEALTHY: "Not at all.",
+    },
+)
+described(JobKind, "What a job does.", {JobKind.COLLECT_COMMENTS: "It collects the comments of communities."})
+described(JobState, "Where a job is in its life.", {state: f"The job {state.phrase}." for state in JobState})
+described(
+    JobPriority,
+    "How soon a job is taken, compared to others.",
+    {
+        JobPriority.LOW: "After all others.",
+        JobPriority.NORMAL: "The usual.",
+        JobPriority.HIGH: "Before the usual ones.",
+        JobPriority.CRITICAL: "Before all others.",
+    },
+)
+described(
+    JobEventKind,
+    "What an event of a job tells.",
+    {
+        JobEventKind.STATE_CHANGED: "The job has come to another state: `facts.state`.",
+        JobEventKind.STAGE_CHANGED: "It has begun another part of its work: `facts.stage`.",
+        JobEventKind.GROUP_FAILED: "A community could not be read: `facts.vkOwnerId` and `facts.code`.",
+        JobEventKind.POST_FAILED: "A post could not be read to its end: `facts.vkPostId` and `facts.code`.",
+        JobEventKind.ATTEMPT_FAILED: "A try has failed and there will be another: `facts.failure`.",
+    },
+)

@@ -1,0 +1,97 @@
+"""A worker shows that it can work, and `vk-comments worker --check` looks."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from app.cli import alive
+from tests.cli.conftest import MakeEnvironment
+from tests.conftest import until as until_async
+from tests.conftest import with_database
+from tests.processes import Command, run, started, until
+
+LONG_AGO = 1_000_000_000
+
+
+def checked(env: dict[str, str]) -> str:
+    """Return what the check complains of."""
+    result = run("worker", "--check", env=env)
+    assert (result.returncode, result.stdout) == ((1, "") if result.stderr else (0, ""))
+    assert result.stderr.count("\n") == (1 if result.stderr else 0)
+    return result.stderr.removeprefix("error: ").rstrip("\n")
+
+
+def forget(sign: Path) -> None:
+    """Let a sign of life be an old one."""
+    os.utime(sign, (LONG_AGO, LONG_AGO))
+
+
+def is_fresh(sign: Path) -> bool:
+    """Tell whether a sign has been touched since it was forgotten."""
+    return sign.exists() and sign.stat().st_mtime > LONG_AGO
+
+
+def test_a_worker_that_works_hangs_and_ends(env: MakeEnvironment, tmp_path: Path) -> None:
+    there, sign = env(DATA_DIR=tmp_path / "new"), tmp_path / "new" / alive.SIGN
+    assert checked(there) == f"No worker runs on {tmp_path}/new: No such file or directory."
+    with started("worker", env=there) as worker:
+        until(lambda: is_fresh(sign))
+        assert checked(there) == ""
+        forget(sign)
+        until(lambda: is_fresh(sign))
+        worker.popen.send_signal(signal.SIGSTOP)
+        forget(sign)
+        assert checked(there).startswith(f"The worker on {tmp_path}/new has shown no life for ")
+        worker.popen.send_signal(signal.SIGCONT)
+        until(lambda: is_fresh(sign))
+        assert worker.interrupt() == 0
+    assert not sign.exists()
+
+
+@asynccontextmanager
+async def no_connections(url: str) -> AsyncIterator[None]:
+    """Let a database refuse everybody, and cut those that are connected."""
+    name = url.partition("?")[0].rpartition("/")[2]
+    connection = await asyncpg.connect(with_database(url, "postgres"))
+    try:
+        await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        yield
+        await connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    finally:
+        await connection.close()
+
+
+def silences(worker: Command) -> int:
+    """Return how often a worker has said that it shows no life."""
+    return worker.output().count('"no_sign_of_life"')
+
+
+async def test_a_worker_without_its_database(env: MakeEnvironment, database_url: str, tmp_path: Path) -> None:
+    there, sign = env(), tmp_path / alive.SIGN
+    with started("worker", env=there) as worker:
+        await until_async(lambda: is_fresh(sign))
+        async with no_connections(database_url):
+            await until_async(lambda: silences(worker))
+            forget(sign)
+            said = silences(worker)
+            await until_async(lambda: silences(worker) > said)
+            assert not is_fresh(sign)
+            assert "PostgreSQL cannot be reached" in worker.event("no_sign_of_life")["reason"]
+            assert "has shown no life for" in checked(there)
+        await until_async(lambda: is_fresh(sign))
+        assert worker.interrupt() == 0
+
+
+def test_a_sign_that_cannot_be_written(env: MakeEnvironment, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    there = env(DATA_DIR=file)
+    with started("worker", env=there) as worker:
+        assert f"File exists: '{file}'" in worker.event("no_sign_of_life")["reason"]
+        assert checked(there) == f"No worker runs on {file}: Not a directory."
+        assert worker.interrupt() == 0
