@@ -176,6 +176,7 @@ async def test_a_connection_of_its_own_to_listen(database: Database) -> None:
 async def test_two_that_wait_for_each_other_may_try_again(database: Database) -> None:
     async def lock(first: int, second: int, mine: asyncio.Event, others: asyncio.Event) -> None:
         async with database.transaction() as connection:
+            await connection.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": first})
             mine.set()
             await others.wait()
