@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 
@@ -50,7 +50,7 @@ class HealthReport:
     uptime_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HealthCheck:
     """Looks at the components of one process; `started` is its start on the monotonic clock."""
 
@@ -59,6 +59,17 @@ class HealthCheck:
     vk: VkClient
     pace: Pace
     started: float
+    _latest: HealthReport | None = None
+    _latest_at: float = 0.0
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def latest(self, oldest_seconds: float) -> HealthReport:
+        """Return a report that is at most so old: however many ask, there is one look at a time."""
+        async with self._looking:
+            now = time.monotonic()
+            if self._latest is None or now - self._latest_at > oldest_seconds:
+                self._latest, self._latest_at = await self.report(), now
+            return self._latest
 
     async def report(self) -> HealthReport:
         """Look at all components. Never raises and takes a few seconds at most."""

@@ -14,6 +14,8 @@ from schema.context import Info
 from schema.errors import ValidationFailedError, error_of
 
 LOOK_SECONDS = 1.0
+SHARED_SECONDS = 0.1
+"""How old a look may be that serves several subscribers."""
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 300.0
 
 
@@ -90,7 +92,7 @@ class HealthSubscription:
         told: list[tuple[str, HealthStatus, str]] = []
         told_at = 0.0
         while True:
-            report = await info.context.resources.health.report()
+            report = await info.context.resources.health.latest(SHARED_SECONDS)
             state = [(component.name, component.status, component.detail) for component in report.components]
             now = time.monotonic()
             # a little early is better than a whole look late

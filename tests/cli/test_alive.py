@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from app.cli import alive
+from app.errors import ServiceUnavailable
+from app.health import ComponentHealth, HealthCheck, HealthStatus
+from app.resources import Resources
 from tests.cli.conftest import MakeEnvironment
 from tests.conftest import until as until_async
 from tests.conftest import with_database
@@ -95,3 +99,32 @@ def test_a_sign_that_cannot_be_written(env: MakeEnvironment, tmp_path: Path) -> 
         assert f"File exists: '{file}'" in worker.event("no_sign_of_life")["reason"]
         assert checked(there) == f"No worker runs on {file}: Not a directory."
         assert worker.interrupt() == 0
+
+
+class Recovering(HealthCheck):
+    """Finds PostgreSQL away, then too slow, and then as it is."""
+
+    async def postgresql(self) -> ComponentHealth:
+        """Look at it."""
+        if not ANSWERS:
+            return await HealthCheck.postgresql(self)
+        answer = ANSWERS.pop()
+        if answer:
+            return ComponentHealth("postgresql", answer, None, "cannot be reached")
+        raise ServiceUnavailable("PostgreSQL")
+
+
+ANSWERS: list[HealthStatus | None] = []
+
+
+async def test_life_is_shown_once_the_database_is_back(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alive, "BEAT_SECONDS", 0.0)
+    ANSWERS[:] = [None, HealthStatus.UNHEALTHY]
+    seen = resources.health
+    health = Recovering(seen.database, seen.events, seen.vk, seen.pace, seen.started)
+    async with alive.showing_life(resources.settings, health):
+        await until_async(lambda: is_fresh(resources.settings.data_dir / alive.SIGN))
+        assert ANSWERS == []
+        alive.require_alive(resources.settings)
+    with pytest.raises(alive.NotAlive, match="No worker runs on "):
+        alive.require_alive(resources.settings)

@@ -8,7 +8,7 @@ import pytest
 
 from app.resources import Resources, open_resources
 from app.vk.wire import VkUnavailable
-from tests.conftest import Api, MakeSettings, Simulator, serve
+from tests.conftest import Api, MakeSettings, Simulator, serve, statements
 
 HEALTH = "{ health { status version uptimeSeconds components { name status latencyMs detail } } }"
 FOLLOW = """
@@ -91,3 +91,11 @@ async def test_health_without_a_vk_token(make_settings: MakeSettings, simulator:
             health = (await api.execute(HEALTH))["health"]
     assert health["status"] == "DEGRADED"
     assert health["components"][-1]["detail"] == "no token is configured: set VK_TOKENS"
+
+
+async def test_many_followers_share_a_look(api: Api, resources: Resources) -> None:
+    with statements(resources) as seen:
+        await asyncio.gather(*(resources.health.latest(60) for _ in range(50)))
+    assert len(seen) == 1
+    async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
+        assert (await anext(messages))["health"]["status"] == "HEALTHY"
