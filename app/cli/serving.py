@@ -17,6 +17,7 @@ from app.main import create_app
 from app.resources import open_resources
 from app.settings import Settings, read_settings
 from app.simulator import SimulatorOptions, create_simulator
+from schema.transport.requests import LARGEST_BYTES
 
 GRACE_SECONDS = 2
 """How long open requests and sockets may take when the server is stopped."""
@@ -95,7 +96,13 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(app: Starlette, sock: socket.socket, stopped: asyncio.Event) -> None:
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws_max_size=2 * LARGEST_BYTES,  # the endpoint itself refuses what is over the limit, with a reason
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     stopping = asyncio.create_task(stopped.wait())
