@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -222,11 +223,11 @@ async def test_a_start_tries_a_revoked_token_again(make_settings: MakeSettings, 
 
 
 async def test_the_rate_of_a_token_is_kept(make_settings: MakeSettings, simulator: Simulator) -> None:
-    """By two processes together, with a VK that counts."""
-    simulator.control(rps=20)
+    """By two processes together: no machine is so fast that 24 requests at 20 a second take less than 23 intervals."""
     settings = make_settings(vk_api_url=simulator.url, vk_requests_per_second=20)
     async with open_resources(settings) as first, open_resources(settings) as second:
         calls = [process.vk.call(groups_by_id(["1"])) for process in (first, second) * 12]
+        started = time.monotonic()
         await asyncio.gather(*calls)
-    told = simulator.control()
-    assert (told["requests"], told["errors"]) == (24, {})
+        assert time.monotonic() - started >= 23 / 20
+    assert simulator.control()["requests"] == 24

