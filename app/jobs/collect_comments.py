@@ -72,7 +72,8 @@ class Request:
 
 @dataclass(slots=True)
 class State:
-    """How far a collection is: all that a further run needs to go on. Kept small, it is written with every page.
+    """How far a collection is: all that a further run needs to go on. Written with every page,
+    so it holds the open levels only.
 
     All communities are listed before the comments of the first one are read
     (`is_listed`), so that the total is known. `group` counts those behind it. Of
