@@ -74,7 +74,8 @@ class Request:
 class State:
     """How far a collection is: all that a further run needs to go on.
 
-    Written with every page, so it holds the open levels only. All communities are listed before the comments of the first one are read
+    Written with every page, so it holds the open levels only. All communities
+    are listed before the comments of the first one are read
     (`is_listed`), so that the total is known. `group` counts those behind it. Of
     the current one: `wall` is the walk through its posts; `listed` counts the
     posts taken of it; `after_id` is the last post whose comments were begun;
