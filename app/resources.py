@@ -19,7 +19,7 @@ from app.health import HealthCheck
 from app.settings import Settings
 from app.store import tokens
 from app.vk.client import VkClient
-from app.vk.pace import AllAside, Pace
+from app.vk.pace import AllAside, Pace, Slot, TokenKind
 
 REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """A wrong user or password, no such database."""
@@ -54,7 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         events = await stack.enter_async_context(open_events(settings, database))
         http = await stack.enter_async_context(_open_http(settings))
         pace = await _shared_pace(settings, database)
-        vk = VkClient(http, settings.vk_api_version, pace)
+        vk = VkClient(http, settings.vk_api_version, pace, settings.vk_timeout_seconds)
         health = HealthCheck(database, events, vk, pace, started)
         yield Resources(settings, database, events, vk, health, key_ring(settings))
 
@@ -109,19 +109,33 @@ def _open_http(settings: Settings) -> httpx2.AsyncClient:
 
 
 async def _shared_pace(settings: Settings, database: Database) -> Pace:
-    async def reserve(fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | AllAside:
-        async with database.transaction() as connection:
-            slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds)
-            if slot is None:
-                return AllAside(*await tokens.next_return(connection, fingerprints))
-        return slot.fingerprint, slot.wait_seconds
-
-    async def block(fingerprint: str, reason: str, seconds: float | None) -> None:
-        async with database.transaction() as connection:
-            await tokens.block_token(connection, fingerprint, reason, seconds)
-
-    pace = Pace(settings.vk_tokens, settings.vk_requests_per_second, reserve, block)
+    pace = Pace(settings.vk_tokens, settings.vk_requests_per_second, _TokenTable(database))
     if pace.fingerprints:
         async with database.transaction() as connection:
             await tokens.add_tokens(connection, pace.fingerprints)
     return pace
+
+
+@dataclass(frozen=True, slots=True)
+class _TokenTable:
+    """The book of tokens that all processes on one database share."""
+
+    database: Database
+
+    async def reserve(
+        self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
+    ) -> Slot | AllAside | None:
+        async with self.database.transaction() as connection:
+            slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds, calls, executes=executes)
+            if slot is None:
+                first = await tokens.next_return(connection, fingerprints)
+                return AllAside(first.reason, first.seconds, first.vk_code) if first else None
+        return Slot(slot.fingerprint, slot.wait_seconds)
+
+    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
+        async with self.database.transaction() as connection:
+            await tokens.block_token(connection, fingerprint, reason, vk_code, seconds)
+
+    async def note_kind(self, fingerprint: str, kind: TokenKind) -> None:
+        async with self.database.transaction() as connection:
+            await tokens.write_kind(connection, fingerprint, kind.value)

@@ -11,6 +11,7 @@ from strawberry.scalars import JSON
 
 from app.errors import ErrorCode, Fault, JobAlreadyRunning
 from app.jobs import queue
+from app.jobs.collection import owners_of
 from app.jobs.follow import follow
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
@@ -115,6 +116,13 @@ class CollectionResult:
     failed_post_count: int = strawberry.field(description="Posts that could not be read; each is an event.")
     comment_count: int = strawberry.field(description="Comments and replies that were read.")
     new_comment_count: int = strawberry.field(description="Those of them that were not stored before.")
+    changed_comment_count: int = strawberry.field(description="Comments that were edited since they were last read.")
+    deleted_comment_count: int = strawberry.field(description="Comments that are gone; they stay here, marked.")
+    request_count: int = strawberry.field(description="HTTP requests to VK.")
+    call_count: int = strawberry.field(description="Calls of VK's methods; a request makes up to 25 of them.")
+    saved_call_count: int = strawberry.field(
+        description="Calls that were not made, as the posts and threads they read have not changed."
+    )
 
     @classmethod
     def of(cls, stored: dict[str, Any] | None) -> "CollectionResult | None":
@@ -127,6 +135,12 @@ class CollectionResult:
             failed_post_count=stored["failed_posts"],
             comment_count=stored["comments"],
             new_comment_count=stored["new_comments"],
+            # these came later: results that are older lack them
+            changed_comment_count=stored.get("changed_comments", 0),
+            deleted_comment_count=stored.get("deleted_comments", 0),
+            request_count=stored.get("requests", 0),
+            call_count=stored.get("calls", 0),
+            saved_call_count=stored.get("saved_calls", 0),
         )
 
 
@@ -190,7 +204,7 @@ class Job(Node):
         """Make a job of its row."""
         return cls(
             key=(row.id,),
-            group_keys=[(owner_id,) for owner_id in row.arguments.get("owner_ids", ())],
+            group_keys=[(owner_id,) for owner_id in owners_of(row.arguments)],
             kind=JobKind(row.kind),
             state=JobState(row.state),
             priority=JobPriority(row.priority),

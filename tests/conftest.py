@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -166,6 +167,11 @@ class Simulator:
         """Return what a community has: post id -> ids of its comments and replies."""
         found = httpx2.get(f"{self.url}/_truth/{group_id}").json()["comments"]
         return {int(post_id): ids for post_id, ids in found.items()}
+
+    def history(self, group_id: int = 1) -> dict[int, dict[str, Any]]:
+        """Return all that a community ever had: id of a comment or reply -> its facts, with `texts` and `deleted`."""
+        found = httpx2.get(f"{self.url}/_history/{group_id}").json()["comments"]
+        return {int(comment_id): facts for comment_id, facts in found.items()}
 
 
 @contextmanager
@@ -448,8 +454,8 @@ async def write_wall(
                     top_id = next_id
                 next_id += 1
             comment_ids += [comment.id for comment in found]
-            await posts.upsert_posts(connection, owner_id, [post])
-            await comments.upsert_comments(connection, owner_id, found)
+            await posts.upsert_posts(connection, [post])
+            await comments.upsert_comments(connection, found, datetime.now(UTC))
     return Wall(owner_id, post_ids, comment_ids)
 
 

@@ -1,135 +1,26 @@
 """Collects the comments of communities: lists their posts, then reads the comments of those that have new ones."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
+from app.jobs.collection import DONE, OpenPost, Request, State
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.states import JobEventKind
 from app.store import authors, comments, groups, posts
-from app.vk.batch import answers
-from app.vk.walk import CommentWalk, WallWalk, wanted_posts
-from app.vk.wire import (
-    CALLS_PER_EXECUTE,
-    POSTS_PER_CALL,
-    VkAccessDenied,
-    VkFault,
-    VkTokenRejected,
-    posts_by_id,
-    read_comment_page,
-    read_post_page,
-)
-from app.wall import VkAuthor, VkComment, VkPostPage
+from app.store.comments import ReadThread
+from app.vk.batch import Batch
+from app.vk.pipeline import next_asks, ordered_answers
+from app.vk.walk import Ask, CommentWalk, NamedPosts, page_count
+from app.vk.wire import VkAccessDenied, VkFault, known_shape, read_comment_page, read_post_page
+from app.wall import VkAuthor, VkComment, VkCommentPage, VkPost
 
-Part = Callable[[RunningJob, "Request", "State", int], Awaitable[None]]
-"""A part of the work for one community, whose owner id comes last."""
-
-LISTING = "listing posts"
-READING = "reading comments"
-DONE = "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a collection is asked for.
-
-    `post_ids` restricts a community (owner id) to single posts. `since` is a
-    time, `max_posts` a number of posts per community, newest first. `full`
-    reads posts again whose number of comments has not changed.
-    """
-
-    owner_ids: Sequence[int]
-    post_ids: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    since: datetime | None = None
-    max_posts: int | None = None
-    full: bool = False
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the request as a job's row holds it."""
-        return {
-            "owner_ids": list(self.owner_ids),
-            "post_ids": {str(owner_id): list(ids) for owner_id, ids in self.post_ids.items()},
-            "since": self.since.isoformat() if self.since else None,
-            "max_posts": self.max_posts,
-            "full": self.full,
-        }
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "Request":
-        """Return the request that a job's row holds."""
-        return cls(
-            owner_ids=arguments["owner_ids"],
-            post_ids={int(owner_id): ids for owner_id, ids in arguments["post_ids"].items()},
-            since=datetime.fromisoformat(arguments["since"]) if arguments["since"] else None,
-            max_posts=arguments["max_posts"],
-            full=arguments["full"],
-        )
-
-
-@dataclass(slots=True)
-class State:
-    """How far a collection is: all that a further run needs to go on.
-
-    Written with every page, so it holds the open levels only. All communities
-    are listed before the comments of the first one are read
-    (`is_listed`), so that the total is known. `group` counts those behind it. Of
-    the current one: `wall` is the walk through its posts; `listed` counts the
-    posts taken of it; `after_id` is the last post whose comments were begun;
-    `walks` are the levels that are open; `failed_ids` the open posts that cannot
-    be read. `done`, `total` (comments) and the counters of posts are of the whole job.
-    """
-
-    is_listed: bool = False
-    group: int = 0
-    wall: WallWalk = field(default_factory=WallWalk)
-    listed: int = 0
-    after_id: int = 0
-    walks: list[CommentWalk] = field(default_factory=list)
-    failed_ids: list[int] = field(default_factory=list)
-    done: int = 0
-    new: int = 0
-    total: int = 0
-    posts_done: int = 0
-    posts_total: int = 0
-    posts_failed: int = 0
-    refusals: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, checkpoint: Mapping[str, Any] | None) -> "State":
-        """Return the state that a job's row holds, or that of a new job."""
-        if checkpoint is None:
-            return cls()
-        return cls(
-            **{
-                **checkpoint,
-                "wall": WallWalk(*checkpoint["wall"]),
-                "walks": [CommentWalk(*walk) for walk in checkpoint["walks"]],
-            }
-        )
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return the state as a job's row holds it."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {**values, "wall": astuple(self.wall), "walks": [astuple(walk) for walk in self.walks]}
-
-    def progress(self, stage: str) -> Progress:
-        """Return the state as clients see it."""
-        total = self.total if stage == READING else None
-        message = f"{self.posts_done} of {self.posts_total} posts" if self.is_listed else f"{self.listed} posts"
-        return Progress(stage, self.done, total, message)
-
-    def next_group(self) -> None:
-        """Turn to the next community."""
-        self.group += 1
-        self.wall, self.listed, self.after_id, self.walks, self.failed_ids = WallWalk(), 0, 0, [], []
-
-    def is_refused(self, owner_id: int) -> bool:
-        """Say whether VK does not let this community be read."""
-        return any(refusal["vkOwnerId"] == owner_id for refusal in self.refusals)
+MANY_WALKS = 250
+"""With more open levels than this, threads are read before more of them are found, so the checkpoint stays small."""
 
 
 async def collect_comments(job: RunningJob) -> dict[str, Any]:
@@ -142,183 +33,279 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
         TakenAway: another worker has the job.
         CancelRequested: the job is to end.
     """
-    request, state = Request.of(job.arguments), State.of(job.checkpoint)
+    collection = Collection(job)
+    state = collection.state
     if not state.is_listed:
-        await _each_group(job, request, state, _list_posts)
-        state.group, state.is_listed = 0, True
-    await _each_group(job, request, state, _read_comments)
-    if len(state.refusals) == len(request.owner_ids):
+        await collection.list_posts()
+    await collection.read_comments()
+    if len(state.refusals) == len(collection.request.owner_ids):
         last = state.refusals[-1]
         raise VkAccessDenied(last["message"], last["vkCode"], last["method"])
     async with job.step() as connection:
-        await job.report(connection, Progress(DONE, state.done, state.done), state.checkpoint())
-    return {
-        "groups": len(request.owner_ids) - len(state.refusals),
-        "posts": state.posts_done,
-        "failed_posts": state.posts_failed,
-        "comments": state.done,
-        "new_comments": state.new,
-    }
+        await collection.report(connection, Progress(DONE, state.counts.comments, state.counts.comments))
+    return collection.result()
 
 
-async def _each_group(job: RunningJob, request: Request, state: State, do: Part) -> None:
-    """Do a part of the work for each community that is left and not refused."""
-    while state.group < len(request.owner_ids):
-        owner_id = request.owner_ids[state.group]
-        if state.is_refused(owner_id):
-            state.next_group()
-            continue
-        try:
-            await do(job, request, state, owner_id)
-        except VkFault as fault:
-            if fault.passes or isinstance(fault, VkTokenRejected):
-                raise
-            await _record_refusal(job, state, owner_id, fault)
+@dataclass(slots=True)
+class Findings:
+    """What a pack of pages brought: to be stored in one step."""
+
+    people: list[VkAuthor] = field(default_factory=list)
+    comments: list[VkComment] = field(default_factory=list)
+    read_threads: list[ReadThread] = field(default_factory=list)
+    whole_threads: list[tuple[int, int]] = field(default_factory=list)
+    refused: list[tuple[OpenPost, VkFault]] = field(default_factory=list)
+    touched: set[tuple[int, int]] = field(default_factory=set)
 
 
-async def _list_posts(job: RunningJob, request: Request, state: State, owner_id: int) -> None:
-    """Store the posts of a community that are asked for, and count what is to be read."""
-    since = int(request.since.timestamp()) if request.since else None
-    group = state.group
-    while state.group == group:
-        wall = state.wall
-        page, following, missing = await _next_posts(job, request, wall, owner_id)
-        if owner_id in request.post_ids:
-            wanted, goes_on = page.items, True
-        else:
-            room = None if request.max_posts is None else request.max_posts - state.listed
-            unseen = [post for post in page.items if not 0 < wall.last_id <= post.id]
-            wanted, goes_on = wanted_posts(unseen, since, room)
-        async with job.step() as connection:
-            await _store(connection, owner_id, page.authors, [])
-            await posts.upsert_posts(connection, owner_id, wanted)
-            for post_id in missing:
-                await _record_missing_post(job, connection, state, owner_id, post_id)
-            state.listed += len(wanted)
-            if goes_on and following:
-                state.wall = following
-            else:
-                to_read, total = await posts.count_to_collect(connection, _to_collect(job, request, owner_id))
-                state.posts_total += to_read
-                state.total += total
-                state.next_group()
-            await job.report(connection, state.progress(LISTING), state.checkpoint())
+class Collection:
+    """One run of one collection."""
 
+    def __init__(self, job: RunningJob) -> None:
+        self.request = Request.of(job.arguments)
+        self.state = State.of(job.checkpoint) if job.checkpoint else State.new(self.request)
+        self._job = job
+        self._batch = Batch(job.resources.vk)
+        counts = self.state.counts
+        self._former_requests, self._former_calls = counts.requests, counts.calls
+        self._to_collect = posts.PostsToCollect(
+            self.request.owner_ids, self.request.post_ids, listed_since=job.created_at, full=self.request.full
+        )
 
-async def _next_posts(
-    job: RunningJob, request: Request, wall: WallWalk, owner_id: int
-) -> tuple[VkPostPage, WallWalk | None, Sequence[int]]:
-    """Ask for the next page of a wall, or of the posts that were named; also returns the named ones VK left out."""
-    ids = request.post_ids.get(owner_id)
-    if ids is None:
-        [answer] = await answers(job.resources.vk, [wall.call(owner_id)])
-        page = read_post_page(_usable(answer))
-        return page, wall.after(page), ()
-    # single posts are asked for by id, and `position` counts those that were
-    chunk = ids[wall.position : wall.position + POSTS_PER_CALL]
-    [answer] = await answers(job.resources.vk, [posts_by_id(owner_id, chunk)])
-    page = read_post_page(_usable(answer))
-    position = wall.position + len(chunk)
-    missing = sorted(set(chunk) - {post.id for post in page.items})
-    return page, WallWalk(position) if position < len(ids) else None, missing
+    def result(self) -> dict[str, Any]:
+        """Return what the collection has brought."""
+        counts = self.state.counts
+        read = len(self.request.owner_ids) - len(self.state.refusals)
+        return {"groups": read, **{name: getattr(counts, name) for name in counts.__slots__}}
 
+    async def report(self, connection: AsyncConnection, progress: Progress | None = None) -> None:
+        """Write progress and checkpoint in a step."""
+        self.state.counts.requests = self._former_requests + self._batch.usage.requests
+        self.state.counts.calls = self._former_calls + self._batch.usage.calls
+        await self._job.report(connection, progress or self.state.progress(), self.state.checkpoint())
 
-def _to_collect(job: RunningJob, request: Request, owner_id: int) -> posts.PostsToCollect:
-    return posts.PostsToCollect(
-        owner_id, listed_since=job.created_at, full=request.full, ids=request.post_ids.get(owner_id)
-    )
+    # posts
 
+    async def list_posts(self) -> None:
+        """Store the posts that are asked for, of all communities, and count what is to be read."""
+        state = self.state
+        async with aclosing(ordered_answers(self._batch, self._plan_posts)) as packs:
+            async for pack in packs:
+                await self._take_posts(pack)
+        async with self._job.step() as connection:
+            to_read = await posts.count_to_collect(connection, self._to_collect)
+            state.total_posts, state.total_comments = to_read.posts, to_read.comments
+            state.counts.saved_calls = to_read.saved_calls
+            state.is_listed = True
+            await self.report(connection)
 
-async def _read_comments(job: RunningJob, request: Request, state: State, owner_id: int) -> None:
-    """Read the comments of the listed posts, up to 25 pages of different levels in one request."""
-    while await _open_walks(job, request, state, owner_id):
-        # the newest walks first: threads are done before more of them are opened, so the list stays short
-        batch, state.walks = state.walks[-CALLS_PER_EXECUTE:], state.walks[:-CALLS_PER_EXECUTE]
-        replies = await answers(job.resources.vk, [walk.call(owner_id) for walk in batch])
-        found: list[VkComment] = []
+    async def _plan_posts(self, most: int) -> list[Ask]:
+        return next_asks([*self.state.walls, *self.state.named], most)
+
+    async def _take_posts(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+        state = self.state
         people: list[VkAuthor] = []
-        refused: list[tuple[CommentWalk, VkFault]] = []
-        for walk, answer in zip(batch, replies, strict=True):
-            if isinstance(answer, VkFault) and not answer.passes:
-                refused.append((walk, answer))
+        found: list[VkPost] = []
+        missing: list[tuple[int, int]] = []
+        refused: dict[int, VkFault] = {}
+        for ask, answer in pack:
+            owner_id = ask.walk.owner_id
+            if owner_id in refused or not ask.is_wanted:
                 continue
-            page = read_comment_page(_usable(answer), owner_id, walk.post_id, walk.thread_id)
-            state.done += walk.count_new(page)
-            state.walks += walk.after(page)
-            found += page.items
-            found += (reply for inside in page.replies.values() for reply in inside)
+            if isinstance(answer, VkFault):
+                refused[owner_id] = answer
+                continue
+            with known_shape(ask.call):
+                page = read_post_page(answer)
+            found += ask.walk.take(ask, page)
             people += page.authors
-        async with job.step() as connection:
-            state.new += await _store(connection, owner_id, people, found)
-            for walk, fault in refused:
-                await _record_failed_post(job, connection, state, owner_id, walk, fault)
-            await _close_posts(connection, state, owner_id, {walk.post_id for walk in batch})
-            await job.report(connection, state.progress(READING), state.checkpoint())
-    async with job.step() as connection:
-        await groups.mark_group_collected(connection, owner_id)
-        state.next_group()
-        await job.report(connection, state.progress(READING), state.checkpoint())
+            if isinstance(ask.walk, NamedPosts):
+                missing += [(owner_id, post_id) for post_id in ask.walk.missing(ask, page)]
+        state.walls = [wall for wall in state.walls if not wall.is_closed and wall.owner_id not in refused]
+        state.named = [named for named in state.named if not named.is_closed and named.owner_id not in refused]
+        state.listed += len(found)
+        async with self._job.step() as connection:
+            await authors.upsert_authors(connection, people)
+            await posts.upsert_posts(connection, found)
+            for owner_id, post_id in missing:
+                await self._record_missing_post(connection, owner_id, post_id)
+            for owner_id, fault in refused.items():
+                await self._record_refusal(connection, owner_id, fault)
+            await self.report(connection)
 
+    # comments
 
-async def _open_walks(job: RunningJob, request: Request, state: State, owner_id: int) -> bool:
-    """Fill up the open walks with further posts; False when nothing is left to read."""
-    room = CALLS_PER_EXECUTE - len(state.walks)
-    if room > 0:
-        wanted = _to_collect(job, request, owner_id)
-        async with job.resources.database.connect() as connection:
-            ids = await posts.posts_to_collect(connection, wanted, state.after_id, room)
-        state.walks = [CommentWalk(post_id) for post_id in ids] + state.walks
-        state.after_id = max(ids, default=state.after_id)
-    return bool(state.walks)
+    async def read_comments(self) -> None:
+        """Read and store the comments of the posts that were listed and have changed."""
+        async with aclosing(ordered_answers(self._batch, self._plan_comments)) as packs:
+            async for pack in packs:
+                await self._take_comments(pack)
+        async with self._job.step() as connection:
+            await self._finish_groups(connection)
+            await self.report(connection)
 
+    async def _plan_comments(self, most: int) -> list[Ask]:
+        """Ask for pages of open levels, top comments first, as these tell of threads; then open further posts."""
+        state = self.state
+        threads_first = len(state.walks) > MANY_WALKS
+        by_level: list[CommentWalk] = sorted(state.walks, key=lambda walk: (walk.thread_id is None) is threads_first)
+        asks = next_asks(by_level, most)
+        room = most - len(asks)
+        if room > 0 and not state.are_all_open:
+            async with self._job.resources.database.connect() as connection:
+                rows = await posts.posts_to_collect(connection, self._to_collect, state.after, room)
+            opened = [
+                OpenPost(row.owner_id, row.id, row.comment_count, row.collected_count is not None) for row in rows
+            ]
+            state.posts |= {(post.owner_id, post.id): post for post in opened}
+            walks = [CommentWalk(post.owner_id, post.id) for post in opened]
+            state.walks += walks
+            state.are_all_open = len(rows) < room
+            state.after = (rows[-1].owner_id, rows[-1].id) if rows else state.after
+            asks += next_asks(walks, room)
+        return asks
 
-async def _store(
-    connection: AsyncConnection, owner_id: int, people: Sequence[VkAuthor], found: Sequence[VkComment]
-) -> int:
-    await authors.upsert_authors(connection, people)
-    return await comments.upsert_comments(connection, owner_id, found)
+    async def _take_comments(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+        pages: list[tuple[Ask, VkCommentPage | VkFault]] = []
+        for ask, answer in pack:
+            if isinstance(answer, VkFault):
+                pages.append((ask, answer))
+                continue
+            with known_shape(ask.call):
+                walk = ask.walk
+                pages.append((ask, read_comment_page(answer, walk.owner_id, walk.post_id, walk.thread_id)))
+        known = await self._known_threads(page for page in pages if not isinstance(page[1], VkFault))
+        findings = Findings()
+        for ask, page in pages:
+            if ask.is_wanted:
+                self._take_page(ask, page, known, findings)
+        self.state.walks = [walk for walk in self.state.walks if not walk.is_closed]
+        async with self._job.step() as connection:
+            await self._store(connection, findings)
+            await self._finish_groups(connection)
+            await self.report(connection)
 
+    def _take_page(
+        self,
+        ask: Ask,
+        page: VkCommentPage | VkFault,
+        known: dict[tuple[int, int], ReadThread],
+        findings: Findings,
+    ) -> None:
+        """Go on by one page of one level."""
+        walk: CommentWalk = ask.walk
+        post = self.state.posts[walk.owner_id, walk.post_id]
+        findings.touched.add((walk.owner_id, walk.post_id))
+        post.calls += 1
+        if isinstance(page, VkFault):
+            walk.close()
+            if not post.has_failed:
+                findings.refused.append((post, page))
+            post.has_failed = True
+            return
+        new = walk.take(ask, page)
+        findings.people += page.authors
+        findings.comments += page.items
+        self.state.counts.comments += len(new)
+        for top in new:
+            replies = page.replies.get(top.id, [])
+            findings.comments += replies
+            self.state.counts.comments += len(replies)
+            if walk.thread_id is None:
+                self._take_thread(post, top, replies, known.get((walk.owner_id, top.id)), findings)
+        if walk.is_closed and walk.thread_id is not None:
+            findings.read_threads.append(ReadThread(walk.owner_id, walk.thread_id, walk.thread_count, walk.last_id))
+            if walk.is_from_start and post.was_read:
+                findings.whole_threads.append((walk.owner_id, walk.thread_id))
 
-async def _close_posts(connection: AsyncConnection, state: State, owner_id: int, ids: Iterable[int]) -> None:
-    """Note which of these posts have no open walk any more: their comments are complete."""
-    closed = set(ids) - {walk.post_id for walk in state.walks}
-    await posts.mark_posts_collected(connection, owner_id, sorted(closed - set(state.failed_ids)))
-    state.posts_done += len(closed - set(state.failed_ids))
-    state.failed_ids = [post_id for post_id in state.failed_ids if post_id not in closed]
+    def _take_thread(
+        self, post: OpenPost, top: VkComment, replies: Sequence[VkComment], known: ReadThread | None, findings: Findings
+    ) -> None:
+        """Decide what is to be read of the thread of a top comment, beyond the first replies that came inside it."""
+        count, shown = top.thread_count, len(replies)
+        last_id = max((reply.id for reply in replies), default=0)
+        if count <= shown:
+            if known and known.count != count:
+                findings.read_threads.append(ReadThread(top.owner_id, top.id, count, last_id))
+            if post.was_read:
+                findings.whole_threads.append((top.owner_id, top.id))
+            return
+        walk = CommentWalk(top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, thread_count=count)
+        if known and not self.request.full and shown < known.count <= count:
+            # ids ascend, so what is new in a thread that has grown comes behind what is known
+            walk.position, walk.last_id, walk.is_from_start = known.count, known.last_id, False
+            saved = page_count(count, shown) - page_count(count, known.count)
+            post.saved_calls += saved
+            self.state.counts.saved_calls += saved
+            self.state.total_comments -= known.count - shown
+            if known.count == count:
+                return
+        self.state.walks.append(walk)
 
+    async def _known_threads(self, pages: Iterator[tuple[Ask, Any]]) -> dict[tuple[int, int], ReadThread]:
+        """Return the long threads on these pages that an earlier collection has read to the end."""
+        keys = [
+            (top.owner_id, top.id)
+            for ask, page in pages
+            if ask.walk.thread_id is None and self._was_read(ask.walk)
+            for top in page.items
+        ]
+        if not keys:
+            return {}
+        async with self._job.resources.database.connect() as connection:
+            return await comments.read_threads(connection, keys)
 
-async def _record_failed_post(
-    job: RunningJob, connection: AsyncConnection, state: State, owner_id: int, walk: CommentWalk, fault: VkFault
-) -> None:
-    if walk.post_id in state.failed_ids:
-        return
-    state.failed_ids.append(walk.post_id)
-    state.posts_failed += 1
-    facts = {"vkOwnerId": owner_id, "vkPostId": walk.post_id, "code": fault.code.value, **fault.facts()}
-    message = f"Post {owner_id}_{walk.post_id} could not be read to the end. {fault.message}"
-    await job.event(connection, JobEventKind.POST_FAILED, message, facts)
+    def _was_read(self, walk: CommentWalk) -> bool:
+        post = self.state.posts.get((walk.owner_id, walk.post_id))
+        return post is not None and post.was_read
 
+    async def _store(self, connection: AsyncConnection, findings: Findings) -> None:
+        """Store what a pack brought, and close the posts of which nothing is left to read."""
+        counts, since = self.state.counts, self._job.created_at
+        await authors.upsert_authors(connection, findings.people)
+        stored = await comments.upsert_comments(connection, findings.comments, since)
+        counts.new_comments += stored.new
+        counts.changed_comments += stored.changed
+        counts.deleted_comments += stored.deleted
+        await comments.mark_threads_read(connection, findings.read_threads)
+        counts.deleted_comments += await comments.mark_deleted_replies(connection, findings.whole_threads, since)
+        for post, fault in findings.refused:
+            await self._record_failed_post(connection, post, fault)
+        still_open = {(walk.owner_id, walk.post_id) for walk in self.state.walks}
+        closed = [self.state.posts.pop(key) for key in sorted(findings.touched - still_open)]
+        read = [post for post in closed if not post.has_failed]
+        again = [(post.owner_id, post.id) for post in read if post.was_read]
+        counts.deleted_comments += await comments.mark_deleted(connection, again, since, whole=self.request.full)
+        await posts.mark_posts_collected(
+            connection,
+            [
+                posts.ReadPost(post.owner_id, post.id, post.comment_count, post.calls + post.saved_calls)
+                for post in read
+            ],
+        )
+        counts.posts += len(read)
 
-async def _record_missing_post(
-    job: RunningJob, connection: AsyncConnection, state: State, owner_id: int, post_id: int
-) -> None:
-    state.posts_failed += 1
-    facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
-    message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
-    await job.event(connection, JobEventKind.POST_FAILED, message, facts)
+    async def _finish_groups(self, connection: AsyncConnection) -> None:
+        whole = set(self.request.wall_ids)
+        await groups.mark_groups_collected(connection, [each for each in self.state.finished() if each in whole])
 
+    # what cannot be read
 
-async def _record_refusal(job: RunningJob, state: State, owner_id: int, fault: VkFault) -> None:
-    facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
-    async with job.step() as connection:
+    async def _record_failed_post(self, connection: AsyncConnection, post: OpenPost, fault: VkFault) -> None:
+        self.state.counts.failed_posts += 1
+        facts = {"vkOwnerId": post.owner_id, "vkPostId": post.id, "code": fault.code.value, **fault.facts()}
+        message = f"Post {post.owner_id}_{post.id} could not be read to the end. {fault.message}"
+        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
+
+    async def _record_missing_post(self, connection: AsyncConnection, owner_id: int, post_id: int) -> None:
+        self.state.counts.failed_posts += 1
+        facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
+        message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
+        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
+
+    async def _record_refusal(self, connection: AsyncConnection, owner_id: int, fault: VkFault) -> None:
+        facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
+        self.state.refusals.append(facts)
+        self.state.unfinished.remove(owner_id)
         message = f"Community {-owner_id} could not be read. {fault.message}"
-        await job.event(connection, JobEventKind.GROUP_FAILED, message, facts)
-        state.refusals.append(facts)
-        state.next_group()
-        await job.report(connection, state.progress(LISTING), state.checkpoint())
-
-
-def _usable(answer: Any) -> Any:
-    if isinstance(answer, VkFault):
-        raise answer
-    return answer
+        await self._job.event(connection, JobEventKind.GROUP_FAILED, message, facts)

@@ -115,7 +115,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         )
         if not row:
             raise await _conflict(connection, job_id, "retried")
-        await jobs.claim_groups(connection, job_id, row.arguments.get("owner_ids", ()))
+        await jobs.claim_groups(connection, job_id, row.arguments.get("claims", ()))
         await _put_into_queue(connection, job_id, row.kind, row.priority)
         await add_state_event(connection, job_id, JobState.QUEUED)
     await resources.events.publish(job_topic(job_id))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
-from app.jobs.collect_comments import Request
+from app.jobs.collection import Request
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobKind, JobPriority
 from app.log import log
@@ -33,26 +33,27 @@ async def start_collection(
 ) -> Row[Any]:
     """Queue one job that collects communities, and single posts of communities, and return its row.
 
-    If one community is being collected already, nothing starts.
+    If one community is being collected already, nothing starts. Single posts
+    may be collected beside: both store the same rows.
 
     Raises:
         ValidationFailed: nothing is asked for, or too much, or a link is none.
         GroupNotFound: a community has not been added.
-        JobAlreadyRunning: a community is being collected.
+        JobAlreadyRunning: a community is being collected as a whole.
         QueueFull: too many jobs wait.
     """
     posts = _posts_of(post_urls)
     whole = list(dict.fromkeys(owner_ids))
     # a community that is collected as a whole has its single posts in it, unless only a part of it is wanted
     single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in whole}
-    request = Request([*whole, *single], single, since, max_posts, full)
+    request = Request(whole, single, since, max_posts, full)
     _check(request, timeout_seconds)
     if len(single) < len(posts) and (since or max_posts):
         message = "names a post of a community in groupIds, of which since or maxPostsPerGroup wants only some"
         raise ValidationFailed({"postUrls": message})
     async with resources.database.transaction() as connection:
         await groups.require_groups(connection, request.owner_ids)
-        new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids, priority, timeout_seconds)
+        new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
     log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(request.owner_ids))
     return row

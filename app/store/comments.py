@@ -102,29 +102,39 @@ replies_by_comment = partial(_comments_by, ("owner_id", "thread_id"))
 count_replies_by_comment = partial(_count_comments_by, ("owner_id", "thread_id"))
 
 
-async def upsert_comments(connection: AsyncConnection, owner_id: int, found: Sequence[VkComment]) -> int:
-    """Insert or refresh comments of one wall in one statement; returns how many are new.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of comments that were stored: so many were not there before, were edited, or are deleted now."""
+
+    new: int = 0
+    changed: int = 0
+    deleted: int = 0
+
+
+async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment], seen_since: datetime) -> Stored:
+    """Insert or refresh comments in one statement.
 
     A comment that turned into a deleted stub keeps the text and author it had.
     `changed_at` tells when a difference in text, attachments or deletion was
-    seen. `last_seen_at` is exact to a minute: rows that did not change are not
-    written again within one, which pages that overlap would cause.
+    seen. `last_seen_at` is written where it lies before `seen_since`, when the
+    collection began: a comment that a collection meets twice is written once.
     """
-    rows = sorted({comment.id: comment for comment in found}.values(), key=lambda comment: comment.id)
+    by_key = {(comment.owner_id, comment.id): comment for comment in found}
+    rows = [by_key[key] for key in sorted(by_key)]
     if not rows:
-        return 0
+        return Stored()
     statement = text("""
         WITH written AS (
             INSERT INTO comments AS c (owner_id, id, post_id, from_id, text, published_at, like_count, attachments,
                                        thread_id, reply_to_id, is_deleted)
-            SELECT :owner_id, r.id, r.post_id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count,
+            SELECT r.owner_id, r.id, r.post_id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count,
                    r.attachments::jsonb, r.thread_id, r.reply_to_id, r.is_deleted
-              FROM unnest(CAST(:ids AS bigint[]), CAST(:post_ids AS bigint[]), CAST(:from_ids AS bigint[]),
-                          CAST(:texts AS text[]), CAST(:published AS bigint[]), CAST(:likes AS int[]),
-                          CAST(:attachments AS text[]), CAST(:thread_ids AS bigint[]),
+              FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:post_ids AS bigint[]),
+                          CAST(:from_ids AS bigint[]), CAST(:texts AS text[]), CAST(:published AS bigint[]),
+                          CAST(:likes AS int[]), CAST(:attachments AS text[]), CAST(:thread_ids AS bigint[]),
                           CAST(:reply_to_ids AS bigint[]), CAST(:deleted AS bool[]))
-                AS r(id, post_id, from_id, text, published_at, like_count, attachments, thread_id, reply_to_id,
-                     is_deleted)
+                AS r(owner_id, id, post_id, from_id, text, published_at, like_count, attachments, thread_id,
+                     reply_to_id, is_deleted)
             ON CONFLICT (owner_id, id) DO UPDATE SET
                    from_id = coalesce(excluded.from_id, c.from_id),
                    text = CASE WHEN excluded.is_deleted THEN c.text ELSE excluded.text END,
@@ -137,18 +147,22 @@ async def upsert_comments(connection: AsyncConnection, owner_id: int, found: Seq
                        WHEN excluded.is_deleted IS DISTINCT FROM c.is_deleted
                          OR (c.text, c.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments) THEN now()
                        ELSE c.changed_at END
-            WHERE c.last_seen_at < now() - interval '1 minute'
+            WHERE c.last_seen_at < :seen_since
                OR c.is_deleted IS DISTINCT FROM excluded.is_deleted
                OR NOT excluded.is_deleted AND (c.like_count, c.text, c.attachments) IS DISTINCT FROM
                                               (excluded.like_count, excluded.text, excluded.attachments)
-            RETURNING xmax = 0 AS is_new
+            RETURNING xmax = 0 AS is_new, is_deleted, changed_at
         )
-        SELECT count(*) FILTER (WHERE is_new) FROM written
+        SELECT count(*) FILTER (WHERE is_new),
+               count(*) FILTER (WHERE NOT is_new AND changed_at = now() AND NOT is_deleted),
+               count(*) FILTER (WHERE NOT is_new AND changed_at = now() AND is_deleted)
+          FROM written
     """)
-    new = await connection.scalar(
+    counts = await connection.execute(
         statement,
         {
-            "owner_id": owner_id,
+            "seen_since": seen_since,
+            "owner_ids": [comment.owner_id for comment in rows],
             "ids": [comment.id for comment in rows],
             "post_ids": [comment.post_id for comment in rows],
             "from_ids": [comment.from_id for comment in rows],
@@ -163,4 +177,87 @@ async def upsert_comments(connection: AsyncConnection, owner_id: int, found: Seq
             "deleted": [comment.is_deleted for comment in rows],
         },
     )
-    return int(new or 0)
+    return Stored(*counts.one())
+
+
+# what a collection knows of threads, and what it no longer finds
+
+
+@dataclass(frozen=True, slots=True)
+class ReadThread:
+    """A thread that was read to the end: VK stated `count` replies before; `last_id` is the newest that was read."""
+
+    owner_id: int
+    id: int
+    count: int
+    last_id: int
+
+
+async def read_threads(
+    connection: AsyncConnection, keys: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], ReadThread]:
+    """Return which of these top comments have long threads that were read to the end, by key."""
+    statement = text("""
+        SELECT owner_id, id, thread_read_count, thread_read_to FROM comments
+          JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
+         WHERE thread_read_count IS NOT NULL
+    """)
+    rows = await connection.execute(statement, _columns(keys))
+    return {(row.owner_id, row.id): ReadThread(*row) for row in rows}
+
+
+async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadThread]) -> None:
+    """Note that these threads were read to the end."""
+    if not threads:
+        return
+    statement = text("""
+        UPDATE comments c SET thread_read_count = r.count, thread_read_to = r.last_id
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:counts AS int[]),
+                      CAST(:last_ids AS bigint[])) AS r(owner_id, id, count, last_id)
+         WHERE c.owner_id = r.owner_id AND c.id = r.id
+    """)
+    counts = {"counts": [thread.count for thread in threads], "last_ids": [thread.last_id for thread in threads]}
+    await connection.execute(statement, _columns([(thread.owner_id, thread.id) for thread in threads]) | counts)
+
+
+async def mark_deleted_replies(
+    connection: AsyncConnection, threads: Sequence[tuple[int, int]], seen_since: datetime
+) -> int:
+    """Mark the replies of threads that were read as a whole and did not show them; returns how many."""
+    if not threads:
+        return 0
+    statement = text("""
+        UPDATE comments c SET is_deleted = true, changed_at = now()
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE c.owner_id = r.owner_id AND c.thread_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
+    """)
+    marked = await connection.execute(statement, _columns(threads) | {"seen_since": seen_since})
+    return marked.rowcount
+
+
+async def mark_deleted(
+    connection: AsyncConnection, posts: Sequence[tuple[int, int]], seen_since: datetime, *, whole: bool
+) -> int:
+    """Mark the comments of posts that were read to the end and did not show them; returns how many.
+
+    Unless the posts were read as a `whole`, threads that had not grown were
+    left out: then a reply is only marked where its top comment is gone as well.
+    """
+    if not posts:
+        return 0
+    unshown = "" if whole else """
+           AND (c.thread_id IS NULL OR EXISTS (
+                SELECT FROM comments top WHERE top.owner_id = c.owner_id AND top.id = c.thread_id
+                   AND top.last_seen_at < :seen_since))"""
+    statement = text(f"""
+        UPDATE comments c SET is_deleted = true, changed_at = now()
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
+           {unshown}
+    """)  # noqa: S608 - one of two texts of our own
+    marked = await connection.execute(statement, _columns(posts) | {"seen_since": seen_since})
+    return marked.rowcount
+
+
+def _columns(keys: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}

@@ -93,6 +93,7 @@ async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -
     return {row.owner_id for row in result if row.is_new}
 
 
-async def mark_group_collected(connection: AsyncConnection, owner_id: int) -> None:
-    """Note that all that was asked for of a community has just been collected."""
-    await connection.execute(update(groups).where(groups.c.owner_id == owner_id).values(collected_at=func.now()))
+async def mark_groups_collected(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:
+    """Note that all that was asked for of these communities has just been collected."""
+    if owner_ids:
+        await connection.execute(update(groups).where(groups.c.owner_id.in_(owner_ids)).values(collected_at=func.now()))

@@ -1,12 +1,12 @@
 """Posts, keyed by (owner_id, id), and which of them still have comments to collect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, and_, func, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, func, not_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import posts
@@ -68,22 +68,22 @@ async def count_posts_by_group(
     return await counts_by_key(connection, posts, BY_GROUP, keys, conditions.sql())
 
 
-async def upsert_posts(connection: AsyncConnection, owner_id: int, found: Sequence[VkPost]) -> None:
-    """Insert or refresh posts of one wall in one statement. `last_seen_at` becomes now for all of them."""
-    rows = sorted({post.id: post for post in found}.values(), key=lambda post: post.id)
+async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> None:
+    """Insert or refresh posts in one statement. `last_seen_at` becomes now for all of them."""
+    rows = sorted({(post.owner_id, post.id): post for post in found}.values(), key=lambda post: (post.owner_id, post.id))
     if not rows:
         return
     statement = text("""
         INSERT INTO posts AS p (owner_id, id, from_id, text, published_at, like_count, repost_count, view_count,
                                 comment_count, is_pinned, attachments)
-        SELECT :owner_id, r.id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count, r.repost_count,
+        SELECT r.owner_id, r.id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count, r.repost_count,
                r.view_count, r.comment_count, r.is_pinned, r.attachments::jsonb
-          FROM unnest(CAST(:ids AS bigint[]), CAST(:from_ids AS bigint[]), CAST(:texts AS text[]),
-                      CAST(:published AS bigint[]), CAST(:likes AS int[]), CAST(:reposts AS int[]),
-                      CAST(:views AS int[]), CAST(:comment_counts AS int[]), CAST(:pinned AS bool[]),
-                      CAST(:attachments AS text[]))
-            AS r(id, from_id, text, published_at, like_count, repost_count, view_count, comment_count, is_pinned,
-                 attachments)
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:from_ids AS bigint[]),
+                      CAST(:texts AS text[]), CAST(:published AS bigint[]), CAST(:likes AS int[]),
+                      CAST(:reposts AS int[]), CAST(:views AS int[]), CAST(:comment_counts AS int[]),
+                      CAST(:pinned AS bool[]), CAST(:attachments AS text[]))
+            AS r(owner_id, id, from_id, text, published_at, like_count, repost_count, view_count, comment_count,
+                 is_pinned, attachments)
         ON CONFLICT (owner_id, id) DO UPDATE SET
                from_id = excluded.from_id, text = excluded.text, like_count = excluded.like_count,
                repost_count = excluded.repost_count, view_count = excluded.view_count,
@@ -95,7 +95,7 @@ async def upsert_posts(connection: AsyncConnection, owner_id: int, found: Sequen
     await connection.execute(
         statement,
         {
-            "owner_id": owner_id,
+            "owner_ids": [post.owner_id for post in rows],
             "ids": [post.id for post in rows],
             "from_ids": [post.from_id for post in rows],
             "texts": [post.text for post in rows],
@@ -112,49 +112,111 @@ async def upsert_posts(connection: AsyncConnection, owner_id: int, found: Sequen
 
 @dataclass(frozen=True, slots=True)
 class PostsToCollect:
-    """Which posts of a wall one collection reads: those it listed whose comments are not known to be complete.
+    """Which posts one collection reads: those it listed whose comments are not known to be complete.
 
-    `listed_since` is when the collection was asked for; `full` takes all that
-    were listed; `ids` restricts to single posts.
+    `post_ids` restricts communities (owner id) to single posts. `listed_since`
+    is when the collection was asked for; `full` takes all that were listed.
+    """
+
+    owner_ids: Sequence[int]
+    post_ids: Mapping[int, Sequence[int]]
+    listed_since: datetime
+    full: bool
+
+    def listed(self) -> ColumnElement[bool]:
+        """Return the condition for the posts that were listed."""
+        condition = and_(posts.c.owner_id.in_(self.owner_ids), posts.c.last_seen_at >= self.listed_since)
+        if not self.post_ids:
+            return condition
+        keys = [(owner_id, post_id) for owner_id, ids in self.post_ids.items() for post_id in ids]
+        return and_(
+            condition, posts.c.owner_id.not_in(list(self.post_ids)) | tuple_(posts.c.owner_id, posts.c.id).in_(keys)
+        )
+
+    def wanted(self) -> ColumnElement[bool]:
+        """Return the condition for those of the listed posts that are to be read."""
+        if self.full:
+            return (posts.c.comment_count > 0) | (posts.c.collected_count > 0)
+        return posts.c.comment_count != func.coalesce(posts.c.collected_count, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How many posts a collection has to read and how many comments VK says they have.
+
+    `saved_calls` would be needed for the posts that it need not read.
+    """
+
+    posts: int
+    comments: int
+    saved_calls: int
+
+
+async def count_to_collect(connection: AsyncConnection, to_collect: PostsToCollect) -> Workload:
+    """Count what a collection has to read when all posts are listed."""
+    wanted = to_collect.wanted()
+    counts = select(
+        func.count().filter(wanted),
+        func.coalesce(func.sum(posts.c.comment_count).filter(wanted), 0),
+        func.coalesce(func.sum(posts.c.read_calls).filter(not_(wanted)), 0),
+    )
+    return Workload(*(await connection.execute(counts.where(to_collect.listed()))).one())
+
+
+async def posts_to_collect(
+    connection: AsyncConnection, to_collect: PostsToCollect, after: tuple[int, int] | None, limit: int
+) -> Sequence[Row[int, int, int, int | None]]:
+    """Return the next posts behind the key `after`, by key, that a collection has to read.
+
+    Each has owner_id, id, comment_count, and collected_count, which is None where it was never read to the end.
+    """
+    key = tuple_(posts.c.owner_id, posts.c.id)
+    statement = select(posts.c.owner_id, posts.c.id, posts.c.comment_count, posts.c.collected_count).where(
+        to_collect.listed(), to_collect.wanted()
+    )
+    if after:
+        statement = statement.where(key > after)
+    return (await connection.execute(statement.order_by(posts.c.owner_id, posts.c.id).limit(limit))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPost:
+    """A post whose comments were read to the end.
+
+    `comment_count` is what VK stated before the reading began, so that what
+    came meanwhile is noticed; `calls` is what reading all of it takes.
     """
 
     owner_id: int
-    listed_since: datetime
-    full: bool
-    ids: Sequence[int] | None = None
-
-    def sql(self) -> ColumnElement[bool]:
-        """Return the condition."""
-        listed = and_(posts.c.owner_id == self.owner_id, posts.c.last_seen_at >= self.listed_since)
-        if self.ids is not None:
-            listed = and_(listed, posts.c.id.in_(self.ids))
-        if self.full:
-            return and_(listed, (posts.c.comment_count > 0) | (posts.c.collected_count > 0))
-        return and_(listed, posts.c.comment_count != func.coalesce(posts.c.collected_count, 0))
+    id: int
+    comment_count: int
+    calls: int
 
 
-async def count_to_collect(connection: AsyncConnection, wanted: PostsToCollect) -> tuple[int, int]:
-    """Return how many posts a collection still has to read, and how many comments VK says they have."""
-    row = (
-        await connection.execute(
-            select(func.count(), func.coalesce(func.sum(posts.c.comment_count), 0)).where(wanted.sql())
-        )
-    ).one()
-    return row[0], row[1]
+async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadPost]) -> None:
+    """Note that the comments of these posts were read to the end.
 
-
-async def posts_to_collect(connection: AsyncConnection, wanted: PostsToCollect, after_id: int, limit: int) -> list[int]:
-    """Return the next ids above `after_id`, ascending, of posts that a collection has to read."""
-    rows = await connection.scalars(
-        select(posts.c.id).where(wanted.sql(), posts.c.id > after_id).order_by(posts.c.id).limit(limit)
-    )
-    return list(rows)
-
-
-async def mark_posts_collected(connection: AsyncConnection, owner_id: int, ids: Sequence[int]) -> None:
-    """Note that the comments of these posts were read to the end, as many as VK said when it listed them."""
+    Rows are locked in the order of their keys: two collections may close the same posts at once.
+    """
+    if not read:
+        return
+    statement = text("""
+        WITH done AS (SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]),
+                                           CAST(:counts AS int[]), CAST(:calls AS int[]))
+                             AS r(owner_id, id, comment_count, calls)),
+             locked AS MATERIALIZED (
+                      SELECT p.owner_id, p.id FROM posts p JOIN done USING (owner_id, id)
+                       ORDER BY p.owner_id, p.id FOR NO KEY UPDATE OF p)
+        UPDATE posts SET collected_count = done.comment_count, read_calls = done.calls, collected_at = now()
+          FROM done JOIN locked USING (owner_id, id)
+         WHERE posts.owner_id = done.owner_id AND posts.id = done.id
+    """)
     await connection.execute(
-        update(posts)
-        .where(posts.c.owner_id == owner_id, posts.c.id.in_(ids))
-        .values(collected_count=posts.c.comment_count, collected_at=func.now())
+        statement,
+        {
+            "owner_ids": [post.owner_id for post in read],
+            "ids": [post.id for post in read],
+            "counts": [post.comment_count for post in read],
+            "calls": [post.calls for post in read],
+        },
     )

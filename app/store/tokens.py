@@ -2,19 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ReservedSlot:
     """A reserved moment: this token may be used once, `wait_seconds` from now."""
 
     fingerprint: str
     wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextReturn:
+    """The token that returns first: why it is put aside, and in how many seconds it returns (None: never)."""
+
+    reason: str
+    seconds: float | None
+    vk_code: int | None
 
 
 async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -> None:
@@ -25,17 +35,27 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
     await connection.execute(
         text("""
             INSERT INTO tokens AS t (fingerprint) SELECT * FROM unnest(CAST(:fingerprints AS text[]))
-            ON CONFLICT (fingerprint) DO UPDATE SET blocked_until = NULL, blocked_reason = NULL
+            ON CONFLICT (fingerprint) DO UPDATE SET blocked_until = NULL, blocked_reason = NULL, blocked_code = NULL
                                        WHERE t.blocked_until = 'infinity'
         """),
         {"fingerprints": sorted(fingerprints)},
     )
 
 
+async def token_rows(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[Row[Any]]:
+    """Read the rows of these tokens in the order they were first seen, with `today`: the date (UTC)."""
+    statement = select(tokens, func.timezone("UTC", func.now()).cast(tokens.c.counted_on.type).label("today"))
+    statement = statement.where(tokens.c.fingerprint.in_(fingerprints))
+    return (await connection.execute(statement.order_by(tokens.c.first_seen_at, tokens.c.fingerprint))).all()
+
+
 async def reserve_slot(
-    connection: AsyncConnection, fingerprints: Sequence[str], interval_seconds: float
-) -> Slot | None:
+    connection: AsyncConnection, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
+) -> ReservedSlot | None:
     """Reserve the earliest slot of any token that is not put aside; None when all are.
+
+    The request will make so many `calls`, which are counted; with `executes`
+    only tokens are looked at that are not known to be barred from `execute`.
 
     One UPDATE, so that any number of workers on any number of machines keep
     one token's limit: each takes its turn at the rows. All rows are locked
@@ -46,38 +66,58 @@ async def reserve_slot(
         await connection.execute(
             text("""
                 WITH mine AS MATERIALIZED (
-                       SELECT fingerprint, next_slot_at, blocked_until FROM tokens
+                       SELECT fingerprint, next_slot_at, blocked_until, kind FROM tokens
                         WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))
                         ORDER BY fingerprint FOR UPDATE)
                 UPDATE tokens
-                   SET next_slot_at = greatest(clock_timestamp(), next_slot_at) + make_interval(secs => :interval)
+                   SET next_slot_at = greatest(clock_timestamp(), next_slot_at) + make_interval(secs => :interval),
+                       used_at = clock_timestamp(),
+                       counted_on = (now() AT TIME ZONE 'UTC')::date,
+                       requests_today = 1 + CASE WHEN counted_on = (now() AT TIME ZONE 'UTC')::date
+                                                 THEN requests_today ELSE 0 END,
+                       calls_today = :calls + CASE WHEN counted_on = (now() AT TIME ZONE 'UTC')::date
+                                                   THEN calls_today ELSE 0 END
                  WHERE fingerprint = (
                        SELECT fingerprint FROM mine
-                        WHERE blocked_until IS NULL OR blocked_until < clock_timestamp()
+                        WHERE (blocked_until IS NULL OR blocked_until < clock_timestamp())
+                          AND (NOT :executes OR kind IS NULL OR kind = 'USER')
                         ORDER BY next_slot_at LIMIT 1)
              RETURNING fingerprint,
                        extract(epoch FROM next_slot_at - clock_timestamp())::float8 - :interval AS wait_seconds
             """),
-            {"fingerprints": list(fingerprints), "interval": interval_seconds},
+            {
+                "fingerprints": list(fingerprints),
+                "interval": interval_seconds,
+                "calls": calls,
+                "executes": executes,
+            },
         )
     ).first()
-    return Slot(row.fingerprint, max(0.0, row.wait_seconds)) if row else None
+    return ReservedSlot(row.fingerprint, max(0.0, row.wait_seconds)) if row else None
 
 
-async def next_return(connection: AsyncConnection, fingerprints: Sequence[str]) -> tuple[str, float | None]:
-    """Return why the token that returns first is put aside, and in how many seconds it returns (None: never)."""
+async def next_return(connection: AsyncConnection, fingerprints: Sequence[str]) -> NextReturn | None:
+    """Return which token that is put aside returns first; None where one can be used."""
     statement = text("""
         SELECT blocked_reason, CASE WHEN blocked_until < 'infinity' THEN
-                   greatest(0, ceil(extract(epoch FROM blocked_until - clock_timestamp())))::float8 END
-          FROM tokens WHERE fingerprint = ANY(CAST(:fingerprints AS text[])) ORDER BY blocked_until LIMIT 1
+                   greatest(0, ceil(extract(epoch FROM blocked_until - clock_timestamp())))::float8 END,
+               blocked_code, blocked_until IS NULL OR blocked_until < clock_timestamp() AS is_free
+          FROM tokens WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))
+         ORDER BY blocked_until NULLS FIRST LIMIT 1
     """)
-    reason, seconds = (await connection.execute(statement, {"fingerprints": list(fingerprints)})).one()
-    return reason, seconds
+    reason, seconds, vk_code, is_free = (await connection.execute(statement, {"fingerprints": list(fingerprints)})).one()
+    return None if is_free else NextReturn(reason, seconds, vk_code)
 
 
-async def block_token(connection: AsyncConnection, fingerprint: str, reason: str, seconds: float | None) -> None:
+async def block_token(
+    connection: AsyncConnection, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None
+) -> None:
     """Put a token aside for so many seconds, or for good when None, with the reason for operators."""
     until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds) if seconds is not None else text("'infinity'")
-    await connection.execute(
-        tokens.update().where(tokens.c.fingerprint == fingerprint).values(blocked_until=until, blocked_reason=reason)
-    )
+    values = {"blocked_until": until, "blocked_reason": reason, "blocked_code": vk_code}
+    await connection.execute(tokens.update().where(tokens.c.fingerprint == fingerprint).values(**values))
+
+
+async def write_kind(connection: AsyncConnection, fingerprint: str, kind: str) -> None:
+    """Note which kind a token is of."""
+    await connection.execute(tokens.update().where(tokens.c.fingerprint == fingerprint).values(kind=kind))

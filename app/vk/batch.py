@@ -3,58 +3,91 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.vk.client import VkClient
-from app.vk.wire import (
-    CALLS_PER_EXECUTE,
-    Call,
-    VkExecuteRefused,
-    VkFault,
-    VkScriptFailed,
-    VkTokenRejected,
-    execute,
-    read_execute,
-)
+from app.vk.client import Usage, VkClient, is_about_token
+from app.vk.wire import CALLS_PER_EXECUTE, Call, VkExecuteRefused, VkFault, VkScriptFailed, VkTokenRejected
+
+MOST_ANSWER_BYTES = 5_000_000
+"""VK refuses to answer an `execute` with more (error 13)."""
+CAUTION = 1.1
+FORGETTING = 0.95
 
 
-async def answers(client: VkClient, calls: Sequence[Call]) -> list[Any]:
-    """Return the answer of each call in order, or the VkFault that this one failed with.
+class Batch:
+    """Makes calls in packs and learns how large their answers are, so that a pack is seldom refused.
 
-    Costs one request per 25 calls. A pack whose answer is too big for VK
-    (5 MB) is halved until it fits; a token that may not use `execute` makes one
-    request a call. A call that failed in a way that can pass is made again by itself.
-
-    Raises:
-        VkFault: a request failed as a whole, in a way that is not about one call.
+    `usage` counts what was asked of VK through it.
     """
-    found: list[Any] = []
-    for start in range(0, len(calls), CALLS_PER_EXECUTE):
-        found += await _pack(client, calls[start : start + CALLS_PER_EXECUTE])
-    return found
 
+    def __init__(self, client: VkClient) -> None:
+        self.usage = Usage()
+        self._client = client
+        self._bytes_per_call = 0.0
 
-async def _pack(client: VkClient, calls: Sequence[Call]) -> list[Any]:
-    if len(calls) == 1 or not client.may_execute:
-        return [await _single(client, call) for call in calls]
-    try:
-        found = read_execute(await client.call(execute(calls)), calls)
-    except VkExecuteRefused:
-        return [await _single(client, call) for call in calls]
-    except VkScriptFailed:
-        middle = len(calls) // 2
-        return await _pack(client, calls[:middle]) + await _pack(client, calls[middle:])
-    return [
-        await _single(client, call) if isinstance(answer, VkFault) and _may_pass(answer) else answer
-        for answer, call in zip(found, calls, strict=True)
-    ]
+    @property
+    def token_count(self) -> int:
+        """How many tokens there are, each with a rate of its own."""
+        return self._client.token_count
 
+    @property
+    def capacity(self) -> int:
+        """How many calls one pack takes at present."""
+        fitting = MOST_ANSWER_BYTES / (self._bytes_per_call * CAUTION) if self._bytes_per_call else CALLS_PER_EXECUTE
+        return max(1, min(CALLS_PER_EXECUTE, int(fitting)))
 
-async def _single(client: VkClient, call: Call) -> Any:
-    try:
-        return (await client.call(call))["response"]
-    except VkFault as fault:
-        if _may_pass(fault):
-            raise
-        return fault
+    async def answers(self, calls: Sequence[Call]) -> list[Any]:
+        """Return the answer of each call in order, or the VkFault that this one failed with.
+
+        Costs one request per 25 calls, or more where answers are large. A pack
+        whose answer is too big for VK (5 MB) is halved until it fits; where no
+        token may use `execute` each call is a request. Calls that failed in a
+        way that can pass are made again.
+
+        Raises:
+            VkFault: a request failed as a whole, in a way that is not about one call.
+        """
+        found: list[Any] = []
+        while len(found) < len(calls):
+            found += await self._pack(calls[len(found) : len(found) + self.capacity])
+        return found
+
+    async def _pack(self, calls: Sequence[Call]) -> list[Any]:
+        if len(calls) == 1:
+            return [await self._single(calls[0])]
+        try:
+            found, size = await self._client.execute(calls, self.usage)
+        except VkExecuteRefused:
+            return [await self._single(call) for call in calls]
+        except VkScriptFailed:
+            self._learn(MOST_ANSWER_BYTES / len(calls))
+            middle = len(calls) // 2
+            return await self._pack(calls[:middle]) + await self._pack(calls[middle:])
+        self._learn(size / len(calls))
+        return await self._mended(calls, found)
+
+    async def _mended(self, calls: Sequence[Call], found: list[Any]) -> list[Any]:
+        """Make those calls again, together, that failed in a way that can pass."""
+        failed = [place for place, answer in enumerate(found) if isinstance(answer, VkFault) and _may_pass(answer)]
+        again = [calls[place] for place in failed]
+        if not again:
+            return found
+        # a rejected token has been put aside by now. If all failed in another way, each is made by itself:
+        # a single call is tried again more patiently
+        is_worth_a_pack = len(again) < len(calls) or any(isinstance(each, VkFault) and is_about_token(each) for each in found)
+        mended = await self._pack(again) if is_worth_a_pack else [await self._single(call) for call in again]
+        for place, answer in zip(failed, mended, strict=True):
+            found[place] = answer
+        return found
+
+    async def _single(self, call: Call) -> Any:
+        try:
+            return await self._client.call(call, self.usage)
+        except VkFault as fault:
+            if _may_pass(fault):
+                raise
+            return fault
+
+    def _learn(self, bytes_per_call: float) -> None:
+        self._bytes_per_call = max(bytes_per_call, FORGETTING * self._bytes_per_call)
 
 
 def _may_pass(fault: VkFault) -> bool:

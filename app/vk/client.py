@@ -1,77 +1,181 @@
 """Sends calls to VK: one HTTP request each, at the pace VK allows, tried again when a failure can pass."""
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import httpx2
 import stamina
+from circuitbreaker import CircuitBreaker
 from pydantic import SecretStr
 
 from app import metrics
 from app.log import log
-from app.vk.pace import Pace
-from app.vk.wire import Call, VkExecuteRefused, VkFault, VkRateLimited, VkTokenRejected, VkUnavailable, read_reply
+from app.vk.pace import Pace, TokenKind, fingerprint
+from app.vk.wire import (
+    Call,
+    VkExecuteRefused,
+    VkFault,
+    VkRateLimited,
+    VkTokenRejected,
+    VkUnavailable,
+    execute,
+    read_execute,
+    read_reply,
+)
+
+Read = TypeVar("Read")
 
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 10.0
 ASIDE_SECONDS: Mapping[int, float] = {9: 60.0, 14: 3600.0, 17: 3600.0, 29: 3600.0}
 """How long a token rests after these codes; after the other ones that reject a token it is not used again."""
+BREAK_AFTER_FAILURES = 8
+BREAK_SECONDS = 15
+"""After so many requests in a row that the host did not answer, nobody asks it for so long."""
+
+
+class HostFailed(VkUnavailable):
+    """The host did not answer, or not as VK does: what says that all of VK is away."""
+
+
+class HostAvoided(VkUnavailable):
+    """The host has failed too often, so it is not asked for now; `retry_after_seconds` says for how long."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(f"VK has not answered for a while. It is asked again in {retry_after_seconds:g} s.")
+        self.retry_after_seconds = retry_after_seconds
+
+    def facts(self) -> dict[str, Any]:
+        """Return the wait in seconds beside VK's code."""
+        return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
+
+
+@dataclass(slots=True)
+class Usage:
+    """What was asked of VK: HTTP requests, and calls, of which an `execute` makes up to 25."""
+
+    requests: int = 0
+    calls: int = 0
 
 
 class VkClient:
-    """A client of VK's API at one address. Safe to share between tasks."""
+    """A client of VK's API at one address. Safe to share between tasks.
 
-    def __init__(self, http: httpx2.AsyncClient, api_version: str, pace: Pace) -> None:
+    A failure that can pass is tried again up to five times, with growing
+    pauses of 10 s at most. A rejected token, or one that VK wants to rest, is
+    put aside for another one. While the host fails again and again it is left
+    alone for some seconds, and calls fail at once.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, api_version: str, pace: Pace, timeout_seconds: float = 15.0) -> None:
         self._http = http
         self._version = api_version
         self._pace = pace
+        self._timeout_seconds = timeout_seconds
+        self._breaker = CircuitBreaker(BREAK_AFTER_FAILURES, BREAK_SECONDS, HostFailed)
         self.last_fault: VkFault | None = None
         """What the newest request failed with; None when VK did answer it, be it by a refusal, or there was none."""
-        self.may_execute = True
-        """Whether no token of ours has been refused `execute` so far."""
 
-    async def call(self, call: Call) -> dict[str, Any]:
-        """Call a method and return the envelope `{"response": ...}`, for `execute` with its execute_errors.
+    @property
+    def token_count(self) -> int:
+        """How many tokens there are."""
+        return len(self._pace.fingerprints)
 
-        A failure that can pass is tried again up to five times, with growing
-        pauses of 10 s at most. A rejected token, or one that VK wants to rest, is
-        put aside for another one.
+    async def call(self, call: Call, usage: Usage | None = None) -> Any:
+        """Call a method and return its answer.
 
         Raises:
             VkFault: which one says what VK did; see `app.vk.wire`.
         """
+        answer, _ = await self._patiently(call, 1, usage or Usage(), lambda envelope: envelope["response"])
+        return answer
+
+    async def execute(self, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Any], int]:
+        """Make up to 25 calls in one request; return the answer of each or its VkFault, and the size in bytes.
+
+        Raises:
+            VkFault: the request failed as a whole.
+        """
+        return await self._patiently(
+            execute(calls), len(calls), usage or Usage(), lambda envelope: read_execute(envelope, calls)
+        )
+
+    async def _patiently(
+        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+    ) -> tuple[Read, int]:
         async for attempt in stamina.retry_context(
             on=_pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=LONGEST_WAIT_SECONDS, wait_jitter=0.5
         ):
             with attempt:
-                return await self._request(call)
+                return await self._request(call, calls, usage, read)
         raise AssertionError  # pragma: no cover - retry_context returns or raises
 
-    async def _request(self, call: Call) -> dict[str, Any]:
-        token = await self._turn()
+    async def _request(
+        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+    ) -> tuple[Read, int]:
+        token = await self._turn(call, calls)
+        usage.requests += 1
+        usage.calls += calls
         try:
-            envelope = read_reply(await self._post(call, token.get_secret_value()), call.method)
+            body = await self._post(call, token.get_secret_value())
+            found = read(read_reply(body, call.method))
         except VkFault as fault:
             self.last_fault = fault if isinstance(fault, VkUnavailable | VkRateLimited | VkTokenRejected) else None
             metrics.vk_requests.labels(fault.code.value).inc()
             log.debug("vk_refused", method=call.method, vk_code=fault.vk_code, reason=fault.message)
-            if isinstance(fault, VkExecuteRefused):
-                self.may_execute = False
-            if _is_about_token(fault):
-                await self._pace.put_aside(token, fault.message, ASIDE_SECONDS.get(fault.vk_code or 0))
+            await self._judge(token, fault)
             raise
         self.last_fault = None
         metrics.vk_requests.labels("OK").inc()
-        return envelope
+        if isinstance(found, list) and call.method == "execute":
+            await self._judge_inner(token, found)
+        return found, len(body)
 
-    async def _turn(self) -> SecretStr:
+    async def _turn(self, call: Call, calls: int) -> SecretStr:
+        if self._breaker.opened:
+            raise HostAvoided(max(1.0, self._breaker.open_remaining))
         try:
-            return await self._pace.turn()
+            return await self._pace.turn(calls, executes=call.method == "execute")
         except VkFault as fault:
-            self.last_fault = fault
+            if not isinstance(fault, VkExecuteRefused):
+                self.last_fault = fault
             raise
 
+    async def _judge(self, token: SecretStr, fault: VkFault) -> None:
+        """Draw the consequences of a fault for the token that met it."""
+        if isinstance(fault, VkExecuteRefused):
+            await self._pace.note_kind(token, TokenKind.GROUP if fault.vk_code == GROUP_AUTH else TokenKind.SERVICE)
+        elif is_about_token(fault):
+            if fault.vk_code == GROUP_AUTH:
+                await self._pace.note_kind(token, TokenKind.GROUP)
+            seconds = ASIDE_SECONDS.get(fault.vk_code or 0)
+            log.warning("vk_token_put_aside", token=fingerprint(token), reason=fault.message, seconds=seconds)
+            await self._pace.put_aside(token, fault, seconds)
+
+    async def _judge_inner(self, token: SecretStr, found: Sequence[Any]) -> None:
+        """Draw the consequences of what the calls of an `execute` met."""
+        rejected = [answer for answer in found if isinstance(answer, VkFault) and is_about_token(answer)]
+        if rejected:
+            await self._judge(token, rejected[0])
+        elif not any(isinstance(answer, VkFault) for answer in found):
+            # a service token may not execute, and a community's may not read what we ask for
+            await self._pace.note_kind(token, TokenKind.USER)
+
     async def _post(self, call: Call, token: str) -> bytes:
+        with self._breaker:
+            sending = asyncio.ensure_future(self._send(call, token))
+            try:
+                await asyncio.wait({sending}, timeout=self._timeout_seconds)
+            finally:
+                is_late = not sending.done()
+                sending.cancel()
+            if is_late:
+                raise HostFailed(f"VK did not answer within {self._timeout_seconds:g} s.", method=call.method)
+            return sending.result()
+
+    async def _send(self, call: Call, token: str) -> bytes:
         try:
             reply = await self._http.post(
                 f"/method/{call.method}",
@@ -80,21 +184,30 @@ class VkClient:
                 headers={"Authorization": f"Bearer {token}"},
             )
         except httpx2.HTTPError as error:
-            raise VkUnavailable(f"VK cannot be reached: {type(error).__name__}.", method=call.method) from error
+            raise HostFailed(f"VK cannot be reached: {type(error).__name__}.", method=call.method) from error
         if reply.is_error:
-            raise VkUnavailable(f"VK answered with HTTP {reply.status_code}.", method=call.method)
+            raise HostFailed(f"VK answered with HTTP {reply.status_code}.", method=call.method)
         return reply.content
+
+
+GROUP_AUTH = 27
 
 
 def _pause(error: Exception) -> bool | float:
     """Tell stamina whether, or after how many seconds, to try again."""
-    if isinstance(error, VkFault) and _is_about_token(error):
+    if isinstance(error, HostAvoided):
+        return False
+    if isinstance(error, VkFault) and (is_about_token(error) or _may_others_execute(error)):
         return True  # another token may do; where none is left, its turn does not come
     if isinstance(error, VkRateLimited):
         return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_WAIT_SECONDS else False
     return isinstance(error, VkUnavailable)
 
 
-def _is_about_token(fault: VkFault) -> bool:
+def _may_others_execute(fault: VkFault) -> bool:
+    return isinstance(fault, VkExecuteRefused) and fault.vk_code is not None
+
+
+def is_about_token(fault: VkFault) -> bool:
     """Whether VK refused one token, for good or for some time, so that another one may be accepted."""
     return fault.vk_code is not None and (isinstance(fault, VkTokenRejected) or fault.vk_code in ASIDE_SECONDS)

@@ -1,105 +1,326 @@
-"""How a level of comments, or a wall, is walked to its end: which page to ask next, decided without I/O.
+"""How a level of comments, or a wall, is walked to its end: which pages to ask for, and how they join; without I/O.
 
-VK pages by offset while comments come and go. New ones are added at the end of
-an ascending walk, where they do no harm. A deleted one shifts all later ones to
-the left and would hide one at each page's border, so pages overlap by a few
-items: a page that does not reach back to what was seen before is stepped back
-until it does.
+VK pages by offset while comments come and go, and pages are asked for several
+at a time, before those ahead of them have been seen. New comments are added at
+the end of an ascending walk, where they do no harm. A deleted one shifts all
+later ones to the left and would hide one at a page's border. So neighbouring
+pages overlap by one item, and a page that does not reach back to what was seen
+leaves a gap, into which the walk looks from further and further back until a
+page joins both sides.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from app.vk.wire import PAGE_SIZE, Call, comments_page, wall_page
-from app.wall import VkCommentPage, VkPost, VkPostPage
+from app.vk.wire import PAGE_SIZE, POSTS_PER_CALL, Call, comments_page, posts_by_id, wall_page
+from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
-OVERLAP = 2
+OVERLAP = 1
+MOST_LOOKS = 20
+"""How often a walk looks further back for the other side of a gap before it takes the gap for none."""
+
+
+class Walk(Protocol):
+    """A way through something that VK shows in pages."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all of it was seen."""
+
+    def next_ask(self) -> "Ask | None":
+        """Return the next page that is worth asking for; None where that is not known before others are answered."""
+
+    def note(self, ask: "Ask") -> None:
+        """Note that this page is being asked for."""
+
+
+@dataclass(slots=True)
+class Gap:
+    """Comments that were shifted away between two pages: those behind `after_id` and before `until_id`."""
+
+    offset: int
+    after_id: int
+    until_id: int
+    looks: int = 0
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A page that is asked for: the call, the walk it is for, and where in it the page lies.
+
+    `turn` is the walk's when it was asked for: the answer is of no use if the
+    walk was sent back meanwhile. `gap` is the gap it is to fill, if any.
+    """
+
+    walk: Any
+    call: Call
+    offset: int
+    turn: int = 0
+    gap: Gap | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the walk still waits for this page."""
+        return not self.walk.is_closed and (self.gap is not None or self.turn == self.walk.turn)
+
+
+@dataclass(slots=True)
 class CommentWalk:
     """How far the walk through one level of one post is: its top comments, or the replies of one thread.
 
-    `position` items lie behind it, of which `last_id` is the newest; ids ascend with time.
+    `position` items lie behind it, of which `last_id` is the newest; ids ascend
+    with time. `level_count` is how many the level has, as VK last said.
+    `thread_count` is how many replies the top comment's own page stated.
+    `is_from_start` is false where the first replies are known from an earlier
+    collection. `asked` is up to where pages have been asked for; None before the
+    first. `is_back` after an empty page, until one brings something new; if one
+    did not, the walk `is_back_in_vain`.
     """
 
+    owner_id: int
     post_id: int
     thread_id: int | None = None
     position: int = 0
     last_id: int = 0
+    level_count: int | None = None
+    thread_count: int = 0
+    is_from_start: bool = True
+    is_at_end: bool = False
+    gaps: list[Gap] = field(default_factory=list)
+    asked: int | None = None
+    is_back: bool = False
+    is_back_in_vain: bool = False
+    turn: int = 0
 
     @property
-    def offset(self) -> int:
-        """Where the next page begins: a little before the position."""
-        return max(0, self.position - OVERLAP)
+    def is_closed(self) -> bool:
+        """Whether the whole level was seen."""
+        return self.is_at_end and not self.gaps
 
-    def call(self, owner_id: int) -> Call:
-        """Return the call for the next page."""
-        return comments_page(owner_id, self.post_id, self.offset, self.thread_id)
+    def close(self) -> None:
+        """Give the level up: VK does not show it."""
+        self.is_at_end = True
+        self.gaps.clear()
 
-    def after(self, page: VkCommentPage) -> "list[CommentWalk]":
-        """Return the walks that follow from a page: this one, unless it is at its end, and those of long threads."""
-        if not self._joins(page):
-            return [replace(self, position=_stepped_back(self.offset))]
-        threads = [
-            CommentWalk(self.post_id, top.id, len(inside), max((reply.id for reply in inside), default=0))
-            for top in page.items
-            # the walks of tops that were seen before were opened then
-            if top.id > self.last_id and top.thread_count > len(inside := page.replies.get(top.id, []))
-        ]
-        following = self._following([item.id for item in page.items], page.level_count)
-        return ([following] if following else []) + threads
-
-    def count_new(self, page: VkCommentPage) -> int:
-        """Return how many comments and replies of a page come behind the walk with it, so that each counts once."""
-        tops = [item for item in page.items if item.id > self.last_id] if self._joins(page) else []
-        return len(tops) + sum(len(page.replies.get(top.id, ())) for top in tops)
-
-    def _joins(self, page: VkCommentPage) -> bool:
-        """Say whether a page reaches back to what was seen; else something between may be missing."""
-        return self.offset == 0 or (bool(page.items) and page.items[0].id <= self.last_id)
-
-    def _following(self, ids: Sequence[int], level_count: int | None) -> "CommentWalk | None":
-        position = self.offset + len(ids)
-        # a short page is the end, unless VK says there is more: then one more look
-        if position <= self.position or (len(ids) < PAGE_SIZE and position >= (level_count or 0)):
+    def next_ask(self) -> Ask | None:
+        """Return the next page that is worth asking for: to fill a gap, or further on as far as the level is known."""
+        for gap in self.gaps:
+            if not gap.is_asked:
+                return self._ask(gap.offset, gap)
+        if self.is_at_end:
             return None
-        return replace(self, position=position, last_id=max(self.last_id, *ids))
+        if self.asked is None:
+            return self._ask(max(0, self.position - OVERLAP))
+        # where VK does not say how long the level is, a page at a time
+        if self.asked > self.position and (self.level_count is None or self.asked >= self.level_count):
+            return None
+        return self._ask(self.asked - OVERLAP)
+
+    def _ask(self, offset: int, gap: Gap | None = None) -> Ask:
+        call = comments_page(self.owner_id, self.post_id, offset, self.thread_id)
+        return Ask(self, call, offset, self.turn, gap)
+
+    def note(self, ask: Ask) -> None:
+        """Note that this page is being asked for."""
+        if ask.gap:
+            ask.gap.is_asked = True
+        else:
+            self.asked = ask.offset + PAGE_SIZE
+
+    def take(self, ask: Ask, page: VkCommentPage) -> list[VkComment]:
+        """Go on by an answered page and return those of its items that were not seen before.
+
+        Pages have to be taken in the order in which they were asked for.
+        """
+        if ask.gap:
+            return self._fill(ask.gap, page)
+        self.level_count = page.level_count
+        before = self.last_id
+        if not page.items:
+            # what is left of the level has moved in front of this page, unless VK counts more than it shows
+            self.is_at_end = ask.offset == 0 or self.is_back_in_vain
+            self._turn_to(_position_further_back(ask.offset))
+            self.is_back = True
+            return []
+        if ask.offset > 0 and page.items[0].id > before:
+            self.gaps.append(Gap(_further_back(ask.offset), before, page.items[0].id))
+        new = [item for item in page.items if item.id > before]
+        self.position, self.is_at_end = _behind(ask.offset, page)
+        self.last_id = max((before, *(item.id for item in new)))
+        self.is_back_in_vain = self.is_back and not new
+        self.is_back = self.is_back_in_vain
+        if not self.is_at_end and self.position < ask.offset + PAGE_SIZE:
+            self._turn_to(self.position)
+        return new
+
+    def _fill(self, gap: Gap, page: VkCommentPage) -> list[VkComment]:
+        """Take a page that was to show both sides of a gap."""
+        gap.looks += 1
+        ids = [item.id for item in page.items]
+        new = [item for item in page.items if gap.after_id < item.id < gap.until_id]
+        gap.is_asked = False
+        joins = gap.offset == 0 or (bool(ids) and ids[0] <= gap.after_id)
+        if joins or gap.looks >= MOST_LOOKS:
+            gap.offset, is_at_end = _behind(gap.offset, page)
+            gap.offset = max(0, gap.offset - OVERLAP)
+            gap.after_id = max((gap.after_id, *ids))
+            if is_at_end or gap.after_id >= gap.until_id or gap.looks >= MOST_LOOKS:
+                self.gaps.remove(gap)
+        else:
+            gap.offset = _further_back(gap.offset)
+            if ids and ids[-1] >= gap.until_id:
+                # what this page shows is known now; what lies in front of it is not
+                gap.until_id = min(gap.until_id, ids[0])
+        return new
+
+    def _turn_to(self, position: int) -> None:
+        """Ask from here on anew; answers that are under way are of no use."""
+        self.position, self.asked, self.turn = position, None, self.turn + 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WallWalk:
-    """How far the walk through a wall is, newest post first; `last_id` is the oldest post seen, 0 before the first."""
+    """How far the walk through a wall is, newest post first; `last_id` is the oldest post seen, 0 before the first.
 
+    `since` (Unix seconds) and `most` say which posts are wanted; `taken` of them were seen.
+    """
+
+    owner_id: int
+    since: int | None = None
+    most: int | None = None
     position: int = 0
     last_id: int = 0
+    count: int | None = None
+    taken: int = 0
+    is_closed: bool = False
+    asked: int | None = None
+    is_back: bool = False
+    is_back_in_vain: bool = False
+    looks: int = 0
+    turn: int = 0
+
+    def next_ask(self) -> Ask | None:
+        """Return the next page that is worth asking for."""
+        if self.is_closed:
+            return None
+        if self.asked is None:
+            return self._ask(max(0, self.position - OVERLAP))
+        if self.count is None or self.asked >= min(self.count, self._reach()):
+            return None
+        return self._ask(self.asked - OVERLAP)
+
+    def _ask(self, offset: int) -> Ask:
+        return Ask(self, wall_page(self.owner_id, offset), offset, self.turn)
+
+    def _reach(self) -> float:
+        """Return up to where posts are likely to be wanted: nobody knows where a date is, so as much again."""
+        if self.most is not None:
+            return self.position + self.most - self.taken + 1
+        return 2 * self.position if self.since is not None else float("inf")
+
+    def note(self, ask: Ask) -> None:
+        """Note that this page is being asked for."""
+        self.asked = ask.offset + PAGE_SIZE
+
+    def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
+        """Go on by an answered page and return those of its posts that are wanted.
+
+        Pages have to be taken in the order in which they were asked for.
+        """
+        self.count = page.count
+        ids = [post.id for post in page.items if not post.is_pinned]
+        if ask.offset > 0 and (not ids or ids[0] < self.last_id) and self.looks < MOST_LOOKS:
+            # what came behind posts that were deleted has moved in front of this page,
+            # unless VK counts more than it shows
+            self.is_closed = not ids and self.is_back_in_vain
+            self.looks += 1
+            self._turn_to(_position_further_back(ask.offset))
+            self.is_back = True
+            return []
+        unseen = [post for post in page.items if not 0 < self.last_id <= post.id]
+        wanted, goes_on = wanted_posts(unseen, self.since, None if self.most is None else self.most - self.taken)
+        # a page may hold new posts only, when many were written since the one before
+        self.last_id = min((*ids, self.last_id or max(ids, default=0)))
+        self.taken += len(wanted)
+        self.position = ask.offset + (len(page.items) if len(page.items) > OVERLAP else PAGE_SIZE)
+        self.is_back_in_vain = self.is_back and not unseen
+        self.is_back = self.is_back_in_vain
+        self.is_closed = not goes_on or not page.items or self.position >= page.count
+        if not self.is_closed and self.position < ask.offset + PAGE_SIZE:
+            self._turn_to(self.position)
+        return wanted
+
+    def _turn_to(self, position: int) -> None:
+        """Ask from here on anew; answers that are under way are of no use."""
+        self.position, self.asked, self.turn = position, None, self.turn + 1
+
+
+@dataclass(slots=True)
+class NamedPosts:
+    """How far the listing of single posts of a wall is: they are asked for by their ids, up to 100 at a time."""
+
+    owner_id: int
+    ids: Sequence[int]
+    position: int = 0
+    asked: int = 0
+    turn: int = 0
 
     @property
-    def offset(self) -> int:
-        """Where the next page begins: a little before the position."""
-        return max(0, self.position - OVERLAP)
+    def is_closed(self) -> bool:
+        """Whether all of them were answered."""
+        return self.position >= len(self.ids)
 
-    def call(self, owner_id: int) -> Call:
-        """Return the call for the next page."""
-        return wall_page(owner_id, self.offset)
+    def next_ask(self) -> Ask | None:
+        """Return the next page that is worth asking for."""
+        chunk = self.ids[self.asked : self.asked + POSTS_PER_CALL]
+        return Ask(self, posts_by_id(self.owner_id, chunk), self.asked) if chunk else None
 
-    def after(self, page: VkPostPage) -> "WallWalk | None":
-        """Return the walk behind a page, or None at the end of the wall."""
-        ids = [post.id for post in page.items if not post.is_pinned]
-        if self.offset > 0 and (not ids or ids[0] < self.last_id):
-            return replace(self, position=_stepped_back(self.offset))
-        position = self.offset + len(page.items)
-        if not page.items or position >= page.count:
-            return None
-        # a page may hold new posts only, when many were written since the one before
-        oldest = min(ids, default=self.last_id)
-        return WallWalk(position, min(oldest, self.last_id or oldest))
+    def note(self, ask: Ask) -> None:
+        """Note that this page is being asked for."""
+        self.asked = ask.offset + POSTS_PER_CALL
+
+    def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
+        """Go on by an answered page and return its posts."""
+        self.position = ask.offset + POSTS_PER_CALL
+        return page.items
+
+    def missing(self, ask: Ask, page: VkPostPage) -> list[int]:
+        """Return the ids that were asked for and that VK left out."""
+        chunk = self.ids[ask.offset : ask.offset + POSTS_PER_CALL]
+        return sorted(set(chunk) - {post.id for post in page.items})
 
 
-def _stepped_back(offset: int) -> int:
-    """Return the position whose page ends a little behind where the page at `offset` began."""
-    start = max(0, offset - (PAGE_SIZE - OVERLAP))
-    return start + OVERLAP if start else 0
+def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
+    """Return the position behind a page that begins at `offset`, and whether the level ends there."""
+    shown = len(page.items)
+    # a page that shows next to nothing though the level goes on: VK left the others out
+    position = offset + (shown if shown > OVERLAP else PAGE_SIZE)
+    if page.level_count is None:
+        return position, shown < PAGE_SIZE
+    return position, position >= page.level_count
+
+
+def _further_back(offset: int) -> int:
+    """Return the offset of a page that ends a little behind where the page at `offset` began."""
+    return max(0, offset - (PAGE_SIZE - 2 * OVERLAP))
+
+
+def _position_further_back(offset: int) -> int:
+    """Return the position from which a walk goes on with the page further back."""
+    back = _further_back(offset)
+    return back + OVERLAP if back else 0
+
+
+def page_count(items: int, shown: int = 0) -> int:
+    """Return how many pages a walk through so many items asks for, when the first ones are known without it."""
+    left = items - shown
+    if left <= 0:
+        return 0
+    if shown:
+        left += OVERLAP
+    return max(1, -(-(left - OVERLAP) // (PAGE_SIZE - OVERLAP)))
 
 
 def wanted_posts(posts: Sequence[VkPost], since: int | None, room: int | None) -> tuple[list[VkPost], bool]:

@@ -5,7 +5,7 @@ Every refusal and failure of VK is one of these:
     VkFault
     ├── VkUnavailable       no usable answer: passes with time (1, 10, HTTP 5xx, time-outs, unreadable bodies)
     ├── VkRateLimited       too fast, or too much (6, 9, 29): passes after `retry_after_seconds`
-    ├── VkAccessDenied      this wall or post may not be read (15, 18, 30, 200, 203, 210, 212)
+    ├── VkAccessDenied      this wall or post may not be read (7, 15, 18, 19, 30, 200, 203, 210, 212, 801)
     ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one can
     ├── VkScriptFailed      an `execute` failed as a whole (12, 13): smaller ones may work
     │   └── VkExecuteRefused    this kind of token may not use `execute` (27, 28): single calls work
@@ -15,7 +15,8 @@ Sources: VK API schema 5.199 (errors.json), recorded replies under tests/data/vk
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -107,7 +108,7 @@ class VkRequestRefused(VkFault):
 _FAULTS: Mapping[int, type[VkFault]] = {
     **dict.fromkeys((1, 10), VkUnavailable),
     **dict.fromkeys((6, 9, 29), VkRateLimited),
-    **dict.fromkeys((15, 18, 30, 200, 203, 210, 212), VkAccessDenied),
+    **dict.fromkeys((7, 15, 18, 19, 30, 200, 203, 210, 212, 801), VkAccessDenied),
     **dict.fromkeys((5, 14, 17, 27, 28), VkTokenRejected),
     **dict.fromkeys((12, 13), VkScriptFailed),
 }
@@ -167,6 +168,20 @@ def execute(calls: Sequence[Call]) -> Call:
 
 
 # replies
+
+
+@contextmanager
+def known_shape(call: Call) -> Iterator[None]:
+    """Turn what goes wrong while the answer to `call` is read into a fault: VK sent what its schema does not hold.
+
+    Raises:
+        VkUnavailable: something is missing, or of another type.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        message = f"VK's answer has an unknown shape: {type(error).__name__} {error}"
+        raise VkUnavailable(message, method=call.method) from error
 
 
 def read_reply(body: bytes, method: str) -> dict[str, Any]:

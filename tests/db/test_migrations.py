@@ -18,7 +18,7 @@ from app.db.tables import metadata
 from app.errors import StartFailed
 from app.settings import read_settings
 
-REVISIONS = ["0001", "0002", "0003", "0004"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
 
 

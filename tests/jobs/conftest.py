@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from app.communities import add_groups
 from app.errors import ServiceUnavailable
-from app.jobs.collect_comments import Request
+from app.jobs.collection import Request
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobKind, JobPriority, JobState

@@ -3,16 +3,17 @@
 import asyncio
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 from sqlalchemy import select
 
 from app.communities import add_groups
 from app.db.tables import authors, comments, groups, posts
-from app.jobs.collect_comments import Request, State
+from app.jobs.collection import Counts, OpenPost, Request, State
 from app.jobs.queue import cancel
 from app.jobs.start_collection import start_collection
 from app.resources import Resources
-from app.vk.walk import CommentWalk, WallWalk
+from app.vk.walk import CommentWalk, Gap, NamedPosts, WallWalk
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -21,7 +22,18 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 async def test_everything_is_collected_exactly_once(vk_resources: Resources, simulator: Simulator) -> None:
     row = await collect(vk_resources)
-    assert counts(row) == {"groups": 1, "posts": 6, "failed_posts": 0, "comments": 400, "new_comments": 400}
+    assert counts(row) == {
+        "groups": 1,
+        "posts": 6,
+        "failed_posts": 0,
+        "comments": 400,
+        "new_comments": 400,
+        "changed_comments": 0,
+        "deleted_comments": 0,
+        "requests": 4,
+        "calls": simulator.control()["calls"] - 1,  # one asked for the community
+        "saved_calls": 0,
+    }
     assert await stored_comments(vk_resources) == simulator.truth()
     async with vk_resources.database.connect() as connection:
         stored = {post.id: post for post in await connection.execute(select(posts))}
@@ -39,10 +51,11 @@ async def test_everything_is_collected_exactly_once(vk_resources: Resources, sim
 
 
 async def test_a_second_collection_reads_only_what_is_new(vk_resources: Resources, simulator: Simulator) -> None:
-    await collect(vk_resources)
+    first = counts(await collect(vk_resources))
     before = simulator.control()["calls"]
     again = counts(await collect(vk_resources))
-    assert again == {"groups": 1, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
+    assert {name for name, number in again.items() if number} == {"groups", "requests", "calls", "saved_calls"}
+    assert (again["requests"], again["calls"], again["saved_calls"]) == (1, 1, first["calls"] - 1)
     assert simulator.control()["calls"] - before == 2  # the community, and the list of its posts
 
     post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
@@ -150,16 +163,25 @@ async def test_comments_that_arrive_and_vanish_meanwhile(vk_resources: Resources
 
 
 def test_state_round_trip() -> None:
+    request = Request([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
+    state = State.new(request)
+    assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     state = State(
-        group=1,
-        wall=WallWalk(98, 7),
+        walls=[WallWalk(-1, since=9, most=3, position=98, last_id=7, count=120, taken=2)],
+        named=[NamedPosts(-3, [5, 6], position=1, asked=1)],
+        unfinished=[-3, -1],
+        is_listed=True,
+        after=(-1, 8),
+        are_all_open=True,
+        posts={(-1, 8): OpenPost(-1, 8, 30, was_read=True, calls=2, saved_calls=1, has_failed=True)},
+        walks=[CommentWalk(-1, 8), CommentWalk(-1, 8, 9, 10, 11, 12, 13, gaps=[Gap(1, 2, 3, 4)])],
+        refusals=[{"vkOwnerId": -2}],
         listed=3,
-        after_id=9,
-        walks=[CommentWalk(5), CommentWalk(5, 6, 8, 9)],
-        failed_ids=[4],
+        total_posts=4,
+        total_comments=5,
+        counts=Counts(posts=1, saved_calls=2),
     )
-    assert State.of(state.checkpoint()) == state
-    assert State.of(None) == State()
+    assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
 
 
 def test_request_round_trip() -> None:

@@ -1,15 +1,16 @@
-import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.vk import walk
-from app.vk.walk import OVERLAP, CommentWalk, WallWalk, wanted_posts
+from app.vk.pipeline import next_asks
+from app.vk.walk import MOST_LOOKS, Ask, CommentWalk, Gap, NamedPosts, WallWalk, page_count, wanted_posts
 from app.vk.wire import Call
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
@@ -23,15 +24,18 @@ def small_pages() -> Iterator[None]:
         yield
 
 
-def least_pages(count: int, size: int) -> int:
-    """Return how many pages that overlap show so many items, with the look behind a full last page."""
-    pages = 1 + max(0, math.ceil((count - size) / (size - OVERLAP)))
-    is_full = count == size + (pages - 1) * (size - OVERLAP)
-    return pages + is_full
+def least_pages(count: int) -> int:
+    """Return how many small pages show so many items."""
+    with small_pages():
+        return page_count(count)
 
 
 def comment(comment_id: int, thread_count: int = 0) -> VkComment:
     return VkComment(-1, comment_id, 1, 5, 0, "", 0, [], None, None, is_deleted=False, thread_count=thread_count)
+
+
+def comments(*ids: int, count: int | None = None) -> VkCommentPage:
+    return VkCommentPage([comment(comment_id) for comment_id in ids], {}, count, [])
 
 
 def post(post_id: int, date: int = 0, *, is_pinned: bool = False) -> VkPost:
@@ -43,17 +47,18 @@ def post(post_id: int, date: int = 0, *, is_pinned: bool = False) -> VkPost:
 
 @dataclass
 class Level:
-    """The ids of a level, oldest first."""
+    """The ids of a level, oldest first. VK may count more than it shows (`invisible`), or not count at all."""
 
     ids: list[int]
     states_count: bool = True
+    invisible: int = 0
     next_id: int = 10_000
     deleted: set[int] = field(default_factory=set)
 
     def page(self, offset: int) -> VkCommentPage:
         """Return what VK answers at this moment."""
         items = [comment(comment_id) for comment_id in self.ids[offset : offset + SMALL_PAGE]]
-        return VkCommentPage(items, {}, len(self.ids) if self.states_count else None, [])
+        return VkCommentPage(items, {}, len(self.ids) + self.invisible if self.states_count else None, [])
 
     def add(self, place: int) -> None:
         """Add a comment; like VK at the end."""
@@ -71,74 +76,92 @@ Change = tuple[Callable[[Level, int], None], int]
 CHANGES = st.lists(st.lists(st.tuples(st.sampled_from([Level.add, Level.delete]), st.integers(0, 60))), max_size=12)
 
 
-@given(count=st.integers(0, 40), changes=CHANGES, states_count=st.booleans())
-def test_no_comment_is_missed(count: int, changes: list[list[Change]], *, states_count: bool) -> None:
-    level = Level(list(range(1, count + 1)), states_count)
-    steps = iter(changes)
-    seen: set[int] = set()
-    pages = 0
-    current: CommentWalk | None = CommentWalk(1)
+def walk_through(level: Level, start: CommentWalk, under_way: int, changes: Iterator[list[Change]]) -> list[list[int]]:
+    """Walk to the end with so many pages under way; changes come between the pages. Returns the new ids by page."""
+    flying: deque[tuple[Ask, VkCommentPage]] = deque()
+    new: list[list[int]] = []
     with small_pages():
-        while current:
-            pages += 1
-            page = level.page(current.offset)
-            seen |= {item.id for item in page.items}
-            following = current.after(page)
-            assert len(following) <= 1
-            current = following[0] if following else None
-            for change, place in next(steps, ()):
-                change(level, place)
-    assert seen >= set(range(1, count + 1)) - level.deleted
-    # each deletion may cost a step back and a page forth
+        while True:
+            for ask in next_asks([start], under_way - len(flying)):
+                flying.append((ask, level.page(ask.offset)))
+                for change, place in next(changes, ()):
+                    change(level, place)
+            if not flying:
+                return new
+            ask, page = flying.popleft()
+            if ask.is_wanted:
+                new.append([item.id for item in start.take(ask, page)])
+
+
+@given(
+    count=st.integers(0, 60),
+    under_way=st.integers(1, 8),
+    changes=CHANGES,
+    states_count=st.booleans(),
+    invisible=st.integers(0, 12),
+)
+def test_no_comment_is_missed(
+    count: int, under_way: int, changes: list[list[Change]], invisible: int, *, states_count: bool
+) -> None:
+    level = Level(list(range(1, count + 1)), states_count, invisible)
+    start = CommentWalk(-1, 1)
+    pages = walk_through(level, start, under_way, iter(changes))
+    seen = [comment_id for page in pages for comment_id in page]
+    assert start.is_closed
+    assert set(seen) >= set(range(1, count + 1)) - level.deleted
+    assert len(seen) == len(set(seen))
+    # a page further on or back for each change, for what VK does not show, and for what was asked for in vain
     made = sum(map(len, changes))
-    assert pages <= least_pages(count + made, SMALL_PAGE) + 2 * made
+    assert len(pages) <= least_pages(count + made) + 3 * made + invisible + 4 * under_way + 4
 
 
-@given(count=st.integers(0, 60))
-def test_a_quiet_level_costs_few_pages(count: int) -> None:
-    level, current, pages, seen = Level(list(range(1, count + 1))), [CommentWalk(1)], 0, list[int]()
-    with small_pages():
-        while current:
-            page = level.page(current[0].offset)
-            seen += [item.id for item in page.items if item.id > current[0].last_id]
-            pages, current = pages + 1, current[0].after(page)
-    assert seen == level.ids
-    assert pages == least_pages(count, SMALL_PAGE)
+@given(known=st.integers(11, 40), more=st.integers(0, 30), under_way=st.integers(1, 8), changes=CHANGES)
+def test_a_thread_that_has_grown_is_read_from_where_it_is_known(
+    known: int, more: int, under_way: int, changes: list[list[Change]]
+) -> None:
+    level = Level(list(range(1, known + more + 1)))
+    for change, place in (each for step in changes[:3] for each in step):
+        change(level, place)
+    assume(len(level.ids) >= known)
+    start = CommentWalk(-1, 1, 7, known, known, level_count=len(level.ids), is_from_start=False)
+    seen = {comment_id for page in walk_through(level, start, under_way, iter(changes[3:])) for comment_id in page}
+    assert seen >= set(range(known + 1, known + more + 1)) - level.deleted
 
 
-def test_a_level_that_holds_less_than_vk_says() -> None:
-    page = VkCommentPage([comment(1), comment(2)], {}, 4, [])
-    [second] = CommentWalk(1).after(page)
-    assert (second.offset, second.last_id) == (0, 2)
-    assert second.after(page) == []
+@given(count=st.integers(1, 80), under_way=st.integers(1, 8))
+def test_a_quiet_level_costs_no_page_too_many(count: int, under_way: int) -> None:
+    level = Level(list(range(1, count + 1)))
+    pages = walk_through(level, CommentWalk(-1, 1), under_way, iter(()))
+    assert [comment_id for page in pages for comment_id in page] == level.ids
+    assert len(pages) == least_pages(count)
 
 
-def test_an_empty_level_of_which_vk_says_it_is_not() -> None:
-    assert CommentWalk(1).after(VkCommentPage([], {}, 4, [])) == []
+@pytest.mark.parametrize(
+    ("items", "shown", "pages"),
+    [(0, 0, 0), (1, 0, 1), (100, 0, 1), (101, 0, 2), (199, 0, 2), (200, 0, 3), (10, 10, 0), (11, 10, 1), (109, 10, 1)]
+    + [(110, 10, 2)],
+)
+def test_page_count(items: int, shown: int, pages: int) -> None:
+    assert page_count(items, shown) == pages
 
 
-def test_comments_that_were_restored_before_the_page() -> None:
-    """The page holds nothing new because it slid to the right; the walk goes on all the same."""
-    with small_pages():
-        page = VkCommentPage([comment(i) for i in range(1, 6)], {}, 9, [])
-        [following] = CommentWalk(1, position=2, last_id=5).after(page)
-        assert (following.offset, following.last_id) == (3, 5)
+def test_pages_are_asked_for_as_far_as_the_level_is_known() -> None:
+    level = CommentWalk(-1, 7)
+    [first] = next_asks([level], 25)
+    assert first.offset == 0
+    level.take(first, comments(*range(1, 101), count=350))
+    assert [ask.offset for ask in next_asks([level], 25)] == [99, 198, 297]
+    assert next_asks([level], 25) == []
 
 
-# threads
-
-
-def test_threads_are_opened_behind_what_came_inside() -> None:
-    tops = [comment(1, thread_count=2), comment(4, thread_count=12), comment(20), comment(30, thread_count=1)]
-    replies = {1: [comment(2), comment(3)], 4: [comment(i) for i in range(5, 15)]}
-    follow = CommentWalk(7).after(VkCommentPage(tops, replies, 4, []))
-    assert follow == [CommentWalk(7, 4, position=10, last_id=14), CommentWalk(7, 30)]
-    assert follow[0].call(-1) == Call(
+def test_a_call_for_replies() -> None:
+    [ask] = next_asks([CommentWalk(-1, 7, 4, 10, 14, level_count=12)], 25)
+    assert ask.call == Call(
         "wall.getComments",
         {
             "owner_id": -1,
             "post_id": 7,
-            "offset": 8,
+            "offset": 9,
             "count": 100,
             "sort": "asc",
             "need_likes": 1,
@@ -149,24 +172,48 @@ def test_threads_are_opened_behind_what_came_inside() -> None:
     )
 
 
-def test_each_thread_is_opened_once() -> None:
-    opened: list[int] = []
-    with small_pages():
-        walks = [CommentWalk(1)]
-        while walks:
-            level = walks.pop(0)
-            page = Level(list(range(1, 14))).page(level.offset)
-            page.items[:] = [comment(item.id, thread_count=1) for item in page.items]
-            following = level.after(page)
-            walks += [each for each in following if each.thread_id is None]
-            opened += [each.thread_id for each in following if each.thread_id is not None]
-    assert opened == list(range(1, 14))
+def test_what_was_shifted_away_is_looked_for_further_back() -> None:
+    """The first of three pages under way was answered before 10 comments were deleted, the others after it."""
+    level = CommentWalk(-1, 7)
+    [first] = next_asks([level], 1)
+    level.take(first, comments(*range(1, 101), count=300))
+    second, third = next_asks([level], 2)
+    assert len(level.take(second, comments(*range(110, 210), count=290))) == 100
+    assert level.gaps == [Gap(offset=1, after_id=100, until_id=110)]
+    assert len(level.take(third, comments(*range(209, 301), count=290))) == 91
+    assert not level.is_closed
+    [look] = next_asks([level], 25)
+    assert [item.id for item in level.take(look, comments(*range(12, 112), count=290))] == list(range(101, 110))
+    assert level.is_closed
 
 
-def test_a_step_back_opens_no_thread() -> None:
-    page = VkCommentPage([comment(150, thread_count=3)], {}, 200, [])
-    assert CommentWalk(1, position=100, last_id=100).after(page) == [CommentWalk(1, position=0, last_id=100)]
-    assert CommentWalk(1, position=300, last_id=100).after(page) == [CommentWalk(1, position=202, last_id=100)]
+def test_a_gap_that_never_closes_is_given_up() -> None:
+    level = CommentWalk(-1, 7, position=5_000, last_id=100, level_count=6_000)
+    [ask] = next_asks([level], 1)
+    level.take(ask, comments(200, 201, count=5_001))
+    looks = 0
+    while asks := next_asks([level], 1):
+        looks += 1
+        level.take(asks[0], comments(150, 160, count=5_001))
+    assert level.is_closed
+    assert looks == MOST_LOOKS
+
+
+def test_a_page_that_slid_to_the_right() -> None:
+    """Comments were restored in front of it, so it holds nothing new; the walk goes on all the same."""
+    level = CommentWalk(-1, 1, position=99, last_id=99)
+    [ask] = next_asks([level], 1)
+    assert level.take(ask, comments(*range(50, 100), *range(1, 51), count=500)) == []
+    assert not level.is_closed
+
+
+def test_a_level_that_cannot_be_read_is_closed() -> None:
+    level = CommentWalk(-1, 1, gaps=[Gap(1, 2, 3)])
+    [ask] = next_asks([level], 1)
+    level.close()
+    assert level.is_closed
+    assert not ask.is_wanted
+    assert next_asks([level], 1) == []
 
 
 # walls
@@ -178,13 +225,14 @@ class Posts:
 
     ids: list[int]
     pinned: int | None
+    invisible: int = 0
     deleted: set[int] = field(default_factory=set)
 
     def page(self, offset: int) -> VkPostPage:
         """Return what VK answers at this moment."""
         order = [post(self.pinned, is_pinned=True)] if self.pinned else []
-        order += [post(post_id) for post_id in self.ids]
-        return VkPostPage(len(order), order[offset : offset + SMALL_PAGE], [])
+        order += [post(post_id, date=post_id) for post_id in self.ids]
+        return VkPostPage(len(order) + self.invisible, order[offset : offset + SMALL_PAGE], [])
 
     def add(self, place: int) -> None:
         """Add a post; like VK at the front."""
@@ -203,48 +251,97 @@ POST_CHANGES = st.lists(
 )
 
 
-@given(count=st.integers(0, 40), pinned=st.booleans(), changes=POST_CHANGES)
-def test_no_post_is_missed(count: int, changes: list[list[PostChange]], *, pinned: bool) -> None:
-    wall = Posts(list(range(count, 0, -1)), 3 if pinned else None)
+def walk_wall(wall: Posts, start: WallWalk, under_way: int, changes: Iterator[list[PostChange]]) -> list[list[int]]:
+    """Walk to the end with so many pages under way. Returns the wanted ids by page."""
+    flying: deque[tuple[Ask, VkPostPage]] = deque()
+    taken: list[list[int]] = []
+    with small_pages():
+        while True:
+            for ask in next_asks([start], under_way - len(flying)):
+                flying.append((ask, wall.page(ask.offset)))
+                for change, place in next(changes, ()):
+                    change(wall, place)
+            if not flying:
+                return taken
+            ask, page = flying.popleft()
+            if ask.is_wanted:
+                taken.append([item.id for item in start.take(ask, page)])
+
+
+@given(
+    count=st.integers(0, 60),
+    under_way=st.integers(1, 8),
+    pinned=st.booleans(),
+    invisible=st.integers(0, 12),
+    changes=POST_CHANGES,
+)
+def test_no_post_is_missed(
+    count: int, under_way: int, invisible: int, changes: list[list[PostChange]], *, pinned: bool
+) -> None:
+    wall = Posts(list(range(count, 0, -1)), 3 if pinned else None, invisible)
     if pinned and 3 in wall.ids:
         wall.ids.remove(3)
-    steps = iter(changes)
-    seen: set[int] = set()
-    pages = 0
-    current: WallWalk | None = WallWalk()
-    with small_pages():
-        while current:
-            pages += 1
-            page = wall.page(current.offset)
-            seen |= {item.id for item in page.items}
-            current = current.after(page)
-            for change, place in next(steps, ()):
-                change(wall, place)
-    assert seen >= set(range(1, count + 1)) - wall.deleted
+    start = WallWalk(-1)
+    pages = walk_wall(wall, start, under_way, iter(changes))
+    assert start.is_closed
+    assert {post_id for page in pages for post_id in page} >= set(range(1, count + 1)) - wall.deleted
     made = sum(map(len, changes))
-    assert pages <= least_pages(count + 1 + made, SMALL_PAGE) + 2 * made
+    assert len(pages) <= least_pages(count + 1 + made) + 4 * made + invisible + 4 * under_way + 4
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-def test_a_quiet_wall_costs_few_pages(count: int) -> None:
-    ids = list(range(count, 0, -1))
-    current: WallWalk | None = WallWalk()
-    seen: list[int] = []
-    pages = 0
-    while current:
-        assert current.call(-1).params["offset"] == current.offset
-        items = [post(post_id) for post_id in ids[current.offset : current.offset + 100]]
-        seen += [item.id for item in items if not 0 < current.last_id <= item.id]
-        current = current.after(VkPostPage(count, items, []))
-        pages += 1
-    assert seen == ids
-    assert pages <= 1 + max(0, math.ceil((count - 100) / 98))
+@given(count=st.integers(0, 60), under_way=st.integers(1, 8))
+def test_a_quiet_wall_costs_no_page_too_many(count: int, under_way: int) -> None:
+    wall = Posts(list(range(count, 0, -1)), None)
+    pages = walk_wall(wall, WallWalk(-1), under_way, iter(()))
+    assert [post_id for page in pages for post_id in page] == wall.ids
+    assert len(pages) == max(1, least_pages(count))
 
 
-def test_a_wall_whose_other_posts_are_gone() -> None:
-    page = VkPostPage(2, [post(9, is_pinned=True)], [])
-    assert WallWalk(position=2, last_id=4).after(page) == WallWalk(position=1, last_id=4)
-    assert WallWalk(position=2, last_id=4).after(VkPostPage(1, page.items, [])) is None
+@given(count=st.integers(0, 60), under_way=st.integers(1, 8), since=st.integers(0, 70), pinned=st.booleans())
+def test_only_posts_since_a_date(count: int, under_way: int, since: int, *, pinned: bool) -> None:
+    wall = Posts(list(range(count, 0, -1)), 1_000 if pinned else None)
+    pages = walk_wall(wall, WallWalk(-1, since=since), under_way, iter(()))
+    wanted = [post_id for page in pages for post_id in page if post_id != 1_000]
+    assert wanted == [post_id for post_id in wall.ids if post_id >= since]
+
+
+@given(count=st.integers(0, 60), under_way=st.integers(1, 8), most=st.integers(1, 70))
+def test_only_the_newest_posts(count: int, under_way: int, most: int) -> None:
+    wall = Posts(list(range(count, 0, -1)), None)
+    pages = walk_wall(wall, WallWalk(-1, most=most), under_way, iter(()))
+    assert [post_id for page in pages for post_id in page] == wall.ids[:most]
+
+
+def test_a_wall_is_not_asked_for_more_than_is_wanted() -> None:
+    newest = WallWalk(-1, most=150)
+    [first] = next_asks([newest], 25)
+    newest.take(first, VkPostPage(9_000, [post(post_id) for post_id in range(9_000, 8_900, -1)], []))
+    assert [ask.offset for ask in next_asks([newest], 25)] == [99]
+    young = WallWalk(-1, since=-1)
+    [first] = next_asks([young], 25)
+    young.take(first, VkPostPage(9_000, [post(post_id) for post_id in range(9_000, 8_900, -1)], []))
+    assert [ask.offset for ask in next_asks([young], 25)] == [99, 198]
+
+
+def test_posts_that_never_join_are_taken_in_the_end() -> None:
+    wall = WallWalk(-1, position=5_000, last_id=100)
+    looks = 0
+    while (asks := next_asks([wall], 1)) and asks[0].offset > 0 and looks < 100:
+        looks += 1
+        wall.take(asks[0], VkPostPage(10, [post(50), post(49)], []))
+    assert looks == MOST_LOOKS + 1
+
+
+def test_single_posts_by_their_ids() -> None:
+    named = NamedPosts(-1, list(range(1, 251)))
+    asks = next_asks([named], 25)
+    assert [ask.call.params["posts"].count(",") + 1 for ask in asks] == [100, 100, 50]
+    for ask in asks:
+        ids = named.ids[ask.offset : ask.offset + 100]
+        page = VkPostPage(99, [post(post_id) for post_id in ids[1:]], [])
+        assert named.take(ask, page) == page.items
+        assert named.missing(ask, page) == [ids[0]]
+    assert named.is_closed
 
 
 # which posts are wanted
@@ -277,15 +374,6 @@ def test_wanted_posts(since: int | None, room: int | None, ids: list[int], *, go
 
 def test_an_old_pinned_post_does_not_end_the_walk() -> None:
     assert wanted_posts(PAGE[:1], 50, None) == ([], True)
-
-
-def test_what_a_page_that_is_stepped_back_holds_counts_once() -> None:
-    walk = CommentWalk(1, position=100, last_id=200)
-    ahead = VkCommentPage([comment(210), comment(211)], {}, None, [])
-    assert walk.count_new(ahead) == 0
-    [back] = walk.after(ahead)
-    assert back.offset < walk.offset
-    assert back.count_new(VkCommentPage([comment(number) for number in (199, 200, 210, 211)], {}, None, [])) == 2
 
 
 def test_a_young_pinned_post_is_among_the_newest() -> None:

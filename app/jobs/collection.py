@@ -1,0 +1,213 @@
+"""What a collection of comments is asked for, and how far it is: plain values, as the job's row holds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.jobs.progress import Progress
+from app.vk.walk import CommentWalk, Gap, NamedPosts, WallWalk
+
+LISTING = "listing posts"
+READING = "reading comments"
+DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a collection is asked for.
+
+    `wall_ids` are the owner ids of communities that are collected as a whole,
+    `post_ids` single posts of others, by owner id. Of whole communities `since`
+    restricts to younger posts, `max_posts` to so many, newest first. `full`
+    reads all comments again, also of posts and threads that have not grown.
+    """
+
+    wall_ids: Sequence[int]
+    post_ids: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    since: datetime | None = None
+    max_posts: int | None = None
+    full: bool = False
+
+    @property
+    def owner_ids(self) -> list[int]:
+        """All communities of which something is asked for, in order of their ids."""
+        return sorted({*self.wall_ids, *self.post_ids})
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the request as a job's row holds it. `claims` are what no other job may collect meanwhile."""
+        return {
+            "claims": list(self.wall_ids),
+            "wall_ids": list(self.wall_ids),
+            "post_ids": {str(owner_id): list(ids) for owner_id, ids in self.post_ids.items()},
+            "since": self.since.isoformat() if self.since else None,
+            "max_posts": self.max_posts,
+            "full": self.full,
+        }
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "Request":
+        """Return the request that a job's row holds."""
+        return cls(
+            wall_ids=arguments["wall_ids"],
+            post_ids={int(owner_id): ids for owner_id, ids in arguments["post_ids"].items()},
+            since=datetime.fromisoformat(arguments["since"]) if arguments["since"] else None,
+            max_posts=arguments["max_posts"],
+            full=arguments["full"],
+        )
+
+
+def owners_of(arguments: Mapping[str, Any]) -> list[int]:
+    """Return the communities that a job is about, by its arguments; of another kind of job none."""
+    return Request.of(arguments).owner_ids if "wall_ids" in arguments else []
+
+
+@dataclass(slots=True)
+class OpenPost:
+    """A post whose comments are being read.
+
+    `comment_count` is what VK stated when it was listed. `calls` were made for
+    it, `saved_calls` were not, as threads had not grown. `was_read` says that
+    an earlier collection has read it to the end.
+    """
+
+    owner_id: int
+    id: int
+    comment_count: int
+    was_read: bool
+    calls: int = 0
+    saved_calls: int = 0
+    has_failed: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a collection has done so far, over all its runs.
+
+    `comments` were read, of which `new_comments` were not stored before; of
+    those that were, `changed_comments` were edited and `deleted_comments` are
+    gone. `requests` (HTTP) and `calls` were made; `saved_calls` were not, since
+    nothing had changed there.
+    """
+
+    posts: int = 0
+    failed_posts: int = 0
+    comments: int = 0
+    new_comments: int = 0
+    changed_comments: int = 0
+    deleted_comments: int = 0
+    requests: int = 0
+    calls: int = 0
+    saved_calls: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """How far a collection is: all that a further run needs to go on.
+
+    Written with every step, so it holds only what is open. All communities are
+    listed (`walls`, `named`) before the first comments are read (`is_listed`),
+    so that the totals are known. `after` is the last post that was opened
+    (owner, id), `posts` and `walks` are open. `unfinished` are the communities
+    that are not collected to the end yet, `refusals` those that VK keeps closed.
+    """
+
+    walls: list[WallWalk]
+    named: list[NamedPosts]
+    unfinished: list[int]
+    is_listed: bool = False
+    after: tuple[int, int] | None = None
+    are_all_open: bool = False
+    posts: dict[tuple[int, int], OpenPost] = field(default_factory=dict)
+    walks: list[CommentWalk] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
+    total_posts: int = 0
+    total_comments: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+    @classmethod
+    def new(cls, request: Request) -> "State":
+        """Return the state of a collection that has not begun."""
+        since = int(request.since.timestamp()) if request.since else None
+        return cls(
+            walls=[WallWalk(owner_id, since, request.max_posts) for owner_id in sorted(request.wall_ids)],
+            named=[NamedPosts(owner_id, ids) for owner_id, ids in sorted(request.post_ids.items())],
+            unfinished=request.owner_ids,
+        )
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> "State":
+        """Return the state that a job's row holds. What was asked for and not stored is asked for again."""
+        opened = [OpenPost(**post) for post in checkpoint["posts"]]
+        return cls(
+            **{
+                **checkpoint,
+                "walls": [WallWalk(**wall) for wall in checkpoint["walls"]],
+                "named": [NamedPosts(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
+                "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
+                "posts": {(post.owner_id, post.id): post for post in opened},
+                "walks": [_walk(walk) for walk in checkpoint["walks"]],
+                "counts": Counts(**checkpoint["counts"]),
+            }
+        )
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the state as a job's row holds it."""
+        return {
+            "walls": [_without(asdict(wall), "asked", "turn") for wall in self.walls],
+            "named": [_without(asdict(posts), "asked", "turn") for posts in self.named],
+            "unfinished": self.unfinished,
+            "is_listed": self.is_listed,
+            "after": self.after,
+            "are_all_open": self.are_all_open,
+            "posts": [asdict(post) for post in self.posts.values()],
+            "walks": [_stored(walk) for walk in self.walks],
+            "refusals": self.refusals,
+            "listed": self.listed,
+            "total_posts": self.total_posts,
+            "total_comments": self.total_comments,
+            "counts": asdict(self.counts),
+        }
+
+    def progress(self) -> Progress:
+        """Return the state as clients see it."""
+        if not self.is_listed:
+            return Progress(LISTING, self.counts.comments, None, f"{self.listed} posts")
+        message = f"{self.counts.posts} of {self.total_posts} posts"
+        return Progress(READING, self.counts.comments, self.total_comments, message)
+
+    def finished(self) -> list[int]:
+        """Return the communities of which nothing is left to read, and take them out of those that are unfinished."""
+        opened = {owner_id for owner_id, _ in self.posts}
+        reached = self.after[0] if self.after else None
+        done = [
+            owner_id
+            for owner_id in self.unfinished
+            if owner_id not in opened and (self.are_all_open or (reached is not None and owner_id < reached))
+        ]
+        self.unfinished = [owner_id for owner_id in self.unfinished if owner_id not in done]
+        return done
+
+
+# A checkpoint is written several times a second and holds up to hundreds of walks, so these are stored as lists.
+
+
+_WALK = (
+    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "thread_count", "is_from_start",
+    "is_at_end",
+)  # fmt: skip
+
+
+def _stored(walk: CommentWalk) -> list[Any]:
+    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.looks] for gap in walk.gaps]
+    return [*(getattr(walk, name) for name in _WALK), gaps]
+
+
+def _walk(stored: Sequence[Any]) -> CommentWalk:
+    gaps = [Gap(*gap) for gap in stored[-1]]
+    return CommentWalk(**dict(zip(_WALK, stored[:-1], strict=True)), gaps=gaps)
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
