@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
+from typing import Any
 
 import asyncpg
 from redis.exceptions import RedisError
-from sqlalchemy import select, true
+from sqlalchemy import Row, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import Database
 from app.errors import ServiceUnavailable
 from app.events import Events
+from app.store.tokens import token_states
 from app.vk.client import VkClient
-from app.vk.pace import Pace
+from app.vk.pace import TokenHealth
 
+UNREACHABLE = (ServiceUnavailable, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
 LONGEST_ANSWER_SECONDS = 3.0
 """What takes longer to answer counts as down."""
 
@@ -57,7 +61,6 @@ class HealthCheck:
     database: Database
     events: Events
     vk: VkClient
-    pace: Pace
     started: float
     _latest: HealthReport | None = None
     _latest_at: float = 0.0
@@ -73,10 +76,12 @@ class HealthCheck:
 
     async def report(self) -> HealthReport:
         """Look at all components. Never raises and takes a few seconds at most."""
-        components = [await self.postgresql()]
+        postgresql = await self.postgresql()
+        components = [postgresql]
         if self.events.redis:
             components.append(await self.redis())
-        components += [self.notifications(), self.vk_api()]
+        tokens = await self.tokens() if postgresql.status is HealthStatus.HEALTHY else []
+        components += [self.notifications(), self.vk_api(tokens)]
         worst = max((component.status for component in components), key=list(HealthStatus).index)
         return HealthReport(worst, components, version("vk-comments"), time.monotonic() - self.started)
 
@@ -103,13 +108,23 @@ class HealthCheck:
             return ComponentHealth("notifications", HealthStatus.HEALTHY, None, "listening")
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
 
-    def vk_api(self) -> ComponentHealth:
-        """Say how VK answered last. Everything but collecting works without it."""
-        if not self.pace.fingerprints:
+    async def tokens(self) -> Sequence[Row[Any]]:
+        """Look up how the tokens are; nothing where PostgreSQL does not say."""
+        with suppress(*UNREACHABLE):
+            async with self.database.connect() as connection:
+                return await token_states(connection, self.vk.fingerprints)
+        return []
+
+    def vk_api(self, tokens: Sequence[Row[Any]]) -> ComponentHealth:
+        """Say how VK answered last, and whether a token is left. Everything but collecting works without it."""
+        if not self.vk.fingerprints:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, "no token is configured: set VK_TOKENS")
         if self.vk.last_fault:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, self.vk.last_fault.message)
-        return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{len(self.pace.fingerprints)} token(s)")
+        ready = sum(token.health == TokenHealth.READY.value for token in tokens)
+        if tokens and not ready:
+            return ComponentHealth("vk", HealthStatus.DEGRADED, None, f"no token is left: {tokens[0].reason}")
+        return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{ready} of {len(self.vk.fingerprints)} token(s) ready")
 
 
 async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:
@@ -117,6 +132,6 @@ async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: Healt
     try:
         async with asyncio.timeout(LONGEST_ANSWER_SECONDS):
             await ask()
-    except (ServiceUnavailable, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError) as error:
+    except UNREACHABLE as error:
         return ComponentHealth(name, when_down, None, f"cannot be reached ({type(error).__name__})")
     return ComponentHealth(name, HealthStatus.HEALTHY, round((time.perf_counter() - start) * 1000, 2), "answers")

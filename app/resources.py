@@ -55,7 +55,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         http = await stack.enter_async_context(_open_http(settings))
         pace = await _shared_pace(settings, database)
         vk = VkClient(http, settings.vk_api_version, pace, settings.vk_timeout_seconds)
-        health = HealthCheck(database, events, vk, pace, started)
+        health = HealthCheck(database, events, vk, started)
         yield Resources(settings, database, events, vk, health, key_ring(settings))
 
 

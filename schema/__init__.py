@@ -18,6 +18,7 @@ from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery, JobSubs
 from schema.logging import LogOperation
 from schema.node import NODE_TYPES, Node, split_global_id
 from schema.scalars import SCALARS
+from schema.tokens import TokenQuery
 from schema.wall import Id, WallQuery
 
 LARGEST_NODES = 500
@@ -31,7 +32,7 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
 
 
 @strawberry.type(description="What can be read.")
-class Query(WallQuery, JobQuery, HealthQuery):
+class Query(WallQuery, JobQuery, TokenQuery, HealthQuery):
     """All queries."""
 
     @strawberry.field(

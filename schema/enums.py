@@ -10,6 +10,7 @@ from app.communities import AddOutcome
 from app.errors import ErrorCode
 from app.health import HealthStatus
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.vk.pace import TokenHealth, TokenKind
 
 E = TypeVar("E", bound=Enum)
 
@@ -63,6 +64,24 @@ described(
         HealthStatus.HEALTHY: "As it should.",
         HealthStatus.DEGRADED: "Something does not; the rest goes on.",
         HealthStatus.UNHEALTHY: "Not at all.",
+    },
+)
+described(
+    TokenKind,
+    "What VK issued a token for.",
+    {
+        TokenKind.USER: "A person's: it may read walls, many calls in one request.",
+        TokenKind.SERVICE: "An application's: it may read walls, one call a request.",
+        TokenKind.GROUP: "A community's: it may not read walls.",
+    },
+)
+described(
+    TokenHealth,
+    "Whether a token can be used.",
+    {
+        TokenHealth.READY: "It can.",
+        TokenHealth.RESTING: "VK wants it to rest, or to see a person: not before `restsUntil`.",
+        TokenHealth.REFUSED: "VK refuses it: replace it. Each start of a server tries it once more.",
     },
 )
 described(JobKind, "What a job does.", {JobKind.COLLECT_COMMENTS: "It collects the comments of communities."})

@@ -45,7 +45,7 @@ async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulato
         ("postgresql", HEALTHY, "answers"),
         ("redis", HEALTHY, "answers"),
         ("notifications", HEALTHY, "listening"),
-        ("vk", HEALTHY, "1 token(s)"),
+        ("vk", HEALTHY, "1 of 1 token(s) ready"),
     ]
     assert [each.latency_ms is not None for each in report.components] == [True, True, False, False]
     assert 0 < report.uptime_seconds < 600
@@ -81,7 +81,7 @@ async def test_redis_hangs(make_settings: MakeSettings, valkey: Valkey, monkeypa
 async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resources) -> None:
     settings = make_settings(database_url=NOBODY)
     async with open_database(settings, NOBODY) as database, open_events(settings, database) as events:
-        check = HealthCheck(database, events, resources.vk, resources.health.pace, resources.health.started)
+        check = HealthCheck(database, events, resources.vk, resources.health.started)
         report = await check.report()
     assert report.status is UNHEALTHY
     assert component(report, "postgresql") == ComponentHealth(
@@ -95,7 +95,7 @@ async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resour
 async def test_postgresql_refuses(make_settings: MakeSettings, resources: Resources) -> None:
     url = resources.database.dsn.replace("/t_", "/no_")
     async with open_database(make_settings(), url) as database:
-        check = HealthCheck(database, resources.events, resources.vk, resources.health.pace, 0.0)
+        check = HealthCheck(database, resources.events, resources.vk, 0.0)
         found = await check.postgresql()
     assert (found.status, found.detail) == (UNHEALTHY, "cannot be reached (DBAPIError)")
 
@@ -107,7 +107,7 @@ async def test_postgresql_is_too_slow(
     settings = make_settings(database_pool_size=1, database_pool_overflow=0)
     async with open_database(settings, resources.database.dsn) as database, database.connect() as connection:
         await connection.execute(text("SELECT 1"))
-        check = HealthCheck(database, resources.events, resources.vk, resources.health.pace, 0.0)
+        check = HealthCheck(database, resources.events, resources.vk, 0.0)
         assert (await check.postgresql()).status is UNHEALTHY
 
 
@@ -123,7 +123,7 @@ async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
         ({"code": 10}, DEGRADED, "VK: Internal server error: Unknown error, try later (error 10)"),
         ({"http": 500}, DEGRADED, "VK answered with HTTP 500."),
         ({"code": 5}, DEGRADED, "VK refuses every configured token. VK: User authorization failed: no access_token"),
-        ({"code": 15}, HEALTHY, "1 token(s)"),
+        ({"code": 15}, HEALTHY, "1 of 1 token(s) ready"),
     ],
 )
 async def test_how_vk_answered_last(
@@ -132,7 +132,7 @@ async def test_how_vk_answered_last(
     simulator.control(faults=[{**fault, "times": 6}])
     with pytest.raises(VkFault):
         await vk_resources.vk.call(groups_by_id(["1"]))
-    found = vk_resources.health.vk_api()
+    found = component(await vk_resources.health.report(), "vk")
     assert found.status is status
     assert found.detail.startswith(detail)
 
@@ -142,4 +142,16 @@ async def test_vk_answers_again(vk_resources: Resources, simulator: Simulator) -
     with pytest.raises(VkFault):
         await vk_resources.vk.call(groups_by_id(["1"]))
     await vk_resources.vk.call(groups_by_id(["1"]))
-    assert vk_resources.health.vk_api().status is HEALTHY
+    assert component(await vk_resources.health.report(), "vk").status is HEALTHY
+
+
+async def test_another_process_was_told_that_no_token_is_left(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    settings = make_settings(vk_api_url=simulator.url)
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        simulator.control(faults=[{"code": 14}])
+        with pytest.raises(VkFault):
+            await first.vk.call(groups_by_id(["1"]))
+        found = component(await second.health.report(), "vk")
+    assert (found.status, found.detail) == (DEGRADED, "no token is left: VK: Captcha needed (error 14)")

@@ -7,6 +7,7 @@ from threading import Event
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.db.embedded import cluster_directory, embedded_postgres
@@ -15,8 +16,9 @@ from app.db.tables import tokens as table
 from app.errors import ServiceUnavailable, StartFailed
 from app.resources import open_postgresql, open_resources
 from app.settings import Settings, read_settings
+from app.vk.batch import Batch
 from app.vk.pace import fingerprint
-from app.vk.wire import VkRateLimited, VkTokenRejected, groups_by_id
+from app.vk.wire import VkExecuteRefused, VkTokenRejected, groups_by_id
 from tests.conftest import TOKEN, MakeSettings, Simulator, until
 from tests.store.rows import read
 
@@ -48,12 +50,12 @@ async def test_the_embedded_database_is_migrated(data_dir: Path) -> None:
     settings = embedded(data_dir)
     async with open_resources(settings) as resources:
         await require_migrated(resources.database)
-        assert set(await read(resources, table)) == {(fingerprint(TOKEN),)}
+        assert set(await read(resources, table)) == {(name_of(TOKEN),)}
         dsn = resources.database.dsn
     with pytest.raises((OSError, asyncpg.CannotConnectNowError)):
         await asyncpg.connect(dsn)
     async with open_resources(settings) as resources:  # what was stored is still there
-        assert set(await read(resources, table)) == {(fingerprint(TOKEN),)}
+        assert set(await read(resources, table)) == {(name_of(TOKEN),)}
 
 
 async def test_cancelled_while_the_database_starts(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,12 +183,16 @@ async def test_an_exception_inside_comes_out(make_settings: MakeSettings) -> Non
     assert leftovers() == before
 
 
+def name_of(token: str) -> str:
+    return fingerprint(SecretStr(token))
+
+
 async def test_tokens_are_known_by_their_fingerprints(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(vk_tokens=("one", "two"))) as resources:
-        assert set(await read(resources, table)) == {(fingerprint("one"),), (fingerprint("two"),)}
-        assert resources.health.pace.fingerprints == [fingerprint("one"), fingerprint("two")]
+        assert set(await read(resources, table)) == {(name_of("one"),), (name_of("two"),)}
+        assert resources.vk.fingerprints == [name_of("one"), name_of("two")]
     async with open_resources(make_settings(vk_tokens=())) as resources:
-        assert resources.health.pace.fingerprints == []
+        assert resources.vk.fingerprints == []
 
 
 async def test_keys_are_asked_for_as_the_settings_say(make_settings: MakeSettings) -> None:
@@ -203,12 +209,23 @@ async def test_processes_share_what_vk_said_of_a_token(make_settings: MakeSettin
     settings = make_settings(vk_api_url=simulator.url, vk_tokens=("one", "two"))
     async with open_resources(settings) as first, open_resources(settings) as second:
         simulator.control(faults=[{"code": 14, "times": 2}])
-        with pytest.raises(VkRateLimited, match=r"\(error 14\)") as caught:
+        with pytest.raises(VkTokenRejected, match=r"\(error 14\)"):
             await first.vk.call(groups_by_id(["1"]))
-        assert caught.value.retry_after_seconds == 3600
-        with pytest.raises(VkRateLimited, match=r"\(error 14\)"):
+        with pytest.raises(VkTokenRejected, match=r"another 3600 s.*\(error 14\)"):
             await second.vk.call(groups_by_id(["1"]))
     assert simulator.control()["requests"] == 2
+
+
+async def test_processes_share_which_kind_a_token_is_of(make_settings: MakeSettings, simulator: Simulator) -> None:
+    settings = make_settings(vk_api_url=simulator.url)
+    calls = [groups_by_id(["1"])] * 2
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        simulator.control(faults=[{"code": 28, "method": "execute"}])
+        for process in (first, second):
+            with pytest.raises(VkExecuteRefused):
+                await process.vk.execute(calls)
+        assert len(await Batch(second.vk).answers(calls)) == 2
+    assert simulator.control()["requests"] == 1 + 2
 
 
 async def test_a_start_tries_a_revoked_token_again(make_settings: MakeSettings, simulator: Simulator) -> None:
@@ -218,7 +235,7 @@ async def test_a_start_tries_a_revoked_token_again(make_settings: MakeSettings, 
         with pytest.raises(VkTokenRejected, match=r"\(error 5\)"):
             await resources.vk.call(groups_by_id(["1"]))
     async with open_resources(settings) as resources:
-        assert "response" in await resources.vk.call(groups_by_id(["1"]))
+        assert "groups" in await resources.vk.call(groups_by_id(["1"]))
     assert simulator.control()["requests"] == 2
 
 

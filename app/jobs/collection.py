@@ -31,8 +31,8 @@ class Request:
 
     @property
     def owner_ids(self) -> list[int]:
-        """All communities of which something is asked for, in order of their ids."""
-        return sorted({*self.wall_ids, *self.post_ids})
+        """All communities of which something is asked for."""
+        return list(dict.fromkeys([*self.wall_ids, *self.post_ids]))
 
     def arguments(self) -> dict[str, Any]:
         """Return the request as a job's row holds it. `claims` are what no other job may collect meanwhile."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, func, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import tokens
@@ -42,11 +42,29 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
     )
 
 
-async def token_rows(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[Row[Any]]:
-    """Read the rows of these tokens in the order they were first seen, with `today`: the date (UTC)."""
-    statement = select(tokens, func.timezone("UTC", func.now()).cast(tokens.c.counted_on.type).label("today"))
-    statement = statement.where(tokens.c.fingerprint.in_(fingerprints))
-    return (await connection.execute(statement.order_by(tokens.c.first_seen_at, tokens.c.fingerprint))).all()
+async def token_states(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[Row[Any]]:
+    """Read how these tokens are, in the order they were first seen.
+
+    Each has fingerprint, kind (None while unknown), health (READY, RESTING, REFUSED), reason, vk_code, rests_until,
+    requests_today, calls_today and used_at; days are those of UTC.
+    """
+    statement = text("""
+        SELECT fingerprint, kind, health, used_at, blocked_until AS rests_until,
+               CASE WHEN health <> 'READY' THEN blocked_reason END AS reason,
+               CASE WHEN health <> 'READY' THEN blocked_code END AS vk_code,
+               CASE WHEN is_today THEN requests_today ELSE 0 END AS requests_today,
+               CASE WHEN is_today THEN calls_today ELSE 0 END AS calls_today
+          FROM (SELECT fingerprint, kind, used_at, first_seen_at, blocked_reason, blocked_code,
+                       requests_today, calls_today,
+                       coalesce(counted_on = (now() AT TIME ZONE 'UTC')::date, false) AS is_today,
+                       CASE WHEN blocked_until > now() AND blocked_until < 'infinity' THEN blocked_until END
+                            AS blocked_until,
+                       CASE WHEN blocked_until = 'infinity' THEN 'REFUSED'
+                            WHEN blocked_until > now() THEN 'RESTING' ELSE 'READY' END AS health
+                  FROM tokens WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))) AS states
+         ORDER BY first_seen_at, fingerprint
+    """)
+    return (await connection.execute(statement, {"fingerprints": list(fingerprints)})).all()
 
 
 async def reserve_slot(

@@ -10,6 +10,8 @@ MOST_ANSWER_BYTES = 5_000_000
 """VK refuses to answer an `execute` with more (error 13)."""
 CAUTION = 1.1
 FORGETTING = 0.95
+REFUSED = 1.5
+"""By how much a refused answer is taken to be larger than VK allows; what its halves measure corrects it in time."""
 
 
 class Batch:
@@ -26,7 +28,7 @@ class Batch:
     @property
     def token_count(self) -> int:
         """How many tokens there are, each with a rate of its own."""
-        return self._client.token_count
+        return len(self._client.fingerprints)
 
     @property
     def capacity(self) -> int:
@@ -58,7 +60,7 @@ class Batch:
         except VkExecuteRefused:
             return [await self._single(call) for call in calls]
         except VkScriptFailed:
-            self._learn(MOST_ANSWER_BYTES / len(calls))
+            self._learn(REFUSED * MOST_ANSWER_BYTES / len(calls))
             middle = len(calls) // 2
             return await self._pack(calls[:middle]) + await self._pack(calls[middle:])
         self._learn(size / len(calls))

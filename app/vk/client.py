@@ -79,9 +79,9 @@ class VkClient:
         """What the newest request failed with; None when VK did answer it, be it by a refusal, or there was none."""
 
     @property
-    def token_count(self) -> int:
-        """How many tokens there are."""
-        return len(self._pace.fingerprints)
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of the tokens that VK is asked with."""
+        return self._pace.fingerprints
 
     async def call(self, call: Call, usage: Usage | None = None) -> Any:
         """Call a method and return its answer.

@@ -20,6 +20,14 @@ class TokenKind(Enum):
     GROUP = "GROUP"
 
 
+class TokenHealth(Enum):
+    """Whether a token can be used."""
+
+    READY = "READY"
+    RESTING = "RESTING"
+    REFUSED = "REFUSED"
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A reserved moment: this token may be used once, `wait_seconds` from now."""

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext as does_not_raise
 from itertools import pairwise
@@ -16,6 +17,7 @@ from app.db.engine import Database, open_database
 from app.db.migrate import LOCK_KEY, migrate, require_migrated
 from app.db.tables import metadata
 from app.errors import StartFailed
+from app.jobs.collection import Request
 from app.settings import read_settings
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
@@ -49,6 +51,34 @@ async def leftovers(database: Database) -> list[str]:
         return [name for name in rows if "alembic_version" not in name]
 
 
+async def columns(database: Database) -> set[tuple[str, str]]:
+    async with database.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
+        )
+        return {(row.table_name, row.column_name) for row in rows}
+
+
+async def test_arguments_of_former_collections_are_rewritten(database: Database) -> None:
+    """And back. What they had done is lost with their checkpoints, which later versions cannot read."""
+    former = {"owner_ids": [-1, -2, -3], "post_ids": {"-3": [7]}, "since": None, "max_posts": None, "full": False}
+    await migrate(database, "0004")
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("""INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds, checkpoint)
+                    VALUES ('collect_comments', CAST(:former AS jsonb), 1, 1, 1, '{"group": 1}')"""),
+            {"former": json.dumps(former)},
+        )
+    await migrate(database)
+    async with database.connect() as connection:
+        row = (await connection.execute(text("SELECT arguments, checkpoint FROM jobs"))).one()
+    assert Request.of(row.arguments) == Request([-1, -2], {-3: [7]})
+    assert (row.arguments["claims"], row.checkpoint) == ([-1, -2], None)
+    await migrate(database, "0004")
+    async with database.connect() as connection:
+        assert await connection.scalar(text("SELECT arguments FROM jobs")) == former
+
+
 async def test_up_down_and_up_again(database: Database) -> None:
     assert await migrate(database) == REVISIONS[-1]
     assert {name for name in await tables(database) if not name.startswith("pgqueuer")} == OWN_TABLES
@@ -63,13 +93,14 @@ async def test_each_step_up_and_down(database: Database) -> None:
     seen = []
     for revision in REVISIONS:
         assert await migrate(database, revision) == revision
-        seen.append(await tables(database))
+        seen.append(await columns(database))
         with pytest.raises(StartFailed) if revision != REVISIONS[-1] else does_not_raise():
             await require_migrated(database)
-    assert all(len(smaller) < len(larger) for smaller, larger in pairwise(seen))
+    # each adds something: tables, or columns
+    assert all(smaller < larger for smaller, larger in pairwise(seen))
     for revision, wanted in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
         assert await migrate(database, revision) == revision
-        assert await tables(database) == wanted
+        assert await columns(database) == wanted
 
 
 async def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
@@ -131,7 +162,7 @@ async def test_pgqueuer_finds_nothing_to_upgrade(database: Database) -> None:
 async def test_an_unknown_target(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await migrate(database, "9999")
-    assert caught.value.message == "There is no migration '9999'; there are 0001, 0002, 0003, 0004."
+    assert caught.value.message == "There is no migration '9999'; there are 0001, 0002, 0003, 0004, 0005."
     assert await leftovers(database) == []
 
 
@@ -141,7 +172,7 @@ async def test_a_database_of_a_newer_version(database: Database) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StartFailed, match="at migration '9999', which this version does not know"):
         await migrate(database)
-    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0004"):
+    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0005"):
         await require_migrated(database)
 
 
@@ -149,7 +180,7 @@ async def test_a_database_without_tables(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await require_migrated(database)
     assert caught.value.message == (
-        "The database is at migration none, this version needs 0004. Run `vk-comments migrate`."
+        "The database is at migration none, this version needs 0005. Run `vk-comments migrate`."
     )
 
 

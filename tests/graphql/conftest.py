@@ -10,7 +10,7 @@ import pytest
 from app.db.embedded import embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
-from app.jobs.collect_comments import Request
+from app.jobs.collection import Request
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobKind
 from app.resources import Resources, open_resources

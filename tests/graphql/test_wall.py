@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from app.wall import VkAuthor, VkComment, VkGroup, VkPost
 from tests.conftest import Api, Wall, write_wall
 from tests.graphql.conftest import gid
 
+NOW = datetime.now(UTC)
 COMMENTS = """
 query ($filter: CommentFilter, $orderBy: CommentOrder! = OLDEST, $first: Int) {
   comments(filter: $filter, orderBy: $orderBy, first: $first) { totalCount nodes { id vkId text likeCount } }
@@ -88,7 +90,7 @@ async def test_deleted_stub_has_no_author(api: Api, resources: Resources) -> Non
     await write_wall(resources, posts_count=1, comments_per_post=0)
     stub = VkComment(-1, 2, 1, None, 1_772_323_200, "", 0, [], None, None, is_deleted=True)
     async with resources.database.transaction() as connection:
-        await comments.upsert_comments(connection, -1, [stub])
+        await comments.upsert_comments(connection, [stub], NOW)
     found = await api.execute(
         "query ($id: ID!) { comment(id: $id) { isDeleted text author { name } } }", id=gid("Comment", -1, 2)
     )
@@ -188,11 +190,10 @@ async def test_numbers_beyond_32_bits_and_attachments(api: Api, resources: Resou
         await authors.upsert_authors(connection, [VkAuthor(big, "Big", deactivated="banned")])
         await posts.upsert_posts(
             connection,
-            -1,
             [VkPost(-1, 1, None, 0, "", 0, 0, None, 1, is_pinned=True, attachments=[photo, {"no": "type"}])],
         )
         await comments.upsert_comments(
-            connection, -1, [VkComment(-1, big, 1, big, 0, "x", 0, [photo], None, None, is_deleted=False)]
+            connection, [VkComment(-1, big, 1, big, 0, "x", 0, [photo], None, None, is_deleted=False)], NOW
         )
     found = await api.execute(
         """query ($id: ID!) { comment(id: $id) { vkId attachments { kind data } author { vkId isDeactivated }

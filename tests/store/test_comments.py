@@ -1,14 +1,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.db.tables import comments as table
 from app.resources import Resources
 from app.store import comments
-from app.store.comments import CommentConditions, upsert_comments
+from app.store.comments import CommentConditions, ReadThread, Stored, upsert_comments
 from app.store.groups import upsert_groups
 from app.store.keyset import Page
 from app.store.posts import upsert_posts
@@ -22,20 +22,26 @@ async def stored(resources: Resources) -> Resources:
     """Write a community with one post and no comment."""
     async with resources.database.transaction() as connection:
         await upsert_groups(connection, [VkGroup(1, "one", "One"), VkGroup(BIG, "big", "Big")])
-        await upsert_posts(connection, -1, [post(1)])
-        await upsert_posts(connection, -BIG, [post(BIG, owner_id=-BIG)])
+        await upsert_posts(connection, [post(1), post(BIG, owner_id=-BIG)])
     return resources
 
 
-async def upsert(resources: Resources, found: Sequence[VkComment], owner_id: int = -1) -> int:
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def upsert(resources: Resources, found: Sequence[VkComment], seen_since: datetime = LONG_AGO) -> Stored:
     async with resources.database.transaction() as connection:
-        return await upsert_comments(connection, owner_id, found)
+        return await upsert_comments(connection, found, seen_since)
+
+
+def new(count: int) -> Stored:
+    return Stored(new=count)
 
 
 async def test_a_comment_is_stored_as_it_came(stored: Resources) -> None:
     photo = [{"type": "photo", "photo": {"id": BIG}}]
     found = comment(3, "Ёж — «да»", likes=7, attachments=photo, thread_id=2, reply_to_id=2)
-    assert await upsert(stored, [comment(2), found]) == 2
+    assert await upsert(stored, [comment(2), found]) == new(2)
     row = (await read(stored, table))[(-1, 3)]
     seen = row.pop("first_seen_at")
     assert row.pop("last_seen_at") == seen
@@ -54,6 +60,8 @@ async def test_a_comment_is_stored_as_it_came(stored: Resources) -> None:
         "changed_at": None,
         "viewed_at": None,
         "archived_at": None,
+        "thread_read_count": None,
+        "thread_read_to": None,
     }
 
 
@@ -61,7 +69,7 @@ async def test_ids_of_more_than_32_bits(stored: Resources) -> None:
     big = comment(
         BIG, owner_id=-BIG, post_id=BIG, from_id=-BIG, thread_id=BIG, reply_to_id=BIG, date=BIG, likes=2**31 - 1
     )
-    assert await upsert(stored, [big], -BIG) == 1
+    assert await upsert(stored, [big]) == new(1)
     row = (await read(stored, table))[(-BIG, BIG)]
     assert (row["post_id"], row["from_id"], row["thread_id"], row["reply_to_id"]) == (BIG, -BIG, BIG, BIG)
     assert row["published_at"] == datetime.fromtimestamp(BIG, UTC)
@@ -71,26 +79,26 @@ async def test_thousands_in_one_statement(stored: Resources) -> None:
     found = [comment(number) for number in range(2, 5002)]
     async with stored.database.transaction() as connection:
         with statements(stored) as seen:
-            assert await upsert_comments(connection, -1, found) == 5000
-            assert await upsert_comments(connection, -1, found) == 0
-            assert await upsert_comments(connection, -1, []) == 0
+            assert await upsert_comments(connection, found, LONG_AGO) == new(5000)
+            assert await upsert_comments(connection, found, LONG_AGO) == Stored()
+            assert await upsert_comments(connection, [], LONG_AGO) == Stored()
     assert len(seen) == 2
 
 
 async def test_twice_the_same_changes_nothing(stored: Resources) -> None:
     found = [comment(2), comment(3, "first"), comment(3, "last"), stub(4)]
-    assert await upsert(stored, found) == 3
+    assert await upsert(stored, found) == new(3)
     before = await read(stored, table)
     assert before[(-1, 3)]["text"] == "last"
-    assert await upsert(stored, found[::2] + found[3:]) == 0
+    assert await upsert(stored, found[::2] + found[3:]) == Stored()
     assert await read(stored, table) == before
 
 
-async def test_last_seen_is_exact_to_a_minute(stored: Resources) -> None:
+async def test_what_a_later_collection_sees(stored: Resources) -> None:
     await upsert(stored, [comment(2), stub(3)])
     await age(stored, table, "2 minutes")
     before = await read(stored, table)
-    assert await upsert(stored, [comment(2), stub(3)]) == 0
+    assert await upsert(stored, [comment(2), stub(3)], datetime.now(UTC) - timedelta(minutes=1)) == Stored()
     after = await read(stored, table)
     for key, row in after.items():
         assert row["last_seen_at"] > before[key]["last_seen_at"]
@@ -100,7 +108,7 @@ async def test_last_seen_is_exact_to_a_minute(stored: Resources) -> None:
 @pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
 async def test_an_edit_is_noticed(stored: Resources, facts: dict[str, object]) -> None:
     await upsert(stored, [comment(2)])
-    assert await upsert(stored, [replace(comment(2), **facts)]) == 0  # type: ignore[arg-type]
+    assert await upsert(stored, [replace(comment(2), **facts)]) == Stored(changed=1)  # type: ignore[arg-type]
     edited = (await read(stored, table))[(-1, 2)]
     assert {name: edited[name] for name in facts} == facts
     assert edited["changed_at"] == edited["last_seen_at"] > edited["first_seen_at"]
@@ -120,7 +128,7 @@ async def test_a_like_is_no_edit(stored: Resources) -> None:
 async def test_a_deleted_comment_keeps_what_it_said(stored: Resources) -> None:
     photo = [{"type": "photo"}]
     await upsert(stored, [comment(2, "said", likes=4, attachments=photo)])
-    await upsert(stored, [stub(2)])
+    assert await upsert(stored, [stub(2)]) == Stored(deleted=1)
     row = (await read(stored, table))[(-1, 2)]
     assert (row["text"], row["from_id"], row["like_count"], row["attachments"]) == ("said", 5, 4, photo)
     assert row["is_deleted"]
@@ -142,14 +150,66 @@ async def test_two_writers_of_the_same_rows(stored: Resources) -> None:
     found = [comment(number) for number in range(2, 602)]
 
     async def write(mine: Sequence[VkComment], words: str) -> int:
-        return await upsert(stored, [replace(each, text=words) for each in mine])
+        return (await upsert(stored, [replace(each, text=words) for each in mine])).new
 
     for turn in range(5):
-        new = await asyncio.gather(write(found, f"a{turn}"), write(found[::-1], f"b{turn}"), write(found, f"c{turn}"))
-        assert sum(new) == (len(found) if turn == 0 else 0)
+        counts = await asyncio.gather(
+            write(found, f"a{turn}"), write(found[::-1], f"b{turn}"), write(found, f"c{turn}")
+        )
+        assert sum(counts) == (len(found) if turn == 0 else 0)
     texts = {row["text"] for row in (await read(stored, table)).values()}
     assert len(texts) == 1
     assert texts <= {"a4", "b4", "c4"}
+
+
+# threads, and what is no longer shown
+
+
+async def test_threads_that_were_read_to_the_end(stored: Resources) -> None:
+    await upsert(stored, [comment(2), comment(3), comment(4)])
+    read_to_the_end = [ReadThread(-1, 2, 40, 99), ReadThread(-1, 4, 12, 77), ReadThread(-1, 1234, 1, 1)]
+    async with stored.database.transaction() as connection:
+        await comments.mark_threads_read(connection, read_to_the_end)
+        await comments.mark_threads_read(connection, [])
+    await upsert(stored, [comment(2, "edited")])  # is no reading of the thread
+    async with stored.database.connect() as connection:
+        known = await comments.read_threads(connection, [(-1, 2), (-1, 3), (-1, 4), (-2, 4)])
+    assert known == {(-1, 2): ReadThread(-1, 2, 40, 99), (-1, 4): ReadThread(-1, 4, 12, 77)}
+
+
+async def write_thread(stored: Resources) -> datetime:
+    """Write a post with two top comments of two replies each, long ago, and return a time after that."""
+    replies = [comment(number, thread_id=2 if number < 6 else 3) for number in (4, 5, 6, 7)]
+    await upsert(stored, [comment(2), comment(3), *replies])
+    await age(stored, table, "1 hour")
+    return datetime.now(UTC) - timedelta(minutes=30)
+
+
+async def deleted(stored: Resources) -> set[int]:
+    rows = await read(stored, table)
+    assert all((row["changed_at"] is not None) is row["is_deleted"] for row in rows.values())
+    assert {row["text"] for row in rows.values()} == {"text"}
+    return {key[1] for key, row in rows.items() if row["is_deleted"]}
+
+
+async def test_replies_that_a_whole_thread_did_not_show(stored: Resources) -> None:
+    since = await write_thread(stored)
+    await upsert(stored, [comment(2), comment(4, thread_id=2)], since)
+    async with stored.database.transaction() as connection:
+        assert await comments.mark_deleted_replies(connection, [(-1, 2), (-2, 3)], since) == 1
+        assert await comments.mark_deleted_replies(connection, [], since) == 0
+    assert await deleted(stored) == {5}
+
+
+@pytest.mark.parametrize(("whole", "gone"), [(True, {3, 5, 6, 7}), (False, {3, 6, 7})])
+async def test_comments_that_a_post_did_not_show(stored: Resources, gone: set[int], *, whole: bool) -> None:
+    """Where threads were left out, the replies of a top comment that is still there may well be there, too."""
+    since = await write_thread(stored)
+    await upsert(stored, [comment(2), comment(4, thread_id=2)], since)
+    async with stored.database.transaction() as connection:
+        assert await comments.mark_deleted(connection, [(-1, 1), (-2, 1)], since, whole=whole) == len(gone)
+        assert await comments.mark_deleted(connection, [], since, whole=whole) == 0
+    assert await deleted(stored) == gone
 
 
 # reading

@@ -13,7 +13,7 @@ from app.store.groups import (
     group_by_screen_name,
     groups_by_key,
     groups_page,
-    mark_group_collected,
+    mark_groups_collected,
     require_groups,
     upsert_groups,
 )
@@ -128,6 +128,7 @@ async def test_communities_that_have_to_be_there(resources: Resources) -> None:
 async def test_a_collected_community(resources: Resources) -> None:
     await upsert(resources, ONE, TWO)
     async with resources.database.transaction() as connection:
-        await mark_group_collected(connection, -1)
+        await mark_groups_collected(connection, [-1])
+        await mark_groups_collected(connection, [])
     rows = await read(resources, table)
     assert [key for key, row in rows.items() if row["collected_at"]] == [(-1,)]

@@ -10,7 +10,7 @@ from app.resources import Resources
 from app.store import posts
 from app.store.groups import upsert_groups
 from app.store.keyset import Page
-from app.store.posts import PostConditions, PostsToCollect
+from app.store.posts import PostConditions, PostsToCollect, ReadPost, Workload
 from app.wall import VkGroup, VkPost
 from tests.conftest import statements, write_wall
 from tests.store.rows import BIG, age, post, read
@@ -24,9 +24,9 @@ async def group(resources: Resources) -> Resources:
     return resources
 
 
-async def upsert(resources: Resources, *found: VkPost, owner_id: int = -1) -> None:
+async def upsert(resources: Resources, *found: VkPost) -> None:
     async with resources.database.transaction() as connection:
-        await posts.upsert_posts(connection, owner_id, found)
+        await posts.upsert_posts(connection, found)
 
 
 async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
@@ -34,7 +34,6 @@ async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
     await upsert(
         group,
         post(BIG, "Ёж", owner_id=-BIG, from_id=BIG, views=None, is_pinned=True, attachments=photo, date=BIG),
-        owner_id=-BIG,
     )
     row = (await read(group, table))[(-BIG, BIG)]
     assert row.pop("first_seen_at") == row.pop("last_seen_at")
@@ -52,6 +51,7 @@ async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
         "attachments": photo,
         "changed_at": None,
         "collected_count": None,
+        "read_calls": None,
         "collected_at": None,
     }
 
@@ -60,8 +60,8 @@ async def test_one_statement_for_all(group: Resources) -> None:
     found = [post(number) for number in range(1, 2001)]
     async with group.database.transaction() as connection:
         with statements(group) as seen:
-            await posts.upsert_posts(connection, -1, found)
-            await posts.upsert_posts(connection, -1, [])
+            await posts.upsert_posts(connection, found)
+            await posts.upsert_posts(connection, [])
     assert len(seen) == 1
     assert len(await read(group, table)) == 2000
 
@@ -118,7 +118,7 @@ async def test_conditions(
     keys = []
     for owner_id in (-1, -2):
         keys += [(owner_id, post_id) for post_id in (await write_wall(resources, owner_id)).post_ids]
-        await upsert(resources, post(6, owner_id=owner_id, comments=0, date=1_772_323_200 + 360), owner_id=owner_id)
+        await upsert(resources, post(6, owner_id=owner_id, comments=0, date=1_772_323_200 + 360))
     async with resources.database.connect() as connection:
         page = await posts.posts_page(connection, conditions, Page(posts.NEWEST, 100))
         count = await posts.count_posts(connection, conditions)
@@ -143,31 +143,61 @@ async def test_posts_of_each_community(resources: Resources) -> None:
 # what is left to collect
 
 
-async def to_collect(resources: Resources, since: datetime, *, full: bool = False) -> tuple[list[int], tuple[int, int]]:
-    wanted = PostsToCollect(-1, since, full)
+def wanted(since: datetime, *, full: bool = False, **single: list[int]) -> PostsToCollect:
+    return PostsToCollect([-2, -1], {-int(name[1:]): ids for name, ids in single.items()}, since, full)
+
+
+async def to_collect(resources: Resources, collection: PostsToCollect) -> tuple[list[tuple[int, int]], Workload]:
     async with resources.database.connect() as connection:
-        ids = await posts.posts_to_collect(connection, wanted, 0, 100)
-        return ids, await posts.count_to_collect(connection, wanted)
+        rows = await posts.posts_to_collect(connection, collection, None, 100)
+        return [(row.owner_id, row.id) for row in rows], await posts.count_to_collect(connection, collection)
 
 
 async def test_posts_to_collect(group: Resources) -> None:
     await upsert(group, post(9))  # listed by an earlier collection only
     await age(group, table, "1 hour")
     since = datetime.now(UTC) - timedelta(minutes=1)
-    await upsert(group, post(1, comments=4), post(2, comments=0), post(3, comments=7))
-    assert await to_collect(group, since) == ([1, 3], (2, 11))
+    await upsert(group, post(1, comments=4), post(2, comments=0), post(3, comments=7), post(4, owner_id=-BIG))
+    assert await to_collect(group, wanted(since)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
     async with group.database.connect() as connection:
-        wanted = PostsToCollect(-1, since, full=False)
-        assert await posts.posts_to_collect(connection, wanted, 1, 100) == [3]
-        assert await posts.posts_to_collect(connection, wanted, 0, 1) == [1]
+        [row] = await posts.posts_to_collect(connection, wanted(since), (-1, 1), 100)
+        assert (row.id, row.comment_count, row.collected_count) == (3, 7, None)
+        assert len(await posts.posts_to_collect(connection, wanted(since), None, 1)) == 1
 
     async with group.database.transaction() as connection:
-        await posts.mark_posts_collected(connection, -1, [1, 3])
-    assert await to_collect(group, since) == ([], (0, 0))
-    assert await to_collect(group, since, full=True) == ([1, 3], (2, 11))
+        await posts.mark_posts_collected(connection, [ReadPost(-1, 3, 7, 2), ReadPost(-1, 1, 4, 30)])
+        await posts.mark_posts_collected(connection, [])
+    assert await to_collect(group, wanted(since)) == ([], Workload(0, 0, 32))
+    assert await to_collect(group, wanted(since, full=True)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
 
     await upsert(group, post(1, comments=5), post(3, comments=0))
-    assert await to_collect(group, since) == ([1, 3], (2, 5))  # also those whose comments went away
+    # also those whose comments went away
+    assert await to_collect(group, wanted(since)) == ([(-1, 1), (-1, 3)], Workload(2, 5, 0))
+    assert (await to_collect(group, wanted(since, _1=[2, 3])))[0] == [(-1, 3)]
+    assert (await to_collect(group, wanted(since, _2=[2, 3])))[0] == [(-1, 1), (-1, 3)]
     rows = await read(group, table)
     assert [rows[-1, number]["collected_count"] for number in (1, 2, 3)] == [4, None, 7]
     assert [rows[-1, number]["collected_at"] is not None for number in (1, 2, 3)] == [True, False, True]
+
+
+async def test_what_came_while_a_post_was_read_is_not_taken_for_read(group: Resources) -> None:
+    """Another collection has listed it meanwhile, with more comments than this one can have met."""
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    await upsert(group, post(1, comments=4))
+    await upsert(group, post(1, comments=6))
+    async with group.database.transaction() as connection:
+        await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 4, 1)])
+    assert (await to_collect(group, wanted(since)))[0] == [(-1, 1)]
+
+
+async def test_two_that_close_the_same_posts(group: Resources) -> None:
+    """In whatever order they come: both lock them in the order of their keys."""
+    await upsert(group, *(post(number) for number in range(1, 301)))
+    read_posts = [ReadPost(-1, number, 4, 1) for number in range(1, 301)]
+
+    async def mark(mine: list[ReadPost]) -> None:
+        async with group.database.transaction() as connection:
+            await posts.mark_posts_collected(connection, mine)
+
+    await asyncio.gather(*(mark(each) for each in [read_posts, read_posts[::-1]] * 5))
+    assert {row["collected_count"] for row in (await read(group, table)).values()} == {4}

@@ -1,13 +1,25 @@
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from sqlalchemy import Row
 
 from app.db.tables import tokens as table
 from app.resources import Resources
-from app.store.tokens import Slot, add_tokens, block_token, next_return, reserve_slot
+from app.store.tokens import (
+    NextReturn,
+    ReservedSlot,
+    add_tokens,
+    block_token,
+    next_return,
+    reserve_slot,
+    token_states,
+    write_kind,
+)
 from tests.store.rows import read
 
 A, B = "aaaa", "bbbb"
@@ -22,18 +34,18 @@ async def tokens(resources: Resources) -> Resources:
     return resources
 
 
-async def reserve(resources: Resources, *names: str) -> Slot | None:
+async def reserve(resources: Resources, *names: str, calls: int = 1, executes: bool = False) -> ReservedSlot | None:
     """Reserve on a connection and in a transaction of its own, as each worker does."""
     async with resources.database.transaction() as connection:
-        return await reserve_slot(connection, names, INTERVAL_SECONDS)
+        return await reserve_slot(connection, names, INTERVAL_SECONDS, calls, executes=executes)
 
 
 async def block(resources: Resources, name: str, seconds: float | None) -> None:
     async with resources.database.transaction() as connection:
-        await block_token(connection, name, f"VK refuses {name}", seconds)
+        await block_token(connection, name, f"VK refuses {name}", 9, seconds)
 
 
-async def returning(resources: Resources, *names: str) -> tuple[str, float | None]:
+async def returning(resources: Resources, *names: str) -> NextReturn | None:
     async with resources.database.connect() as connection:
         return await next_return(connection, names)
 
@@ -82,10 +94,58 @@ async def test_all_tokens_rest(tokens: Resources) -> None:
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     assert await reserve(tokens, A, B) is None
-    assert await returning(tokens, A, B) == ("VK refuses bbbb", 3600)
-    assert await returning(tokens, A) == ("VK refuses aaaa", None)
+    assert await returning(tokens, A, B) == NextReturn("VK refuses bbbb", 3600, 9)
+    assert await returning(tokens, A) == NextReturn("VK refuses aaaa", None, 9)
     await block(tokens, B, -5)
-    assert await returning(tokens, A, B) == ("VK refuses bbbb", 0)
+    assert await returning(tokens, A, B) is None
+
+
+async def test_a_token_that_may_not_execute(tokens: Resources) -> None:
+    async with tokens.database.transaction() as connection:
+        await write_kind(connection, A, "SERVICE")
+    slots = [await reserve(tokens, A, B, executes=True) for _ in range(2)]
+    assert [slot.fingerprint for slot in slots if slot] == [B, B]
+    assert await reserve(tokens, A, executes=True) is None
+    assert await returning(tokens, A) is None  # it can be used for single calls
+    slot = await reserve(tokens, A)
+    assert slot
+    assert slot.fingerprint == A
+
+
+async def test_what_was_asked_for_today_is_counted(tokens: Resources) -> None:
+    await reserve(tokens, A, calls=25)
+    await reserve(tokens, A)
+    first, second = await states(tokens)
+    assert (first.requests_today, first.calls_today) == (2, 26)
+    assert first.used_at
+    assert (second.requests_today, second.calls_today, second.used_at) == (0, 0, None)
+    async with tokens.database.transaction() as connection:
+        await connection.execute(table.update().values(counted_on=date(2026, 1, 1)))
+    first, _ = await states(tokens)
+    assert (first.requests_today, first.calls_today) == (0, 0)
+    await reserve(tokens, A, calls=3)
+    first, _ = await states(tokens)
+    assert (first.requests_today, first.calls_today) == (1, 3)
+
+
+async def states(resources: Resources) -> Sequence[Row[Any]]:
+    async with resources.database.connect() as connection:
+        return await token_states(connection, [A, B, "cccc"])
+
+
+async def test_how_tokens_are(tokens: Resources) -> None:
+    def health(row: Row[Any]) -> tuple[Any, ...]:
+        return row.fingerprint, row.health, row.reason, row.vk_code, row.rests_until is not None
+
+    assert [health(row) for row in await states(tokens)] == [(A, "READY", None, None, False), (B, "READY", None, None, False)]
+    await block(tokens, A, None)
+    await block(tokens, B, 3600)
+    assert [health(row) for row in await states(tokens)] == [
+        (A, "REFUSED", "VK refuses aaaa", 9, False),
+        (B, "RESTING", "VK refuses bbbb", 9, True),
+    ]
+    await block(tokens, B, -5)
+    assert health((await states(tokens))[1]) == (B, "READY", None, None, False)
 
 
 async def test_tokens_of_others_are_not_used(tokens: Resources) -> None:
@@ -101,7 +161,7 @@ async def test_a_start_gives_another_chance(tokens: Resources) -> None:
     async with tokens.database.transaction() as connection:
         await add_tokens(connection, [A, B, "cccc"])
     after = await read(tokens, table)
-    assert (after[A,]["blocked_until"], after[A,]["blocked_reason"]) == (None, None)
+    assert {after[A,][name] for name in ("blocked_until", "blocked_reason", "blocked_code")} == {None}
     assert after[A,]["next_slot_at"] == before[A,]["next_slot_at"]
     assert after[B,] == before[B,]
     assert ("cccc",) in after

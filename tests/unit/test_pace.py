@@ -6,42 +6,55 @@ import pytest
 from pydantic import SecretStr
 
 from app.errors import ErrorCode
-from app.vk.pace import MARGIN, AllAside, Pace, fingerprint
-from app.vk.wire import VkRateLimited, VkTokenRejected
+from app.vk.pace import MARGIN, AllAside, Pace, Slot, TokenKind, fingerprint
+from app.vk.wire import VkExecuteRefused, VkRateLimited, VkTokenRejected
 
 
 @dataclass
-class Slots:
+class Book:
     """Hands out what it was told to, and notes what it was asked."""
 
-    answers: list[tuple[str, float] | AllAside]
-    asked: list[tuple[list[str], float]] = field(default_factory=list)
-    blocked: list[tuple[str, str, float | None]] = field(default_factory=list)
+    answers: list[Slot | AllAside | None]
+    asked: list[tuple[list[str], float, int, bool]] = field(default_factory=list)
+    aside: list[tuple[str, str, int | None, float | None]] = field(default_factory=list)
+    kinds: list[tuple[str, TokenKind]] = field(default_factory=list)
 
-    async def reserve(self, fingerprints: Sequence[str], interval_seconds: float) -> tuple[str, float] | AllAside:
+    async def reserve(
+        self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
+    ) -> Slot | AllAside | None:
         """Note what is asked for and give the next answer."""
-        self.asked.append((list(fingerprints), interval_seconds))
+        self.asked.append((list(fingerprints), interval_seconds, calls, executes))
         return self.answers.pop(0)
 
-    async def block(self, name: str, reason: str, seconds: float | None) -> None:
+    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         """Note it."""
-        self.blocked.append((name, reason, seconds))
+        self.aside.append((fingerprint, reason, vk_code, seconds))
+
+    async def note_kind(self, fingerprint: str, kind: TokenKind) -> None:
+        """Note it."""
+        self.kinds.append((fingerprint, kind))
 
     def pace(self, *tokens: str) -> Pace:
         """Return a pace of three requests a second."""
-        return Pace([SecretStr(token) for token in tokens], 3.0, self.reserve, self.block)
+        return Pace([SecretStr(token) for token in tokens], 3.0, self)
+
+
+def name_of(token: str) -> str:
+    return fingerprint(SecretStr(token))
 
 
 def test_a_fingerprint_does_not_show_the_token() -> None:
-    assert fingerprint("token") == "3c469e9d6c5875d3"
-    assert fingerprint("token") != fingerprint("token2")
+    assert name_of("token") == "3c469e9d6c5875d3"
+    assert name_of("token") != name_of("token2")
 
 
 async def test_a_turn_gives_the_token_of_the_slot() -> None:
-    slots = Slots([(fingerprint("two"), 0.0), (fingerprint("one"), 0.0)])
-    pace = slots.pace("one", "two")
-    assert [(await pace.turn()).get_secret_value(), (await pace.turn()).get_secret_value()] == ["two", "one"]
-    assert slots.asked == [([fingerprint("one"), fingerprint("two")], MARGIN / 3)] * 2
+    book = Book([Slot(name_of("two"), 0.0), Slot(name_of("one"), 0.0)])
+    pace = book.pace("one", "two")
+    turns = [await pace.turn(), await pace.turn(25, executes=True)]
+    assert [token.get_secret_value() for token in turns] == ["two", "one"]
+    both = [name_of("one"), name_of("two")]
+    assert book.asked == [(both, MARGIN / 3, 1, False), (both, MARGIN / 3, 25, True)]
 
 
 async def test_a_turn_waits_for_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,19 +64,19 @@ async def test_a_turn_waits_for_its_slot(monkeypatch: pytest.MonkeyPatch) -> Non
         waits.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await Slots([(fingerprint("one"), 1.5)]).pace("one").turn()
+    await Book([Slot(name_of("one"), 1.5)]).pace("one").turn()
     assert waits == [1.5]
 
 
 async def test_no_token_is_configured() -> None:
-    slots = Slots([])
+    book = Book([])
     with pytest.raises(VkTokenRejected, match="Set VK_TOKENS"):
-        await slots.pace().turn()
-    assert slots.asked == []
+        await book.pace().turn()
+    assert book.asked == []
 
 
 async def test_all_tokens_are_put_aside_for_good() -> None:
-    pace = Slots([AllAside("VK: User authorization failed (error 5)", None)]).pace("one")
+    pace = Book([AllAside("VK: User authorization failed (error 5)", None)]).pace("one")
     with pytest.raises(VkTokenRejected) as caught:
         await pace.turn()
     assert caught.value.message == ("VK refuses every configured token. VK: User authorization failed (error 5)")
@@ -72,7 +85,7 @@ async def test_all_tokens_are_put_aside_for_good() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 1800.0])
 async def test_all_tokens_are_put_aside_for_some_time(seconds: float) -> None:
-    pace = Slots([AllAside("VK: Flood control (error 9)", seconds)]).pace("one")
+    pace = Book([AllAside("VK: Flood control (error 9)", seconds)]).pace("one")
     with pytest.raises(VkRateLimited) as caught:
         await pace.turn()
     assert caught.value.code is ErrorCode.VK_RATE_LIMITED
@@ -80,9 +93,30 @@ async def test_all_tokens_are_put_aside_for_some_time(seconds: float) -> None:
     assert f"another {seconds:.0f} s" in caught.value.message
 
 
+@pytest.mark.parametrize("code", [14, 17])
+async def test_all_tokens_wait_for_a_person(code: int) -> None:
+    pace = Book([AllAside("VK: Captcha needed (error 14)", 1800.0, code)]).pace("one")
+    with pytest.raises(VkTokenRejected, match=r"another 1800 s\. VK: Captcha needed"):
+        await pace.turn()
+
+
+async def test_no_token_may_execute() -> None:
+    with pytest.raises(VkExecuteRefused) as caught:
+        await Book([None]).pace("one").turn(2, executes=True)
+    assert caught.value.vk_code is None
+
+
+async def test_a_kind_is_noted_once() -> None:
+    book = Book([])
+    pace = book.pace("one")
+    for kind in (TokenKind.USER, TokenKind.USER, TokenKind.GROUP):
+        await pace.note_kind(SecretStr("one"), kind)
+    assert book.kinds == [(name_of("one"), TokenKind.USER), (name_of("one"), TokenKind.GROUP)]
+
+
 async def test_putting_aside_names_the_fingerprint() -> None:
-    slots = Slots([])
-    pace = slots.pace("one")
-    await pace.put_aside(SecretStr("one"), "captcha", 60)
-    await pace.put_aside(SecretStr("one"), "revoked", None)
-    assert slots.blocked == [(fingerprint("one"), "captcha", 60), (fingerprint("one"), "revoked", None)]
+    book = Book([])
+    pace = book.pace("one")
+    await pace.put_aside(SecretStr("one"), VkTokenRejected("captcha", 14), 60)
+    await pace.put_aside(SecretStr("one"), VkTokenRejected("revoked", 5), None)
+    assert book.aside == [(name_of("one"), "captcha", 14, 60), (name_of("one"), "revoked", 5, None)]

@@ -190,7 +190,7 @@ def test_a_recorded_post_by_id() -> None:
     [
         (1, VkUnavailable, ErrorCode.VK_UNAVAILABLE, True),
         (5, VkTokenRejected, ErrorCode.VK_TOKEN, False),
-        (7, VkRequestRefused, ErrorCode.VK_REQUEST_REFUSED, False),
+        (7, VkAccessDenied, ErrorCode.VK_ACCESS_DENIED, False),
         (12, VkScriptFailed, ErrorCode.VK_REQUEST_REFUSED, False),
         (14, VkTokenRejected, ErrorCode.VK_TOKEN, False),
         (15, VkAccessDenied, ErrorCode.VK_ACCESS_DENIED, False),

@@ -8,30 +8,50 @@ import pytest
 from pydantic import SecretStr
 
 from app.vk.client import VkClient
-from app.vk.pace import AllAside, Pace, fingerprint
+from app.vk.pace import AllAside, Pace, Slot, TokenKind, fingerprint
 
 MakeClient = Callable[..., VkClient]
 TOKENS = ("first-token", "second-token")
 
 
 class Tokens:
-    """Who may be used, in memory: the first token that is not put aside, at once."""
+    """Who may be used, in memory: the first token that will do, at once."""
 
     def __init__(self) -> None:
-        self.aside: dict[str, tuple[str, float | None]] = {}
+        self.aside: dict[str, tuple[str, int | None, float | None]] = {}
+        self.kinds: dict[str, TokenKind] = {}
+        self.calls: list[int] = []
 
-    async def reserve(self, fingerprints: Sequence[str], _: float) -> tuple[str, float] | AllAside:
+    async def reserve(
+        self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
+    ) -> Slot | AllAside | None:
         """Return a token that is not put aside."""
+        del interval_seconds
         free = [name for name in fingerprints if name not in self.aside]
-        return (free[0], 0.0) if free else AllAside(*next(iter(self.aside.values())))
+        if not free:
+            reason, vk_code, seconds = next(iter(self.aside.values()))
+            return AllAside(reason, seconds, vk_code)
+        able = [name for name in free if not executes or self.kinds.get(name, TokenKind.USER) is TokenKind.USER]
+        if not able:
+            return None
+        self.calls.append(calls)
+        return Slot(able[0], 0.0)
 
-    async def block(self, name: str, reason: str, seconds: float | None) -> None:
+    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         """Put a token aside."""
-        self.aside[name] = (reason, seconds)
+        self.aside[fingerprint] = (reason, vk_code, seconds)
+
+    async def note_kind(self, fingerprint: str, kind: TokenKind) -> None:
+        """Note a token's kind."""
+        self.kinds[fingerprint] = kind
 
     def seconds(self, token: str) -> float | None:
         """Return for how long a token is put aside."""
-        return self.aside[fingerprint(token)][1]
+        return self.aside[fingerprint(SecretStr(token))][2]
+
+    def kind(self, token: str) -> TokenKind | None:
+        """Return what is known of a token's kind."""
+        return self.kinds.get(fingerprint(SecretStr(token)))
 
 
 @pytest.fixture
@@ -45,9 +65,9 @@ async def make_client(tokens: Tokens) -> AsyncIterator[MakeClient]:
     async with AsyncExitStack() as stack:
 
         def make(url: str, *names: str, timeout: float = 10.0) -> VkClient:
-            http = httpx2.AsyncClient(base_url=url, timeout=timeout, trust_env=False)
+            http = httpx2.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
             stack.push_async_callback(http.aclose)
-            pace = Pace([SecretStr(name) for name in names], 1000.0, tokens.reserve, tokens.block)
-            return VkClient(http, "5.199", pace)
+            pace = Pace([SecretStr(name) for name in names], 1000.0, tokens)
+            return VkClient(http, "5.199", pace, timeout)
 
         yield make

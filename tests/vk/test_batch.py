@@ -1,6 +1,7 @@
 import pytest
 
-from app.vk.batch import answers
+from app.vk import batch as batch_module
+from app.vk.batch import MOST_ANSWER_BYTES, Batch
 from app.vk.client import VkClient
 from app.vk.wire import (
     Call,
@@ -30,7 +31,7 @@ def comment_calls(simulator: Simulator) -> list[Call]:
 
 @pytest.mark.parametrize(("count", "requests"), [(0, 0), (1, 1), (2, 1), (25, 1), (26, 2), (50, 2), (76, 4)])
 async def test_25_calls_in_a_request(client: VkClient, simulator: Simulator, count: int, requests: int) -> None:
-    found = await answers(client, [groups_by_id([str(number % 2 + 1)]) for number in range(count)])
+    found = await Batch(client).answers([groups_by_id([str(number % 2 + 1)]) for number in range(count)])
     known = [answer["groups"][0]["id"] for answer in found if not isinstance(answer, VkFault)]
     assert known == [1] * len(range(0, count, 2))  # there is no community 2
     assert [type(answer) for answer in found[1::2]] == [VkRequestRefused] * (count // 2)
@@ -42,7 +43,7 @@ async def test_failed_calls_in_their_places(client: VkClient, simulator: Simulat
     calls = comment_calls(simulator)
     closed = list(simulator.truth())[1]
     simulator.control(close_comments={"group_id": 1, "post_id": closed}, reset=True)
-    found = await answers(client, calls)
+    found = await Batch(client).answers(calls)
     assert [type(answer) for answer in found] == [dict, VkAccessDenied, dict, dict, dict, dict]
     assert (found[1].vk_code, found[1].method) == (212, "wall.getComments")
     assert simulator.control()["requests"] == 1
@@ -53,34 +54,42 @@ async def test_a_call_that_failed_for_the_moment_is_made_again(
     client: VkClient, simulator: Simulator, code: int
 ) -> None:
     simulator.control(faults=[{"code": code, "inner": True, "times": 2}])
-    assert [type(answer) for answer in await answers(client, [GROUP] * 5)] == [dict] * 5
+    assert [type(answer) for answer in await Batch(client).answers([GROUP] * 5)] == [dict] * 5
     told = simulator.control()
-    assert (told["requests"], told["methods"]["execute"]) == (3, 1)
+    assert (told["requests"], told["calls"]) == (2, 5)  # the two that failed go together
+
+
+@pytest.mark.parametrize("code", [1, 6, 10])
+async def test_calls_that_all_failed_are_made_one_by_one(client: VkClient, simulator: Simulator, code: int) -> None:
+    simulator.control(faults=[{"code": code, "inner": True, "times": 3}])
+    assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
+    assert simulator.control()["requests"] == 1 + 3
 
 
 async def test_a_single_call_that_is_refused(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 15}])
-    [fault] = await answers(client, [GROUP])
+    [fault] = await Batch(client).answers([GROUP])
     assert (type(fault), fault.vk_code) == (VkAccessDenied, 15)
 
 
 async def test_a_token_that_is_rejected_inside(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
     """A community's token may use execute, but may not read walls."""
-    simulator.control(faults=[{"code": 27, "inner": True, "times": 3}, {"code": 27, "method": GROUP.method}])
-    assert [type(answer) for answer in await answers(client, [GROUP] * 3)] == [dict] * 3
+    simulator.control(faults=[{"code": 27, "inner": True, "times": 3}])
+    assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
+    assert simulator.control()["requests"] == 2
     assert list(tokens.aside) == client._pace.fingerprints[:1]  # noqa: SLF001 - the other one answered
 
 
 @pytest.mark.parametrize(("count", "packs"), [(2, 1), (4, 3), (25, 7)])
 async def test_a_pack_that_is_too_big_is_halved(client: VkClient, simulator: Simulator, count: int, packs: int) -> None:
     simulator.control(faults=[{"code": 13, "method": "execute", "times": packs}])
-    assert [type(answer) for answer in await answers(client, [GROUP] * count)] == [dict] * count
+    assert [type(answer) for answer in await Batch(client).answers([GROUP] * count)] == [dict] * count
     assert simulator.control()["calls"] == count
 
 
 async def test_packs_that_never_fit_end_as_single_calls(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 13, "method": "execute", "times": 1000}])
-    assert [type(answer) for answer in await answers(client, [GROUP] * 25)] == [dict] * 25
+    assert [type(answer) for answer in await Batch(client).answers([GROUP] * 25)] == [dict] * 25
     told = simulator.control()
     assert told["methods"] == {"groups.getById": 25}
     assert told["requests"] == 25 + 24
@@ -90,8 +99,8 @@ async def test_packs_that_never_fit_end_as_single_calls(client: VkClient, simula
 async def test_single_calls_where_execute_is_refused(client: VkClient, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, "method": "execute", "times": 1000}])
     for _ in range(2):
-        assert [type(answer) for answer in await answers(client, [GROUP] * 3)] == [dict] * 3
-    assert simulator.control()["requests"] == 1 + 3 + 3  # execute is asked for once
+        assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
+    assert simulator.control()["requests"] == 2 + 3 + 3  # execute is asked for once with each token
 
 
 @pytest.mark.parametrize(
@@ -103,4 +112,31 @@ async def test_a_request_that_fails_as_a_whole(
 ) -> None:
     simulator.control(faults=[{**fault, "times": 1000}])
     with pytest.raises(kind):
-        await answers(client, [GROUP] * count)
+        await Batch(client).answers([GROUP] * count)
+
+
+async def test_packs_are_only_as_large_as_vk_answers(
+    client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = Batch(client)
+    assert batch.capacity == 25
+    await batch.answers([GROUP] * 25)
+    assert batch.capacity == 25
+    [_, size] = await client.execute([GROUP] * 25)
+    monkeypatch.setattr(batch_module, "MOST_ANSWER_BYTES", size / 2.5)
+    assert batch.capacity == 9
+    simulator.control(reset=True)
+    assert len(await batch.answers([GROUP] * 25)) == 25
+    assert simulator.control()["requests"] == 3
+    assert MOST_ANSWER_BYTES == 5_000_000
+
+
+async def test_a_refused_pack_teaches(client: VkClient, simulator: Simulator) -> None:
+    batch = Batch(client)
+    simulator.control(faults=[{"code": 13, "method": "execute"}])
+    await batch.answers([GROUP] * 25)
+    assert batch.capacity < 25
+    for _ in range(20):
+        await batch.answers([GROUP] * batch.capacity)
+    assert batch.capacity == 25
+    assert batch.usage.requests == simulator.control()["requests"]

@@ -3,12 +3,14 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import circuitbreaker
 import pytest
 from structlog.testing import capture_logs
 
 from app import metrics
 from app.vk import client as client_module
-from app.vk.client import VkClient
+from app.vk.client import HostAvoided, HostFailed, Usage, VkClient
+from app.vk.pace import TokenKind
 from app.vk.wire import (
     Call,
     VkAccessDenied,
@@ -19,7 +21,6 @@ from app.vk.wire import (
     VkScriptFailed,
     VkTokenRejected,
     VkUnavailable,
-    execute,
     groups_by_id,
 )
 from tests.conftest import Simulator
@@ -46,8 +47,8 @@ def counted(outcome: str) -> float:
 
 async def test_an_answer(client: VkClient, simulator: Simulator) -> None:
     before = counted("OK")
-    envelope = await client.call(ASK)
-    assert [group["id"] for group in envelope["response"]["groups"]] == [1]
+    answer = await client.call(ASK)
+    assert [group["id"] for group in answer["groups"]] == [1]
     assert counted("OK") == before + 1
     assert client.last_fault is None
     assert simulator.control()["requests"] == 1
@@ -58,7 +59,7 @@ async def test_a_failure_that_passes_is_tried_again(
     client: VkClient, simulator: Simulator, tokens: Tokens, fault: dict[str, int]
 ) -> None:
     simulator.control(faults=[{**fault, "times": 3}])
-    assert "response" in await client.call(ASK)
+    assert "groups" in await client.call(ASK)
     assert simulator.control()["requests"] == 4
     assert client.last_fault is None
     assert not tokens.aside
@@ -70,7 +71,7 @@ async def test_a_failure_that_passes_is_tried_again(
         ({"code": 1}, VkUnavailable, "VK: Unknown error occurred (error 1)"),
         ({"code": 6}, VkRateLimited, "VK: Too many requests per second (error 6)"),
         ({"code": 10}, VkUnavailable, "VK: Internal server error: Unknown error, try later (error 10)"),
-        ({"http": 502}, VkUnavailable, "VK answered with HTTP 502."),
+        ({"http": 502}, HostFailed, "VK answered with HTTP 502."),
         ({"http": 200}, VkUnavailable, "VK's answer is not JSON."),
     ],
 )
@@ -87,7 +88,7 @@ async def test_trying_again_has_an_end(
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        *((code, VkAccessDenied) for code in (15, 18, 30, 212)),
+        *((code, VkAccessDenied) for code in (7, 15, 18, 19, 30, 212)),
         *((code, VkRequestRefused) for code in (3, 8, 100, 104, 113)),
         *((code, VkScriptFailed) for code in (12, 13)),
     ],
@@ -110,7 +111,7 @@ async def test_another_token_takes_over(
     client: VkClient, simulator: Simulator, tokens: Tokens, code: int, seconds: float | None
 ) -> None:
     simulator.control(faults=[{"code": code}])
-    assert "response" in await client.call(ASK)
+    assert "groups" in await client.call(ASK)
     assert simulator.control()["requests"] == 2
     assert list(tokens.aside) == client._pace.fingerprints[:1]  # noqa: SLF001 - the one that was used first
     assert tokens.seconds(TOKENS[0]) == seconds
@@ -118,7 +119,7 @@ async def test_another_token_takes_over(
 
 @pytest.mark.parametrize(
     ("code", "kind", "retry_after_seconds"),
-    [(5, VkTokenRejected, None), (9, VkRateLimited, 60.0), (14, VkRateLimited, 3600.0), (29, VkRateLimited, 3600.0)],
+    [(5, VkTokenRejected, None), (9, VkRateLimited, 60.0), (14, VkTokenRejected, None), (29, VkRateLimited, 3600.0)],
 )
 async def test_no_token_is_left(
     client: VkClient, simulator: Simulator, code: int, kind: type[VkFault], retry_after_seconds: float | None
@@ -136,7 +137,7 @@ async def test_no_token_is_left(
 
 async def test_a_revoked_token(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
     simulator.control(revoke=TOKENS[0])
-    assert "response" in await client.call(ASK)
+    assert "groups" in await client.call(ASK)
     assert tokens.seconds(TOKENS[0]) is None
 
 
@@ -148,13 +149,74 @@ async def test_no_token_is_configured(make_client: MakeClient, simulator: Simula
     assert client.last_fault is failed
 
 
-@pytest.mark.parametrize("code", [27, 28])
-async def test_execute_refused(client: VkClient, simulator: Simulator, tokens: Tokens, code: int) -> None:
+@pytest.mark.parametrize(("code", "kind"), [(27, TokenKind.GROUP), (28, TokenKind.SERVICE)])
+async def test_execute_refused(
+    client: VkClient, simulator: Simulator, tokens: Tokens, code: int, kind: TokenKind
+) -> None:
     simulator.control(faults=[{"code": code, "method": "execute"}])
-    assert type(await refusal(client, execute([ASK, ASK]))) is VkExecuteRefused
-    assert not client.may_execute
+    found, _ = await client.execute([ASK, ASK])
+    assert [type(answer) for answer in found] == [dict, dict]  # by the other token
+    assert tokens.kind(TOKENS[0]) is kind
+    assert tokens.kind(TOKENS[1]) is TokenKind.USER
     assert not tokens.aside  # single calls work
+    simulator.control(faults=[{"code": code, "method": "execute"}], reset=True)
+    with pytest.raises(VkExecuteRefused, match="No VK token may use execute"):
+        await client.execute([ASK, ASK])
+    assert simulator.control()["requests"] == 1
+    assert "groups" in await client.call(ASK)
     assert client.last_fault is None
+
+
+async def test_what_was_asked_for_is_counted(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
+    usage = Usage()
+    simulator.control(faults=[{"code": 10}])
+    _, size = await client.execute([ASK] * 3, usage)
+    await client.call(ASK, usage)
+    assert usage == Usage(requests=3, calls=7)
+    assert tokens.calls == [3, 3, 1]
+    assert size > 3 * 200
+
+
+async def test_a_token_that_is_rejected_inside_is_put_aside(
+    client: VkClient, simulator: Simulator, tokens: Tokens
+) -> None:
+    simulator.control(faults=[{"code": 29, "inner": True}])
+    found, _ = await client.execute([ASK] * 2)
+    assert [type(answer) for answer in found] == [VkRateLimited, dict]
+    assert tokens.seconds(TOKENS[0]) == 3600.0
+
+
+# the host
+
+
+async def test_a_host_that_fails_again_and_again_is_left_alone(
+    client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(circuitbreaker, "monotonic", lambda: now[0])
+    simulator.control(faults=[{"http": 503, "times": 1000}])
+    kinds = [type(await refusal(client)) for _ in range(3)]
+    # six tries and two, then nobody asks any more
+    assert kinds == [HostFailed, HostAvoided, HostAvoided]
+    assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES
+    avoided = await refusal(client)
+    assert avoided.message == "VK has not answered for a while. It is asked again in 15 s."
+    assert avoided.facts()["retryAfterSeconds"] == 15.0
+    assert avoided.passes
+    assert type(client.last_fault) is HostFailed  # what health tells
+
+    now[0] += client_module.BREAK_SECONDS
+    assert type(await refusal(client)) is HostAvoided  # one look was enough
+    assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES + 1
+    now[0] += client_module.BREAK_SECONDS
+    simulator.control(faults=[])
+    assert "groups" in await client.call(ASK)
+    assert client.last_fault is None
+
+
+async def test_what_vk_refuses_says_that_the_host_works(client: VkClient, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 10, "times": 1000}])
+    assert [type(await refusal(client)) for _ in range(3)] == [VkUnavailable] * 3
 
 
 async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simulator) -> None:
@@ -169,8 +231,15 @@ async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simu
         ]
     }
     assert decided == {0: True, 6: 0.4, 9: True, 29: True, 5: True}
-    hopeless = [VkTokenRejected(""), VkRateLimited("", retry_after_seconds=60), VkAccessDenied("", 15), ValueError()]
-    assert [client_module._pause(failed) for failed in hopeless] == [False] * 4  # noqa: SLF001 - see above
+    hopeless = [
+        VkTokenRejected(""),
+        VkRateLimited("", retry_after_seconds=60),
+        VkAccessDenied("", 15),
+        VkExecuteRefused(""),
+        HostAvoided(15),
+        ValueError(),
+    ]
+    assert [client_module._pause(failed) for failed in hopeless] == [False] * 6  # noqa: SLF001 - see above
     assert simulator.control()["requests"] == 0
     assert client.last_fault is None
 
@@ -212,19 +281,19 @@ async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 async def test_a_broken_answer(make_client: MakeClient, answer: Answer) -> None:
     async with answering(answer) as url:
         failed = await refusal(make_client(url, *TOKENS))
-    assert (type(failed), failed.message) == (VkUnavailable, "VK cannot be reached: RemoteProtocolError.")
+    assert (type(failed), failed.message) == (HostFailed, "VK cannot be reached: RemoteProtocolError.")
 
 
 async def test_no_answer_in_time(make_client: MakeClient, simulator: Simulator) -> None:
     simulator.control(hold=True)
     failed = await refusal(make_client(simulator.url, *TOKENS, timeout=0.02))
-    assert (type(failed), failed.message) == (VkUnavailable, "VK cannot be reached: ReadTimeout.")
+    assert (type(failed), failed.message) == (HostFailed, "VK did not answer within 0.02 s.")
     simulator.control(hold=False)
 
 
 async def test_nobody_listens(make_client: MakeClient) -> None:
     failed = await refusal(make_client("http://127.0.0.1:9", *TOKENS))
-    assert (type(failed), failed.message) == (VkUnavailable, "VK cannot be reached: ConnectError.")
+    assert (type(failed), failed.message) == (HostFailed, "VK cannot be reached: ConnectError.")
 
 
 @pytest.mark.parametrize("fault", [{"code": 5}, {"code": 10}, {"code": 15}, {"http": 500}, {"http": 200}])

@@ -1,0 +1,130 @@
+"""Packs under way: full where they can be, in order, and none left behind."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from app.vk import pipeline
+from app.vk.batch import Batch
+from app.vk.client import VkClient
+from app.vk.pipeline import next_asks, ordered_answers
+from app.vk.walk import Ask, CommentWalk, NamedPosts, WallWalk
+from app.vk.wire import VkFault, VkUnavailable, read_comment_page
+from tests.conftest import Simulator, until
+from tests.vk.conftest import TOKENS, MakeClient
+
+
+@pytest.fixture
+def client(make_client: MakeClient, simulator: Simulator) -> VkClient:
+    """Return a client of the simulated VK with one token."""
+    return make_client(simulator.url, TOKENS[0])
+
+
+async def walk_all(client: VkClient, walks: list[Any], read: Any) -> list[int]:
+    """Walk to the end of everything and return how many pages each pack brought."""
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks(walks, most)
+
+    sizes = []
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        async for pack in packs:
+            sizes.append(len(pack))
+            for ask, answer in pack:
+                if ask.is_wanted:
+                    ask.walk.take(ask, read(ask, answer))
+    assert all(walk.is_closed for walk in walks)
+    return sizes
+
+
+async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
+    client: VkClient, simulator: Simulator
+) -> None:
+    post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+    calls = [CommentWalk(-1, post_id) for _ in range(60)]
+    sizes = await walk_all(client, calls, lambda _, answer: read_comment_page(answer, -1, post_id))
+    # 60 first pages, of which the last ten wait for the second ones of those before
+    assert sizes[:2] == [25, 25]
+    assert sum(sizes) == 60 + 60 * (len(simulator.truth()[post_id]) > 154)
+    assert all(size == 25 for size in sizes[:-1])
+    assert simulator.control()["requests"] == len(sizes)
+
+
+async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: Simulator) -> None:
+    """Also when those of later packs are there first."""
+    named = NamedPosts(-1, list(range(1, 15_000)))
+    offsets: list[int] = []
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks([named], most)
+
+    simulator.control(faults=[{"code": 10, "method": "execute", "times": 2}])
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        async for pack in packs:
+            offsets += [ask.offset for ask, _ in pack]
+    assert offsets == list(range(0, 15_000, 100))
+
+
+async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_more(
+    client: VkClient, simulator: Simulator
+) -> None:
+    """A full pack is under way; the page that waits behind it belongs to a walk that its answers close."""
+    named = NamedPosts(-1, list(range(1, 2_501)))
+    wall = WallWalk(-1)
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks([named, wall], most)
+
+    seen: list[Ask] = []
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        async for pack in packs:
+            seen += [ask for ask, _ in pack]
+            wall.is_closed = True
+    assert len(seen) == 25
+    assert simulator.control()["requests"] == 1
+
+
+async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
+    named = NamedPosts(-1, list(range(1, 15_000)))
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks([named], most)
+
+    simulator.control(faults=[{"code": 10, "times": 1000}])
+    with pytest.raises(VkUnavailable):
+        async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+            async for _ in packs:
+                raise AssertionError
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
+    named = NamedPosts(-1, list(range(1, 15_000)))
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks([named], most)
+
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        await anext(packs)
+        simulator.control(hold=True)
+        await until(lambda: simulator.control()["waiting"] or simulator.control()["requests"] > pipeline.BESIDE_TOKENS)
+    assert len(asyncio.all_tasks()) == 1
+    simulator.control(hold=False)
+
+
+async def test_a_call_that_is_refused_is_an_answer(client: VkClient, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 212, "inner": True}])
+    walks = [CommentWalk(-1, post_id) for post_id in list(simulator.truth())[:3]]
+
+    async def plan(most: int) -> list[Ask]:
+        return next_asks(walks, most)
+
+    found: list[Any] = []
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        async for pack in packs:
+            found += [answer for _, answer in pack]
+            for walk in walks:
+                walk.close()
+    assert [isinstance(answer, VkFault) for answer in found] == [True, False, False]
