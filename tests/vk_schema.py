@@ -47,8 +47,15 @@ class VkSchema:
 
     def violations(self, method: str, reply: object, kind: str = "response") -> list[str]:
         """Where the reply breaks the schema, in words; empty for a valid one. `kind` may be "extendedResponse"."""
-        validator = Draft7Validator({"$ref": self._replies[method][kind]}, registry=self._registry)
-        return [f"{_path(error)}: {error.message[:200]}" for error in validator.iter_errors(reply)]
+        return self._violations(self._replies[method][kind], reply)
+
+    def definition_violations(self, place: str, value: object) -> list[str]:
+        """Where a value breaks a definition, named by file and pointer: "wall/objects.json#/definitions/..."."""
+        return self._violations(_BASE + place, value)
+
+    def _violations(self, reference: str, value: object) -> list[str]:
+        validator = Draft7Validator({"$ref": reference}, registry=self._registry)
+        return [f"{_path(error)}: {error.message[:200]}" for error in validator.iter_errors(value)]
 
 
 def _path(error: ValidationError) -> str:

@@ -8,38 +8,90 @@ from typing import Any, Final
 
 MESSAGES: Final[dict[int, str]] = {
     1: "Unknown error occurred",
+    2: "Application is disabled. Enable your application or use test mode",
     3: "Unknown method passed",
+    4: "Incorrect signature",
     5: "User authorization failed: no access_token passed.",
     6: "Too many requests per second",
+    7: "Permission to perform this action is denied",
     8: "Invalid request: v (version) is required",
     9: "Flood control",
     10: "Internal server error: Unknown error, try later",
+    11: "In test mode application should be disabled or user should be authorized",
     12: "Unable to compile code",
     13: "Runtime error occurred during code invocation",
     14: "Captcha needed",
     15: "Access denied",
+    16: "HTTP authorization failed",
     17: "Validation required: please open redirect_uri in browser",
     18: "User was deleted or banned",
     19: "Content blocked",
+    20: "Permission to perform this action is denied for non-standalone applications",
+    21: "Permission to perform this action is allowed only for standalone and OpenAPI applications",
+    23: "This method was disabled",
+    24: "Confirmation required",
+    25: "Token confirmation required",
     27: "Group authorization failed: method is unavailable with group auth.",
     28: "Application authorization failed: method is unavailable with service token.",
     29: "Rate limit reached",
     30: "This profile is private",
+    33: "Not implemented yet",
+    34: "Client version deprecated",
+    35: "Client update needed",
+    37: "User was banned",
+    38: "Unknown application",
+    39: "Unknown user",
+    40: "Unknown group",
+    41: "Additional signup required",
+    42: "IP is not allowed",
+    43: "This section is temporary unavailable",
     100: "One of the parameters specified was missing or invalid",
+    101: "Invalid application API ID",
     104: "Not found",
     113: "Invalid user id",
+    114: "Invalid album id",
     125: "Invalid group id",
+    150: "Invalid timestamp",
+    200: "Access denied",
+    201: "Access denied",
+    203: "Access to group denied",
+    204: "Access denied",
+    210: "Access to wall's post denied",
+    211: "Access to wall's comment denied",
     212: "Access to post comments denied",
+    213: "Access to status replies denied",
+    214: "Access to adding post denied",
+    219: "Advertisement post was recently added",
+    220: "Too many recipients",
+    222: "Hyperlinks are forbidden",
+    232: "Reaction can not be applied to the object",
+    260: "Access to the groups list is denied due to the user's privacy settings",
+    300: "This album is full",
+    500: "Permission denied. You must enable votes processing in application settings",
+    600: "Permission denied. You have no access to operations specified with given object(s)",
+    603: "Some ads error occurs",
+    801: "Comments for this video are closed",
+    1114: "Anonymous token has expired",
+    1116: "Anonymous token is invalid",
+    1117: "Access token has expired",
+    1118: "Anonymous token ip mismatch",
+    1401: "Comments for this market are closed",
+    3300: "Recaptcha needed",
+    3301: "Phone validation needed",
+    3302: "Password validation needed",
+    3303: "Otp app validation needed",
+    3304: "Email confirmation needed",
+    3305: "Assert votes",
+    3609: "Token extension required",
+    3610: "User is deactivated",
+    3611: "Service is deactivated for user",
+    9999: "Not supported http method",
+    11500: "CheckUserAction confirmation required",
 }
-# What VK adds to the envelope beside code, message and request_params.
-_EXTRAS: Final[dict[int, dict[str, object]]] = {
-    14: {
-        "captcha_sid": "548747100691",
-        "captcha_img": "https://simulator.invalid/captcha.php?sid=548747100691&s=1",
-        "redirect_uri": "https://simulator.invalid/not_robot_captcha?session_token=simulated",
-    },
-    17: {"redirect_uri": "https://simulator.invalid/activation?act=validate"},
-}
+# Codes that come with more than their message.
+CAPTCHA: Final = 14
+VALIDATION: Final = 17
+_VALIDATION_PAGE: Final = "https://simulator.invalid/activation?act=validate"
 
 
 class ApiError(Exception):
@@ -71,8 +123,15 @@ def failed_run(detail: str) -> ApiError:
     return ApiError(13, f"{MESSAGES[13]}: {detail}")
 
 
-def envelope(error: ApiError, method: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """What VK sends instead of an answer (HTTP 200): names oauth, method, v, the other parameters, never the token."""
+def envelope(
+    error: ApiError, method: str, parameters: Mapping[str, str], extras: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """What VK sends instead of an answer (HTTP 200): names oauth, method, v, the other parameters, never the token.
+
+    `extras` is what a code tells beside that, such as a captcha (`Captchas.ask`); 17 has a page to open.
+    """
+    if error.code == VALIDATION:
+        extras = {"redirect_uri": _VALIDATION_PAGE}
     told = {"oauth": "1", "method": method}
     if "v" in parameters:
         told["v"] = parameters["v"]
@@ -81,7 +140,7 @@ def envelope(error: ApiError, method: str, parameters: Mapping[str, str]) -> dic
         "error": {
             "error_code": error.code,
             "error_msg": error.message,
-            **_EXTRAS.get(error.code, {}),
+            **(extras or {}),
             "request_params": [{"key": name, "value": value} for name, value in told.items()],
         }
     }

@@ -1,15 +1,21 @@
 """This file reads requests: where VK takes parameters from, and its rules for numbers, flags, lists and versions."""
 
-import email
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
 from app.simulator.errors import ApiError, invalid
+from app.simulator.tokens import TokenKind
 
 OLDEST_VERSION: Final = (5, 81)
 NEWEST_VERSION: Final = (5, 199)
+# From this version on groups.getById and wall.getById answer with an object, before it with a bare list.
+OBJECT_ANSWERS_SINCE: Final = (5, 139)
+_LARGEST_FIELD_BYTES: Final = 16 * 1024 * 1024
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 
@@ -19,28 +25,19 @@ def parse_query(query: bytes) -> dict[str, str]:
     return dict(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
 
 
-def parse_body(content_type: str, body: bytes) -> dict[str, str]:
-    """Parameters of a POST body, urlencoded or multipart; another kind of body holds none (VK reads no JSON)."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return _parse_multipart(content_type, body)
-    return parse_query(body) if kind == "application/x-www-form-urlencoded" else {}
-
-
-def _parse_multipart(content_type: str, body: bytes) -> dict[str, str]:
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("utf-8", "replace")
-    message = email.message_from_bytes(head + body)
-    found: dict[str, str] = {}
-    for part in message.walk():
-        name = part.get_param("name", header="content-disposition")
-        value = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(value, bytes):
-            found[_clean(name)] = value.decode("utf-8", "replace")
-    return found
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+async def read_form(request: Request) -> dict[str, str]:
+    """Parameters of a body, urlencoded or multipart; a broken or another kind of body holds none (VK reads no JSON)."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        return parse_query(body)
+    if kind != "multipart/form-data":
+        return {}
+    try:
+        async with request.form(max_part_size=_LARGEST_FIELD_BYTES) as form:
+            return {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    except HTTPException:
+        return {}
 
 
 def bearer_token(authorization: str) -> str | None:
@@ -75,12 +72,15 @@ class Parameters:
     """The parameters of one method call; every reader raises ApiError 100 in VK's wording on a wrong value.
 
     An empty value counts as absent, as VK has it. Limits are those of VK API schema 5.199; a count whose limit only
-    its description names is cut to it, not refused.
+    its description names is cut to it, not refused. `caller` is the kind of the token that calls.
     """
 
-    def __init__(self, values: Mapping[str, str], version: tuple[int, int] = NEWEST_VERSION) -> None:
+    def __init__(
+        self, values: Mapping[str, str], version: tuple[int, int] = NEWEST_VERSION, caller: TokenKind = "user"
+    ) -> None:
         self.values = values
         self.version = version
+        self.caller = caller
 
     def text(self, name: str) -> str | None:
         """The value as it came, or None."""
@@ -112,9 +112,9 @@ class Parameters:
         self.required_text(name)
         return self.integer(name, minimum=minimum)
 
-    def count(self, default: int, most: int) -> int:
-        """How many items to give: not below 0, and cut to the most that VK gives."""
-        return min(most, self.integer("count", default, minimum=0))
+    def count(self, default: int, most: int, *, cut: bool = False) -> int:
+        """How many items to give, from 0 to the most that VK gives; a larger number is cut to that, or refused."""
+        return min(most, self.integer("count", default, minimum=0, maximum=None if cut else most))
 
     def flag(self, name: str) -> bool:
         """A yes or no; everything but 0, false and nothing is a yes."""

@@ -1,14 +1,14 @@
 """This file makes the inhabitants: people and communities, each computed from its id and the seed, none stored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from app.simulator import texts
-from app.simulator.options import SimulatorOptions
+from app.simulator.options import SimulatorOptions, WallState
 from app.simulator.phrases import Dice, Speaker
 
-WallState = Literal["open", "members", "disabled", "comments closed", "banned"]
+PersonState = Literal["", "deleted", "banned"]
 
 FIRST_PERSON_ID: Final = 1_700_000_000
 PERSON_ID_STEP: Final = 3
@@ -37,7 +37,7 @@ class Person:
     last_name: str
     gender: int
     screen_name: str
-    deactivated: Literal["", "deleted", "banned"]
+    deactivated: PersonState
     is_closed: bool
     city: int
     status: str
@@ -75,7 +75,10 @@ class Community:
 
 
 class Population:
-    """All people and communities of one world, found by id, number or screen name."""
+    """All people and communities of one world, found by id, number or screen name.
+
+    `cards` is where `render` keeps the profiles that it has made, by id and fields.
+    """
 
     def __init__(self, options: SimulatorOptions) -> None:
         self._seed = options.seed
@@ -84,7 +87,11 @@ class Population:
         self.size = self.pool * max(1, options.groups)
         self._communities = {made.id: made for made in (*self._hosts(), *self._guests())}
         self._names: dict[str, Community] = {made.screen_name: made for made in self._communities.values()}
-        self._person = lru_cache(maxsize=50_000)(self._make_person)
+        self._known = lru_cache(maxsize=100_000)(self._find_person)
+        self._changed: dict[int, Person] = {}
+        self.cards: dict[tuple[int, tuple[str, ...]], dict[str, Any]] = {}
+        for group_id, state in options.walls.items():
+            self.set_wall(group_id, state)
 
     def person_id(self, number: int) -> int:
         """The id of the inhabitant with this number, from 0 up to `size`; numbers beyond start over."""
@@ -94,11 +101,39 @@ class Population:
 
     def person(self, person_id: int) -> Person | None:
         """The person with this id, or None where nobody has it."""
+        return self._known(person_id)
+
+    def _find_person(self, person_id: int) -> Person | None:
         narrow = person_id - WIDE_ID_SHIFT if person_id >= FIRST_PERSON_ID + WIDE_ID_SHIFT else person_id
         number, rest = divmod(narrow - FIRST_PERSON_ID, PERSON_ID_STEP)
         if rest or not 0 <= number < self.size or self.person_id(number) != person_id:
             return None
-        return self._person(number)
+        return self._changed.get(person_id) or self._make_person(number)
+
+    def set_person(self, person_id: int, state: PersonState) -> None:
+        """Delete or ban a person's page, or bring it back ("").
+
+        Raises:
+            LookupError: nobody has this id.
+        """
+        person = self.person(person_id)
+        if person is None:
+            raise LookupError(f"nobody has the id {person_id}")
+        self._changed[person_id] = replace(person, deactivated=state)
+        self._known.cache_clear()
+        self.cards.clear()
+
+    def set_wall(self, group_id: int, state: WallState) -> None:
+        """Close, ban or delete a community, or open it again.
+
+        Raises:
+            LookupError: no community has this id.
+        """
+        community = self.community(group_id)
+        if community is None:
+            raise LookupError(f"no community has the id {group_id}")
+        self._communities[group_id] = self._names[community.screen_name] = replace(community, wall=state)
+        self.cards.clear()
 
     def community(self, group_id: int) -> Community | None:
         """The community with this positive id, or None where there is none."""

@@ -4,7 +4,7 @@ import functools
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from app.simulator import texts
 
@@ -45,7 +45,12 @@ class Dice:
 
     def pick(self, choices: Sequence[T]) -> T:
         """One of the choices."""
-        return choices[self.below(len(choices))]
+        # below() written out: a text takes ten of these
+        if self._bits < _FEW:
+            self._seed = (self._seed * _MULTIPLIER + _INCREMENT) & _MASK
+            self._bits = scramble(self._seed)
+        self._bits, drawn = divmod(self._bits, len(choices))
+        return choices[drawn]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,30 @@ class Speaker:
     place: str
 
 
+class _Slot(NamedTuple):
+    """What fills a slot: a form of the item, words to pick from, forms that agree, a mention, the city or place."""
+
+    kind: Literal["item", "words", "speaker", "agreement", "mention", "city", "place"]
+    place: int = 0
+    words: tuple[str, ...] = ()
+
+
 @functools.cache
-def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
-    return tuple((literal, slot) for literal, slot, _, _ in string.Formatter().parse(template))
+def _pieces(template: str) -> tuple[tuple[str, _Slot | None], ...]:
+    parsed = string.Formatter().parse(template)
+    return tuple((literal, None if slot is None else _slot(slot)) for literal, slot, _, _ in parsed)
+
+
+def _slot(name: str) -> _Slot:
+    if name in _ITEM_CASES:
+        return _Slot("item", _ITEM_CASES[name])
+    if name in texts.SLOTS:
+        return _Slot("words", words=tuple(texts.SLOTS[name]))
+    if name in texts.SPEAKER:
+        return _Slot("speaker", words=texts.SPEAKER[name])
+    if name in texts.AGREEMENT:
+        return _Slot("agreement", words=texts.AGREEMENT[name])
+    return {"mention": _Slot("mention"), "city": _Slot("city"), "place": _Slot("place")}[name]
 
 
 def fill(template: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:
@@ -71,23 +97,20 @@ def fill(template: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: 
     written: list[str] = []
     for literal, slot in _pieces(template):
         written.append(literal)
-        if slot is not None:
-            written.append(_word(slot, dice, item, speaker, friend))
+        if slot is None:
+            continue
+        kind = slot.kind
+        if kind == "words":
+            written.append(dice.pick(slot.words))
+        elif kind == "item":
+            written.append(item[slot.place])  # type: ignore[arg-type]
+        elif kind == "speaker":
+            written.append(slot.words[speaker.gender])
+        elif kind == "agreement":
+            written.append(slot.words[item.gender])
+        else:
+            written.append(friend() if kind == "mention" else speaker.city if kind == "city" else speaker.place)
     return "".join(written)
-
-
-def _word(slot: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:
-    if slot in _ITEM_CASES:
-        return item[_ITEM_CASES[slot]]  # type: ignore[return-value]
-    if slot in texts.SLOTS:
-        return dice.pick(texts.SLOTS[slot])
-    if slot in texts.SPEAKER:
-        return texts.SPEAKER[slot][speaker.gender]
-    if slot in texts.AGREEMENT:
-        return texts.AGREEMENT[slot][item.gender]
-    if slot == "mention":
-        return friend()
-    return {"city": speaker.city, "place": speaker.place}[slot]
 
 
 _ITEM_CASES: Final = {"nom": 0, "gen": 1, "acc": 2}
@@ -130,7 +153,7 @@ def _template(dice: Dice, mood: int, theme: texts.Theme, topic: texts.Topic) -> 
 @functools.cache
 def _without_item(templates: tuple[str, ...]) -> tuple[str, ...]:
     """Those that do not speak of the item: "latte without sugar" makes sense, "prize draw without sugar" does not."""
-    return tuple(each for each in templates if not any(slot in _ITEM_CASES for _, slot in _pieces(each)))
+    return tuple(each for each in templates if not any(slot and slot.kind == "item" for _, slot in _pieces(each)))
 
 
 def _ending(text: str, tails: tuple[str, ...], dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:

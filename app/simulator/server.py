@@ -12,15 +12,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.simulator import control
-from app.simulator.errors import ApiError, envelope
-from app.simulator.execute import Run, check_size
-from app.simulator.faults import Brake, FaultQueue
-from app.simulator.limits import RateLimit
+from app.simulator.broken import JSON_TYPE, broken
+from app.simulator.captchas import Captchas
+from app.simulator.churn import Churn
+from app.simulator.errors import CAPTCHA, ApiError, envelope
+from app.simulator.execute import Run
+from app.simulator.faults import Brake, Fault, Faults
+from app.simulator.garbage import paused_search
+from app.simulator.history import history_json
+from app.simulator.limits import DayQuotas, RateLimit
 from app.simulator.methods import METHODS
 from app.simulator.options import SimulatorOptions
-from app.simulator.parameters import Parameters, bearer_token, parse_body, parse_query, parse_version
+from app.simulator.parameters import Parameters, bearer_token, parse_query, parse_version, read_form
 from app.simulator.people import is_number
-from app.simulator.world import World
+from app.simulator.site import Site
+from app.simulator.strange_texts import with_halves
+from app.simulator.tokens import Token, Tokens
+from app.simulator.world import Wall, World
 
 
 class Simulator:
@@ -29,92 +37,129 @@ class Simulator:
     def __init__(self, options: SimulatorOptions, clock: Callable[[], float]) -> None:
         self.options = options
         self.world = World(options)
+        self.site = Site(self.world)
+        self.churn = Churn(self.world, options.churn)
         self.limit = RateLimit(options.rps, clock)
-        self.faults = FaultQueue()
+        self.quotas = DayQuotas(options.day_quotas, clock)
+        self.service_may_execute = options.service_may_execute
+        self.tokens = Tokens(options.tokens)
+        self.captchas = Captchas()
+        self.faults = Faults(options.faults, options.fault_rates)
         self.brake = Brake()
-        self.revoked: set[str] = set()
         self.reset_counters()
 
     def reset_counters(self) -> None:
         """Start counting anew.
 
         `requests` are HTTP requests for methods, `calls` runs of methods (those inside execute, not execute itself),
-        `methods` the same by name with execute, `errors` and `execute_errors` failures by code, outside and inside.
+        `methods` the same by name with execute, `errors` and `execute_errors` failures by code, outside and inside,
+        `churn.made` changes by kind, `faults.played` faults by what they were; `tokens` has counters of each token.
         """
         self.requests = 0
         self.calls = 0
         self.methods: Counter[str] = Counter()
         self.errors: Counter[int] = Counter()
         self.execute_errors: Counter[int] = Counter()
+        self.tokens.reset_counters()
+        self.churn.made.clear()
+        self.faults.played.clear()
 
     async def method(self, request: Request) -> Response:
         """Answer `/method/{name}`: the answer or VK's error envelope, both with HTTP 200; or a scripted fault."""
         self.requests += 1
         name = request.path_params["name"]
-        body = parse_body(request.headers.get("content-type", ""), await request.body())
-        values = parse_query(request.scope["query_string"]) | body
+        values = parse_query(request.scope["query_string"]) | await read_form(request)
         token = values.pop("access_token", None) or bearer_token(request.headers.get("authorization", ""))
         await self.brake.wait()
         fault = self.faults.take(name)
-        if fault is not None and fault.http is not None:
-            page = "<html><head><title>Error</title></head><body>Something went wrong</body></html>"
-            return Response(page, fault.http, media_type="text/html")
+        if fault is None or fault.what == "error":
+            return self._reply(name, token, values, fault)
+        return await broken(fault, lambda: self._reply(name, token, values), self.brake, request.receive)
+
+    def _reply(self, name: str, text: str | None, values: Mapping[str, str], fault: Fault | None = None) -> Response:
+        token = self.tokens.token(text) if text else None
+        if token is not None:
+            token.requests += 1
         try:
-            if fault is not None:
+            answered = self.captchas.take_answer(values)
+            if fault is not None and not (answered and fault.code == CAPTCHA):
                 raise ApiError(fault.code, fault.message)  # noqa: TRY301 - all refusals leave by one door
-            return _json(self._answer(name, token, values))
+            with paused_search():
+                return _json(self._written(self._answer(name, token, values)))
         except ApiError as error:
             self.errors[error.code] += 1
-            return _json(orjson.dumps(envelope(error, name, values)))
+            if token is not None:
+                token.errors[error.code] += 1
+            extras = self.captchas.ask() if error.code == CAPTCHA else {}
+            return _json(orjson.dumps(envelope(error, name, values, extras)))
 
-    def _answer(self, name: str, token: str | None, values: Mapping[str, str]) -> bytes:
+    def _answer(self, name: str, token: Token | None, values: Mapping[str, str]) -> bytes:
         version = parse_version(values.get("v"))
         if name != "execute" and name not in METHODS:
             raise ApiError(3)
-        if not token:
+        if token is None:
             raise ApiError(5)
-        if token in self.revoked:
-            raise ApiError(5, "User authorization failed: invalid access_token (4).")
+        token.check()
         if not self.limit.allows(token):
             raise ApiError(6)
+        parameters = Parameters(values, version, token.kind)
         if name == "execute":
-            return self._execute(Parameters(values, version))
-        return orjson.dumps({"response": self._call(name, Parameters(values, version))})
+            return self._execute(token, parameters)
+        return orjson.dumps({"response": self._call(name, token, parameters)})
 
-    def _call(self, name: str, parameters: Parameters) -> Any:
+    def _call(self, name: str, token: Token, parameters: Parameters) -> Any:
         if name not in METHODS:
             raise ApiError(3)
         self.calls += 1
         self.methods[name] += 1
-        return METHODS[name](self.world, parameters)
+        token.calls += 1
+        token.check_kind(METHODS[name].kinds)
+        if not self.quotas.allows(token, name):
+            raise ApiError(29)
+        try:
+            return METHODS[name].answer(self.site, parameters)
+        finally:  # between this call and the next, be it the next one of the same execute
+            self.churn.pass_call()
 
-    def _execute(self, parameters: Parameters) -> bytes:
+    def _execute(self, token: Token, parameters: Parameters) -> bytes:
         self.methods["execute"] += 1
+        token.check_kind(("user", "group", "service") if self.service_may_execute else ("user", "group"))
 
         def call(name: str, values: Mapping[str, str]) -> Any:
             fault = self.faults.take(name, inner=True)
             if fault is not None:
                 raise ApiError(fault.code, fault.message)
-            return self._call(name, Parameters(values, parameters.version))
+            return self._call(name, token, Parameters(values, parameters.version, token.kind))
 
-        run = Run(call)
-        reply: dict[str, object] = {"response": run.result(parameters.required_text("code"))}
-        if run.errors:
-            reply["execute_errors"] = run.errors
+        code = parameters.required_text("code")
+        run = Run(call, {name: value for name, value in parameters.values.items() if name != "code"})
+        try:
+            return run.reply(code)
+        finally:
             self.execute_errors.update(int(str(error["error_code"])) for error in run.errors)
-        return check_size(orjson.dumps(reply))
 
     async def truth(self, request: Request) -> Response:
         """Answer `/_truth/{group_id}`: {"comments": {"<post id>": [all ids, ascending, stubs included]}}, or 404."""
+        return self._told(request, Wall.truth)
+
+    async def history(self, request: Request) -> Response:
+        """Answer `/_history/{group_id}`: {"comments": {"<comment id>": `history_json`'s facts}}, or 404."""
+        return self._told(request, history_json)
+
+    def _told(self, request: Request, tell: Callable[[Wall], object]) -> Response:
         group_id = request.path_params["group_id"]
         wall = self.world.wall(int(group_id)) if is_number(group_id) else None
         if wall is None:
             return _json(orjson.dumps({"error": f"no community has the id {group_id}"}), 404)
-        return _json(orjson.dumps({"comments": wall.truth()}))
+        return _json(self._written(orjson.dumps({"comments": tell(wall)})))
+
+    def _written(self, reply: bytes) -> bytes:
+        # looking for half pairs takes longer than writing the reply, and only strange texts have them
+        return with_halves(reply) if self.options.nasty else reply
 
     async def show(self, _request: Request) -> Response:
         """Answer GET `/_control`: options, rules, faults and counters."""
-        return _json(orjson.dumps(control.state(self)))
+        return _json(orjson.dumps(control.state(self), option=orjson.OPT_NON_STR_KEYS))
 
     async def change(self, request: Request) -> Response:
         """Answer POST `/_control` (`control.apply` says with what): the new state, or 400 with what is wrong."""
@@ -122,11 +167,11 @@ class Simulator:
             done = control.apply(self, await request.body())
         except control.WrongCommand as error:
             return _json(orjson.dumps({"error": str(error)}), 400)
-        return _json(orjson.dumps(control.state(self) | done))
+        return _json(orjson.dumps(control.state(self) | done, option=orjson.OPT_NON_STR_KEYS))
 
 
 def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json; charset=utf-8")
+    return Response(body, status, media_type=JSON_TYPE)
 
 
 def create_simulator(options: SimulatorOptions, *, clock: Callable[[], float] = time.monotonic) -> Starlette:
@@ -139,6 +184,7 @@ def create_simulator(options: SimulatorOptions, *, clock: Callable[[], float] = 
         routes=[
             Route("/method/{name:path}", simulator.method, methods=["GET", "POST"]),
             Route("/_truth/{group_id}", simulator.truth),
+            Route("/_history/{group_id}", simulator.history),
             Route("/_control", simulator.show, methods=["GET"]),
             Route("/_control", simulator.change, methods=["POST"]),
             Route("/_control/rps", simulator.change, methods=["POST"]),

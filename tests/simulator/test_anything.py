@@ -6,22 +6,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from app.simulator import SimulatorOptions, create_simulator
+from app.simulator import ChurnRates, SimulatorOptions, create_simulator
+from app.simulator.methods import METHODS
 
-CLIENT = TestClient(create_simulator(SimulatorOptions(posts=5, comments=200, rps=0)))
-METHODS = [
-    "wall.get",
-    "wall.getById",
-    "wall.getComments",
-    "groups.getById",
-    "users.get",
-    "utils.resolveScreenName",
-    "execute",
-]
+CLIENT = TestClient(create_simulator(SimulatorOptions(posts=5, comments=200, rps=0, day_quotas={})))
+CHURN = ChurnRates(
+    comments=1, replies=1, likes=1, edits=1, deletions=1.5, posts=0.1, post_deletions=0.1, limit=10**9
+)  # fmt: skip
+ODD = TestClient(
+    create_simulator(
+        SimulatorOptions(
+            posts=20, comments=200, rps=0, nasty=0.5, rich=0.5, donut_share=0.3, closed_posts_share=0.2, churn=CHURN,
+            day_quotas={},
+        )
+    )
+)  # fmt: skip
 NAMES = [
     "owner_id", "post_id", "offset", "count", "sort", "extended", "fields", "comment_id", "thread_items_count",
     "start_comment_id", "preview_length", "need_likes", "domain", "filter", "posts", "group_ids", "group_id",
-    "user_ids", "screen_name", "code", "v", "copy_history_depth", "method", "oauth",
+    "user_ids", "screen_name", "code", "v", "copy_history_depth", "method", "oauth", "topic_id", "topic_ids",
+    "photo_id", "video_id", "item_id", "type", "q", "query", "order", "preview", "captcha_sid", "captcha_key",
+    "success_token",
 ]  # fmt: skip
 VALUES = st.one_of(
     st.integers(-5, 300).map(str),
@@ -48,10 +53,14 @@ def assert_answered(reply: Any) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(method=st.sampled_from(METHODS), parameters=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8))
+@given(
+    method=st.sampled_from([*METHODS, "execute"]),
+    parameters=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8),
+)
 def test_any_parameters(method: str, parameters: dict[str, str]) -> None:
     sent = {"v": "5.199", "access_token": "t", "owner_id": "-1", "post_id": "1"} | parameters
-    assert_answered(CLIENT.post(f"/method/{method}", data=sent))
+    for client in (CLIENT, ODD):
+        assert_answered(client.post(f"/method/{method}", data=sent))
 
 
 @settings(max_examples=200, deadline=None)

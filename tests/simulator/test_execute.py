@@ -1,9 +1,42 @@
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.simulator.errors import ApiError
-from app.simulator.execute import as_parameter, check_size
-from app.simulator.vkscript import parse, unquote
+from app.simulator.execute import MAX_REPLY_BYTES, Run, Writer, as_parameter
+from app.simulator.vkscript import parse
+from app.simulator.vkscript.lexer import unquote
+from app.simulator.vkscript.memory import Memory
 from tests.simulator.vk import Vk
+
+RUNTIME = "Runtime error occurred during code invocation: "
+
+
+def call(method: str, parameters: Mapping[str, str]) -> Any:
+    """Answer `page` with numbered items, each with a comment count of ten times its number, and refuse `locked`."""
+    if method == "test.locked":
+        raise ApiError(15)
+    offset, count = int(parameters.get("offset", "0")), int(parameters.get("count", "3"))
+    items = [{"id": number, "comments": {"count": number * 10}} for number in range(offset, min(offset + count, 10))]
+    return {"count": 10, "items": items, "asked": dict(parameters)}
+
+
+def run(code: str, **arguments: str) -> Any:
+    """What a script returns."""
+    return json.loads(Run(call, arguments).reply(code))["response"]
+
+
+def refusal(code: str, **arguments: str) -> tuple[int, str]:
+    """How a script is refused."""
+    with pytest.raises(ApiError) as raised:
+        Run(call, arguments).reply(code)
+    return raised.value.code, raised.value.message
 
 
 async def test_a_list_of_calls(vk: Vk) -> None:
@@ -39,17 +72,13 @@ async def test_a_list_of_calls(vk: Vk) -> None:
             'return API.utils.resolveScreenName({"screen_name": "club1"});',
             {"type": "page", "object_id": 1, "group_id": 1},
         ),
-        ("return [API.users.get()];", [False]),
-        ("return API.users.get([1]);", False),
-        ('return API.users.get({"user_ids": [1700000000, 1]}).length;', None),
+        ("return [API.wall.get()];", [False]),
+        ("return API.wall.get([1]);", False),
+        ('return API.users.get({"user_ids": [1700000000, 1]}).length;', 1),
     ],
 )
 async def test_results(vk: Vk, code: str, result: object) -> None:
-    reply = await vk.reply("execute", code=code)
-    if code.endswith(".length;"):
-        assert reply["error"]["error_code"] == 12
-    else:
-        assert reply["response"] == result
+    assert (await vk.reply("execute", code=code))["response"] == result
 
 
 async def test_failed_calls_are_false_in_their_places(vk: Vk) -> None:
@@ -85,6 +114,102 @@ async def test_a_fault_inside(vk: Vk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("", None),
+        ("var a = 1, b; b = a; a += 2; a -= 0.5; return [a, b];", [2.5, 1]),
+        ("var a = {n: 1}; a.b = 2; a['c'] = 3; a.n += 5; return a;", {"n": 6, "b": 2, "c": 3}),
+        ("var d = [1]; d[1] = 2; d[0] = 9; d['1'] += 1; return d;", [9, 3]),
+        ("var a = {x: {y: [1, {z: 2}]}}; a.x.y[1].z -= 1; return a.x.y[1].z;", 1),
+        ("var a, b; a = b = 4; return [a, b];", [4, 4]),
+        ("var a = [1]; var b = a; b.push(2); return a;", [1, 2]),
+        ("var i = 0, sum = 0; while (i < 4) { i = i + 1; sum = sum + i; }; return sum;", 10),
+        ("var i = 0; while (i < 4) i += 1; return i;", 4),
+        ("var i = 0; while (true) { if (i == 7) return i; i += 1; }", 7),
+        ("if (1) { return 'a'; } else return 'b';", "a"),
+        ("if (0) return 'a'; else if ('') return 'b'; else if ([]) return 'c'; else return 'd';", "c"),
+        ("if (null) return 1; ;;", None),
+        ("return 1 ? 2 ? 'a' : 'b' : 'c';", "a"),
+        ("return [null || 5, 0 || '' || false, 1 && 2, 0 && 2];", [5, False, 2, 0]),
+        ("return [1 || API.test.locked(), null && API.test.locked()];", [1, None]),
+        ("return [!0, !!'a', !null, -(-3), -true, !-1];", [True, True, True, 3, -1, False]),
+        ("return [1 < 2, 2 <= 2, 3 > 4, 4 >= 5, -1.5 < -1];", [True, True, False, False, True]),
+        ("return ['a' < 'b', 'b' <= 'a', null < 1, false >= 0];", [True, False, True, True]),
+        ("return [1 == 1.0, '1' == 1, 1 != '2', 'a' == 'a', true == 1];", [True] * 5),
+        ("return [null == false, 'x' == 0, [] == [], null != null];", [False] * 4),
+        ("var a = []; return [a == a, a != {}, {} == null];", [True, True, False]),
+        ("return [1 + 2 * 3 - 4, (1 + 2) * 3, 7 / 2, 6 / 2, 7 % 3, -7 % 3];", [3, 9, 3.5, 3, 1, -1]),
+        ("return [7.5 % 2, 6.0 / 2, 2 * 1.5, '6' * '7', 1 - 1 - 1, 100 / 10 / 2];", [1.5, 3.0, 3.0, 42, -1, 5]),
+        ("return [1 + true + null, 4611686018427387904 * 4];", [2, 18446744073709551616.0]),
+        (
+            "return ['a' + 1 + 2.5 + parseDouble('3'), 1 + 'a', 'a' + null + true + false];",
+            ["a12.53", "1a", "anulltruefalse"],
+        ),
+        ("return [[1] + [2, 3], [1] + null, false + [1], [] + []];", [[1, 2, 3], [1], [1], []]),
+        ("var a = [5, 6, 7]; return [a[0], a[1.0], a['2'], a.length, a[a.length - 1]];", [5, 6, 7, 3, 7]),
+        ("var a = [5, 6]; return [a[3], a[-1], a[0.5], a['x'], a[null], a[true], a.x];", [None] * 7),
+        ("return ['añ'[1], 'abc'.length, 'abc'[9], {length: 4}.length];", ["ñ", 3, None, 4]),
+        ("return [{a: 1}['a'], {'1': 2}[1], {a: 1}.b];", [1, 2, None]),
+        ("return [null.a.b[1], false.items, API.test.locked().items[0].id];", [None, None, None]),
+        ("var a = [1, 2, 3]; return [a.slice(1), a.slice(1, 2), a.slice(-1)];", [[2, 3], [2], [3]]),
+        ("var a = [1, 2, 3]; return [a.slice(), a.slice(9), a.slice(0, -1)];", [[1, 2, 3], [], [1, 2]]),
+        ("var a = [1, 2, 3, 4]; return [a.splice(1, 2), a];", [[2, 3], [1, 4]]),
+        (
+            "var a = [1, 2]; return [a.splice(-1, 1, 'x', 'y'), a.splice(9, 1), a.splice(2), a];",
+            [[2], [], ["y"], [1, "x"]],
+        ),
+        ("var a = []; return [a.push(1, 2), a.pop(), a.unshift(0, 5), a.shift(), a];", [2, 2, 3, 0, [5, 1]]),
+        ("return [[].pop(), [].shift()];", [None, None]),
+        ("return [[1, 'b', null].indexOf('b'), [1].indexOf(7), [null].indexOf()];", [1, -1, 0]),
+        ("return ['abcb'.indexOf('b'), 'abc'.indexOf('x')];", [1, -1]),
+        ("return ['abcdef'.substr(1, 3), 'abc'.substr(1), 'abc'.substr(-2, 1)];", ["bcd", "bc", "b"]),
+        ("return ['abc'.substr(1, -1), 'abc'.substr(), 'abc'.substr(9)];", ["", "abc", ""]),
+        ("return ['a,b'.split(','), 'ab'.split(''), 'a,b'.split(), 'ab'.split('x')];", [["a", "b"]] * 3 + [["ab"]]),
+        ("return [parseInt('12px'), parseInt(' -7.9'), parseInt('x'), parseInt(2.7)];", [12, -7, 0, 2]),
+        ("return [parseInt(null), parseInt(true), parseInt([])];", [0, 1, 0]),
+        ("return [parseDouble('1.5e2x'), parseDouble('x'), parseDouble(3), parseDouble([])];", [150.0, 0.0, 3.0, 0.0]),
+        ("return parseInt('" + "9" * 400 + "') > 1000;", True),
+        ("var a = {b: 1, c: 2}; delete a.b; delete a['none']; delete a.c.x; return a;", {"c": 2}),
+        ("var d = [1, 2]; delete d[0]; delete d[9]; return d;", [None, 2]),
+        ("var a = 1; delete a; return a;", None),
+        ("return [Args.q, Args.none, Args];", ["text", None, {"q": "text", "n": "7"}]),
+        ("return parseInt(Args.n) + 1;", 8),
+        ("return API.test.page({count: 4}).items@.id;", [0, 1, 2, 3]),
+        ("return API.test.page({count: 3}).items@.comments@.count;", [0, 10, 20]),
+        ("return [null@.id, [1, null, {id: 2}]@.id, [[1, 2], 'abc']@.length];", [None, [None, None, 2], [2, 3]]),
+        (
+            (
+                "var length, got = 0, most = parseInt(Args.n) + 3, all = [], page; while (got < most && length != 0) {"
+                "page = API.test.page({offset: got, count: 4}); length = page.items.length; got += length;"
+                "if (page.items) all = all + page.items; if (page.none) all = all + page.none; }"
+                "return {got: got, ids: all@.id, first: all.splice(0, 2)@.id};"
+            ),
+            {"got": 10, "ids": [*range(10)], "first": [0, 1]},
+        ),
+        (
+            "var a = [[1], 'x', {b: [2, null]}], i = 0; while (i < 50) { a.push(i); i += 1; } return a;",
+            [[1], "x", {"b": [2, None]}, *range(50)],
+        ),
+        ("var p = API.test.page({count: 1}); p.items.push(p.items[0]); p.items[0].id = 5; return p.items@.id;", [5, 5]),
+        (
+            "return API.test.page({a: [1, 'b', [2], {c: 3}], b: true, c: false, d: null, e: 1.5, f: {g: 'ё'}}).asked;",
+            {"a": '1,b,[2],{"c":3}', "b": "1", "c": "0", "d": "", "e": "1.5", "f": '{"g":"ё"}'},
+        ),
+        ("/* a */ return /* b */ 'it\\'s // no comment'; // c", "it's // no comment"),
+        ("return {'a-b': 1, c: [1, 2,],};", {"a-b": 1, "c": [1, 2]}),
+        ("var if_ = 1, $a = 2; return if_ + $a;", 3),
+        ("var a = 1; { var b = 2; a = b; } return a + b;", 4),
+        ("return" + " 1 +" * 3000 + " 1;", 3001),
+        ("var a = 1; return " + "!" * 4001 + "a;", False),
+        ("var a = 3; return " + "a == 1 ? 1 : (" * 8 + "2" + ")" * 8 + ";", 2),
+        ("if (0) {} " + "else if (0) {} " * 500 + "else return 1;", 1),
+    ],
+)
+def test_the_language(code: str, result: object) -> None:
+    assert run(code, q="text", n="7") == result
+
+
+@pytest.mark.parametrize(
     ("code", "words"),
     [
         ("return 1", "';' expected, '' found in line 1"),
@@ -92,23 +217,166 @@ async def test_a_fault_inside(vk: Vk) -> None:
         ("return {a 1};", "':' expected, '1' found in line 1"),
         ("return {a:1;", "'}' expected, ';' found in line 1"),
         ("return {[1]:1};", "'key' expected, '[' found in line 1"),
-        ("var a = 1; return a;", "'return' expected, 'var' found in line 1"),
-        ("return a;", "'API' expected, 'a' found in line 1"),
+        ("return a;", "undefined identifier 'a' in line 1"),
+        ("a = 1; var a;", "undefined identifier 'a' in line 1"),
         ("return API.5();", "'method name' expected, '5' found in line 1"),
-        ("return -;", "'number' expected, ';' found in line 1"),
+        ("return API.a.b;", "'(' expected, ';' found in line 1"),
+        ("return API.a.b({}, 1);", "')' expected, ',' found in line 1"),
+        ("return -;", "'expression' expected, ';' found in line 1"),
         ("return );", "'expression' expected, ')' found in line 1"),
-        ("return 1; return 2;", "'end of code' expected, 'return' found in line 1"),
         ('return "open;', "'expression' expected, '\"' found in line 1"),
+        ("return [" + "1," * 100_000 + "1];", "code is too long in line 1"),
         ("return " + "[" * 5000, "nesting is too deep in line 1"),
-        ("", ""),
+        ("{" * 5000, "nesting is too deep in line 1"),
+        ("return " + "1 ? 1 : " * 5000 + "1;", "nesting is too deep in line 1"),
+        ("var a; " + "a = " * 5000 + "1;", "nesting is too deep in line 1"),
+        ("if (1) " * 5000 + ";", "nesting is too deep in line 1"),
+        ("{ return 1;", "'}' expected, '' found in line 1"),
+        ("var 1;", "'variable name' expected, '1' found in line 1"),
+        ("var while = 1;", "'variable name' expected, 'while' found in line 1"),
+        ("return else;", "'expression' expected, 'else' found in line 1"),
+        ("var a;\nreturn a.1;", "'member name' expected, '1' found in line 2"),
+        ("var a; return a@.[0];", "'member name' expected, '[' found in line 1"),
+        ("return 'a'.toUpperCase();", "undefined method 'toUpperCase' in line 1"),
+        ("API.a.b() = 1;", "non-variable in assignment in line 1"),
+        ("Args.a = 1;", "non-variable in assignment in line 1"),
+        ("var a; a.slice() += 1;", "non-variable in assignment in line 1"),
+        ("var a; a + 1 = 2;", "non-variable in assignment in line 1"),
+        ("delete 5;", "non-variable in delete in line 1"),
+        ("return 1e999;", "number is too large in line 1"),
+        ("while 1;", "'(' expected, '1' found in line 1"),
+        ("return parseInt 1;", "'(' expected, '1' found in line 1"),
     ],
 )
-async def test_scripts_that_cannot_be_read(vk: Vk, code: str, words: str) -> None:
-    told = await vk.refusal("execute", code=code)
-    if code:
-        assert told == (12, f"Unable to compile code: {words}")
-    else:
-        assert told == (100, "One of the parameters specified was missing or invalid: code is undefined")
+def test_scripts_that_cannot_be_read(code: str, words: str) -> None:
+    assert refusal(code) == (12, f"Unable to compile code: {words}")
+
+
+COMPARING = "Comparing values of different or unsupported types"
+ADDING = "Adding values of different or unsupported types"
+PUTTING = "Assigning to a member of an unsupported type"
+OPERATIONS = "too many operations"
+TOO_BIG = "response size is too big"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("return API.test.locked().items.slice(1);", "Method slice requires an array"),
+        ("return 'a'.push(1);", "Method push requires an array"),
+        ("return [].substr(1);", "Method substr requires a string"),
+        ("return null.split(',');", "Method split requires a string"),
+        ("return null.indexOf(1);", "Method indexOf requires an array"),
+        ("return 1 < 'a';", COMPARING),
+        ("return [] > 1;", COMPARING),
+        ("return [1] + 1;", ADDING),
+        ("return {} + 1;", "Number expected"),
+        ("return 'a' - 1;", "Number expected"),
+        ("return 'a' + {};", "Text expected"),
+        ("return {}[[]];", "Text expected"),
+        ("return 1 / 0;", "Division by zero"),
+        ("return 5 % null;", "Division by zero"),
+        ("var a = 1e300; return a * a;", "Number is too large"),
+        ("var a; a.b = 1;", PUTTING),
+        ("var a = 'text'; a[0] = 'x';", PUTTING),
+        ("var a = []; a[1] = 1;", PUTTING),
+        ("while (true);", OPERATIONS),
+        ("while (1) {}", OPERATIONS),
+        ("var a = [0]; while (1) a = a + a;", OPERATIONS),
+        ("var a = 'x'; while (1) a += a;", OPERATIONS),
+        ("var a = [1]; while (1) { a = a.slice(0) + a; }", OPERATIONS),
+        ("while (1) { var a = [" + "[]," * 2_000 + "]; }", OPERATIONS),
+        ("var a = []; while (1) a = [a, a];", OPERATIONS),
+        ("var a = [], i = 0; while (i < 60) { a = [a, a, 'text']; i += 1; } return a;", OPERATIONS),
+        ("var a = {}; a.a = a; return a;", TOO_BIG),
+        ("var p = API.test.page(); p.items.push(p); return p;", TOO_BIG),
+        (
+            "var p = API.test.page(); while (1) { p.items.push(API.test.page()); p.items[3] = p.items; }",
+            OPERATIONS[:9] + "api calls",
+        ),
+        ("var a = []; a.push(a); return API.test.page({a: a});", TOO_BIG),
+        (
+            "var a = 'x', i = 0; while (i < 20) { a += a; i += 1; } return API.test.page({a: [a, a, a, a, a, a]});",
+            TOO_BIG,
+        ),
+        ("var a = 'x', i = 0; while (i < 20) { a += a; i += 1; } return [a, a, a, a, a, a];", TOO_BIG),
+        ("var i = 0; while (i < 26) { API.test.page(); i += 1; }", "too many api calls"),
+    ],
+)
+def test_scripts_that_cannot_be_run(code: str, words: str) -> None:
+    assert refusal(code) == (13, RUNTIME + words)
+
+
+def test_answers_are_not_changed() -> None:
+    kept = {"items": [{"id": 1, "sizes": [1, 2]}, {"id": 2}], "count": 2}
+    before = copy.deepcopy(kept)
+    code = """
+        var one = API.a.b(), two = API.a.b(), items = one.items, list = [one, 0];
+        one.count = 5; items.push(two.items.pop()); items[0].sizes.shift(); list[0].items[1].id += 5;
+        delete one.items[0].id; list.unshift(two.items[0].sizes); two.items[0].sizes[0] = "x";
+        return [one, two, items, list];
+    """
+    told = json.loads(Run(lambda _method, _parameters: kept, {}).reply(code))["response"]
+    assert kept == before
+    # both calls got the same answer, which the script sees as one
+    items = [{"sizes": ["x"]}, {"id": 7}]
+    one = {"items": items, "count": 5}
+    assert told == [one, one, items, [["x"], one, 0]]
+
+
+def test_operations_are_counted() -> None:
+    assert run("var i = 0; while (i < 499) i += 1;") is None
+    assert refusal("var i = 0; while (i < 500) i += 1;") == (13, RUNTIME + OPERATIONS)
+
+
+WORDS = (
+    "var ", "a", "b", "c", "=", "+=", "-=", "==", "!=", "<", ">=", "+", "-", "*", "/", "%", "!", "&&", "||", "?", ":",
+    "(", ")", "[", "]", "{", "}", ";", ",", ".", "@.", "if", "else ", "while", "return ", "delete ", "Args", "API",
+    "API.test.page", "API.test.locked()", ".slice(", ".splice(", ".push(", ".pop()", ".shift()", ".unshift(",
+    ".substr(", ".split(", ".indexOf(", ".length", "parseInt(", "parseDouble(", "1", "2.5", "1e300", "'text'", '"7"',
+    "null", "true", "[1,[2]]", "{x:a}", "\n", "//", "/*", "*/", "\u2028", "\\", "'",
+)  # fmt: skip
+SOUP = st.lists(st.sampled_from(WORDS), max_size=40).map("".join)
+EXPRESSIONS = st.recursive(
+    st.sampled_from(["a", "b", "c", "1", "'x'", "null", "[1,2]", "{a:1}", "API.test.page()", "Args"]),
+    lambda inner: st.one_of(
+        st.builds("({}{}{})".format, inner, st.sampled_from(["+", "-", "*", "/", "%", "<", "==", "&&", "||"]), inner),
+        st.builds("({}.{}({}))".format, inner, st.sampled_from(["slice", "splice", "push", "indexOf", "split"]), inner),
+        st.builds("({} = {})".format, st.sampled_from("abc"), inner),
+        st.builds("({}[{}])".format, inner, inner),
+        st.builds("({0}@.a + [{0}, {0}])".format, inner),
+        st.builds("(!{0} ? -{0} : parseInt({0}))".format, inner),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(code=st.one_of(SOUP, SOUP.map("var a = [1, 'b', {{c: 2}}], b = 5, c; return {0};".format)))
+def test_any_text_is_answered_or_refused(code: str) -> None:
+    answered_or_refused(code)
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(EXPRESSIONS, max_size=6))
+def test_any_script_is_answered_or_refused(lines: list[str]) -> None:
+    body = "".join(f"c = {line};" for line in lines)
+    answered_or_refused(f"var a = 1, b = [1, [2]], c, i = 0; while (i < 30) {{ i += 1; {body} }} return [a, b, c];")
+
+
+def answered_or_refused(code: str) -> None:
+    try:
+        told = json.loads(Run(call, {}).reply(code))
+    except ApiError as error:
+        told = {"code": error.code}
+    assert "response" in told or told["code"] in {12, 13}
+
+
+def test_the_deepest_script_that_is_read() -> None:
+    level = "[{a: 0 || 1 && 1 == 1 < 1 + 1 * -("
+    deep = level * 9 + "1" + ")}.a][0]" * 9
+    assert run(f"return {deep};") is False
+    assert refusal(f"return {level}{deep})}}.a][0];") == (12, "Unable to compile code: nesting is too deep in line 1")
 
 
 async def test_no_more_than_25_calls(vk: Vk) -> None:
@@ -118,6 +386,18 @@ async def test_no_more_than_25_calls(vk: Vk) -> None:
         13,
         "Runtime error occurred during code invocation: too many api calls",
     )
+
+
+async def test_an_empty_script(vk: Vk) -> None:
+    assert await vk.refusal("execute", code="") == (
+        100,
+        "One of the parameters specified was missing or invalid: code is undefined",
+    )
+
+
+async def test_other_parameters_are_arguments(vk: Vk) -> None:
+    code = "return [Args.owner, Args.code, Args.access_token];"
+    assert await vk.answer("execute", code=code, owner=-1) == ["-1", None, None]
 
 
 async def test_a_reply_that_is_too_large(vk: Vk) -> None:
@@ -132,9 +412,11 @@ async def test_a_reply_that_is_too_large(vk: Vk) -> None:
 
 
 def test_the_largest_reply() -> None:
-    assert check_size(b"x" * 5 * 1024 * 1024)
+    value = ["x" * (MAX_REPLY_BYTES - 4)]
+    assert len(Writer(Memory()).json(value)) == MAX_REPLY_BYTES
+    memory = Memory()
     with pytest.raises(ApiError, match="response size is too big"):
-        check_size(b"x" * (5 * 1024 * 1024 + 1))
+        Writer(memory).json(memory.hold([*value, 1]))
 
 
 @pytest.mark.parametrize(
@@ -142,18 +424,35 @@ def test_the_largest_reply() -> None:
     [
         ("a", "a"),
         (["a", 1], "a,1"),
-        ({"a": "ё"}, '{"a": "ё"}'),
+        ({"a": "ё"}, '{"a":"ё"}'),
         (None, ""),
         (True, "1"),
         (False, "0"),
         (7, "7"),
         (1.5, "1.5"),
+        (3.0, "3"),
     ],
 )
 def test_values_as_parameters(value: object, text: str) -> None:
-    assert as_parameter(value) == text
+    assert as_parameter(value, Memory()) == text
 
 
 def test_a_script_is_read_once_for_all_versions() -> None:
     assert parse("return API.a.b({});") == parse("return API.a.b();")
     assert unquote('"\\q\\t"') == "q\t"
+
+
+def test_pages_are_handed_on_without_being_copied() -> None:
+    page = {"count": 100, "items": [{"id": number, "text": "слово " * 20} for number in range(100)]}
+    code = "var i = 0, pages = []; while (i < 25) { pages.push(API.test.page({offset: i})); i += 1; } return pages;"
+
+    def fastest(work: Callable[[], object]) -> float:
+        return min(seconds(work) for _ in range(5))
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    run_time = fastest(lambda: Run(lambda _method, _parameters: page, {}).reply(code))
+    assert run_time < fastest(lambda: [copy.deepcopy(page) for _ in range(25)])

@@ -175,6 +175,40 @@ async def test_posts_by_id(vk: Vk) -> None:
     assert await vk.answer("wall.getById", posts=f"-1_{first}", v="5.81") == answer["items"][1:]
 
 
+async def test_posts_found_by_words(vk: Vk) -> None:
+    posts = (await vk.answer("wall.get", owner_id=OWNER, count=100))["items"]
+    word = max((word for post in posts for word in post["text"].split()), key=len)
+    found = await vk.answer("wall.search", owner_id=OWNER, query=f"{word.upper()} {word[:3]}")
+    expected = sorted((post["id"] for post in posts if word.casefold() in post["text"].casefold()), reverse=True)
+    assert [post["id"] for post in found["items"]] == expected
+    assert found["count"] == len(expected)
+    both = await vk.answer("wall.search", domain="club1", query=f"{word} никто_так_не_пишет")
+    assert both == {"count": 0, "items": []}
+    assert await vk.answer("wall.search", owner_id=OWNER) == {"count": 0, "items": []}
+    own = await vk.answer("wall.search", owner_id=OWNER, query="а", owners_only=1, count=5, extended=1)
+    assert {post["from_id"] for post in own["items"]} == {OWNER}
+    rest = await vk.answer("wall.search", owner_id=OWNER, query="а", owners_only=1, offset=5)
+    assert len(own["items"]) + len(rest["items"]) == own["count"]
+    assert [group["id"] for group in own["groups"]][:1] == [1]
+    assert (await vk.refusal("wall.search", owner_id=DISABLED, query="а"))[0] == 15
+
+
+async def test_one_comment(vk: Vk) -> None:
+    items = (await vk.comments(await vk.fullest_post(), count=100, thread_items_count=1, need_likes=1))["items"]
+    top = next(item for item in items if item["thread"]["count"] and "deleted" not in item)
+    reply = top["thread"].pop("items")[0]
+    told = await vk.answer("wall.getComment", owner_id=OWNER, comment_id=top["id"], extended=1)
+    assert told["items"] == [{**top, "thread": {**top["thread"], "items": []}}]
+    assert {author["id"] for author in (*told["profiles"], *told["groups"])} == {abs(top["from_id"])}
+    assert told["post_author_id"] == OWNER
+    assert (await vk.answer("wall.getComment", owner_id=OWNER, comment_id=reply["id"]))["items"] == [reply]
+    missing = (15, "Access denied: comment was not found check comment_id param")
+    assert await vk.refusal("wall.getComment", owner_id=OWNER, comment_id=10**6) == missing
+    assert await vk.refusal("wall.getComment", owner_id=somebody().id, comment_id=1) == missing
+    await vk.control(close_comments={"group_id": 1, "post_id": top["post_id"]})
+    assert (await vk.refusal("wall.getComment", owner_id=OWNER, comment_id=top["id"]))[0] == 212
+
+
 async def test_groups_by_id_and_name(vk: Vk) -> None:
     answer = await vk.answer(
         "groups.getById", group_ids=f"{DEMO_SCREEN_NAME},club2,public1,77", fields="members_count,description"
@@ -262,7 +296,39 @@ async def test_a_post_with_comments_closed(vk: Vk) -> None:
             {"owner_id": -1, "post_id": 1, "thread_items_count": 11},
             "thread_items_count should be less or equal to 10",
         ),
-        ("users.get", {}, "user_ids is undefined"),
+        ("users.get", {"name_case": "best"}, "name_case is invalid"),
+        ("wall.getComment", {"owner_id": -1}, "comment_id is undefined"),
+        ("wall.getComment", {"comment_id": 1}, "owner_id is undefined"),
+        ("wall.search", {"query": "x"}, "owner_id is undefined"),
+        ("wall.search", {"owner_id": -1, "count": -1}, "count should be greater or equal to 0"),
+        ("wall.search", {"owner_id": -1, "query": "x" * 9001}, "query should be less or equal to 9000 letters"),
+        ("groups.search", {}, "q is undefined"),
+        ("groups.search", {"q": "x", "type": "best"}, "type is invalid"),
+        ("groups.search", {"q": "x", "sort": 7}, "sort should be less or equal to 6"),
+        ("groups.getMembers", {}, "group_id is undefined"),
+        ("groups.getMembers", {"group_id": 1, "sort": "best"}, "sort is invalid"),
+        ("groups.getMembers", {"group_id": 1, "filter": "best"}, "filter is invalid"),
+        ("board.getTopics", {}, "group_id is undefined"),
+        ("board.getTopics", {"group_id": -1}, "group_id should be greater or equal to 1"),
+        ("board.getTopics", {"group_id": 77}, "group_id is invalid"),
+        ("board.getTopics", {"group_id": 1, "order": 3}, "order should be less or equal to 2"),
+        ("board.getTopics", {"group_id": 1, "preview": 3}, "preview should be less or equal to 2"),
+        (
+            "board.getTopics",
+            {"group_id": 1, "topic_ids": ",".join("1" * 101)},
+            "topic_ids should contain less or equal to 100 items",
+        ),
+        ("board.getComments", {"group_id": 1}, "topic_id is undefined"),
+        ("photos.getComments", {"owner_id": -1}, "photo_id is undefined"),
+        ("photos.getComments", {"photo_id": 1}, "owner_id is undefined"),
+        ("video.getComments", {"owner_id": -1}, "video_id is undefined"),
+        ("likes.getList", {}, "type is undefined"),
+        ("likes.getList", {"type": "best"}, "type is invalid"),
+        ("likes.getList", {"type": "post", "owner_id": -1}, "item_id is undefined"),
+        ("likes.getList", {"type": "post", "item_id": 1}, "owner_id is undefined"),
+        ("likes.getList", {"type": "post", "owner_id": -1, "item_id": 0}, "object not found"),
+        ("likes.getList", {"type": "comment", "owner_id": 1_700_000_000, "item_id": 1}, "object not found"),
+        ("likes.getList", {"type": "post", "filter": "best"}, "filter is invalid"),
         ("users.get", {"user_ids": ",".join(["1"] * 1001)}, "user_ids should contain less or equal to 1000 items"),
         ("groups.getById", {}, "group_id is undefined"),
         ("groups.getById", {"group_ids": "nobody"}, "group_ids is invalid"),

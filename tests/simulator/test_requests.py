@@ -135,6 +135,26 @@ async def test_broken_multipart(vk: Vk, body: bytes) -> None:
     assert reply.json()["error"]["error_code"] == 100
 
 
+async def test_multipart_holds_large_texts_and_no_files(vk: Vk) -> None:
+    query = {"access_token": "t", "v": "5.199"}
+    code = f"/*{' ' * 2_000_000}*/ return [Args.name, Args.photo];"
+    parts: dict[str, tuple[str | None, str | bytes]] = {
+        "code": (None, code),
+        "name": (None, "ж".encode()),
+        "photo": ("photo.jpg", b"\xff\xd8"),
+    }
+    reply = await vk.http.post("/method/execute", params=query, files=parts)
+    assert reply.json()["response"] == ["ж", None]
+
+
+@pytest.mark.parametrize("version", ["5.81", "5.131", "5.138", "5.139", "5.199"])
+async def test_every_version_since_5_81(vk: Vk, version: str) -> None:
+    groups = await vk.answer("groups.getById", group_id=1, v=version)
+    is_bare = version in {"5.81", "5.131", "5.138"}
+    assert (groups if is_bare else groups["groups"])[0]["id"] == 1
+    assert (await vk.answer("wall.get", owner_id=-1, v=version))["count"] == 12
+
+
 async def test_scripted_faults_in_order(vk: Vk) -> None:
     faults = [
         {"code": 6, "method": "wall.get", "times": 2},

@@ -16,7 +16,7 @@ FIELDS = "members_count,description,activity,status,city,verified,wall,sex,photo
 @pytest.fixture
 async def vk() -> Vk:
     """A world with everything that comments and posts can carry."""
-    return Vk(SimulatorOptions(posts=30, comments=3_000, rps=0))
+    return Vk(SimulatorOptions(posts=30, comments=1_200, rps=0))
 
 
 def comments_of(answer: Any) -> Iterator[dict[str, Any]]:

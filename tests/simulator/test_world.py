@@ -1,15 +1,15 @@
+import gc
 import re
 from collections import Counter
 
 import pytest
 
 from app.simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
-from app.simulator.limits import RateLimit
+from app.simulator.garbage import paused_search
 from app.simulator.options import SimulatorOptions as Options
 from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
-from app.simulator.render import CommentForm, post_json
+from app.simulator.render import CommentForm, authors_json, post_json
 from app.simulator.world import Comment, Post, Wall, World
-from tests.simulator.vk import Clock
 
 
 def made_wall(options: SimulatorOptions, group_id: int = 1) -> Wall:
@@ -181,14 +181,39 @@ def test_an_added_comment_is_the_same_in_equal_worlds() -> None:
 @pytest.mark.parametrize("name", ["groups", "posts", "comments", "rps", "start_of_history", "history_seconds"])
 def test_negative_options_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        create_simulator(SimulatorOptions(**{name: -1}))
+        create_simulator(SimulatorOptions(**{name: -1}))  # type: ignore[arg-type]
 
 
-def test_rate_below_one_a_second() -> None:
-    clock = Clock()
-    limit = RateLimit(0.5, clock)
-    assert limit.allows("a")
-    clock.now += 1.9
-    assert not limit.allows("a")
-    clock.now += 0.1
-    assert limit.allows("a")
+def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.simulator.world._LARGE_WALL", 500)
+    small, large = World(Options(posts=2, comments=499)), World(Options(posts=2, comments=500))
+    before = gc.get_freeze_count()
+    try:
+        assert small.wall(1) is not None
+        assert gc.get_freeze_count() == before
+        assert large.wall(1) is not None
+        assert gc.get_freeze_count() > before + 500
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+
+
+def test_profiles_are_kept_but_not_shared_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.simulator.render._MOST_CARDS", 3)
+    population = Population(Options())
+    people = [population.person_id(number) for number in range(5)]
+    first = authors_json(population, [*people, people[0], -1, 1], ["city"])
+    assert [profile["id"] for profile in first["profiles"]] == people
+    assert [group["id"] for group in first["groups"]] == [1]
+    assert len(population.cards) <= 3
+    first["groups"][0]["name"] = "changed by a script"
+    assert authors_json(population, [-1], ["city"])["groups"][0]["name"] != "changed by a script"
+    assert authors_json(population, [1, -77], []) == {"profiles": [], "groups": []}
+
+
+def test_the_search_for_garbage_goes_on_when_the_outermost_pause_ends() -> None:
+    with paused_search():
+        with paused_search():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()

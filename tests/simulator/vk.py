@@ -62,6 +62,11 @@ class Vk:
         told = (await self.http.get(f"/_truth/{group_id}")).json()["comments"]
         return {int(post_id): ids for post_id, ids in told.items()}
 
+    async def history(self, group_id: int = 1) -> dict[int, dict[str, Any]]:
+        """Comment id -> its facts, of all comments that ever were."""
+        told = (await self.http.get(f"/_history/{group_id}")).json()["comments"]
+        return {int(comment_id): facts for comment_id, facts in told.items()}
+
     async def fullest_post(self) -> int:
         """The id of the post with the most comments."""
         truth = await self.truth()

@@ -1,0 +1,83 @@
+"""Parameters have the limits and the words that VK's schema gives them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.simulator.annexes import FIRST_MEDIA_ID, Annexes
+from app.simulator.methods import METHODS
+from app.simulator.world import World
+from tests.simulator.vk import SMALL, Vk
+from tests.vk_schema import SCHEMA
+
+WALL = World(SMALL).wall(1)
+assert WALL is not None
+TOPIC = next(iter(Annexes(World(SMALL)).board(WALL.community)))
+# What each method needs, so that only one parameter at a time is wrong.
+NEEDED: dict[str, dict[str, Any]] = {
+    "board.getComments": {"group_id": 1, "topic_id": TOPIC},
+    "board.getTopics": {"group_id": 1},
+    "groups.getById": {"group_id": 1},
+    "groups.getMembers": {"group_id": 1},
+    "groups.search": {"q": "о"},
+    "likes.getList": {"type": "post", "owner_id": -1, "item_id": 1},
+    "photos.getComments": {"owner_id": -1, "photo_id": FIRST_MEDIA_ID},
+    "users.get": {"user_ids": "1700000000"},
+    "utils.resolveScreenName": {"screen_name": "club1"},
+    "video.getComments": {"owner_id": -1, "video_id": FIRST_MEDIA_ID},
+    "wall.get": {"owner_id": -1},
+    "wall.getById": {"posts": "-1_1"},
+    "wall.getComment": {"owner_id": -1, "comment_id": 1},
+    "wall.getComments": {"owner_id": -1, "post_id": 1},
+    "wall.search": {"owner_id": -1, "query": "о"},
+}
+# What no answer depends on: whose name is told in which case, keys of what is open, and friends of nobody.
+NOT_READ = {"from_group_id", "access_key", "skip_own", "page_url"}
+
+
+def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each parameter that the schema gives one of the simulator's methods."""
+    for path in sorted(SCHEMA.rglob("methods.json")):
+        for method in json.loads(path.read_text(encoding="utf-8"))["methods"]:
+            if method["name"] in METHODS:
+                yield from ((method["name"], each) for each in method.get("parameters", ()))
+
+
+def wrong() -> Iterator[tuple[str, str, Any, str]]:
+    """Method, parameter, a wrong value, and what is said to it."""
+    for method, told in parameters():
+        name = told["name"]
+        if name in NOT_READ:
+            continue
+        if told["type"] == "integer":
+            yield method, name, "x", f"{name} not integer"
+        if "minimum" in told:
+            yield method, name, told["minimum"] - 1, f"{name} should be greater or equal to {told['minimum']}"
+        if "maximum" in told:
+            yield method, name, told["maximum"] + 1, f"{name} should be less or equal to {told['maximum']}"
+        if told["type"] == "string" and "enum" in told:
+            yield method, name, "nothing", f"{name} is invalid"
+        if told.get("required"):
+            yield method, name, "", f"{name} is undefined"
+
+
+def test_all_methods_are_asked() -> None:
+    assert NEEDED.keys() == METHODS.keys()
+    assert {method for method, *_ in parameters()} == METHODS.keys()
+
+
+@pytest.mark.parametrize(("method", "name", "value", "words"), [*wrong()])
+async def test_a_wrong_value(vk: Vk, method: str, name: str, value: object, words: str) -> None:
+    asked = NEEDED[method] | {name: value}
+    assert await vk.refusal(method, **asked) == (
+        100,
+        f"One of the parameters specified was missing or invalid: {words}",
+    )
+
+
+@pytest.mark.parametrize("method", ["wall.get", "wall.getComments"])
+async def test_a_count_that_only_the_description_limits_is_cut(vk: Vk, method: str) -> None:
+    asked = NEEDED[method] | ({"post_id": await vk.fullest_post()} if method == "wall.getComments" else {})
+    assert await vk.answer(method, **asked, count=5000) == await vk.answer(method, **asked, count=100)
