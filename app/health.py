@@ -124,7 +124,9 @@ class HealthCheck:
         ready = sum(token.health == TokenHealth.READY.value for token in tokens)
         if tokens and not ready:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, f"no token is left: {tokens[0].reason}")
-        return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{ready} of {len(self.vk.fingerprints)} token(s) ready")
+        return ComponentHealth(
+            "vk", HealthStatus.HEALTHY, None, f"{ready} of {len(self.vk.fingerprints)} token(s) ready"
+        )
 
 
 async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:

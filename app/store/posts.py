@@ -70,7 +70,9 @@ async def count_posts_by_group(
 
 async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> None:
     """Insert or refresh posts in one statement. `last_seen_at` becomes now for all of them."""
-    rows = sorted({(post.owner_id, post.id): post for post in found}.values(), key=lambda post: (post.owner_id, post.id))
+    rows = sorted(
+        {(post.owner_id, post.id): post for post in found}.values(), key=lambda post: (post.owner_id, post.id)
+    )
     if not rows:
         return
     statement = text("""

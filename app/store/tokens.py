@@ -117,14 +117,15 @@ async def reserve_slot(
 async def next_return(connection: AsyncConnection, fingerprints: Sequence[str]) -> NextReturn | None:
     """Return which token that is put aside returns first; None where one can be used."""
     statement = text("""
-        SELECT blocked_reason, CASE WHEN blocked_until < 'infinity' THEN
-                   greatest(0, ceil(extract(epoch FROM blocked_until - clock_timestamp())))::float8 END,
-               blocked_code, blocked_until IS NULL OR blocked_until < clock_timestamp() AS is_free
+        SELECT blocked_reason AS reason, blocked_code AS vk_code,
+               CASE WHEN blocked_until < 'infinity' THEN
+                   greatest(0, ceil(extract(epoch FROM blocked_until - clock_timestamp())))::float8 END AS seconds,
+               blocked_until IS NULL OR blocked_until < clock_timestamp() AS is_free
           FROM tokens WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))
          ORDER BY blocked_until NULLS FIRST LIMIT 1
     """)
-    reason, seconds, vk_code, is_free = (await connection.execute(statement, {"fingerprints": list(fingerprints)})).one()
-    return None if is_free else NextReturn(reason, seconds, vk_code)
+    first = (await connection.execute(statement, {"fingerprints": list(fingerprints)})).one()
+    return None if first.is_free else NextReturn(first.reason, first.seconds, first.vk_code)
 
 
 async def block_token(

@@ -74,7 +74,9 @@ class Batch:
             return found
         # a rejected token has been put aside by now. If all failed in another way, each is made by itself:
         # a single call is tried again more patiently
-        is_worth_a_pack = len(again) < len(calls) or any(isinstance(each, VkFault) and is_about_token(each) for each in found)
+        is_worth_a_pack = len(again) < len(calls) or any(
+            isinstance(each, VkFault) and is_about_token(each) for each in found
+        )
         mended = await self._pack(again) if is_worth_a_pack else [await self._single(call) for call in again]
         for place, answer in zip(failed, mended, strict=True):
             found[place] = answer

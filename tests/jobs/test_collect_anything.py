@@ -82,7 +82,8 @@ async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
         try:
             result = await collect_comments(RunningJob(resources, taken))
         except VkFault as fault:
-            assert fault.passes, fault
+            if not fault.passes:
+                raise
             await finish(resources, taken, End(JobState.QUEUED, counts=False))
         else:
             await finish(resources, taken, End(JobState.SUCCEEDED, result))

@@ -137,7 +137,10 @@ async def test_how_tokens_are(tokens: Resources) -> None:
     def health(row: Row[Any]) -> tuple[Any, ...]:
         return row.fingerprint, row.health, row.reason, row.vk_code, row.rests_until is not None
 
-    assert [health(row) for row in await states(tokens)] == [(A, "READY", None, None, False), (B, "READY", None, None, False)]
+    assert [health(row) for row in await states(tokens)] == [
+        (A, "READY", None, None, False),
+        (B, "READY", None, None, False),
+    ]
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     assert [health(row) for row in await states(tokens)] == [

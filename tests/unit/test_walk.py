@@ -138,8 +138,10 @@ def test_a_quiet_level_costs_no_page_too_many(count: int, under_way: int) -> Non
 
 @pytest.mark.parametrize(
     ("items", "shown", "pages"),
-    [(0, 0, 0), (1, 0, 1), (100, 0, 1), (101, 0, 2), (199, 0, 2), (200, 0, 3), (10, 10, 0), (11, 10, 1), (109, 10, 1)]
-    + [(110, 10, 2)],
+    [
+        *((0, 0, 0), (1, 0, 1), (100, 0, 1), (101, 0, 2), (199, 0, 2), (200, 0, 3)),
+        *((10, 10, 0), (11, 10, 1), (109, 10, 1), (110, 10, 2)),
+    ],
 )
 def test_page_count(items: int, shown: int, pages: int) -> None:
     assert page_count(items, shown) == pages

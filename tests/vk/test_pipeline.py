@@ -93,10 +93,9 @@ async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Sim
         return next_asks([named], most)
 
     simulator.control(faults=[{"code": 10, "times": 1000}])
-    with pytest.raises(VkUnavailable):
-        async with aclosing(ordered_answers(Batch(client), plan)) as packs:
-            async for _ in packs:
-                raise AssertionError
+    async with aclosing(ordered_answers(Batch(client), plan)) as packs:
+        with pytest.raises(VkUnavailable):
+            await anext(packs)
     assert len(asyncio.all_tasks()) == 1
 
 

@@ -1,0 +1,87 @@
+"""What a measurement runs in: a PostgreSQL and a simulated VK of its own, each in processes beside this one."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import asyncpg
+
+from app.cli.processes import free_port, running
+from app.db.embedded import cluster_directory, embedded_postgres
+from app.db.engine import open_database
+from app.db.migrate import migrate
+from app.settings import read_settings
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Lend the address of a PostgreSQL with its default settings; nothing of it stays."""
+    with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
+        data_dir = Path(directory)
+        # as root the server runs as nobody, who has to get in
+        data_dir.chmod(0o755)
+        try:
+            with embedded_postgres(data_dir) as server:
+                yield server.url
+        finally:
+            _remove(cluster_directory(data_dir))
+
+
+def _remove(cluster: Path) -> None:
+    for path in sorted(cluster.rglob("*"), reverse=True) if cluster.is_dir() else ():
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    if cluster.is_dir():
+        cluster.rmdir()
+
+
+async def empty_database(url: str, name: str) -> str:
+    """Make an empty, migrated database beside the one at `url` and return its address."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    address, _, options = url.partition("?")
+    made = f"{address.rpartition('/')[0]}/{name}?{options}"
+    async with open_database(read_settings(), made) as database:
+        await migrate(database)
+    return made
+
+
+@asynccontextmanager
+async def simulated_vk(posts: int, comments: int, rps: float) -> AsyncIterator[str]:
+    """Lend the address of a simulated VK with one community."""
+    port = free_port()
+    arguments = ["simulate-vk", "--port", str(port), "--posts", str(posts), "--comments", str(comments)]
+    with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
+        log_file = Path(directory) / "simulator.log"
+        url = f"http://127.0.0.1:{port}"
+        async with running([*arguments, "--rps", str(rps)], {}, log_file, f"{url}/_control"):
+            yield url
+
+
+async def in_a_process_of_its_own(module: str, **variables: object) -> dict[str, Any]:
+    """Run a module that prints one line of JSON, with these settings, and return what it said.
+
+    Raises:
+        RuntimeError: it has failed; holds what it wrote.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        env={**os.environ, **{name.upper(): str(value) for name, value in variables.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    told, complaints = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"{module} has failed: {complaints.decode()[-2000:]}")
+    answer: dict[str, Any] = json.loads(told)
+    return answer
