@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
 
-.PHONY: help demo test web lint types contracts sdl lock check
+.PHONY: help demo test bench web lint types contracts sdl lock check
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the colle
 
 test: $(DEV) web ## run all tests; every line has to be covered, branches are reported
 	@$(BIN)/python -m pytest -n 2 -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
+
+bench: $(DEV) ## measure, in some minutes; QUICK=1 only shows that it runs
+	@$(BIN)/python -m bench.collect $(if $(QUICK),--quick)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet

@@ -45,7 +45,12 @@ subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
         state
         failure { message }
         progress { done total stage message ratePerSecond etaSeconds }
-        result { ... on CollectionResult { postCount commentCount newCommentCount failedPostCount } }
+        result {
+          ... on CollectionResult {
+            postCount commentCount newCommentCount changedCommentCount deletedCommentCount failedPostCount
+            requestCount savedCallCount
+          }
+        }
       }
     }
     ... on Error { message }

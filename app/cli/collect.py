@@ -143,10 +143,25 @@ def summary(job: dict[str, Any]) -> str:
         failure = job["failure"]["message"] if job["failure"] else ""
         raise RequestFailed(f"The collection is {job['state']}. {failure}".strip())
     result = job["result"]
+    asked = f"VK was asked {_times(result['requestCount'])}"
+    if result["savedCallCount"]:
+        asked += f"; {result['savedCallCount']:,} calls were saved where nothing had changed"
     if not result["commentCount"] and not result["failedPostCount"]:
-        return "Nothing to read: no post's number of comments has changed since it was read."
-    failed = f", {result['failedPostCount']:,} posts could not be read" if result["failedPostCount"] else ""
+        return f"Nothing to read: no post's number of comments has changed since it was read. {asked}."
+    also = "".join(
+        f", {result[name]:,} {words}"
+        for name, words in (
+            ("changedCommentCount", "edited"),
+            ("deletedCommentCount", "gone"),
+            ("failedPostCount", "posts could not be read"),
+        )
+        if result[name]
+    )
     return (
         f"{result['commentCount']:,} comments of {result['postCount']:,} posts read, "
-        f"{result['newCommentCount']:,} of them new{failed}."
+        f"{result['newCommentCount']:,} of them new{also}. {asked}."
     )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"

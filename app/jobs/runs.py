@@ -99,12 +99,13 @@ async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any]
 
 
 def end_of_failure(error: BaseException, row: Row[Any]) -> End:
-    """Decide what follows from an exception: another try where it may pass and tries are left, else FAILED."""
+    """Decide what follows from an exception: another try where it may soon pass and tries are left, else FAILED."""
     if isinstance(error, Fault):
         failure = failure_of(error)
-        if error.passes and row.attempts < row.max_attempts:
+        wait_seconds = _wait_seconds(error)
+        if error.passes and row.attempts < row.max_attempts and wait_seconds <= LONGEST_BACKOFF_SECONDS:
             # a fault that knows when it passes is not asked again before
-            wait_seconds = max(_backoff_seconds(row.attempts), _wait_seconds(error))
+            wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
             return End(JobState.QUEUED, failure=failure, retry_after_seconds=wait_seconds)
         return End(JobState.FAILED, failure=failure)
     error_id = uuid4().hex[:12]

@@ -20,7 +20,9 @@ subscription ($jobId: ID!, $afterSeq: Int! = 0) {
       seq
       event { seq at kind message facts }
       job { state progress { done total stage message ratePerSecond etaSeconds percent }
-            result { ... on CollectionResult { groupCount postCount failedPostCount commentCount newCommentCount } }
+            result { ... on CollectionResult {
+              groupCount postCount failedPostCount commentCount newCommentCount changedCommentCount deletedCommentCount
+              requestCount callCount savedCallCount } }
             failure { code message ... on JobFailure { facts } } }
     }
     ... on JobNotFoundError { id }
@@ -84,6 +86,11 @@ async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator)
         "failedPostCount": 0,
         "commentCount": 400,
         "newCommentCount": 400,
+        "changedCommentCount": 0,
+        "deletedCommentCount": 0,
+        "requestCount": 4,
+        "callCount": 9,
+        "savedCallCount": 0,
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from app.errors import JobTimedOut, ServiceUnavailable
 from app.jobs.runs import End, end_of_failure
 from app.jobs.states import JobState
+from app.vk.client import HostAvoided
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 
 
@@ -24,8 +25,14 @@ def test_the_pauses_grow_and_are_jittered() -> None:
 
 
 def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
-    assert ended(VkRateLimited("quota", 29)).retry_after_seconds == 3600.0
+    assert ended(VkRateLimited("flood", 9)).retry_after_seconds == 60.0
+    assert ended(HostAvoided(15.0)).retry_after_seconds == 15.0
     assert ended(ServiceUnavailable("Something", 30.0)).retry_after_seconds == 30.0
+
+
+def test_what_passes_after_an_hour_is_not_waited_for() -> None:
+    """A worker has other jobs, and whoever asked for this one wants to know."""
+    assert ended(VkRateLimited("quota", 29)).state is JobState.FAILED
 
 
 @pytest.mark.parametrize("error", [VkAccessDenied("closed", 15), JobTimedOut(1.0), VkUnavailable("away")], ids=str)

@@ -1,0 +1,176 @@
+"""What a collection makes of everything that VK, or the way to it, can answer with."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+
+from app.communities import add_groups
+from app.jobs import collect_comments
+from app.jobs.queue import retry
+from app.jobs.start_collection import start_collection
+from app.jobs.worker import open_worker
+from app.resources import Resources, open_resources
+from app.store.tokens import token_states
+from tests.conftest import MakeSettings, Simulator, stored_comments, until
+from tests.jobs.conftest import collect, counts, ended, events_of, read_job
+
+TOKENS = ("one", "two")
+INSIDE = {"inner": True, "method": "wall.getComments"}
+
+
+@pytest.fixture
+async def resources(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Resources]:
+    """Open a process with two tokens, community 1, and a worker."""
+    settings = make_settings(vk_api_url=simulator.url, vk_tokens=TOKENS, vk_timeout_seconds=0.5)
+    async with open_resources(settings) as opened, open_worker(opened, 2):
+        await add_groups(opened, ["1"])
+        yield opened
+
+
+async def token_health(resources: Resources) -> list[tuple[str, int | None]]:
+    async with resources.database.connect() as connection:
+        states = await token_states(connection, resources.vk.fingerprints)
+    return sorted((state.health, state.vk_code) for state in states)
+
+
+async def first_failure(resources: Resources) -> tuple[Row[Any], dict[str, Any]]:
+    """Start a collection, wait until its first try has failed, and return its row and why."""
+    row = await start_collection(resources, owner_ids=[-1])
+
+    async def failure() -> Any:
+        return (await read_job(resources, row.id)).failure
+
+    told: dict[str, Any] = await until(failure)
+    return await read_job(resources, row.id), told
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"code": code} for code in (1, 6, 10)),
+        *({"code": code, **INSIDE} for code in (1, 6, 10)),
+        *({"http": status} for status in (429, 500, 502, 503)),
+        *({"kind": kind} for kind in ("reset", "truncated", "not_json", "late", "timeout")),
+        {"code": 13, "method": "execute", "message": "Runtime error occurred: response size is too big"},
+        {"code": 12, "method": "execute"},
+    ],
+    ids=str,
+)
+async def test_what_passes_leaves_no_trace(resources: Resources, simulator: Simulator, fault: dict[str, Any]) -> None:
+    simulator.control(faults=[{**fault, "times": 2}])
+    row = await collect(resources)
+    assert counts(row)["comments"] == 400
+    assert row.attempts == 1
+    assert await stored_comments(resources) == simulator.truth()
+    assert await token_health(resources) == [("READY", None)] * 2
+
+
+@pytest.mark.parametrize("code", [7, 15, 18, 19, 30, 100, 104, 113, 212])
+async def test_what_is_about_one_post_is_an_event(resources: Resources, simulator: Simulator, code: int) -> None:
+    simulator.control(faults=[{"code": code, **INSIDE}])
+    row = await collect(resources)
+    assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
+    [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
+    assert facts["vkCode"] == code
+    failed = facts["vkPostId"]
+    assert await stored_comments(resources) == {key: ids for key, ids in simulator.truth().items() if key != failed}
+    # and the next collection reads it
+    counts(await collect(resources))
+    assert await stored_comments(resources) == simulator.truth()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("code", "health"),
+    [(5, "REFUSED"), (9, "RESTING"), (14, "RESTING"), (17, "RESTING"), (27, "REFUSED"), (29, "RESTING")],
+)
+async def test_what_is_about_one_token_is_taken_over_by_another(
+    resources: Resources, simulator: Simulator, code: int, health: str, *, inside: bool
+) -> None:
+    simulator.control(faults=[{"code": code, **(INSIDE if inside else {"method": "wall.get"})}])
+    row = await collect(resources)
+    assert counts(row)["comments"] == 400
+    assert await stored_comments(resources) == simulator.truth()
+    assert await token_health(resources) == [("READY", None), (health, code)]
+
+
+async def test_a_token_that_may_not_execute_is_no_rejected_one(resources: Resources, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 28, "method": "execute", "times": 2}])
+    row = await collect(resources)
+    assert counts(row)["comments"] == 400
+    assert counts(row)["requests"] == counts(row)["calls"] + 2 - 12  # the two refused ones had six calls each
+    assert await token_health(resources) == [("READY", None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [(5, "VK_TOKEN"), (14, "VK_TOKEN"), (17, "VK_TOKEN"), (27, "VK_TOKEN"), (29, "VK_RATE_LIMITED")],
+)
+async def test_no_token_is_left(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, code: int, failure: str
+) -> None:
+    """The job fails, keeps what it has and goes on from there when it is tried again with a token that works."""
+    simulator = simulate(posts=40, comments=3_000)
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=TOKENS)) as first:
+        await add_groups(first, ["1"])
+        # the wall and a first pack are answered; then VK has had enough of both tokens
+        simulator.control(faults=[{"code": code, "inner": True, "method": "wall.getComments", "times": 1000}])
+        async with open_worker(first, 1):
+            row = await ended(first, (await start_collection(first, owner_ids=[-1])).id)
+    assert (row.state, row.failure["code"]) == ("FAILED", failure)
+    assert f"(error {code})" in row.failure["message"]
+    assert row.checkpoint["is_listed"]
+    assert row.attempts == 1
+
+    simulator.control(faults=[], reset=True)
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("three",))) as second:
+        async with open_worker(second, 1):
+            await retry(second, row.id)
+            again = await ended(second, row.id)
+        assert counts(again)["comments"] == 3_000
+        assert await stored_comments(second) == simulator.truth()
+    assert "wall.get" not in simulator.control()["methods"]
+
+
+async def test_flood_control_is_waited_for(resources: Resources, simulator: Simulator) -> None:
+    simulator.control(faults=[{"code": 9, "times": 2}])
+    row, told = await first_failure(resources)
+    assert told["code"] == "VK_RATE_LIMITED"
+    assert 0 < told["facts"]["retryAfterSeconds"] <= 60
+    assert row.state == "QUEUED"
+
+
+@pytest.mark.parametrize("fault", [{"code": 3}, {"code": 8}, {"code": 100}, {"code": 104}, {"code": 113}], ids=str)
+async def test_a_request_that_vk_finds_wrong_ends_the_job(
+    resources: Resources, simulator: Simulator, fault: dict[str, Any]
+) -> None:
+    simulator.control(faults=[{**fault, "method": "execute"}])
+    row = await collect(resources)
+    assert (row.state, row.failure["code"], row.attempts) == ("FAILED", "VK_REQUEST_REFUSED", 1)
+    assert row.failure["facts"]["vkCode"] == fault["code"]
+
+
+async def test_a_dead_host_fails_a_job_fast(resources: Resources, simulator: Simulator) -> None:
+    simulator.control(faults=[{"http": 503, "times": 100_000}])
+    _, told = await first_failure(resources)
+    assert told["code"] == "VK_UNAVAILABLE"
+    asked = simulator.control()["requests"]
+    assert asked < 20
+    health = await resources.health.report()
+    assert health.components[-1].status.value == "DEGRADED"
+
+
+async def test_an_answer_of_an_unknown_shape_is_a_typed_failure(
+    resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> object:
+        return {}["items"]  # type: ignore[index]
+
+    monkeypatch.setattr(collect_comments, "read_comment_page", read)
+    _, told = await first_failure(resources)
+    assert told["code"] == "VK_UNAVAILABLE"
+    assert told["message"] == "VK's answer has an unknown shape: KeyError 'items'"
+    assert told["facts"]["method"] == "wall.getComments"
+    assert simulator.control()["requests"] > 1
