@@ -70,7 +70,7 @@ described(
     TokenKind,
     "What VK issued a token for.",
     {
-        TokenKind.USER: "A person's: it may read walls, many calls in one request.",
+        TokenKind.USER: "A person's, or one that may do the same: read walls, with many calls in one request.",
         TokenKind.SERVICE: "An application's: it may read walls, one call a request.",
         TokenKind.GROUP: "A community's: it may not read walls.",
     },

@@ -174,3 +174,46 @@ async def test_an_answer_of_an_unknown_shape_is_a_typed_failure(
     assert told["message"] == "VK's answer has an unknown shape: KeyError 'items'"
     assert told["facts"]["method"] == "wall.getComments"
     assert simulator.control()["requests"] > 1
+
+
+# kinds of tokens, as the simulator keeps them apart
+
+
+@pytest.mark.parametrize("service_may_execute", [False, True])
+async def test_a_service_token(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, *, service_may_execute: bool
+) -> None:
+    """VK is unclear about whether it may execute: where it may not, single calls bring the same."""
+    simulator = simulate(tokens={"service": "service"}, service_may_execute=service_may_execute)
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("service",))) as opened:
+        async with open_worker(opened, 1):
+            result = counts(await collect(opened))
+        assert await stored_comments(opened) == simulator.truth()
+        assert await token_health(opened) == [("READY", None)]
+    # the first pack is refused, and then nobody tries another one
+    assert result["requests"] == (4 if service_may_execute else 10)
+    assert ("28" in simulator.control()["errors"]) is not service_may_execute
+    assert simulator.control()["errors"].get("28", 1) == 1
+
+
+async def test_a_community_token_may_not_read_walls(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(tokens={"community": "group"})
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("community",))) as opened:
+        async with open_worker(opened, 1):
+            row = await collect(opened)
+        assert (row.state, row.failure["code"]) == ("FAILED", "VK_TOKEN")
+        assert "(error 27)" in row.failure["message"]
+        assert await token_health(opened) == [("REFUSED", 27)]
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("community", "person"))) as opened:
+        async with open_worker(opened, 1):
+            assert counts(await collect(opened))["comments"] == 400
+
+
+async def test_the_quota_of_a_day(simulate: Callable[..., Simulator], make_settings: MakeSettings) -> None:
+    simulator = simulate(groups=3, day_quotas={"wall.get": 2})
+    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=TOKENS)) as opened:
+        async with open_worker(opened, 1):
+            assert counts(await collect(opened, group_ids=(1, 2, 3)))["comments"] == 1_200
+        assert await token_health(opened) == [("READY", None), ("RESTING", 29)]
