@@ -121,12 +121,12 @@ class HealthCheck:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, "no token is configured: set VK_TOKENS")
         if self.vk.last_fault:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, self.vk.last_fault.message)
+        if not tokens:
+            return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{len(self.vk.fingerprints)} token(s)")
         ready = sum(token.health == TokenHealth.READY.value for token in tokens)
-        if tokens and not ready:
+        if not ready:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, f"no token is left: {tokens[0].reason}")
-        return ComponentHealth(
-            "vk", HealthStatus.HEALTHY, None, f"{ready} of {len(self.vk.fingerprints)} token(s) ready"
-        )
+        return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{ready} of {len(tokens)} token(s) ready")
 
 
 async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:

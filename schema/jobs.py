@@ -268,14 +268,18 @@ class StartCollectionInput:
         default_factory=list, description="Communities that have been added, by their global ids."
     )
     post_urls: list[str] = strawberry.field(
-        default_factory=list, description="Links to single posts of communities that have been added."
+        default_factory=list,
+        description="Links to single posts of communities that have been added. They may be collected "
+        "also while their community is.",
     )
     since: datetime | None = strawberry.field(default=None, description="Only posts published at this time or later.")
     max_posts_per_group: int | None = strawberry.field(
         default=None, description="Only so many posts of each community, the newest ones."
     )
     full: bool = strawberry.field(
-        default=False, description="Read posts again whose number of comments has not changed since they were read."
+        default=False,
+        description="Read all comments again, also of posts and threads whose numbers have not changed: so edits and "
+        "deletions are noticed.",
     )
     priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="How soon the job is taken.")
     timeout_seconds: float | None = strawberry.field(default=None, description="How long one try may take.")
@@ -349,7 +353,9 @@ RetryJobResult = Annotated[
 class JobMutation:
     """The mutations of this file."""
 
-    @strawberry.mutation(description="Collect the comments of communities. If one of them is busy, nothing starts.")
+    @strawberry.mutation(
+        description="Collect the comments of communities. If one of `groupIds` is busy, nothing starts."
+    )
     async def start_collection(
         self,
         info: Info,

@@ -83,6 +83,7 @@ async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resour
     async with open_database(settings, NOBODY) as database, open_events(settings, database) as events:
         check = HealthCheck(database, events, resources.vk, resources.health.started)
         report = await check.report()
+        assert await check.tokens() == []
     assert report.status is UNHEALTHY
     assert component(report, "postgresql") == ComponentHealth(
         "postgresql", UNHEALTHY, None, "cannot be reached (ServiceUnavailable)"
@@ -90,6 +91,7 @@ async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resour
     assert component(report, "notifications") == ComponentHealth(
         "notifications", DEGRADED, None, "not connected; trying again"
     )
+    assert component(report, "vk").detail == "1 token(s)"
 
 
 async def test_postgresql_refuses(make_settings: MakeSettings, resources: Resources) -> None:

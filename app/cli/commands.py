@@ -115,7 +115,9 @@ def collect(
     ] = None,
     since: Annotated[datetime | None, typer.Option(help="Only posts published at this time (UTC) or later.")] = None,
     max_posts: Annotated[int | None, typer.Option(min=1, help="Only so many posts a community, newest first.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Read posts again whose comment count is unchanged.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read all comments again: so edits and deletions are noticed.")
+    ] = False,
 ) -> None:
     """Add communities to a running server, collect their comments and show the progress."""
     from app.cli.client import Client  # noqa: PLC0415

@@ -206,9 +206,9 @@ async def test_a_community_token_may_not_read_walls(
         assert (row.state, row.failure["code"]) == ("FAILED", "VK_TOKEN")
         assert "(error 27)" in row.failure["message"]
         assert await token_health(opened) == [("REFUSED", 27)]
-    async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("community", "person"))) as opened:
-        async with open_worker(opened, 1):
-            assert counts(await collect(opened))["comments"] == 400
+    both = make_settings(vk_api_url=simulator.url, vk_tokens=("community", "person"))
+    async with open_resources(both) as opened, open_worker(opened, 1):
+        assert counts(await collect(opened))["comments"] == 400
 
 
 async def test_the_quota_of_a_day(simulate: Callable[..., Simulator], make_settings: MakeSettings) -> None:

@@ -21,7 +21,7 @@ from app.jobs.states import JobState
 from app.jobs.worker import open_worker
 from app.resources import open_resources
 from tests.conftest import MakeSettings, Simulator, stored_comments
-from tests.jobs.conftest import collect, counts, events_of
+from tests.jobs.conftest import collect, counts, ended, events_of
 
 
 async def test_long_threads_and_replies_to_replies(
@@ -63,6 +63,19 @@ async def test_a_closed_community_does_not_end_a_collection_of_others(
         assert await stored_comments(opened, -2) == {}
         kinds = [kind for kind, _ in await events_of(opened, row.id)]
     assert "GROUP_FAILED" in kinds
+
+
+async def test_a_community_that_is_refused_twice_in_a_request_is_one_event(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(groups=2, posts=2, comments=40)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        await add_groups(opened, ["1", "2"])
+        simulator.control(faults=[{"code": 15, "method": "wall.getById", "inner": True, "times": 2}])
+        links = [f"wall-1_{number}" for number in range(1, 150)]
+        row = await ended(opened, (await start_collection(opened, owner_ids=[-2], post_urls=links)).id)
+        assert counts(row)["groups"] == 1
+        assert [kind for kind, _ in await events_of(opened, row.id)].count("GROUP_FAILED") == 1
 
 
 async def test_a_wall_of_several_pages_and_many_open_threads(

@@ -351,13 +351,13 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(code=st.one_of(SOUP, SOUP.map("var a = [1, 'b', {{c: 2}}], b = 5, c; return {0};".format)))
 def test_any_text_is_answered_or_refused(code: str) -> None:
     answered_or_refused(code)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lines=st.lists(EXPRESSIONS, max_size=6))
 def test_any_script_is_answered_or_refused(lines: list[str]) -> None:
     body = "".join(f"c = {line};" for line in lines)
