@@ -78,7 +78,7 @@ class TokenBook(Protocol):
         """Note which kind a token is of."""
 
 
-MARGIN = 1.03
+MARGIN = 1.05
 """Each interval is longer by this: slots that travel at unequal speed must not meet in one second of VK's."""
 
 
