@@ -10,7 +10,7 @@ from app.resources import Resources
 from app.store import groups
 from app.vk.batch import Batch
 from app.vk.references import GroupReference, read_group_reference
-from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, read_groups
+from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, known_shape, read_groups
 from app.wall import VkGroup
 
 MOST_REFERENCES = 10_000
@@ -65,9 +65,10 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
 async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
     calls = [groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)]
     found: list[VkGroup] = []
-    for answer in await Batch(resources.vk).answers(calls):
+    for call, answer in zip(calls, await Batch(resources.vk).answers(calls), strict=True):
         if not isinstance(answer, VkFault):
-            found += read_groups(answer)
+            with known_shape(call):
+                found += read_groups(answer)
         elif not _says_none_exists(answer):
             raise answer
     return found

@@ -4,6 +4,7 @@
     ├── StartFailed                 a process cannot start
     ├── ValidationFailed            wrong input, with the path of each field
     ├── GroupNotFound               a community has not been added
+    ├── PostNotFound                a post is not stored
     ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
@@ -94,6 +95,21 @@ class GroupNotFound(Fault):
     def facts(self) -> dict[str, Any]:
         """Return which community."""
         return {"vkOwnerId": self.owner_id}
+
+
+class PostNotFound(Fault):
+    """The post with this key is not stored, or not any more."""
+
+    code = ErrorCode.POST_NOT_FOUND
+
+    def __init__(self, owner_id: int, post_id: int) -> None:
+        super().__init__(f"Post {owner_id}_{post_id} is not stored.")
+        self.owner_id = owner_id
+        self.post_id = post_id
+
+    def facts(self) -> dict[str, Any]:
+        """Return which post."""
+        return {"vkOwnerId": self.owner_id, "vkPostId": self.post_id}
 
 
 class JobNotFound(Fault):

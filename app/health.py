@@ -111,7 +111,7 @@ class HealthCheck:
     async def tokens(self) -> Sequence[Row[Any]]:
         """Look up how the tokens are; nothing where PostgreSQL does not say."""
         with suppress(*UNREACHABLE):
-            async with self.database.connect() as connection:
+            async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
                 return await token_states(connection, self.vk.fingerprints)
         return []
 

@@ -73,7 +73,8 @@ class VkCommentPage:
     """One page of one level, oldest first, with the replies that came inside `items` of its threads.
 
     `level_count` is VK's current_level_count: how many comments this level has
-    in all, None where VK did not say. `replies` maps a top comment's id to the
+    in all, `count` how many the post has with all replies; None where VK did
+    not say. `replies` maps a top comment's id to the
     first replies of its thread.
     """
 
@@ -81,6 +82,7 @@ class VkCommentPage:
     replies: dict[int, list[VkComment]]
     level_count: int | None
     authors: list[VkAuthor]
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

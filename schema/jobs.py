@@ -112,11 +112,14 @@ class CollectionResult:
     """The result of a collection."""
 
     group_count: int = strawberry.field(description="Communities that were read.")
+    failed_group_count: int = strawberry.field(description="Communities that VK does not show; each is an event.")
     post_count: int = strawberry.field(description="Posts whose comments were read to the end.")
     failed_post_count: int = strawberry.field(description="Posts that could not be read; each is an event.")
     comment_count: int = strawberry.field(description="Comments and replies that were read.")
     new_comment_count: int = strawberry.field(description="Those of them that were not stored before.")
-    changed_comment_count: int = strawberry.field(description="Comments that were edited since they were last read.")
+    changed_comment_count: int = strawberry.field(
+        description="Comments that were edited, or restored, since they were last read."
+    )
     deleted_comment_count: int = strawberry.field(description="Comments that are gone; they stay here, marked.")
     request_count: int = strawberry.field(description="HTTP requests to VK.")
     call_count: int = strawberry.field(description="Calls of VK's methods; a request makes up to 25 of them.")
@@ -131,6 +134,7 @@ class CollectionResult:
             return None
         return cls(
             group_count=stored["groups"],
+            failed_group_count=stored.get("failed_groups", 0),
             post_count=stored["posts"],
             failed_post_count=stored["failed_posts"],
             comment_count=stored["comments"],

@@ -125,6 +125,7 @@ class Post(Node):
     view_count: int | None = strawberry.field(description="How many views VK stated.")
     comment_count: int = strawberry.field(description="How many comments and replies VK stated when it was last seen.")
     is_pinned: bool = strawberry.field(description="Whether it is pinned to the top of the wall.")
+    is_deleted: bool = strawberry.field(description="Whether its wall no longer shows it.")
     attachments: list[Attachment] = strawberry.field(description="What is attached to it.")
     collected_at: datetime | None = strawberry.field(description="When its comments were last read to the end.")
 
@@ -161,6 +162,7 @@ class Post(Node):
             view_count=row.view_count,
             comment_count=row.comment_count,
             is_pinned=row.is_pinned,
+            is_deleted=row.is_deleted,
             attachments=attachments_of(row),
             collected_at=row.collected_at,
         )

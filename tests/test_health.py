@@ -124,7 +124,7 @@ async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
     [
         ({"code": 10}, DEGRADED, "VK: Internal server error: Unknown error, try later (error 10)"),
         ({"http": 500}, DEGRADED, "VK answered with HTTP 500."),
-        ({"code": 5}, DEGRADED, "VK refuses every configured token. VK: User authorization failed: no access_token"),
+        ({"code": 5}, DEGRADED, "no token is left: VK: User authorization failed: no access_token"),
         ({"code": 15}, HEALTHY, "1 of 1 token(s) ready"),
     ],
 )

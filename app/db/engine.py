@@ -118,9 +118,9 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
 def _typed_failures() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or state.startswith(_PASSING_STATES):
+    except (DBAPIError, asyncpg.PostgresError) as error:  # the driver's own come from COPY
+        state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+        if getattr(error, "connection_invalidated", False) or state.startswith(_PASSING_STATES):
             raise ServiceUnavailable("PostgreSQL") from error
         if state == _TIMED_OUT:
             raise QueryTimedOut from error

@@ -1,7 +1,8 @@
 """The tables, as migrations leave them. VK's ids are unique per wall only, so keys are (owner_id, id), owner first.
 
 `owner_id` is the wall: negative for a community, as VK writes it. Times are UTC.
-PgQueuer's own tables come by a migration and are not described here.
+PgQueuer's own tables come by a migration and are not described here, nor is the trigger
+that deletes the comments of deleted posts, in place of a foreign key.
 """
 
 from datetime import datetime
@@ -14,7 +15,6 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -81,6 +81,7 @@ posts = Table(
     Column("collected_count", Integer, comment="comment_count when its comments were last read to the end"),
     _time("collected_at"),
     Column("read_calls", Integer, comment="how many calls reading all its comments takes"),
+    Column("is_deleted", Boolean, nullable=False, server_default=text("false"), comment="the wall shows it no more"),
     Index("posts_published_at_idx", "published_at", "owner_id", "id"),
     Index("posts_owner_id_published_at_idx", "owner_id", "published_at", "id"),
 )
@@ -118,10 +119,8 @@ comments = Table(
     _time("archived_at"),
     Column("thread_read_count", Integer, comment="replies VK stated when this long thread was last read to the end"),
     Column("thread_read_to", BigInteger, comment="the newest reply that was read then"),
-    ForeignKeyConstraint(["owner_id", "post_id"], ["posts.owner_id", "posts.id"], ondelete="CASCADE"),
     Index("comments_published_at_idx", "published_at", "owner_id", "id"),
-    Index("comments_owner_id_published_at_idx", "owner_id", "published_at", "id"),
-    Index("comments_owner_id_post_id_published_at_idx", "owner_id", "post_id", "published_at", "id"),
+    Index("comments_owner_id_post_id_idx", "owner_id", "post_id", "id"),
     Index(
         "comments_owner_id_thread_id_idx", "owner_id", "thread_id", "id", postgresql_where=text("thread_id IS NOT NULL")
     ),

@@ -13,10 +13,11 @@ from app.jobs.progress import Progress, RunningJob
 from app.jobs.states import JobEventKind
 from app.store import authors, comments, groups, posts
 from app.store.comments import ReadThread
+from app.store.jobs import current_time
 from app.vk.batch import Batch
 from app.vk.pipeline import next_asks, ordered_answers
 from app.vk.walk import Ask, CommentWalk, NamedPosts, page_count
-from app.vk.wire import VkAccessDenied, VkFault, known_shape, read_comment_page, read_post_page
+from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, read_comment_page, read_post_page
 from app.wall import VkAuthor, VkComment, VkCommentPage, VkPost
 
 MANY_WALKS = 250
@@ -33,17 +34,27 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
         TakenAway: another worker has the job.
         CancelRequested: the job is to end.
     """
-    collection = Collection(job)
+    collection = Collection(job, await _state_of(job))
     state = collection.state
     if not state.is_listed:
         await collection.list_posts()
     await collection.read_comments()
     if len(state.refusals) == len(collection.request.owner_ids):
+        async with job.step() as connection:
+            # should somebody try again, there is nothing to go on from
+            await job.report(connection, state.progress(), None)
         last = state.refusals[-1]
-        raise VkAccessDenied(last["message"], last["vkCode"], last["method"])
+        raise kind_of_fault(last["vkCode"])(last["message"], last["vkCode"], last["method"])
     async with job.step() as connection:
         await collection.report(connection, Progress(DONE, state.counts.comments, state.counts.comments))
     return collection.result()
+
+
+async def _state_of(job: RunningJob) -> State:
+    if job.checkpoint:
+        return State.of(job.checkpoint)
+    async with job.resources.database.connect() as connection:
+        return State.new(Request.of(job.arguments), await current_time(connection))
 
 
 @dataclass(slots=True)
@@ -61,22 +72,23 @@ class Findings:
 class Collection:
     """One run of one collection."""
 
-    def __init__(self, job: RunningJob) -> None:
+    def __init__(self, job: RunningJob, state: State) -> None:
         self.request = Request.of(job.arguments)
-        self.state = State.of(job.checkpoint) if job.checkpoint else State.new(self.request)
+        self.state = state
         self._job = job
         self._batch = Batch(job.resources.vk)
         counts = self.state.counts
         self._former_requests, self._former_calls = counts.requests, counts.calls
         self._to_collect = posts.PostsToCollect(
-            self.request.owner_ids, self.request.post_ids, listed_since=job.created_at, full=self.request.full
+            self.request.owner_ids, self.request.post_ids, listed_since=state.begun_at, full=self.request.full
         )
 
     def result(self) -> dict[str, Any]:
         """Return what the collection has brought."""
         counts = self.state.counts
-        read = len(self.request.owner_ids) - len(self.state.refusals)
-        return {"groups": read, **{name: getattr(counts, name) for name in counts.__slots__}}
+        refused = len(self.state.refusals)
+        groups_read = {"groups": len(self.request.owner_ids) - refused, "failed_groups": refused}
+        return groups_read | {name: getattr(counts, name) for name in counts.__slots__}
 
     async def report(self, connection: AsyncConnection, progress: Progress | None = None) -> None:
         """Write progress and checkpoint in a step."""
@@ -93,6 +105,7 @@ class Collection:
             async for pack in packs:
                 await self._take_posts(pack)
         async with self._job.step() as connection:
+            await self._mark_deleted_posts(connection)
             to_read = await posts.count_to_collect(connection, self._to_collect)
             state.total_posts, state.total_comments = to_read.posts, to_read.comments
             state.counts.saved_calls = to_read.saved_calls
@@ -109,10 +122,11 @@ class Collection:
         missing: list[tuple[int, int]] = []
         refused: dict[int, VkFault] = {}
         for ask, answer in pack:
-            owner_id = ask.walk.owner_id
-            if owner_id in refused or not ask.is_wanted:
+            if not ask.is_wanted:
                 continue
+            owner_id = ask.walk.owner_id
             if isinstance(answer, VkFault):
+                ask.walk.close()
                 refused[owner_id] = answer
                 continue
             with known_shape(ask.call):
@@ -121,10 +135,12 @@ class Collection:
             people += page.authors
             if isinstance(ask.walk, NamedPosts):
                 missing += [(owner_id, post_id) for post_id in ask.walk.missing(ask, page)]
-        state.walls = [wall for wall in state.walls if not wall.is_closed and wall.owner_id not in refused]
-        state.named = [named for named in state.named if not named.is_closed and named.owner_id not in refused]
+        state.walls = [wall for wall in state.walls if not wall.is_closed]
+        state.named = [named for named in state.named if not named.is_closed]
         state.listed += len(found)
+        state.missing += missing
         async with self._job.step() as connection:
+            await groups.lock_walls(connection, {post.owner_id for post in found})
             await authors.upsert_authors(connection, people)
             await posts.upsert_posts(connection, found)
             for owner_id, post_id in missing:
@@ -132,6 +148,17 @@ class Collection:
             for owner_id, fault in refused.items():
                 await self._record_refusal(connection, owner_id, fault)
             await self.report(connection)
+
+    async def _mark_deleted_posts(self, connection: AsyncConnection) -> None:
+        """Mark the posts that VK no longer shows: where a wall was listed as a whole, and those that were named."""
+        request, state = self.request, self.state
+        refused = {refusal["vkOwnerId"] for refusal in state.refusals}
+        is_whole = request.since is None and request.max_posts is None
+        walls = [owner_id for owner_id in request.wall_ids if is_whole and owner_id not in refused]
+        await groups.lock_walls(connection, {*walls, *(owner_id for owner_id, _ in state.missing)})
+        state.counts.deleted_comments += await posts.mark_posts_deleted(
+            connection, walls, state.missing, state.begun_at
+        )
 
     # comments
 
@@ -154,9 +181,7 @@ class Collection:
         if room > 0 and not state.are_all_open:
             async with self._job.resources.database.connect() as connection:
                 rows = await posts.posts_to_collect(connection, self._to_collect, state.after, room)
-            opened = [
-                OpenPost(row.owner_id, row.id, row.comment_count, row.collected_count is not None) for row in rows
-            ]
+            opened = [OpenPost(row.owner_id, row.id, row.comment_count, row.has_comments) for row in rows]
             state.posts |= {(post.owner_id, post.id): post for post in opened}
             walks = [CommentWalk(post.owner_id, post.id) for post in opened]
             state.walks += walks
@@ -168,12 +193,7 @@ class Collection:
     async def _take_comments(self, pack: Sequence[tuple[Ask, Any]]) -> None:
         pages: list[tuple[Ask, VkCommentPage | VkFault]] = []
         for ask, answer in pack:
-            if isinstance(answer, VkFault):
-                pages.append((ask, answer))
-                continue
-            with known_shape(ask.call):
-                walk = ask.walk
-                pages.append((ask, read_comment_page(answer, walk.owner_id, walk.post_id, walk.thread_id)))
+            pages.append((ask, _page_of(ask, answer)))
         known = await self._known_threads(page for page in pages if not isinstance(page[1], VkFault))
         findings = Findings()
         for ask, page in pages:
@@ -199,10 +219,14 @@ class Collection:
         post.calls += 1
         if isinstance(page, VkFault):
             walk.close()
-            if not post.has_failed:
-                findings.refused.append((post, page))
-            post.has_failed = True
+            self._fail(post, page, findings)
             return
+        # a number that is too low only has the post, or the thread, read again
+        if walk.thread_id is None and page.count is not None:
+            # the larger one: a recorded reply of 2019 has the two the other way round
+            post.comment_count = min(post.comment_count, max(page.count, page.level_count or 0))
+        elif page.level_count is not None:
+            walk.thread_count = min(walk.thread_count, page.level_count)
         new = walk.take(ask, page)
         findings.people += page.authors
         findings.comments += page.items
@@ -213,10 +237,17 @@ class Collection:
             self.state.counts.comments += len(replies)
             if walk.thread_id is None:
                 self._take_thread(post, top, replies, known.get((walk.owner_id, top.id)), findings)
-        if walk.is_closed and walk.thread_id is not None:
+        if walk.is_incomplete:
+            self._fail(post, VkUnavailable("Too many comments were deleted while it was read."), findings)
+        elif walk.is_closed and walk.thread_id is not None:
             findings.read_threads.append(ReadThread(walk.owner_id, walk.thread_id, walk.thread_count, walk.last_id))
             if walk.is_from_start and post.was_read:
                 findings.whole_threads.append((walk.owner_id, walk.thread_id))
+
+    def _fail(self, post: OpenPost, fault: VkFault, findings: Findings) -> None:
+        if not post.has_failed:
+            findings.refused.append((post, fault))
+        post.has_failed = True
 
     def _take_thread(
         self, post: OpenPost, top: VkComment, replies: Sequence[VkComment], known: ReadThread | None, findings: Findings
@@ -261,7 +292,8 @@ class Collection:
 
     async def _store(self, connection: AsyncConnection, findings: Findings) -> None:
         """Store what a pack brought, and close the posts of which nothing is left to read."""
-        counts, since = self.state.counts, self._job.created_at
+        counts, since = self.state.counts, self.state.begun_at
+        await groups.lock_walls(connection, {owner_id for owner_id, _ in findings.touched})
         await authors.upsert_authors(connection, findings.people)
         stored = await comments.upsert_comments(connection, findings.comments, since)
         counts.new_comments += stored.new
@@ -309,3 +341,14 @@ class Collection:
         self.state.unfinished.remove(owner_id)
         message = f"Community {-owner_id} could not be read. {fault.message}"
         await self._job.event(connection, JobEventKind.GROUP_FAILED, message, facts)
+
+
+def _page_of(ask: Ask, answer: Any) -> VkCommentPage | VkFault:
+    """Return the page that was asked for, or why there is none: one that cannot be read is about its post only."""
+    if isinstance(answer, VkFault):
+        return answer
+    try:
+        with known_shape(ask.call):
+            return read_comment_page(answer, ask.walk.owner_id, ask.walk.post_id, ask.walk.thread_id)
+    except VkUnavailable as fault:
+        return fault

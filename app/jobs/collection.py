@@ -66,9 +66,9 @@ def owners_of(arguments: Mapping[str, Any]) -> list[int]:
 class OpenPost:
     """A post whose comments are being read.
 
-    `comment_count` is what VK stated when it was listed. `calls` were made for
-    it, `saved_calls` were not, as threads had not grown. `was_read` says that
-    an earlier collection has read it to the end.
+    `comment_count` is the lowest that VK has stated since it was listed. `calls`
+    were made for it, `saved_calls` were not, as threads had not grown. `was_read`
+    says that comments of it were stored before.
     """
 
     owner_id: int
@@ -105,16 +105,20 @@ class Counts:
 class State:
     """How far a collection is: all that a further run needs to go on.
 
+    What was last seen before `begun_at` was not seen by this collection.
     Written with every step, so it holds only what is open. All communities are
     listed (`walls`, `named`) before the first comments are read (`is_listed`),
     so that the totals are known. `after` is the last post that was opened
-    (owner, id), `posts` and `walks` are open. `unfinished` are the communities
+    (owner, id), `posts` and `walks` are open. `missing` are posts (owner, id)
+    that were named and that VK leaves out. `unfinished` are the communities
     that are not collected to the end yet, `refusals` those that VK keeps closed.
     """
 
+    begun_at: datetime
     walls: list[WallWalk]
     named: list[NamedPosts]
     unfinished: list[int]
+    missing: list[tuple[int, int]] = field(default_factory=list)
     is_listed: bool = False
     after: tuple[int, int] | None = None
     are_all_open: bool = False
@@ -127,10 +131,11 @@ class State:
     counts: Counts = field(default_factory=Counts)
 
     @classmethod
-    def new(cls, request: Request) -> "State":
-        """Return the state of a collection that has not begun."""
+    def new(cls, request: Request, begun_at: datetime) -> "State":
+        """Return the state of a collection that begins at this time, by PostgreSQL's clock."""
         since = int(request.since.timestamp()) if request.since else None
         return cls(
+            begun_at=begun_at,
             walls=[WallWalk(owner_id, since, request.max_posts) for owner_id in sorted(request.wall_ids)],
             named=[NamedPosts(owner_id, ids) for owner_id, ids in sorted(request.post_ids.items())],
             unfinished=request.owner_ids,
@@ -143,6 +148,8 @@ class State:
         return cls(
             **{
                 **checkpoint,
+                "begun_at": datetime.fromisoformat(checkpoint["begun_at"]),
+                "missing": [(owner_id, post_id) for owner_id, post_id in checkpoint["missing"]],
                 "walls": [WallWalk(**wall) for wall in checkpoint["walls"]],
                 "named": [NamedPosts(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
                 "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
@@ -155,6 +162,8 @@ class State:
     def checkpoint(self) -> dict[str, Any]:
         """Return the state as a job's row holds it."""
         return {
+            "begun_at": self.begun_at.isoformat(),
+            "missing": self.missing,
             "walls": [_without(asdict(wall), "asked", "turn") for wall in self.walls],
             "named": [_without(asdict(posts), "asked", "turn") for posts in self.named],
             "unfinished": self.unfinished,
@@ -195,12 +204,12 @@ class State:
 
 _WALK = (
     "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "thread_count", "is_from_start",
-    "is_at_end",
+    "is_at_end", "is_incomplete",
 )  # fmt: skip
 
 
 def _stored(walk: CommentWalk) -> list[Any]:
-    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.looks] for gap in walk.gaps]
+    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.behind, gap.looks] for gap in walk.gaps]
     return [*(getattr(walk, name) for name in _WALK), gaps]
 
 

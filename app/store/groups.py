@@ -1,6 +1,6 @@
 """Communities: rows keyed by `owner_id`, the negative id of the community."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select, text, update
@@ -91,6 +91,19 @@ async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -
         },
     )
     return {row.owner_id for row in result if row.is_new}
+
+
+async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) -> None:
+    """Wait until nobody else writes posts or comments of these walls, until the transaction ends.
+
+    Two collections may meet on one wall, of single posts and of the whole: by
+    turns they cannot take the same rows crosswise.
+    """
+    statement = text("""
+        SELECT pg_advisory_xact_lock(hashtextextended('wall', owner_id))
+          FROM (SELECT owner_id FROM unnest(CAST(:owner_ids AS bigint[])) AS w(owner_id) ORDER BY owner_id) AS walls
+    """)
+    await connection.execute(statement, {"owner_ids": list(owner_ids)})
 
 
 async def mark_groups_collected(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ that a worker that was declared dead can write nothing any more.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select, text, update
@@ -48,6 +49,12 @@ async def jobs_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...
 async def job_by_id(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
     """Read one job, or None."""
     return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).first()
+
+
+async def current_time(connection: AsyncConnection) -> datetime:
+    """Return PostgreSQL's time, which all `*_at` columns are by."""
+    now: datetime = (await connection.execute(select(func.now()))).scalar_one()
+    return now
 
 
 async def jobs_page(connection: AsyncConnection, conditions: JobConditions, page: Page) -> Slice:

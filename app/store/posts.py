@@ -6,10 +6,25 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, and_, func, not_, select, text, tuple_
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Row,
+    and_,
+    any_,
+    cast,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.tables import posts
+from app.db.tables import comments, posts
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkPost
 
@@ -90,7 +105,7 @@ async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> 
                from_id = excluded.from_id, text = excluded.text, like_count = excluded.like_count,
                repost_count = excluded.repost_count, view_count = excluded.view_count,
                comment_count = excluded.comment_count, is_pinned = excluded.is_pinned,
-               attachments = excluded.attachments, last_seen_at = now(),
+               attachments = excluded.attachments, last_seen_at = now(), is_deleted = false,
                changed_at = CASE WHEN (p.text, p.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments)
                                  THEN now() ELSE p.changed_at END
     """)
@@ -127,13 +142,13 @@ class PostsToCollect:
 
     def listed(self) -> ColumnElement[bool]:
         """Return the condition for the posts that were listed."""
-        condition = and_(posts.c.owner_id.in_(self.owner_ids), posts.c.last_seen_at >= self.listed_since)
-        if not self.post_ids:
-            return condition
-        keys = [(owner_id, post_id) for owner_id, ids in self.post_ids.items() for post_id in ids]
-        return and_(
-            condition, posts.c.owner_id.not_in(list(self.post_ids)) | tuple_(posts.c.owner_id, posts.c.id).in_(keys)
-        )
+        whole = [owner_id for owner_id in self.owner_ids if owner_id not in self.post_ids]
+        # arrays, as thousands of single values would take long to compile
+        walls = [posts.c.owner_id == _any(whole)]
+        single = [
+            and_(posts.c.owner_id == owner_id, posts.c.id == _any(ids)) for owner_id, ids in self.post_ids.items()
+        ]
+        return and_(or_(*walls, *single), posts.c.last_seen_at >= self.listed_since)
 
     def wanted(self) -> ColumnElement[bool]:
         """Return the condition for those of the listed posts that are to be read."""
@@ -154,6 +169,10 @@ class Workload:
     saved_calls: int
 
 
+def _any(ids: Sequence[int]) -> Any:
+    return any_(cast(list(ids), ARRAY(BigInteger)))
+
+
 async def count_to_collect(connection: AsyncConnection, to_collect: PostsToCollect) -> Workload:
     """Count what a collection has to read when all posts are listed."""
     wanted = to_collect.wanted()
@@ -167,13 +186,14 @@ async def count_to_collect(connection: AsyncConnection, to_collect: PostsToColle
 
 async def posts_to_collect(
     connection: AsyncConnection, to_collect: PostsToCollect, after: tuple[int, int] | None, limit: int
-) -> Sequence[Row[int, int, int, int | None]]:
+) -> Sequence[Row[int, int, int, bool]]:
     """Return the next posts behind the key `after`, by key, that a collection has to read.
 
-    Each has owner_id, id, comment_count, and collected_count, which is None where it was never read to the end.
+    Each has owner_id, id, comment_count, and has_comments: whether comments of it are stored already.
     """
     key = tuple_(posts.c.owner_id, posts.c.id)
-    statement = select(posts.c.owner_id, posts.c.id, posts.c.comment_count, posts.c.collected_count).where(
+    stored = exists().where(comments.c.owner_id == posts.c.owner_id, comments.c.post_id == posts.c.id)
+    statement = select(posts.c.owner_id, posts.c.id, posts.c.comment_count, stored.label("has_comments")).where(
         to_collect.listed(), to_collect.wanted()
     )
     if after:
@@ -185,8 +205,8 @@ async def posts_to_collect(
 class ReadPost:
     """A post whose comments were read to the end.
 
-    `comment_count` is what VK stated before the reading began, so that what
-    came meanwhile is noticed; `calls` is what reading all of it takes.
+    `comment_count` is the lowest that VK stated from the listing on, so that
+    what comes later is noticed; `calls` is what reading all of it takes.
     """
 
     owner_id: int
@@ -222,3 +242,24 @@ async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadP
             "calls": [post.calls for post in read],
         },
     )
+
+
+async def mark_posts_deleted(
+    connection: AsyncConnection, owner_ids: Sequence[int], keys: Sequence[tuple[int, int]], seen_since: datetime
+) -> int:
+    """Mark the posts of these walls, and those with these keys, that have not been seen since; and their comments.
+
+    Returns how many comments. Should VK show such a post again, its comments will be read again.
+    """
+    statement = text("""
+        WITH gone AS (
+             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = NULL
+              WHERE NOT is_deleted AND last_seen_at < :seen_since
+                AND (owner_id = ANY(CAST(:walls AS bigint[])) OR (owner_id, id) IN (
+                     SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))))
+             RETURNING owner_id, id)
+        UPDATE comments c SET is_deleted = true, changed_at = now() FROM gone
+         WHERE c.owner_id = gone.owner_id AND c.post_id = gone.id AND NOT c.is_deleted
+    """)
+    values = {"walls": list(owner_ids), "owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+    return (await connection.execute(statement, {**values, "seen_since": seen_since})).rowcount

@@ -28,15 +28,19 @@ class NextReturn:
 
 
 async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -> None:
-    """Make sure that each token has its row. One that was put aside for good gets another chance.
+    """Make sure that each token has its row. One that does not just rest gets another chance.
 
-    Whoever starts a process may just have mended what VK had refused.
+    Whoever starts a process may just have mended what VK had refused, shown
+    VK a person (captcha 14, validation 17), or got a token of another kind.
     """
     await connection.execute(
         text("""
             INSERT INTO tokens AS t (fingerprint) SELECT * FROM unnest(CAST(:fingerprints AS text[]))
-            ON CONFLICT (fingerprint) DO UPDATE SET blocked_until = NULL, blocked_reason = NULL, blocked_code = NULL
-                                       WHERE t.blocked_until = 'infinity'
+            ON CONFLICT (fingerprint) DO UPDATE
+                    SET kind = NULL,
+                        (blocked_until, blocked_reason, blocked_code) =
+                        (SELECT t.blocked_until, t.blocked_reason, t.blocked_code
+                          WHERE t.blocked_until < 'infinity' AND t.blocked_code NOT IN (14, 17))
         """),
         {"fingerprints": sorted(fingerprints)},
     )
@@ -134,7 +138,10 @@ async def block_token(
     """Put a token aside for so many seconds, or for good when None, with the reason for operators."""
     until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds) if seconds is not None else text("'infinity'")
     values = {"blocked_until": until, "blocked_reason": reason, "blocked_code": vk_code}
-    await connection.execute(tokens.update().where(tokens.c.fingerprint == fingerprint).values(**values))
+    # an answer that crossed another one does not shorten what that one has begun
+    is_longer = func.coalesce(tokens.c.blocked_until, func.now()) <= until
+    statement = tokens.update().where(tokens.c.fingerprint == fingerprint, is_longer)
+    await connection.execute(statement.values(**values))
 
 
 async def write_kind(connection: AsyncConnection, fingerprint: str, kind: str) -> None:

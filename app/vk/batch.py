@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.vk.client import Usage, VkClient, is_about_token
+from app.vk.client import HostFailed, Usage, VkClient, is_about_token
 from app.vk.wire import CALLS_PER_EXECUTE, Call, VkExecuteRefused, VkFault, VkScriptFailed, VkTokenRejected
 
 MOST_ANSWER_BYTES = 5_000_000
@@ -24,6 +24,7 @@ class Batch:
         self.usage = Usage()
         self._client = client
         self._bytes_per_call = 0.0
+        self._most_calls = CALLS_PER_EXECUTE
 
     @property
     def token_count(self) -> int:
@@ -34,13 +35,14 @@ class Batch:
     def capacity(self) -> int:
         """How many calls one pack takes at present."""
         fitting = MOST_ANSWER_BYTES / (self._bytes_per_call * CAUTION) if self._bytes_per_call else CALLS_PER_EXECUTE
-        return max(1, min(CALLS_PER_EXECUTE, int(fitting)))
+        return max(1, min(self._most_calls, int(fitting)))
 
     async def answers(self, calls: Sequence[Call]) -> list[Any]:
         """Return the answer of each call in order, or the VkFault that this one failed with.
 
         Costs one request per 25 calls, or more where answers are large. A pack
-        whose answer is too big for VK (5 MB) is halved until it fits; where no
+        whose answer is too big for VK (5 MB), or that its host fails at, is
+        halved until it fits; where no
         token may use `execute` each call is a request. Calls that failed in a
         way that can pass are made again.
 
@@ -61,10 +63,17 @@ class Batch:
             return [await self._single(call) for call in calls]
         except VkScriptFailed:
             self._learn(REFUSED * MOST_ANSWER_BYTES / len(calls))
-            middle = len(calls) // 2
-            return await self._pack(calls[:middle]) + await self._pack(calls[middle:])
+            return await self._halves(calls)
+        except HostFailed:
+            self._most_calls = max(1, len(calls) // 2)
+            return await self._halves(calls)
         self._learn(size / len(calls))
+        self._most_calls = min(CALLS_PER_EXECUTE, max(self._most_calls, len(calls) + 1))
         return await self._mended(calls, found)
+
+    async def _halves(self, calls: Sequence[Call]) -> list[Any]:
+        middle = len(calls) // 2
+        return await self._pack(calls[:middle]) + await self._pack(calls[middle:])
 
     async def _mended(self, calls: Sequence[Call], found: list[Any]) -> list[Any]:
         """Make those calls again, together, that failed in a way that can pass."""

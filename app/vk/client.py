@@ -1,6 +1,7 @@
 """Sends calls to VK: one HTTP request each, at the pace VK allows, tried again when a failure can pass."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from app.vk.wire import (
     VkTokenRejected,
     VkUnavailable,
     execute,
+    known_shape,
     read_execute,
     read_reply,
 )
@@ -28,9 +30,13 @@ from app.vk.wire import (
 Read = TypeVar("Read")
 
 ATTEMPTS = 6
+HEAVY_ATTEMPTS = 2
 LONGEST_WAIT_SECONDS = 10.0
 ASIDE_SECONDS: Mapping[int, float] = {9: 60.0, 14: 3600.0, 17: 3600.0, 29: 3600.0}
 """How long a token rests after these codes; after the other ones that reject a token it is not used again."""
+GROUP_AUTH = 27
+"""VK's code for a community's token where it will not do."""
+FAULT_COUNTS_SECONDS = 300.0
 BREAK_AFTER_FAILURES = 8
 BREAK_SECONDS = 15
 """After so many requests in a row that the host did not answer, nobody asks it for so long."""
@@ -75,8 +81,16 @@ class VkClient:
         self._pace = pace
         self._timeout_seconds = timeout_seconds
         self._breaker = CircuitBreaker(BREAK_AFTER_FAILURES, BREAK_SECONDS, HostFailed)
-        self.last_fault: VkFault | None = None
-        """What the newest request failed with; None when VK did answer it, be it by a refusal, or there was none."""
+        self._last_fault: VkFault | None = None
+        self._failed_at = 0.0
+
+    @property
+    def last_fault(self) -> VkFault | None:
+        """What the newest request failed with, for five minutes; None when VK did answer it, be it by a refusal."""
+        return self._last_fault if time.monotonic() - self._failed_at < FAULT_COUNTS_SECONDS else None
+
+    def _note(self, fault: VkFault | None) -> None:
+        self._last_fault, self._failed_at = fault, time.monotonic()
 
     @property
     def fingerprints(self) -> list[str]:
@@ -95,6 +109,9 @@ class VkClient:
     async def execute(self, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Any], int]:
         """Make up to 25 calls in one request; return the answer of each or its VkFault, and the size in bytes.
 
+        Where the host fails it is tried only twice: VK has been seen to answer
+        heavy requests with HTTP 500, and smaller ones may do (vk_api issue 397).
+
         Raises:
             VkFault: the request failed as a whole.
         """
@@ -105,12 +122,30 @@ class VkClient:
     async def _patiently(
         self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
     ) -> tuple[Read, int]:
+        failures = 0
+
+        def pause(error: Exception) -> bool | float:
+            nonlocal failures
+            failures += isinstance(error, HostFailed)
+            return False if calls > 1 and failures >= HEAVY_ATTEMPTS else _pause(error)
+
         async for attempt in stamina.retry_context(
-            on=_pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=LONGEST_WAIT_SECONDS, wait_jitter=0.5
+            on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=LONGEST_WAIT_SECONDS, wait_jitter=0.5
         ):
             with attempt:
-                return await self._request(call, calls, usage, read)
+                return await self._with_any_token(call, calls, usage, read)
         raise AssertionError  # pragma: no cover - retry_context returns or raises
+
+    async def _with_any_token(
+        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+    ) -> tuple[Read, int]:
+        # each round puts a token aside, so there is an end: when none is left, nobody's turn comes
+        while True:
+            try:
+                return await self._request(call, calls, usage, read)
+            except VkFault as fault:
+                if not (is_about_token(fault) or _may_others_execute(fault)):
+                    raise
 
     async def _request(
         self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
@@ -120,14 +155,17 @@ class VkClient:
         usage.calls += calls
         try:
             body = await self._post(call, token.get_secret_value())
-            found = read(read_reply(body, call.method))
+            with known_shape(call):
+                found = read(read_reply(body, call.method))
         except VkFault as fault:
-            self.last_fault = fault if isinstance(fault, VkUnavailable | VkRateLimited | VkTokenRejected) else None
+            # what is about a token, or one call, is an answer: VK works
+            has_failed = isinstance(fault, VkUnavailable | VkRateLimited) and not is_about_token(fault)
+            self._note(fault if has_failed else None)
             metrics.vk_requests.labels(fault.code.value).inc()
             log.debug("vk_refused", method=call.method, vk_code=fault.vk_code, reason=fault.message)
             await self._judge(token, fault)
             raise
-        self.last_fault = None
+        self._note(None)
         metrics.vk_requests.labels("OK").inc()
         if isinstance(found, list) and call.method == "execute":
             await self._judge_inner(token, found)
@@ -136,12 +174,7 @@ class VkClient:
     async def _turn(self, call: Call, calls: int) -> SecretStr:
         if self._breaker.opened:
             raise HostAvoided(max(1.0, self._breaker.open_remaining))
-        try:
-            return await self._pace.turn(calls, executes=call.method == "execute")
-        except VkFault as fault:
-            if not isinstance(fault, VkExecuteRefused):
-                self.last_fault = fault
-            raise
+        return await self._pace.turn(calls, executes=call.method == "execute")
 
     async def _judge(self, token: SecretStr, fault: VkFault) -> None:
         """Draw the consequences of a fault for the token that met it."""
@@ -164,13 +197,14 @@ class VkClient:
             await self._pace.note_kind(token, TokenKind.USER)
 
     async def _post(self, call: Call, token: str) -> bytes:
+        sending = asyncio.ensure_future(self._send(call, token))
+        try:
+            await asyncio.wait({sending}, timeout=self._timeout_seconds)
+        finally:
+            is_late = not sending.done()
+            sending.cancel()
+        # only an outcome is the breaker's business: it would take a request that we cancelled for a success
         with self._breaker:
-            sending = asyncio.ensure_future(self._send(call, token))
-            try:
-                await asyncio.wait({sending}, timeout=self._timeout_seconds)
-            finally:
-                is_late = not sending.done()
-                sending.cancel()
             if is_late:
                 raise HostFailed(f"VK did not answer within {self._timeout_seconds:g} s.", method=call.method)
             return sending.result()
@@ -190,15 +224,10 @@ class VkClient:
         return reply.content
 
 
-GROUP_AUTH = 27
-
-
 def _pause(error: Exception) -> bool | float:
     """Tell stamina whether, or after how many seconds, to try again."""
     if isinstance(error, HostAvoided):
         return False
-    if isinstance(error, VkFault) and (is_about_token(error) or _may_others_execute(error)):
-        return True  # another token may do; where none is left, its turn does not come
     if isinstance(error, VkRateLimited):
         return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_WAIT_SECONDS else False
     return isinstance(error, VkUnavailable)

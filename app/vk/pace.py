@@ -1,6 +1,7 @@
 """When VK may be asked next, and with which token: a shared slot per request, so that no token exceeds its rate."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -95,6 +96,7 @@ class Pace:
         self._interval_seconds = MARGIN / requests_per_second
         self._book = book
         self._kinds: dict[str, TokenKind] = {}
+        self._turned_away: Counter[str] = Counter()
 
     @property
     def fingerprints(self) -> list[str]:
@@ -113,16 +115,21 @@ class Pace:
         """
         if not self._tokens:
             raise VkTokenRejected("No VK token is configured. Set VK_TOKENS.")
-        slot = await self._book.reserve(self.fingerprints, self._interval_seconds, calls, executes=executes)
-        if isinstance(slot, AllAside):
-            raise slot.fault()
-        if slot is None:
-            raise VkExecuteRefused("No VK token may use execute.")
-        await asyncio.sleep(slot.wait_seconds)
-        return self._tokens[slot.fingerprint]
+        while True:
+            slot = await self._book.reserve(self.fingerprints, self._interval_seconds, calls, executes=executes)
+            if isinstance(slot, AllAside):
+                raise slot.fault()
+            if slot is None:
+                raise VkExecuteRefused("No VK token may use execute.")
+            turned_away = self._turned_away[slot.fingerprint]
+            await asyncio.sleep(slot.wait_seconds)
+            # what another request met meanwhile, this one would meet, too
+            if self._turned_away[slot.fingerprint] == turned_away:
+                return self._tokens[slot.fingerprint]
 
     async def put_aside(self, token: SecretStr, fault: VkFault, seconds: float | None) -> None:
         """Stop using a token for so many seconds, or for good when None, because of this fault."""
+        self._turned_away[fingerprint(token)] += 1
         await self._book.put_aside(fingerprint(token), fault.message, fault.vk_code, seconds)
 
     async def note_kind(self, token: SecretStr, kind: TokenKind) -> None:

@@ -17,8 +17,8 @@ from app.vk.wire import PAGE_SIZE, POSTS_PER_CALL, Call, comments_page, posts_by
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
 OVERLAP = 1
-MOST_LOOKS = 20
-"""How often a walk looks further back for the other side of a gap before it takes the gap for none."""
+MOST_LOOKS = 40
+"""How often in a row a walk looks in vain before it gives up; each look further back goes twice as far."""
 
 
 class Walk(Protocol):
@@ -34,14 +34,22 @@ class Walk(Protocol):
     def note(self, ask: "Ask") -> None:
         """Note that this page is being asked for."""
 
+    def close(self) -> None:
+        """Give it up: VK does not show it."""
+
 
 @dataclass(slots=True)
 class Gap:
-    """Comments that were shifted away between two pages: those behind `after_id` and before `until_id`."""
+    """Comments that were shifted away between two pages: those behind `after_id` and before `until_id`.
+
+    `offset` is where it is looked for next. `behind` is the nearest offset that
+    is known to lie behind the gap; `looks` were made in a row without finding any of them.
+    """
 
     offset: int
     after_id: int
     until_id: int
+    behind: int
     looks: int = 0
     is_asked: bool = False
 
@@ -73,10 +81,10 @@ class CommentWalk:
     `position` items lie behind it, of which `last_id` is the newest; ids ascend
     with time. `level_count` is how many the level has, as VK last said.
     `thread_count` is how many replies the top comment's own page stated.
-    `is_from_start` is false where the first replies are known from an earlier
-    collection. `asked` is up to where pages have been asked for; None before the
-    first. `is_back` after an empty page, until one brings something new; if one
-    did not, the walk `is_back_in_vain`.
+    `is_incomplete` says that a gap was given up. `is_from_start` is false where
+    the first replies are known from an earlier collection. `asked` is up to where
+    pages have been asked for; None before the first. `is_back` after an empty
+    page, until one brings something new; if one did not, the walk `is_back_in_vain`.
     """
 
     owner_id: int
@@ -88,6 +96,7 @@ class CommentWalk:
     thread_count: int = 0
     is_from_start: bool = True
     is_at_end: bool = False
+    is_incomplete: bool = False
     gaps: list[Gap] = field(default_factory=list)
     asked: int | None = None
     is_back: bool = False
@@ -141,11 +150,11 @@ class CommentWalk:
         if not page.items:
             # what is left of the level has moved in front of this page, unless VK counts more than it shows
             self.is_at_end = ask.offset == 0 or self.is_back_in_vain
-            self._turn_to(_position_further_back(ask.offset))
+            self._turn_to(_position_further_back(min(ask.offset, page.level_count or ask.offset)))
             self.is_back = True
             return []
         if ask.offset > 0 and page.items[0].id > before:
-            self.gaps.append(Gap(_further_back(ask.offset), before, page.items[0].id))
+            self.gaps.append(Gap(_further_back(ask.offset), before, page.items[0].id, ask.offset))
         new = [item for item in page.items if item.id > before]
         self.position, self.is_at_end = _behind(ask.offset, page)
         self.last_id = max((before, *(item.id for item in new)))
@@ -156,23 +165,31 @@ class CommentWalk:
         return new
 
     def _fill(self, gap: Gap, page: VkCommentPage) -> list[VkComment]:
-        """Take a page that was to show both sides of a gap."""
-        gap.looks += 1
+        """Take a page that was to show what lies in a gap; returns what of it was not seen before."""
         ids = [item.id for item in page.items]
         new = [item for item in page.items if gap.after_id < item.id < gap.until_id]
         gap.is_asked = False
-        joins = gap.offset == 0 or (bool(ids) and ids[0] <= gap.after_id)
-        if joins or gap.looks >= MOST_LOOKS:
-            gap.offset, is_at_end = _behind(gap.offset, page)
-            gap.offset = max(0, gap.offset - OVERLAP)
-            gap.after_id = max((gap.after_id, *ids))
-            if is_at_end or gap.after_id >= gap.until_id or gap.looks >= MOST_LOOKS:
-                self.gaps.remove(gap)
-        else:
-            gap.offset = _further_back(gap.offset)
-            if ids and ids[-1] >= gap.until_id:
-                # what this page shows is known now; what lies in front of it is not
+        gap.looks += 1
+        if gap.offset > 0 and (not ids or ids[0] > gap.after_id):
+            if not ids or ids[-1] < gap.until_id:
+                new = []  # it joins neither side, so it will be shown again
+            else:
                 gap.until_id = min(gap.until_id, ids[0])
+            gap.behind = min(gap.behind, gap.offset)
+            gap.offset = _further_back(gap.offset, gap.looks)
+        else:
+            gap.looks = 0 if new else gap.looks
+            gap.after_id = max((gap.after_id, *ids))
+            position, is_at_end = _behind(gap.offset, page)
+            if is_at_end or gap.after_id >= gap.until_id:
+                self.gaps.remove(gap)
+                return new
+            # where all of it was known, the gap is as likely in each half of what is left
+            halfway = 0 if new else (gap.offset + gap.behind) // 2
+            gap.offset = max(position - OVERLAP, halfway)
+        if gap.looks >= MOST_LOOKS:
+            self.gaps.remove(gap)
+            self.is_incomplete = True
         return new
 
     def _turn_to(self, position: int) -> None:
@@ -200,6 +217,10 @@ class WallWalk:
     is_back_in_vain: bool = False
     looks: int = 0
     turn: int = 0
+
+    def close(self) -> None:
+        """Give the wall up: VK does not show it."""
+        self.is_closed = True
 
     def next_ask(self) -> Ask | None:
         """Return the next page that is worth asking for."""
@@ -235,8 +256,8 @@ class WallWalk:
             # what came behind posts that were deleted has moved in front of this page,
             # unless VK counts more than it shows
             self.is_closed = not ids and self.is_back_in_vain
+            self._turn_to(_position_further_back(ask.offset, self.looks))
             self.looks += 1
-            self._turn_to(_position_further_back(ask.offset))
             self.is_back = True
             return []
         unseen = [post for post in page.items if not 0 < self.last_id <= post.id]
@@ -247,6 +268,7 @@ class WallWalk:
         self.position = ask.offset + (len(page.items) if len(page.items) > OVERLAP else PAGE_SIZE)
         self.is_back_in_vain = self.is_back and not unseen
         self.is_back = self.is_back_in_vain
+        self.looks = 0 if unseen else self.looks
         self.is_closed = not goes_on or not page.items or self.position >= page.count
         if not self.is_closed and self.position < ask.offset + PAGE_SIZE:
             self._turn_to(self.position)
@@ -271,6 +293,10 @@ class NamedPosts:
     def is_closed(self) -> bool:
         """Whether all of them were answered."""
         return self.position >= len(self.ids)
+
+    def close(self) -> None:
+        """Give the wall up: VK does not show it."""
+        self.position = self.asked = len(self.ids)
 
     def next_ask(self) -> Ask | None:
         """Return the next page that is worth asking for."""
@@ -302,14 +328,17 @@ def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
     return position, position >= page.level_count
 
 
-def _further_back(offset: int) -> int:
-    """Return the offset of a page that ends a little behind where the page at `offset` began."""
-    return max(0, offset - (PAGE_SIZE - 2 * OVERLAP))
+def _further_back(offset: int, looks: int = 0) -> int:
+    """Return the offset of a page that ends a little behind where the page at `offset` began, or lies far before it.
+
+    With each of the `looks` that were in vain it goes back twice as far.
+    """
+    return max(0, offset - ((PAGE_SIZE - 2 * OVERLAP) << looks))
 
 
-def _position_further_back(offset: int) -> int:
+def _position_further_back(offset: int, looks: int = 0) -> int:
     """Return the position from which a walk goes on with the page further back."""
-    back = _further_back(offset)
+    back = _further_back(offset, looks)
     return back + OVERLAP if back else 0
 
 

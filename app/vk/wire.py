@@ -3,7 +3,9 @@
 Every refusal and failure of VK is one of these:
 
     VkFault
-    ├── VkUnavailable       no usable answer: passes with time (1, 10, HTTP 5xx, time-outs, unreadable bodies)
+    ├── VkUnavailable       no usable answer: passes with time (1, 10, unreadable bodies)
+    │   ├── HostFailed          not even VK's own words: HTTP 5xx, time-outs, broken connections (`app.vk.client`)
+    │   └── HostAvoided         it failed so often that it is not asked for some seconds (`app.vk.client`)
     ├── VkRateLimited       too fast, or too much (6, 9, 29): passes after `retry_after_seconds`
     ├── VkAccessDenied      this wall or post may not be read (7, 15, 18, 19, 30, 200, 203, 210, 212, 801)
     ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one can
@@ -179,7 +181,7 @@ def known_shape(call: Call) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         message = f"VK's answer has an unknown shape: {type(error).__name__} {error}"
         raise VkUnavailable(message, method=call.method) from error
 
@@ -217,8 +219,13 @@ def fault_of(error: Any, method: str) -> VkFault:
     code = error.get("error_code") if isinstance(error, dict) else None
     if not isinstance(code, int):
         return VkUnavailable("VK answered with an error without a code.", method=method)
-    kind = VkExecuteRefused if method == "execute" and code in (27, 28) else _FAULTS.get(code, VkRequestRefused)
+    kind = VkExecuteRefused if method == "execute" and code in (27, 28) else kind_of_fault(code)
     return kind(f"VK: {error.get('error_msg') or 'no message'} (error {code})", code, method)
+
+
+def kind_of_fault(code: int | None) -> type[VkFault]:
+    """Return the exception that one of VK's error codes stands for."""
+    return _FAULTS.get(code or 0, VkRequestRefused)
 
 
 def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
@@ -297,7 +304,8 @@ def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int |
         items.append(comment)
         if inside := (item.get("thread") or {}).get("items"):
             replies[comment.id] = [read_comment(reply, owner_id, post_id, comment.id) for reply in inside]
-    return VkCommentPage(items, replies, answer.get("current_level_count"), read_authors(answer))
+    authors = read_authors(answer)
+    return VkCommentPage(items, replies, answer.get("current_level_count"), authors, answer.get("count"))
 
 
 def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int, thread_id: int | None = None) -> VkComment:

@@ -7,7 +7,16 @@ revision = "0005"
 down_revision = "0004"
 
 NEW = {
-    "posts": [sa.Column("read_calls", sa.Integer(), comment="how many calls reading all its comments takes")],
+    "posts": [
+        sa.Column("read_calls", sa.Integer(), comment="how many calls reading all its comments takes"),
+        sa.Column(
+            "is_deleted",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="the wall shows it no more",
+        ),
+    ],
     "comments": [
         sa.Column(
             "thread_read_count",

@@ -51,12 +51,19 @@ async def leftovers(database: Database) -> list[str]:
         return [name for name in rows if "alembic_version" not in name]
 
 
-async def columns(database: Database) -> set[tuple[str, str]]:
+async def parts(database: Database) -> set[tuple[str, str]]:
+    """Return the columns, indexes, constraints and triggers of all tables."""
     async with database.connect() as connection:
         rows = await connection.execute(
-            text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
+            text("""
+                SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'
+                UNION ALL SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
+                UNION ALL SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+                 WHERE connamespace = 'public'::regnamespace
+                UNION ALL SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+            """)
         )
-        return {(row.table_name, row.column_name) for row in rows}
+        return {(row[0], row[1]) for row in rows}
 
 
 async def test_arguments_of_former_collections_are_rewritten(database: Database) -> None:
@@ -79,6 +86,28 @@ async def test_arguments_of_former_collections_are_rewritten(database: Database)
         assert await connection.scalar(text("SELECT arguments FROM jobs")) == former
 
 
+async def test_comments_of_former_versions_stay(database: Database) -> None:
+    """Up and down again; in both they go with their posts."""
+    await migrate(database, "0005")
+    async with database.transaction() as connection:
+        await connection.execute(text("INSERT INTO groups (owner_id, screen_name, name) VALUES (-1, 'one', 'One')"))
+        await connection.execute(
+            text("""INSERT INTO posts (owner_id, id, text, published_at, like_count, repost_count, comment_count,
+                                       is_pinned, attachments)
+                    SELECT -1, id, '', now(), 0, 0, 1, false, '[]' FROM generate_series(1, 3) AS id""")
+        )
+        await connection.execute(
+            text("""INSERT INTO comments (owner_id, id, post_id, text, published_at, like_count, attachments,
+                                          is_deleted)
+                    SELECT -1, 10 + id, id, '', now(), 0, '[]', false FROM generate_series(1, 3) AS id""")
+        )
+    for revision, post_id, left in (("0006", 1, [12, 13]), ("0005", 2, [13])):
+        await migrate(database, revision)
+        async with database.transaction() as connection:
+            await connection.execute(text("DELETE FROM posts WHERE id = :id"), {"id": post_id})
+            assert (await connection.scalars(text("SELECT id FROM comments ORDER BY id"))).all() == left
+
+
 async def test_up_down_and_up_again(database: Database) -> None:
     assert await migrate(database) == REVISIONS[-1]
     assert {name for name in await tables(database) if not name.startswith("pgqueuer")} == OWN_TABLES
@@ -93,14 +122,13 @@ async def test_each_step_up_and_down(database: Database) -> None:
     seen = []
     for revision in REVISIONS:
         assert await migrate(database, revision) == revision
-        seen.append(await columns(database))
+        seen.append(await parts(database))
         with pytest.raises(StartFailed) if revision != REVISIONS[-1] else does_not_raise():
             await require_migrated(database)
-    # each adds something: tables, or columns
-    assert all(smaller < larger for smaller, larger in pairwise(seen))
+    assert all(before != after for before, after in pairwise(seen))
     for revision, wanted in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
         assert await migrate(database, revision) == revision
-        assert await columns(database) == wanted
+        assert await parts(database) == wanted
 
 
 async def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:

@@ -37,7 +37,7 @@ async def test_health_tells_each_change_at_once(api: Api, resources: Resources) 
     async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
         first = (await anext(messages))["health"]
         assert first["status"] == "HEALTHY"
-        resources.vk.last_fault = VkUnavailable("VK is away.")
+        resources.vk._note(VkUnavailable("VK is away."))  # noqa: SLF001 - as if it had just been asked
         async with asyncio.timeout(10):
             second = (await anext(messages))["health"]
     assert second["status"] == "DEGRADED"

@@ -133,6 +133,28 @@ async def test_a_reply_that_is_gone_in_a_short_thread(make_settings: MakeSetting
         assert (await rows(opened))[reply]["is_deleted"]
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+async def test_comments_of_a_post_that_is_gone_are_marked(
+    make_settings: MakeSettings, simulator: Simulator, *, is_named: bool
+) -> None:
+    """A listing of the whole wall tells that a post is gone, and so does VK when it is asked for the post itself."""
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
+        await collect(opened)
+        before = await rows(opened)
+        gone = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
+        simulator.control(delete_post={"group_id": 1, "post_id": gone})
+        partly = counts(await collect(opened, max_posts=6))
+        assert partly["deleted_comments"] == 0
+        wishes = {"owner_ids": [], "post_urls": [f"wall-1_{gone}"]} if is_named else {}
+        again = counts(await collect(opened, **wishes))
+        after = await rows(opened)
+        marked = {key for key, row in after.items() if row["is_deleted"] and not before[key]["is_deleted"]}
+        assert marked == {key for key, row in before.items() if row["post_id"] == gone and not row["is_deleted"]}
+        assert again["deleted_comments"] == len(marked) > 0
+        assert {key: row["text"] for key, row in after.items()} == {key: row["text"] for key, row in before.items()}
+        assert counts(await collect(opened))["deleted_comments"] == 0
+
+
 async def test_a_community_and_single_posts_of_it_at_once(make_settings: MakeSettings, simulator: Simulator) -> None:
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 4):
         await add_groups(opened, ["1"])

@@ -1,8 +1,9 @@
 """Random walls that change while they are read, through random faults: the database ends up as VK's history has it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -33,6 +34,9 @@ PASSING: list[dict[str, Any]] = [
 ]
 ABOUT_A_TOKEN = [{"code": 5}, {"code": 9}, {"code": 14}, {"code": 29}, {"code": 29, "inner": True}]
 
+History = Mapping[int, Mapping[str, Any]]
+Rows = Mapping[int, asyncpg.Record]
+
 
 @dataclass(frozen=True)
 class World:
@@ -43,6 +47,16 @@ class World:
     faults: list[tuple[dict[str, Any], float]]
     token_faults: list[dict[str, Any]]
     overlaps: bool
+
+    @property
+    def group_ids(self) -> range:
+        """The communities of this world."""
+        return range(1, self.options["groups"] + 1)
+
+    @property
+    def owner_ids(self) -> list[int]:
+        """The same as VK calls the owners of walls."""
+        return [-group_id for group_id in self.group_ids]
 
 
 RATE = st.sampled_from([0.0, 0.3, 2.0])
@@ -91,23 +105,26 @@ async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
     raise AssertionError("VK's faults do not end")
 
 
-async def stored(resources: Resources, owner_id: int) -> dict[int, asyncpg.Record]:
+async def stored(resources: Resources, group_id: int) -> Rows:
     """Return all comments that are stored of a community, by their ids."""
     connection = await asyncpg.connect(resources.database.dsn)
     try:
-        rows = await connection.fetch("SELECT * FROM comments WHERE owner_id = $1", owner_id)
+        rows = await connection.fetch("SELECT * FROM comments WHERE owner_id = $1", -group_id)
     finally:
         await connection.close()
     return {row["id"]: row for row in rows}
 
 
-def there(history: dict[int, dict[str, Any]], closed: set[int]) -> set[int]:
-    """Return the comments that VK shows: stubs are among them, what stands under a post that takes none is not."""
+def there(history: History) -> set[int]:
+    """Return the comments that VK shows, stubs among them."""
     return {
-        comment_id
-        for comment_id, facts in history.items()
-        if facts["deleted"] != "gone" and not facts["post_deleted"] and facts["post_id"] not in closed
+        comment_id for comment_id, facts in history.items() if facts["deleted"] != "gone" and not facts["post_deleted"]
     }
+
+
+def is_alive(facts: Mapping[str, Any]) -> bool:
+    """Tell whether nobody has deleted a comment, or its post. Nothing that was deleted comes back."""
+    return facts["deleted"] is None and not facts["post_deleted"]
 
 
 def clean(text: str) -> str:
@@ -115,65 +132,101 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-async def check_everything(resources: Resources, simulator: Simulator, group_id: int) -> None:
+def check_nothing_alive_is_marked(history: History, rows: Rows) -> None:
+    """Look for comments that are taken for deleted though VK shows them."""
+    marked = {comment_id for comment_id, row in rows.items() if row["is_deleted"]}
+    assert {comment_id for comment_id in marked if is_alive(history[comment_id])} == set()
+
+
+def check_everything(history: History, rows: Rows) -> None:
     """Compare all that is stored of a community with its history, to the letter."""
-    history = simulator.history(group_id)
-    rows = await stored(resources, -group_id)
-    visible = there(history, set())
-    assert visible <= rows.keys() <= history.keys()
+    assert there(history) <= rows.keys() <= history.keys()
     for comment_id, row in rows.items():
         facts = history[comment_id]
-        assert (row["post_id"], row["thread_id"]) == (facts["post_id"], facts["thread_id"])
-        assert row["from_id"] in (facts["from_id"], None)
-        if facts["deleted"] is None and not facts["post_deleted"]:
-            assert not row["is_deleted"]
+        # VK tells neither the author nor the text of a stub; what was seen alive before keeps them
+        was_always_a_stub = row["is_deleted"] and row["changed_at"] is None
+        assert not (was_always_a_stub and facts["deleted"] is None)
+        assert row["is_deleted"] is not is_alive(facts)
+        names = ("post_id", "thread_id", "reply_to_id")
+        assert [row[name] for name in names] == [facts[name] for name in names]
+        assert row["published_at"] == datetime.fromtimestamp(facts["date"], UTC)
+        assert row["from_id"] == (None if was_always_a_stub else facts["from_id"])
+        if is_alive(facts):
             assert (row["text"], row["like_count"]) == (clean(facts["text"]), facts["likes"])
-        elif not facts["post_deleted"]:
-            assert row["is_deleted"]
-            assert row["text"] in {clean(text) for text in facts["texts"]} | {""}
+        elif was_always_a_stub:
+            assert (row["text"], row["like_count"]) == ("", 0)
+        else:
+            assert row["text"] in {clean(text) for text in facts["texts"]}
+            assert row["like_count"] <= facts["likes"]
 
 
-async def check(world: World, resources: Resources, simulator: Simulator) -> None:
-    """Collect three times: while the walls change, what came since, and everything."""
-    groups = range(1, world.options["groups"] + 1)
-    owner_ids = [-group_id for group_id in groups]
-    await add_groups(resources, [str(group_id) for group_id in groups])
-    at_start = {group_id: there(simulator.history(group_id), set()) for group_id in groups}
-    simulator.control(
-        churn={**world.churn, "limit": 300},
-        fault_rates={
-            "seed": world.churn["seed"],
-            "rates": [{**fault, "rate": rate} for fault, rate in world.faults],
-            "limit": 25,
-        },
-        faults=world.token_faults,
-    )
-    collections: list[Awaitable[Any]] = [run(resources, owner_ids=owner_ids)]
-    if world.overlaps:
-        single = [f"wall-1_{post_id}" for post_id in list(simulator.truth())[:3]]
-        collections.append(run(resources, owner_ids=[], post_urls=single))
-    brought = await asyncio.gather(*collections)
+class Check:
+    """Collections of one world, and what is to be found in the database after each."""
 
-    still_there = {group_id: at_start[group_id] & there(simulator.history(group_id), set()) for group_id in groups}
-    counted = 0
-    for group_id in groups:
-        rows = await stored(resources, -group_id)
-        assert still_there[group_id] <= rows.keys()
-        counted += len(rows)
-    assert sum(result["new_comments"] for result in brought) == counted
+    def __init__(self, world: World, resources: Resources, simulator: Simulator) -> None:
+        self._world = world
+        self._resources = resources
+        self._simulator = simulator
+        self._new_comments = 0
 
-    simulator.control(churn=None)
-    await run(resources, owner_ids=owner_ids)
-    if not world.churn["deletions"]:
+    async def run(self) -> None:
+        """Collect while the walls change, again so, then what came since, everything, and nothing."""
+        world = self._world
+        may_be_hidden = bool(world.churn["deletions"])
+        await add_groups(self._resources, [str(group_id) for group_id in world.group_ids])
+        self._simulator.control(faults=world.token_faults)
+        at_start = self._there()
+        await self._collect_amid_churn(seed=0)
+        await self._check_stored(at_start)
+
+        # posts were read before, so from now on comments are marked that are gone
+        at_start = self._there()
+        await self._collect_amid_churn(seed=1)
+        await self._check_stored({} if may_be_hidden else at_start)
+
+        self._simulator.control(churn=None)
+        await self._collect(owner_ids=world.owner_ids)
         # with deletions VK's counts may be what they were, and only a full collection can know
-        for group_id in groups:
-            assert there(simulator.history(group_id), set()) <= (await stored(resources, -group_id)).keys()
+        await self._check_stored({} if may_be_hidden else self._there())
 
-    await run(resources, owner_ids=owner_ids, full=True)
-    for group_id in groups:
-        await check_everything(resources, simulator, group_id)
-    quiet = await run(resources, owner_ids=owner_ids)
-    assert (quiet["posts"], quiet["new_comments"], quiet["changed_comments"]) == (0, 0, 0)
+        await self._collect(owner_ids=world.owner_ids, full=True)
+        for group_id in world.group_ids:
+            check_everything(self._simulator.history(group_id), await stored(self._resources, group_id))
+        quiet = await self._collect(owner_ids=world.owner_ids)
+        names = ("posts", "new_comments", "changed_comments", "deleted_comments")
+        assert [quiet[name] for name in names] == [0, 0, 0, 0]
+
+    async def _collect_amid_churn(self, seed: int) -> None:
+        world, simulator = self._world, self._simulator
+        rates = [{**fault, "rate": rate} for fault, rate in world.faults]
+        simulator.control(
+            churn={**world.churn, "seed": world.churn["seed"] + seed, "limit": 300},
+            fault_rates={"seed": world.churn["seed"] + seed, "rates": rates, "limit": 25},
+        )
+        collections: list[Awaitable[Any]] = [self._collect(owner_ids=world.owner_ids)]
+        single = [f"wall-1_{post_id}" for post_id in list(simulator.truth())[:3]]
+        if world.overlaps and single:
+            collections.append(self._collect(owner_ids=[], post_urls=single))
+        await asyncio.gather(*collections)
+
+    async def _collect(self, **wishes: Any) -> dict[str, Any]:
+        result = await run(self._resources, **wishes)
+        self._new_comments += result["new_comments"]
+        return result
+
+    def _there(self) -> dict[int, set[int]]:
+        return {group_id: there(self._simulator.history(group_id)) for group_id in self._world.group_ids}
+
+    async def _check_stored(self, expected: Mapping[int, set[int]]) -> None:
+        """Look for comments that are expected, as far as they are still there, and for what is marked wrongly."""
+        counted = 0
+        for group_id in self._world.group_ids:
+            history = self._simulator.history(group_id)
+            rows = await stored(self._resources, group_id)
+            assert expected.get(group_id, set()) & there(history) <= rows.keys() <= history.keys()
+            check_nothing_alive_is_marked(history, rows)
+            counted += len(rows)
+        assert self._new_comments == counted
 
 
 async def emptied(resources: Resources) -> None:
@@ -193,9 +246,9 @@ def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatc
     async def example(world: World, url: str) -> None:
         async with open_resources(make_settings(vk_api_url=url, vk_tokens=TOKENS)) as resources:
             await emptied(resources)
-            await check(world, resources, Simulator(url))
+            await Check(world, resources, Simulator(url)).run()
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(world=WORLDS)
     def run_examples(world: World) -> None:
         with serving(create_simulator(SimulatorOptions(rps=0, **world.options))) as url:

@@ -1,7 +1,9 @@
 """Collections against the simulated VK: complete, exact, incremental, and calm when VK refuses."""
 
 import asyncio
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -24,6 +26,7 @@ async def test_everything_is_collected_exactly_once(vk_resources: Resources, sim
     row = await collect(vk_resources)
     assert counts(row) == {
         "groups": 1,
+        "failed_groups": 0,
         "posts": 6,
         "failed_posts": 0,
         "comments": 400,
@@ -162,26 +165,52 @@ async def test_comments_that_arrive_and_vanish_meanwhile(vk_resources: Resources
     assert set(simulator.truth()[post_id]) <= set((await stored_comments(vk_resources))[post_id])
 
 
+def unset(value: Any) -> set[str]:
+    """Return the names of a dataclass's fields that have their defaults."""
+    found = set()
+    for each in fields(value):
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if default is not MISSING and getattr(value, each.name) == default:
+            found.add(each.name)
+    return found
+
+
 def test_state_round_trip() -> None:
     request = Request([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
-    state = State.new(request)
+    state = State.new(request, datetime(2026, 1, 3, 4, 5, 6, 789, tzinfo=UTC))
     assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    gap = Gap(1, 2, 3, 4, looks=5)
+    walk = CommentWalk(
+        -1, 8, 9, 10, 11, 12, 13, is_from_start=False, is_at_end=True, is_incomplete=True, gaps=[gap, Gap(6, 7, 8, 9)]
+    )
+    wall = WallWalk(
+        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, is_closed=True, is_back=True,
+        is_back_in_vain=True, looks=4,
+    )  # fmt: skip
+    post = OpenPost(-1, 8, 30, was_read=True, calls=2, saved_calls=1, has_failed=True)
     state = State(
-        walls=[WallWalk(-1, since=9, most=3, position=98, last_id=7, count=120, taken=2)],
+        begun_at=datetime(2026, 1, 3, tzinfo=UTC),
+        walls=[wall],
         named=[NamedPosts(-3, [5, 6], position=1, asked=1)],
         unfinished=[-3, -1],
+        missing=[(-3, 4), (-3, 5)],
         is_listed=True,
         after=(-1, 8),
         are_all_open=True,
-        posts={(-1, 8): OpenPost(-1, 8, 30, was_read=True, calls=2, saved_calls=1, has_failed=True)},
-        walks=[CommentWalk(-1, 8), CommentWalk(-1, 8, 9, 10, 11, 12, 13, gaps=[Gap(1, 2, 3, 4)])],
+        posts={(-1, 8): post},
+        walks=[CommentWalk(-1, 8), walk],
         refusals=[{"vkOwnerId": -2}],
         listed=3,
         total_posts=4,
         total_comments=5,
-        counts=Counts(posts=1, saved_calls=2),
+        counts=Counts(*range(1, len(fields(Counts)) + 1)),
     )
     assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
+    assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
+    assert unset(wall) == {"asked", "turn"}
+    assert unset(walk) == {"asked", "turn", "is_back", "is_back_in_vain"}
+    assert unset(gap) == {"is_asked"}
 
 
 def test_request_round_trip() -> None:

@@ -13,6 +13,7 @@ from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
+from app.vk.wire import read_comment_page
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -67,7 +68,7 @@ async def test_what_passes_leaves_no_trace(resources: Resources, simulator: Simu
     assert await token_health(resources) == [("READY", None)] * 2
 
 
-@pytest.mark.parametrize("code", [7, 15, 18, 19, 30, 100, 104, 113, 212])
+@pytest.mark.parametrize("code", [7, 15, 18, 19, 30, 100, 104, 113, 200, 203, 210, 212, 801])
 async def test_what_is_about_one_post_is_an_event(resources: Resources, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, **INSIDE}])
     row = await collect(resources)
@@ -162,18 +163,32 @@ async def test_a_dead_host_fails_a_job_fast(resources: Resources, simulator: Sim
     assert health.components[-1].status.value == "DEGRADED"
 
 
-async def test_an_answer_of_an_unknown_shape_is_a_typed_failure(
+async def test_a_page_of_an_unknown_shape_is_about_its_post(
     resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(*_: object) -> object:
+    odd = min(simulator.truth())
+    read = read_comment_page
+
+    def read_all_but_one(answer: Any, owner_id: int, post_id: int, thread_id: int | None) -> Any:
+        return read({} if post_id == odd else answer, owner_id, post_id, thread_id)
+
+    monkeypatch.setattr(collect_comments, "read_comment_page", read_all_but_one)
+    row = await collect(resources)
+    assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
+    [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
+    assert (facts["vkPostId"], facts["code"], facts["method"]) == (odd, "VK_UNAVAILABLE", "wall.getComments")
+
+
+async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: object) -> object:
         return {}["items"]  # type: ignore[index]
 
-    monkeypatch.setattr(collect_comments, "read_comment_page", read)
+    monkeypatch.setattr(collect_comments, "read_post_page", read)
     _, told = await first_failure(resources)
     assert told["code"] == "VK_UNAVAILABLE"
     assert told["message"] == "VK's answer has an unknown shape: KeyError 'items'"
-    assert told["facts"]["method"] == "wall.getComments"
-    assert simulator.control()["requests"] > 1
 
 
 # kinds of tokens, as the simulator keeps them apart

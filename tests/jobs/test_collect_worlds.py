@@ -1,6 +1,7 @@
-"""Collections of simulated worlds of other shapes: long threads, several communities."""
+"""Collections of simulated worlds of other shapes: long threads, several communities, large answers."""
 
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.communities import add_groups
 from app.db.tables import comments
 from app.errors import ValidationFailed
+from app.jobs import collect_comments as collecting
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.queue import cancel, retry
@@ -19,9 +21,14 @@ from app.jobs.runs import End, finish, take
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState
 from app.jobs.worker import open_worker
-from app.resources import open_resources
+from app.resources import Resources, open_resources
+from app.vk import batch, walk, wire
+from app.vk.client import Usage, VkClient
+from app.vk.wire import Call, VkScriptFailed
+from bench.collect import least_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.jobs.conftest import collect, counts, ended, events_of
+from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored, there
 
 
 async def test_long_threads_and_replies_to_replies(
@@ -218,3 +225,119 @@ async def test_a_retried_job_reads_only_its_own_posts(
         assert again
         await collect_comments(RunningJob(opened, again))
         assert await stored_comments(opened) == {post_id: simulator.truth()[post_id]}
+
+
+@pytest.mark.parametrize(("posts", "comments"), [(1_500, 15_000), (300, 20_000)])
+async def test_a_quiet_wall_takes_hardly_more_requests_than_it_must(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, posts: int, comments: int
+) -> None:
+    simulator = simulate(posts=posts, comments=comments)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        result = counts(await collect(opened))
+    assert result["comments"] == comments
+    least = least_requests(posts, comments)
+    assert result["requests"] == simulator.control()["requests"] - 1  # one asked for the community
+    # the first page of the wall and the last pages of the longest threads leave room in their packs
+    assert least <= result["requests"] <= max(1.05 * least, least + 2)
+
+
+async def test_answers_that_are_too_large_for_a_pack(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = simulate(posts=40, comments=6_000, rich=1.0, nasty=1.0)
+    fitted: list[bool] = []
+    execute = VkClient.execute
+
+    async def note(client: VkClient, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Any], int]:
+        try:
+            answers = await execute(client, calls, usage)
+        except VkScriptFailed:
+            fitted.append(False)
+            raise
+        fitted.append(True)
+        return answers
+
+    monkeypatch.setattr(VkClient, "execute", note)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        assert counts(await collect(opened))["comments"] == 6_000
+        check_everything(simulator.history(), await stored(opened, 1))
+    # packs are under way before the first of them is refused
+    assert 1 <= simulator.control()["errors"]["13"] == fitted.count(False) <= 4
+    assert all(fitted[len(fitted) // 2 :])
+
+
+async def test_a_checkpoint_holds_few_of_many_long_threads(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = simulate(posts=5, comments=3_000)
+    many = 20
+    monkeypatch.setattr(collecting, "MANY_WALKS", many)
+    monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
+    monkeypatch.setattr(wire, "THREAD_PREVIEW", 1)
+    for module in (walk, wire):
+        monkeypatch.setattr(module, "PAGE_SIZE", 10)
+    open_walks: list[int] = []
+    report = RunningJob.report
+
+    async def note(
+        job: RunningJob, connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
+    ) -> None:
+        open_walks.append(len(checkpoint["walks"]))
+        await report(job, connection, progress, checkpoint)
+
+    monkeypatch.setattr(RunningJob, "report", note)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        assert counts(await collect(opened))["comments"] == 3_000
+        assert await stored_comments(opened) == simulator.truth()
+    # more than many, as pages that tell of further threads are under way; all together there are hundreds
+    assert many < max(open_walks) < 2 * many
+
+
+async def _interrupted(resources: Resources, source: random.Random, *, full: bool = False) -> int:
+    """Collect community 1 in several runs that end anywhere, and a last one; return how many were interrupted."""
+    row = await start_collection(resources, owner_ids=[-1], full=full)
+    for interruptions in range(3):
+        taken = await take(resources, row.id, f"run {interruptions}")
+        assert taken
+        run = StopsAfter(resources, taken)
+        run.steps_left = source.randint(1, 6)
+        try:
+            result = await collect_comments(run)
+        except Interrupted:
+            continue
+        await finish(resources, taken, End(JobState.SUCCEEDED, result))
+        return interruptions
+    taken = await take(resources, row.id, "last run")
+    assert taken
+    result = await collect_comments(RunningJob(resources, taken))
+    await finish(resources, taken, End(JobState.SUCCEEDED, result))
+    return 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_interrupted_collections_of_a_wall_that_changes(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Nothing that was there all the time is lost, and nothing that is there is taken for deleted."""
+    # small pages and packs make many steps
+    monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
+    for module in (walk, wire):
+        monkeypatch.setattr(module, "PAGE_SIZE", 10)
+    simulator = simulate(posts=8, comments=800, longest_thread=150, seed=seed)
+    source = random.Random(seed)  # noqa: S311 - a test, not a secret
+    rates = {"comments": 0.5, "replies": 0.5, "edits": 0.2, "deletions": 1.5, "posts": 0.05, "post_deletions": 0.01}
+    interruptions = 0
+    async with open_resources(make_settings(vk_api_url=simulator.url, job_max_attempts=5)) as opened:
+        await add_groups(opened, ["1"])
+        for turn, full in enumerate((False, False, True)):
+            simulator.control(churn={**rates, "seed": 10 * seed + turn, "limit": 250})
+            at_start = there(simulator.history())
+            interruptions += await _interrupted(opened, source, full=full)
+            history, rows = simulator.history(), await stored(opened, 1)
+            check_nothing_alive_is_marked(history, rows)
+            if turn != 1:  # with deletions VK's counts may be what they were, and only a full collection can know
+                assert at_start & there(history) <= rows.keys()
+        simulator.control(churn=None)
+        interruptions += await _interrupted(opened, source, full=True)
+        check_everything(simulator.history(), await stored(opened, 1))
+    assert interruptions >= 4

@@ -4,13 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from app.db.tables import comments as table
+from app.errors import PostNotFound
 from app.resources import Resources
 from app.store import comments
 from app.store.comments import CommentConditions, ReadThread, Stored, upsert_comments
 from app.store.groups import upsert_groups
-from app.store.keyset import Page
+from app.store.keyset import EMPTY, Order, Page, Slice
 from app.store.posts import upsert_posts
 from app.wall import VkComment, VkGroup
 from tests.conftest import Wall, statements, write_wall
@@ -75,14 +77,33 @@ async def test_ids_of_more_than_32_bits(stored: Resources) -> None:
     assert row["published_at"] == datetime.fromtimestamp(BIG, UTC)
 
 
-async def test_thousands_in_one_statement(stored: Resources) -> None:
-    found = [comment(number) for number in range(2, 5002)]
+@pytest.mark.parametrize("count", [50, 5000])
+async def test_thousands_as_fast_as_a_few(stored: Resources, count: int) -> None:
+    found = [comment(number) for number in range(2, count + 2)]
     async with stored.database.transaction() as connection:
-        with statements(stored) as seen:
-            assert await upsert_comments(connection, found, LONG_AGO) == new(5000)
+        with statements(stored) as first:
+            assert await upsert_comments(connection, found, LONG_AGO) == new(count)
+        with statements(stored) as again:
             assert await upsert_comments(connection, found, LONG_AGO) == Stored()
             assert await upsert_comments(connection, [], LONG_AGO) == Stored()
-    assert len(seen) == 2
+    assert (len(first), len(again)) == (4, 3)  # and COPY, which is none of SQLAlchemy's
+
+
+async def test_comments_of_many_walls_at_once(stored: Resources) -> None:
+    """Ids are looked for on their own walls only."""
+    found = [comment(3), comment(2), comment(3, owner_id=-BIG, post_id=BIG)]
+    assert await upsert(stored, found[::2]) == new(2)
+    with statements(stored) as seen:
+        assert await upsert(stored, [comment(4), comment(2), comment(5, owner_id=-BIG, post_id=BIG)]) == new(3)
+    assert "SAVEPOINT" in "".join(seen.texts)
+    assert await upsert(stored, [*found, comment(6)]) == new(1)
+    assert len(await read(stored, table)) == 6
+
+
+async def test_comments_of_a_post_that_is_not_stored(stored: Resources) -> None:
+    with pytest.raises(PostNotFound, match="Post -1_7 is not stored"):
+        await upsert(stored, [comment(2), comment(3, post_id=7)])
+    assert await read(stored, table) == {}
 
 
 async def test_twice_the_same_changes_nothing(stored: Resources) -> None:
@@ -160,6 +181,48 @@ async def test_two_writers_of_the_same_rows(stored: Resources) -> None:
     texts = {row["text"] for row in (await read(stored, table)).values()}
     assert len(texts) == 1
     assert texts <= {"a4", "b4", "c4"}
+
+
+async def until_somebody_waits(resources: Resources) -> None:
+    """Return when a statement waits for another transaction."""
+    statement = text("""
+        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """)
+    while True:
+        async with resources.database.connect() as connection:
+            if await connection.scalar(statement):
+                return
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("commits", "what_became"), [(True, Stored(new=1, changed=1)), (False, new(2))])
+async def test_what_another_writer_has_not_committed_yet(
+    stored: Resources, what_became: Stored, *, commits: bool
+) -> None:
+    async with stored.database.engine.connect() as other:
+        await upsert_comments(other, [comment(2), comment(3)], LONG_AGO)
+        task = asyncio.create_task(upsert(stored, [comment(4), comment(3, "edited")]))
+        await until_somebody_waits(stored)
+        await (other.commit() if commits else other.rollback())
+    assert await task == what_became
+    texts = {key[1]: row["text"] for key, row in (await read(stored, table)).items()}
+    assert texts == {3: "edited", 4: "text"} | ({2: "text"} if commits else {})
+
+
+async def test_comments_go_with_their_community(stored: Resources) -> None:
+    """Also those that are being stored while it is deleted."""
+    await upsert(stored, [comment(2), comment(2, owner_id=-BIG, post_id=BIG)])
+
+    async def delete() -> None:
+        async with stored.database.transaction() as connection:
+            await connection.execute(text("DELETE FROM groups WHERE owner_id = -1"))
+
+    async with stored.database.transaction() as connection:
+        await upsert_comments(connection, [comment(3)], LONG_AGO)
+        task = asyncio.create_task(delete())
+        await until_somebody_waits(stored)
+    await task
+    assert set(await read(stored, table)) == {(-BIG, 2)}
 
 
 # threads, and what is no longer shown
@@ -285,3 +348,39 @@ async def test_comments_of_each_parent(resources: Resources, wall: Wall) -> None
     }
     assert {key: [row.id for row in page.rows] for key, page in replies.items()} == {(-1, 2): [3]}
     assert counts == [{(-1,): 12}, {(-1, 1): 4}, {(100,): 3}, {(-1, 2): 1}]
+
+
+@pytest.mark.parametrize("order", [comments.NEWEST, comments.OLDEST, comments.MOST_LIKED])
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        CommentConditions(owner_ids=(-1,)),
+        CommentConditions(posts=((-1, 1), (-1, 6))),
+        CommentConditions(owner_ids=(-1,), published_from=datetime(2026, 3, 1, 0, 3, tzinfo=UTC)),
+        CommentConditions(published_to=datetime(2026, 3, 1, 0, 14, tzinfo=UTC)),
+    ],
+)
+async def test_pages_of_one_wall(resources: Resources, wall: Wall, order: Order, conditions: CommentConditions) -> None:
+    """Whatever index they come from, they have one order, and cursors of it lead from each to the next and back."""
+    assert wall.owner_id == -1
+    async with resources.database.connect() as connection:
+
+        async def all_of(page: Page) -> Slice:
+            return await comments.comments_page(connection, conditions, page)
+
+        async def of_group(page: Page) -> Slice:
+            return (await comments.comments_by_group(connection, [(-1,)], conditions, page)).get((-1,), EMPTY)
+
+        rows = (await all_of(Page(order, 100))).rows
+        keys = [tuple(getattr(row, name) for name in order.columns) for row in rows]
+        assert len(keys) >= 8
+        assert keys == sorted(keys, reverse=order.is_descending)
+        for read_page in (all_of, of_group):
+            for number, key in enumerate(keys):
+                after = await read_page(Page(order, 2, after=key))
+                assert ([row.id for row in after.rows], after.has_next) == (
+                    [row.id for row in rows[number + 1 : number + 3]],
+                    number + 3 < len(rows),
+                )
+                before = await read_page(Page(order, 2, before=key, backwards=True))
+                assert [row.id for row in before.rows] == [row.id for row in rows[max(0, number - 2) : number]]

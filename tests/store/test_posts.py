@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.db.tables import comments
 from app.db.tables import posts as table
 from app.resources import Resources
 from app.store import posts
+from app.store.comments import upsert_comments
 from app.store.groups import upsert_groups
 from app.store.keyset import Page
 from app.store.posts import PostConditions, PostsToCollect, ReadPost, Workload
 from app.wall import VkGroup, VkPost
 from tests.conftest import statements, write_wall
-from tests.store.rows import BIG, age, post, read
+from tests.store.rows import BIG, age, comment, post, read
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
         "changed_at": None,
         "collected_count": None,
         "read_calls": None,
+        "is_deleted": False,
         "collected_at": None,
     }
 
@@ -161,7 +164,7 @@ async def test_posts_to_collect(group: Resources) -> None:
     assert await to_collect(group, wanted(since)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
     async with group.database.connect() as connection:
         [row] = await posts.posts_to_collect(connection, wanted(since), (-1, 1), 100)
-        assert (row.id, row.comment_count, row.collected_count) == (3, 7, None)
+        assert (row.id, row.comment_count, row.has_comments) == (3, 7, False)
         assert len(await posts.posts_to_collect(connection, wanted(since), None, 1)) == 1
 
     async with group.database.transaction() as connection:
@@ -201,3 +204,27 @@ async def test_two_that_close_the_same_posts(group: Resources) -> None:
 
     await asyncio.gather(*(mark(each) for each in [read_posts, read_posts[::-1]] * 5))
     assert {row["collected_count"] for row in (await read(group, table)).values()} == {4}
+
+
+async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
+    await upsert(group, *(post(number) for number in (1, 2, 3)), post(4, owner_id=-BIG))
+    found = [comment(number, post_id=1 + number % 3) for number in (10, 11, 12)]
+    async with group.database.transaction() as connection:
+        await upsert_comments(connection, found, datetime(2026, 1, 1, tzinfo=UTC))
+        await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 4, 1), ReadPost(-1, 2, 4, 1)])
+    await age(group, table, "1 hour")
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    await upsert(group, post(1))
+    async with group.database.transaction() as connection:
+        assert await posts.mark_posts_deleted(connection, [], [(-1, 1), (-1, 3), (-1, 99)], since) == 1
+        assert await posts.mark_posts_deleted(connection, [-1], [], since) == 1
+        assert await posts.mark_posts_deleted(connection, [-1], [], since) == 0
+    rows = await read(group, table)
+    assert {key for key, row in rows.items() if row["is_deleted"]} == {(-1, 2), (-1, 3)}
+    stored = await read(group, comments)
+    assert {row["post_id"] for row in stored.values() if row["is_deleted"]} == {2, 3}
+    assert all((row["changed_at"] is not None) is row["is_deleted"] for row in stored.values())
+    # what comes back is read again
+    await upsert(group, post(2))
+    assert not (await read(group, table))[-1, 2]["is_deleted"]
+    assert (-1, 2) in (await to_collect(group, wanted(since)))[0]

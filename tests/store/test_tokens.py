@@ -1,7 +1,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -45,6 +45,13 @@ async def block(resources: Resources, name: str, seconds: float | None) -> None:
         await block_token(connection, name, f"VK refuses {name}", 9, seconds)
 
 
+async def end_rest(resources: Resources, name: str) -> None:
+    """Let so much time pass that a token's rest is over."""
+    async with resources.database.transaction() as connection:
+        rested = table.update().where(table.c.fingerprint == name)
+        await connection.execute(rested.values(blocked_until=datetime.now(UTC) - timedelta(seconds=1)))
+
+
 async def returning(resources: Resources, *names: str) -> NextReturn | None:
     async with resources.database.connect() as connection:
         return await next_return(connection, names)
@@ -84,7 +91,7 @@ async def test_a_token_that_rests_is_left_out(tokens: Resources) -> None:
     await block(tokens, A, 3600)
     slots = [await reserve(tokens, A, B) for _ in range(3)]
     assert [slot.fingerprint for slot in slots if slot] == [B, B, B]
-    await block(tokens, A, -1)  # its rest is over
+    await end_rest(tokens, A)
     slot = await reserve(tokens, A, B)
     assert slot
     assert slot.fingerprint == A
@@ -96,7 +103,7 @@ async def test_all_tokens_rest(tokens: Resources) -> None:
     assert await reserve(tokens, A, B) is None
     assert await returning(tokens, A, B) == NextReturn("VK refuses bbbb", 3600, 9)
     assert await returning(tokens, A) == NextReturn("VK refuses aaaa", None, 9)
-    await block(tokens, B, -5)
+    await end_rest(tokens, B)
     assert await returning(tokens, A, B) is None
 
 
@@ -147,8 +154,28 @@ async def test_how_tokens_are(tokens: Resources) -> None:
         (A, "REFUSED", "VK refuses aaaa", 9, False),
         (B, "RESTING", "VK refuses bbbb", 9, True),
     ]
-    await block(tokens, B, -5)
+    await end_rest(tokens, B)
     assert health((await states(tokens))[1]) == (B, "READY", None, None, False)
+
+
+async def test_what_crosses_a_longer_rest_does_not_shorten_it(tokens: Resources) -> None:
+    await block(tokens, A, None)
+    await block(tokens, A, 60)
+    await block(tokens, B, 3600)
+    await block(tokens, B, 60)
+    assert await returning(tokens, A) == NextReturn("VK refuses aaaa", None, 9)
+    assert await returning(tokens, B) == NextReturn("VK refuses bbbb", 3600, 9)
+    await block(tokens, B, 7200)
+    assert await returning(tokens, B) == NextReturn("VK refuses bbbb", 7200, 9)
+
+
+async def test_a_start_forgets_what_a_person_may_have_mended(tokens: Resources) -> None:
+    async with tokens.database.transaction() as connection:
+        await block_token(connection, A, "Captcha needed", 14, 3600)
+        await write_kind(connection, A, "SERVICE")
+        await add_tokens(connection, [A])
+    first, _ = await states(tokens)
+    assert (first.health, first.kind, first.vk_code) == ("READY", None, None)
 
 
 async def test_tokens_of_others_are_not_used(tokens: Resources) -> None:

@@ -9,6 +9,7 @@ from app.errors import (
     JobNotFound,
     JobStateConflict,
     JobTimedOut,
+    PostNotFound,
     QueueFull,
     ServiceUnavailable,
     StartFailed,
@@ -28,6 +29,12 @@ from app.errors import (
             {"fields": [{"path": "first", "message": "is too large"}, {"path": "after", "message": "is unknown"}]},
         ),
         (GroupNotFound(-1), ErrorCode.GROUP_NOT_FOUND, "Community 1 has not been added.", {"vkOwnerId": -1}),
+        (
+            PostNotFound(-1, 2),
+            ErrorCode.POST_NOT_FOUND,
+            "Post -1_2 is not stored.",
+            {"vkOwnerId": -1, "vkPostId": 2},
+        ),
         (JobNotFound(1), ErrorCode.JOB_NOT_FOUND, "There is no job 1.", {"jobId": 1}),
         (
             JobAlreadyRunning(7, -1),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from unittest.mock import patch
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.vk import walk
@@ -181,7 +181,7 @@ def test_what_was_shifted_away_is_looked_for_further_back() -> None:
     level.take(first, comments(*range(1, 101), count=300))
     second, third = next_asks([level], 2)
     assert len(level.take(second, comments(*range(110, 210), count=290))) == 100
-    assert level.gaps == [Gap(offset=1, after_id=100, until_id=110)]
+    assert level.gaps == [Gap(offset=1, after_id=100, until_id=110, behind=99)]
     assert len(level.take(third, comments(*range(209, 301), count=290))) == 91
     assert not level.is_closed
     [look] = next_asks([level], 25)
@@ -189,16 +189,34 @@ def test_what_was_shifted_away_is_looked_for_further_back() -> None:
     assert level.is_closed
 
 
-def test_a_gap_that_never_closes_is_given_up() -> None:
+def test_a_gap_that_never_closes_is_given_up_and_said_to_be() -> None:
+    """Whatever VK shows there, and however strange, the walk comes to an end."""
     level = CommentWalk(-1, 7, position=5_000, last_id=100, level_count=6_000)
     [ask] = next_asks([level], 1)
     level.take(ask, comments(200, 201, count=5_001))
     looks = 0
     while asks := next_asks([level], 1):
         looks += 1
-        level.take(asks[0], comments(150, 160, count=5_001))
+        level.take(asks[0], comments(150, 160, count=5_001) if asks[0].offset else comments(1, count=5_001))
     assert level.is_closed
-    assert looks == MOST_LOOKS
+    assert level.is_incomplete
+    assert looks <= MOST_LOOKS + 10
+
+
+@pytest.mark.parametrize("deleted", [150, 2_500, 4_500])
+def test_thousands_that_were_deleted_in_front_hide_nothing(deleted: int) -> None:
+    """A known thread of 5,000 has grown by 700 and lost many from its start: a few looks find where it goes on."""
+    ids = list(range(1, 5_701))[deleted:]
+    level = CommentWalk(-1, 1, 7, 5_000, 5_000, level_count=max(len(ids), 5_000), is_from_start=False)
+    seen: list[int] = []
+    pages = 0
+    while asks := next_asks([level], 1):
+        pages += 1
+        offset = asks[0].offset
+        seen += [item.id for item in level.take(asks[0], comments(*ids[offset : offset + 100], count=len(ids)))]
+    assert sorted(seen) == list(range(5_001, 5_701))
+    assert not level.is_incomplete
+    assert pages <= page_count(700) + 25
 
 
 def test_a_page_that_slid_to_the_right() -> None:
@@ -210,7 +228,7 @@ def test_a_page_that_slid_to_the_right() -> None:
 
 
 def test_a_level_that_cannot_be_read_is_closed() -> None:
-    level = CommentWalk(-1, 1, gaps=[Gap(1, 2, 3)])
+    level = CommentWalk(-1, 1, gaps=[Gap(1, 2, 3, 4)])
     [ask] = next_asks([level], 1)
     level.close()
     assert level.is_closed
@@ -328,10 +346,35 @@ def test_a_wall_is_not_asked_for_more_than_is_wanted() -> None:
 def test_posts_that_never_join_are_taken_in_the_end() -> None:
     wall = WallWalk(-1, position=5_000, last_id=100)
     looks = 0
-    while (asks := next_asks([wall], 1)) and asks[0].offset > 0 and looks < 100:
+    while asks := next_asks([wall], 1):
         looks += 1
+        # nothing new, and nothing that joins
         wall.take(asks[0], VkPostPage(10, [post(50), post(49)], []))
-    assert looks == MOST_LOOKS + 1
+    assert wall.is_closed
+    assert looks < 30
+
+
+@given(deletions=st.lists(st.integers(0, 4_000), min_size=60, max_size=60))
+@settings(max_examples=20)
+def test_many_small_deletions_of_posts_hide_nothing(deletions: list[int]) -> None:
+    wall = Posts(list(range(4_800, 0, -1)), None)
+    start = WallWalk(-1)
+    seen: set[int] = set()
+    steps = iter(deletions)
+    while asks := next_asks([start], 1):
+        order = wall.ids[asks[0].offset : asks[0].offset + 100]
+        seen |= {item.id for item in start.take(asks[0], VkPostPage(len(wall.ids), [post(each) for each in order], []))}
+        if (place := next(steps, None)) is not None:
+            wall.delete(place)
+    assert seen >= set(wall.ids)
+
+
+def test_a_wall_that_is_refused_is_closed() -> None:
+    for walk_of_posts in (WallWalk(-1), NamedPosts(-1, list(range(250)))):
+        [ask] = next_asks([walk_of_posts], 1)
+        walk_of_posts.close()
+        assert not ask.is_wanted
+        assert next_asks([walk_of_posts], 1) == []
 
 
 def test_single_posts_by_their_ids() -> None:

@@ -103,6 +103,7 @@ def test_recorded_comments_with_a_deleted_stub() -> None:
         replies={},
         level_count=6,
         authors=[],
+        count=3,
     )
 
 
@@ -131,6 +132,7 @@ def test_recorded_comments_with_likes_and_attachments() -> None:
         replies={},
         level_count=None,
         authors=[],
+        count=2,
     )
 
 
@@ -397,6 +399,7 @@ def test_comments_with_threads_and_authors() -> None:
             VkAuthor(7, "DELETED", deactivated="deleted"),
             VkAuthor(-5, "Пять", "five"),
         ],
+        count=12,
     )
 
 

@@ -140,3 +140,17 @@ async def test_a_refused_pack_teaches(client: VkClient, simulator: Simulator) ->
         await batch.answers([GROUP] * batch.capacity)
     assert batch.capacity == 25
     assert batch.usage.requests == simulator.control()["requests"]
+
+
+async def test_a_pack_that_the_host_fails_at_is_made_smaller(client: VkClient, simulator: Simulator) -> None:
+    """VK was seen to answer heavy requests with HTTP 500."""
+    batch = Batch(client)
+    simulator.control(faults=[{"http": 500, "method": "execute", "times": 4}])
+    assert [type(answer) for answer in await batch.answers([GROUP] * 25)] == [dict] * 25
+    told = simulator.control()
+    # 25 and 12 were asked for twice, then 6, 6 and 13
+    assert told["requests"] == 2 + 2 + 3
+    assert batch.capacity < 25
+    for _ in range(20):
+        await batch.answers([GROUP] * batch.capacity)
+    assert batch.capacity == 25

@@ -1,4 +1,5 @@
 import asyncio
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from app.vk.wire import (
     VkUnavailable,
     groups_by_id,
 )
-from tests.conftest import Simulator
+from tests.conftest import Simulator, until
 from tests.vk.conftest import TOKENS, MakeClient, Tokens
 
 ASK = groups_by_id(["1"])
@@ -130,7 +131,7 @@ async def test_no_token_is_left(
     assert f"(error {code})" in failed.message
     assert failed.facts().get("retryAfterSeconds") == retry_after_seconds
     assert simulator.control()["requests"] == 2
-    assert client.last_fault is failed
+    assert client.last_fault is None  # VK works: it is the tokens that do not
     assert type(await refusal(client)) is kind
     assert simulator.control()["requests"] == 2  # VK is not asked in vain
 
@@ -146,7 +147,7 @@ async def test_no_token_is_configured(make_client: MakeClient, simulator: Simula
     failed = await refusal(client)
     assert (type(failed), failed.message) == (VkTokenRejected, "No VK token is configured. Set VK_TOKENS.")
     assert simulator.control()["requests"] == 0
-    assert client.last_fault is failed
+    assert client.last_fault is None
 
 
 @pytest.mark.parametrize(("code", "kind"), [(27, TokenKind.GROUP), (28, TokenKind.SERVICE)])
@@ -186,7 +187,59 @@ async def test_a_token_that_is_rejected_inside_is_put_aside(
     assert tokens.seconds(TOKENS[0]) == 3600.0
 
 
+@pytest.mark.parametrize("code", [5, 14, 28])
+async def test_as_many_tokens_as_there_are_are_tried(
+    make_client: MakeClient, simulator: Simulator, tokens: Tokens, code: int
+) -> None:
+    names = [f"token-{number}" for number in range(12)]
+    client = make_client(simulator.url, *names)
+    simulator.control(faults=[{"code": code, "method": "execute", "times": 11}])
+    found, _ = await client.execute([ASK] * 2)
+    assert [type(answer) for answer in found] == [dict, dict]
+    assert simulator.control()["requests"] == 12
+    assert len(tokens.aside) == (0 if code == 28 else 11)
+
+
+async def test_odd_execute_errors_are_no_crash(client: VkClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b'{"response": [false, false], "execute_errors": [5, null]}'
+
+    async def send(*_: object) -> bytes:
+        return answer
+
+    monkeypatch.setattr(client, "_send", send)
+    with pytest.raises(VkUnavailable, match="unknown shape"):
+        await client.execute([ASK] * 2)
+
+
 # the host
+
+
+async def test_requests_that_we_cancel_say_nothing_of_the_host(
+    make_client: MakeClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "BREAK_AFTER_FAILURES", 1)
+    client = make_client(simulator.url, *TOKENS)
+    simulator.control(hold=True)
+    held = asyncio.create_task(client.call(ASK))
+    await until(lambda: simulator.control()["waiting"])
+    simulator.control(faults=[{"http": 503}])
+    client._breaker._opened = time.monotonic()  # noqa: SLF001 - opened while that request is under way
+    client._breaker._state = "open"  # noqa: SLF001 - see above
+    held.cancel()
+    await asyncio.wait({held})
+    simulator.control(hold=False)
+    assert type(await refusal(client)) is HostAvoided
+
+
+async def test_an_old_failure_says_nothing_of_now(
+    client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.control(faults=[{"code": 10, "times": 100}])
+    failed = await refusal(client)
+    assert client.last_fault is failed
+    now = time.monotonic() + client_module.FAULT_COUNTS_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert client.last_fault is None
 
 
 async def test_a_host_that_fails_again_and_again_is_left_alone(
@@ -230,7 +283,8 @@ async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simu
             (5, VkTokenRejected("", 5)),
         ]
     }
-    assert decided == {0: True, 6: 0.4, 9: True, 29: True, 5: True}
+    # with what is about a token the next one is tried at once
+    assert decided == {0: True, 6: 0.4, 9: False, 29: False, 5: False}
     hopeless = [
         VkTokenRejected(""),
         VkRateLimited("", retry_after_seconds=60),
