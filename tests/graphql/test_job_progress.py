@@ -132,7 +132,7 @@ async def test_follow_a_job_that_fails(vk_api: Api, simulator: Simulator) -> Non
     assert "GROUP_FAILED" in events
     job = messages[-1]["job"]
     assert job["state"] == "FAILED"
-    assert job["failure"]["code"] == "VK_ACCESS_DENIED"
+    assert job["failure"]["code"] == "VK_REQUEST_REFUSED"
     assert job["failure"]["facts"] == {"vkCode": 100, "method": "wall.get"}
 
 
