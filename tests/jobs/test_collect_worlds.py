@@ -341,3 +341,52 @@ async def test_interrupted_collections_of_a_wall_that_changes(
         interruptions += await _interrupted(opened, source, full=True)
         check_everything(simulator.history(), await stored(opened, 1))
     assert interruptions >= 4
+
+
+async def test_a_community_that_was_refused_is_asked_for_again_by_a_retry(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=2, comments=40)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        await add_groups(opened, ["1"])
+        simulator.control(faults=[{"code": 15, "method": "wall.get"}])
+        row = await collect(opened)
+        assert (row.state, row.failure["code"], row.checkpoint) == ("FAILED", "VK_ACCESS_DENIED", None)
+        await retry(opened, row.id)
+        assert counts(await ended(opened, row.id))["comments"] == 40
+
+
+async def test_a_wall_that_is_refused_in_the_middle(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    """Pages of it are under way in two packs: they are of no use any more, and it is refused once."""
+    simulator = simulate(posts=3_000, comments=0)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        await add_groups(opened, ["1"])
+        simulator.control(faults=[{"code": 15, "method": "wall.get", "inner": True, "times": 30}])
+        row = await collect(opened)
+        assert (row.state, row.failure["code"]) == ("FAILED", "VK_ACCESS_DENIED")
+        assert [kind for kind, _ in await events_of(opened, row.id)].count("GROUP_FAILED") == 1
+    assert simulator.control()["execute_errors"] == {"15": 30}
+
+
+async def test_comments_of_a_deleted_post_are_marked(
+    simulate: Callable[..., Simulator], make_settings: MakeSettings
+) -> None:
+    simulator = simulate(posts=3, comments=90)
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
+        await collect(opened)
+        truth = simulator.truth()
+        first, second = sorted(truth, key=lambda key: -len(truth[key]))[:2]
+        simulator.control(delete_post={"group_id": 1, "post_id": first})
+        # a part of the wall says nothing of the rest
+        assert counts(await collect(opened, max_posts=1))["deleted_comments"] == 0
+        again = counts(await collect(opened))
+        simulator.control(delete_post={"group_id": 1, "post_id": second})
+        named = await collect(opened, owner_ids=[], post_urls=[f"wall-1_{second}"])
+        async with opened.database.connect() as connection:
+            rows = (await connection.execute(select(comments).where(comments.c.post_id.in_([first, second])))).all()
+    assert again["deleted_comments"] > 0
+    assert counts(named)["deleted_comments"] > 0
+    assert len(rows) == len(truth[first]) + len(truth[second])
+    assert all(row.is_deleted for row in rows)
