@@ -360,14 +360,14 @@ async def test_a_wall_that_is_refused_in_the_middle(
     simulate: Callable[..., Simulator], make_settings: MakeSettings
 ) -> None:
     """Pages of it are under way in two packs: they are of no use any more, and it is refused once."""
-    simulator = simulate(posts=3_000, comments=0)
+    simulator = simulate(posts=5_200, comments=0)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         await add_groups(opened, ["1"])
-        simulator.control(faults=[{"code": 15, "method": "wall.get", "inner": True, "times": 30}])
+        simulator.control(faults=[{"code": 15, "method": "wall.get", "inner": True, "times": 50}])
         row = await collect(opened)
         assert (row.state, row.failure["code"]) == ("FAILED", "VK_ACCESS_DENIED")
         assert [kind for kind, _ in await events_of(opened, row.id)].count("GROUP_FAILED") == 1
-    assert simulator.control()["execute_errors"] == {"15": 30}
+    assert simulator.control()["execute_errors"] == {"15": 50}
 
 
 async def test_comments_of_a_deleted_post_are_marked(
