@@ -9,11 +9,10 @@ from bench.collect import QUICK, Sizes, least_requests
 
 
 def test_the_least_requests_of_a_wall() -> None:
-    # a page of posts, and one of comments for each of them
-    assert least_requests(20, 40) == 1
-    assert least_requests(24, 24 * 20) == 1
-    assert least_requests(25, 25 * 20) == 2
-    assert least_requests(1_000, 100_000) == 80
+    # a page of posts, and then one of comments for each of them
+    assert least_requests(20, 40) == 2
+    assert least_requests(60, 30_000) == 17
+    assert least_requests(1_000, 100_000) == 81
 
 
 def test_the_measurements_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ async def test_comments_of_a_post_that_is_gone_are_marked(
         simulator.control(delete_post={"group_id": 1, "post_id": gone})
         partly = counts(await collect(opened, max_posts=6))
         assert partly["deleted_comments"] == 0
-        wishes = {"owner_ids": [], "post_urls": [f"wall-1_{gone}"]} if is_named else {}
+        wishes: dict[str, Any] = {"owner_ids": [], "post_urls": [f"wall-1_{gone}"]} if is_named else {}
         again = counts(await collect(opened, **wishes))
         after = await rows(opened)
         marked = {key for key, row in after.items() if row["is_deleted"] and not before[key]["is_deleted"]}
