@@ -17,7 +17,9 @@ from app.vk.wire import PAGE_SIZE, POSTS_PER_CALL, Call, comments_page, posts_by
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
 OVERLAP = 1
-MOST_LOOKS = 40
+MOST_EMPTIES = 4
+"""So many empty pages without anything new between them are taken for the end: VK counts more than it shows."""
+MOST_LOOKS = 20
 """How often in a row a walk looks in vain before it gives up; each look further back goes twice as far."""
 
 
@@ -83,8 +85,9 @@ class CommentWalk:
     `thread_count` is how many replies the top comment's own page stated.
     `is_incomplete` says that a gap was given up. `is_from_start` is false where
     the first replies are known from an earlier collection. `asked` is up to where
-    pages have been asked for; None before the first. `is_back` after an empty
-    page, until one brings something new; if one did not, the walk `is_back_in_vain`.
+    pages have been asked for; None before the first. `empties` are pages that held
+    nothing, since one brought something new. After one, a page that brings nothing
+    new and shows the end of the level says that the walk `is_back_in_vain`.
     """
 
     owner_id: int
@@ -99,7 +102,7 @@ class CommentWalk:
     is_incomplete: bool = False
     gaps: list[Gap] = field(default_factory=list)
     asked: int | None = None
-    is_back: bool = False
+    empties: int = 0
     is_back_in_vain: bool = False
     turn: int = 0
 
@@ -149,17 +152,17 @@ class CommentWalk:
         before = self.last_id
         if not page.items:
             # what is left of the level has moved in front of this page, unless VK counts more than it shows
-            self.is_at_end = ask.offset == 0 or self.is_back_in_vain
+            self.is_at_end = ask.offset == 0 or self.is_back_in_vain or self.empties >= MOST_EMPTIES
             self._turn_to(_position_further_back(min(ask.offset, page.level_count or ask.offset)))
-            self.is_back = True
+            self.empties += 1
             return []
         if ask.offset > 0 and page.items[0].id > before:
             self.gaps.append(Gap(_further_back(ask.offset), before, page.items[0].id, ask.offset))
         new = [item for item in page.items if item.id > before]
         self.position, self.is_at_end = _behind(ask.offset, page)
         self.last_id = max((before, *(item.id for item in new)))
-        self.is_back_in_vain = self.is_back and not new
-        self.is_back = self.is_back_in_vain
+        self.empties = 0 if new else self.empties
+        self.is_back_in_vain = self.empties > 0 and len(page.items) < PAGE_SIZE
         if not self.is_at_end and self.position < ask.offset + PAGE_SIZE:
             self._turn_to(self.position)
         return new
@@ -213,7 +216,7 @@ class WallWalk:
     taken: int = 0
     is_closed: bool = False
     asked: int | None = None
-    is_back: bool = False
+    empties: int = 0
     is_back_in_vain: bool = False
     looks: int = 0
     turn: int = 0
@@ -255,10 +258,10 @@ class WallWalk:
         if ask.offset > 0 and (not ids or ids[0] < self.last_id) and self.looks < MOST_LOOKS:
             # what came behind posts that were deleted has moved in front of this page,
             # unless VK counts more than it shows
-            self.is_closed = not ids and self.is_back_in_vain
+            self.is_closed = not ids and (self.is_back_in_vain or self.empties >= MOST_EMPTIES)
             self._turn_to(_position_further_back(ask.offset, self.looks))
             self.looks += 1
-            self.is_back = True
+            self.empties += not ids
             return []
         unseen = [post for post in page.items if not 0 < self.last_id <= post.id]
         wanted, goes_on = wanted_posts(unseen, self.since, None if self.most is None else self.most - self.taken)
@@ -266,9 +269,11 @@ class WallWalk:
         self.last_id = min((*ids, self.last_id or max(ids, default=0)))
         self.taken += len(wanted)
         self.position = ask.offset + (len(page.items) if len(page.items) > OVERLAP else PAGE_SIZE)
-        self.is_back_in_vain = self.is_back and not unseen
-        self.is_back = self.is_back_in_vain
-        self.looks = 0 if unseen else self.looks
+        # the pinned post is shown again and again, and says nothing of how far the walk is
+        is_further = any(not post.is_pinned for post in unseen)
+        self.empties = 0 if is_further else self.empties
+        self.is_back_in_vain = self.empties > 0 and len(page.items) < PAGE_SIZE
+        self.looks = 0 if is_further else self.looks
         self.is_closed = not goes_on or not page.items or self.position >= page.count
         if not self.is_closed and self.position < ask.offset + PAGE_SIZE:
             self._turn_to(self.position)

@@ -13,7 +13,9 @@ from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
+from app.vk.walk import Ask, CommentWalk
 from app.vk.wire import read_comment_page
+from app.wall import VkComment, VkCommentPage
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -177,6 +179,25 @@ async def test_a_page_of_an_unknown_shape_is_about_its_post(
     assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
     [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
     assert (facts["vkPostId"], facts["code"], facts["method"]) == (odd, "VK_UNAVAILABLE", "wall.getComments")
+
+
+async def test_a_walk_that_gave_a_gap_up_is_no_complete_reading(
+    resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = min(simulator.truth())
+    take = CommentWalk.take
+
+    def take_in_vain(walk: CommentWalk, ask: Ask, page: VkCommentPage) -> list[VkComment]:
+        walk.is_incomplete = walk.post_id == odd
+        return take(walk, ask, page)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CommentWalk, "take", take_in_vain)
+        row = await collect(resources)
+    assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
+    [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
+    assert (facts["vkPostId"], facts["code"]) == (odd, "VK_UNAVAILABLE")
+    assert counts(await collect(resources))["posts"] == 1
 
 
 async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
