@@ -184,7 +184,7 @@ def test_state_round_trip() -> None:
         -1, 8, 9, 10, 11, 12, 13, is_from_start=False, is_at_end=True, is_incomplete=True, gaps=[gap, Gap(6, 7, 8, 9)]
     )
     wall = WallWalk(
-        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, is_closed=True, is_back=True,
+        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, is_closed=True, empties=2,
         is_back_in_vain=True, looks=4,
     )  # fmt: skip
     post = OpenPost(-1, 8, 30, was_read=True, calls=2, saved_calls=1, has_failed=True)
@@ -209,7 +209,7 @@ def test_state_round_trip() -> None:
     # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
     assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
     assert unset(wall) == {"asked", "turn"}
-    assert unset(walk) == {"asked", "turn", "is_back", "is_back_in_vain"}
+    assert unset(walk) == {"asked", "turn", "empties", "is_back_in_vain"}
     assert unset(gap) == {"is_asked"}
 
 
