@@ -15,8 +15,10 @@ from app.store import authors, comments, groups, posts
 from app.store.comments import ReadThread
 from app.store.jobs import current_time
 from app.vk.batch import Batch
+from app.vk.comment_walk import CommentWalk, page_count
 from app.vk.pipeline import next_asks, ordered_answers
-from app.vk.walk import Ask, CommentWalk, NamedPosts, page_count
+from app.vk.walk import Ask
+from app.vk.wall_walk import NamedPosts
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, read_comment_page, read_post_page
 from app.wall import VkAuthor, VkComment, VkCommentPage, VkPost
 

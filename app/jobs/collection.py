@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from app.jobs.progress import Progress
-from app.vk.walk import CommentWalk, Gap, NamedPosts, WallWalk
+from app.vk.comment_walk import CommentWalk, Gap
+from app.vk.wall_walk import NamedPosts, WallWalk
 
 LISTING = "listing posts"
 READING = "reading comments"

@@ -20,7 +20,7 @@ from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.simulator import SimulatorOptions, create_simulator
-from app.vk import walk, wire
+from app.vk import comment_walk, walk, wall_walk, wire
 from app.vk.wire import VkFault
 from tests.conftest import MakeSettings, Simulator, serving
 
@@ -264,7 +264,7 @@ async def emptied(resources: Resources) -> None:
 
 def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     # small pages have many borders, at which comments could get lost
-    for module in (walk, wire):
+    for module in (comment_walk, wall_walk, walk, wire):
         monkeypatch.setattr(module, "PAGE_SIZE", 10)
 
     async def example(world: World, url: str) -> None:

@@ -15,7 +15,8 @@ from app.jobs.collection import Counts, OpenPost, Request, State
 from app.jobs.queue import cancel
 from app.jobs.start_collection import start_collection
 from app.resources import Resources
-from app.vk.walk import CommentWalk, Gap, NamedPosts, WallWalk
+from app.vk.comment_walk import CommentWalk, Gap
+from app.vk.wall_walk import NamedPosts, WallWalk
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 

@@ -13,7 +13,8 @@ from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
-from app.vk.walk import Ask, CommentWalk
+from app.vk.comment_walk import CommentWalk
+from app.vk.walk import Ask
 from app.vk.wire import read_comment_page
 from app.wall import VkComment, VkCommentPage
 from tests.conftest import MakeSettings, Simulator, stored_comments, until

@@ -1,6 +1,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -8,9 +8,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.vk import walk
+from app.vk import comment_walk, walk, wall_walk
+from app.vk.comment_walk import CommentWalk, Gap, page_count
 from app.vk.pipeline import next_asks
-from app.vk.walk import MOST_LOOKS, Ask, CommentWalk, Gap, NamedPosts, WallWalk, page_count, wanted_posts
+from app.vk.walk import MOST_LOOKS, Ask
+from app.vk.wall_walk import NamedPosts, WallWalk, wanted_posts
 from app.vk.wire import Call
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
@@ -20,7 +22,9 @@ SMALL_PAGE = 5
 @contextmanager
 def small_pages() -> Iterator[None]:
     """Let pages be small, so that short walks meet many borders."""
-    with patch.object(walk, "PAGE_SIZE", SMALL_PAGE):
+    with ExitStack() as stack:
+        for module in (comment_walk, wall_walk, walk):
+            stack.enter_context(patch.object(module, "PAGE_SIZE", SMALL_PAGE))
         yield
 
 
