@@ -9,6 +9,7 @@
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
     ├── QueueFull                   too many jobs wait
+    ├── SubscriberTooSlow           a subscriber takes its messages too slowly
     ├── JobTimedOut                 a job ran longer than its limit
     ├── JobGaveUp                   a job was begun too often without coming to an end
     ├── ServiceUnavailable          PostgreSQL cannot answer at the moment; try again
@@ -37,6 +38,7 @@ class ErrorCode(Enum):
     JOB_TIMED_OUT = "JOB_TIMED_OUT"
     JOB_GAVE_UP = "JOB_GAVE_UP"
     QUEUE_FULL = "QUEUE_FULL"
+    SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
     QUERY_TIMED_OUT = "QUERY_TIMED_OUT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -196,6 +198,21 @@ class QueueFull(Fault):
 
     def facts(self) -> dict[str, Any]:
         """Return the limit."""
+        return {"limit": self.limit}
+
+
+class SubscriberTooSlow(Fault):
+    """A subscriber has left so many messages lying that no more are kept for it; it may subscribe again."""
+
+    code = ErrorCode.SUBSCRIBER_TOO_SLOW
+    passes = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"More than {limit} messages wait to be taken. Subscribe again, and take them faster.")
+        self.limit = limit
+
+    def facts(self) -> dict[str, Any]:
+        """Return how many messages are kept for a subscriber."""
         return {"limit": self.limit}
 
 

@@ -11,7 +11,7 @@ cannot be reached, by PostgreSQL's NOTIFY. Both are listened to all the time.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -20,7 +20,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, Text, cast, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
 from app.errors import ServiceUnavailable
@@ -88,24 +89,45 @@ class Events:
             if not self._listeners[topic]:
                 del self._listeners[topic]
 
+    @asynccontextmanager
+    async def telling(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
+        """Lend a transaction, and tell all processes of `topics` when it is committed; if it fails, of nothing.
+
+        `topics` is read at the end, so it may be filled meanwhile. Without Redis
+        PostgreSQL tells of them itself as it commits, which costs no transaction of its own.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+        """
+        async with self.database.transaction() as connection:
+            yield connection
+            by_redis = self._redis_may_be_up()
+            if topics and not by_redis:
+                await _notify(connection, topics)
+        if by_redis:
+            for topic in topics:
+                await self.publish(topic)
+
     async def publish(self, topic: str) -> None:
         """Tell all processes that something of `topic` has changed. Call it after the change is committed.
 
         Never raises: who misses the event looks again by itself a few seconds later.
         """
-        if self.redis and await self._published_by_redis(topic):
+        if self._redis_may_be_up() and await self._published_by_redis(topic):
             return
         try:
             async with self.database.transaction() as connection:
-                await connection.execute(select(func.pg_notify(CHANNEL, topic)))
+                await _notify(connection, [topic])
         except ServiceUnavailable:
             log.warning("event_lost", topic=topic)
             self.rouse(topic)
 
+    def _redis_may_be_up(self) -> bool:
+        # a dead host may take the whole time limit to be noticed: not at each event
+        return self.redis is not None and time.monotonic() >= self._redis_again_at
+
     async def _published_by_redis(self, topic: str) -> bool:
         assert self.redis  # noqa: S101 - the caller checked
-        if time.monotonic() < self._redis_again_at:
-            return False  # a dead host may take the whole time limit to be noticed: not at each event
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 await self.redis.publish(CHANNEL, topic)
@@ -161,6 +183,11 @@ class Events:
                         self.rouse(message["data"].decode())
             self.redis_is_up = False
             await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _notify(connection: AsyncConnection, topics: Collection[str]) -> None:
+    statement = select(func.pg_notify(CHANNEL, func.unnest(cast(list(topics), ARRAY(Text)))))
+    await connection.execute(statement)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from app.errors import StartFailed
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+KindLimits = Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], NoDecode]
 SHORTEST_BLANKED_PASSWORD = 8
 """Shorter passwords are only blanked within their URL: by themselves they may be ordinary words."""
 
@@ -51,13 +52,31 @@ class Settings(BaseSettings):
     job_heartbeat_timeout_seconds: float = Field(
         10.0, ge=1, le=600, description="silence after which a worker counts as dead and its jobs go elsewhere"
     )
+    job_kind_limits: KindLimits = Field(
+        {}, description="how many jobs of a kind run at once, in all processes: `collect_comments=4,other=1`"
+    )
+    job_ageing_seconds: float = Field(
+        600.0, gt=0, description="wait after which a job counts as one priority higher, up to HIGH"
+    )
+    job_retention_days: float = Field(30.0, ge=0, description="age at which ended jobs are removed; 0 keeps them")
     queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
+    drain_seconds: float = Field(
+        2.0, ge=0, le=60, description="how long readiness fails after SIGTERM before connections are closed"
+    )
 
     @field_validator("vk_tokens", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("job_kind_limits", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if isinstance(value, str):
+            pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+            return {name.strip(): limit.strip() for name, _, limit in pairs}
         return value
 
     @field_validator("database_url")

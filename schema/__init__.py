@@ -14,7 +14,8 @@ from schema.context import Info
 from schema.errors import FAULT_HANDLERS, MaskUnexpected
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
-from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery, JobSubscription
+from schema.job_progress import JobSubscription
+from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
 from schema.logging import LogOperation
 from schema.node import NODE_TYPES, Node, split_global_id
 from schema.scalars import SCALARS

@@ -36,6 +36,7 @@ described(
         ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
         ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",
         ErrorCode.QUEUE_FULL: "Too many jobs wait: try again later.",
+        ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber takes its messages too slowly: it may subscribe again.",
         ErrorCode.SERVICE_UNAVAILABLE: "A service this server depends on cannot answer: try again a little later.",
         ErrorCode.QUERY_TIMED_OUT: "The database took too long: ask for less at once.",
         ErrorCode.UNAUTHENTICATED: "An API key is asked for, and none or a wrong one was given.",
@@ -100,7 +101,7 @@ described(
     JobEventKind,
     "What an event of a job tells.",
     {
-        JobEventKind.STATE_CHANGED: "The job has come to another state: `facts.state`.",
+        JobEventKind.STATE_CHANGED: "The job has come to another state, `facts.state`, for `facts.reason`.",
         JobEventKind.STAGE_CHANGED: "It has begun another part of its work: `facts.stage`.",
         JobEventKind.GROUP_FAILED: "A community could not be read: `facts.vkOwnerId` and `facts.code`.",
         JobEventKind.POST_FAILED: "A post could not be read to its end: `facts.vkPostId` and `facts.code`.",

@@ -1,7 +1,6 @@
 """Jobs: their type and queries, the mutations that start, cancel and retry them, and following their progress."""
 
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import aclosing
+from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
@@ -9,10 +8,9 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
-from app.errors import ErrorCode, Fault, JobAlreadyRunning
+from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
 from app.jobs.collection import owners_of
-from app.jobs.follow import follow
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.store import jobs
@@ -28,7 +26,6 @@ from schema.errors import (
     QueueFullError,
     ServiceUnavailableError,
     ValidationFailedError,
-    error_of,
 )
 from schema.node import Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
@@ -397,54 +394,6 @@ class JobMutation:
         """Retry a job."""
         row = await queue.retry(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
         return RetryJobSuccess(job=Job.of(row))
-
-
-# subscription
-
-
-@strawberry.type(description="A job as it is now, with an event that has happened to it, or just with new progress.")
-class JobProgress:
-    """A message about a job."""
-
-    seq: int = strawberry.field(
-        description="The last event that was told. Give it as `afterSeq` after a lost connection: nothing is missed."
-    )
-    job: Job = strawberry.field(description="The job as it is now.")
-    event: JobEvent | None = strawberry.field(description="What has happened; null where only progress was made.")
-
-
-JobProgressEvent = Annotated[
-    JobProgress | JobNotFoundError | ValidationFailedError,
-    strawberry.union(
-        "JobProgressEvent", description="A message about a job, or why there are none; then the last one."
-    ),
-]
-
-
-@strawberry.type
-class JobSubscription:
-    """The subscriptions of this file."""
-
-    @strawberry.subscription(
-        description="Follow a job to its end: every event once and in order, progress up to five times a second."
-    )
-    async def job_progress(
-        self,
-        info: Info,
-        job_id: Annotated[strawberry.ID, strawberry.argument(description="The global id of the job.")],
-        after_seq: Annotated[
-            int, strawberry.argument(description="The last `seq` that is known already; 0 for everything.")
-        ] = 0,
-    ) -> AsyncIterator[JobProgressEvent]:
-        """Follow a job."""
-        try:
-            key = key_of(job_id, "Job", "jobId")
-            async with aclosing(follow(info.context.resources, key[0], after_seq)) as changes:
-                async for change in changes:
-                    event = JobEvent.of(change.event) if change.event else None
-                    yield JobProgress(seq=change.seq, job=Job.of(change.job), event=event)
-        except Fault as fault:
-            yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
 
 
 JOB_HANDLERS = [FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})]

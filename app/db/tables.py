@@ -156,7 +156,15 @@ jobs = Table(
     _time("finished_at"),
     _time("heartbeat_at"),
     _time("cancel_requested_at"),
+    Column(
+        "queued_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="since when it waits, or waited, for its last run",
+    ),
     Index("jobs_created_at_idx", "created_at", "id"),
+    Index("jobs_finished_at_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("jobs_unfinished_idx", "id", postgresql_where=text("state IN ('QUEUED', 'RUNNING')")),
 )
 
@@ -177,6 +185,45 @@ job_groups = Table(
     Column("owner_id", BigInteger, ForeignKey("groups.owner_id", ondelete="CASCADE"), primary_key=True),
     Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     comment="which unfinished job collects a community: one at a time",
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True, comment="host and process id"),
+    Column("concurrency", Integer, nullable=False),
+    Column("kinds", JSONB, nullable=False),
+    _now("started_at"),
+    _now("seen_at"),
+)
+
+monitorings = Table(
+    "monitorings",
+    metadata,
+    Column(
+        "owner_id",
+        BigInteger,
+        ForeignKey("groups.owner_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("interval_seconds", Integer, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    _time("next_run_at"),
+    Column(
+        "job_id",
+        BigInteger,
+        ForeignKey("jobs.id", ondelete="SET NULL"),
+        index=True,
+        comment="the last job that was started for it",
+    ),
+    Column("last_run_at", DateTime(timezone=True), comment="when the last job ended"),
+    Column("last_state", Text, comment="how the last job ended"),
+    Column("last_result", JSONB, comment="of the last job that succeeded"),
+    Column("last_failure", JSONB, comment="of the last job, if it failed"),
+    Index("monitorings_next_run_at_idx", "next_run_at", postgresql_where=text("is_enabled")),
+    comment="which communities are collected again and again",
 )
 
 tokens = Table(

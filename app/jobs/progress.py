@@ -83,14 +83,16 @@ class RunningJob:
             TakenAway: another worker has the job.
             CancelRequested: the job is to end.
         """
-        async with self.resources.database.transaction() as connection:
+        topics: list[str] = []
+        async with self.resources.events.telling(topics) as connection:
             locked = await jobs.lock_job(connection, self.id, self.epoch)
             if locked is None:
                 raise TakenAway
             if locked.cancel_requested_at:
                 raise CancelRequested
             yield connection
-        await self._tell()
+            if self._is_worth_telling():
+                topics.append(job_topic(self.id))
 
     async def report(
         self, connection: AsyncConnection, progress: Progress, checkpoint: Mapping[str, Any] | None
@@ -118,9 +120,10 @@ class RunningJob:
         await jobs.add_event(connection, self.id, kind.value, message, facts)
         self._must_tell = True
 
-    async def _tell(self) -> None:
+    def _is_worth_telling(self) -> bool:
         # ticks may be left out, since the newest says all; events may not
         now = time.monotonic()
-        if self._must_tell or now - self._told_at >= 1 / TICKS_PER_SECOND:
-            self._told_at, self._must_tell = now, False
-            await self.resources.events.publish(job_topic(self.id))
+        if not self._must_tell and now - self._told_at < 1 / TICKS_PER_SECOND:
+            return False
+        self._told_at, self._must_tell = now, False
+        return True

@@ -13,10 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobNotFound, JobStateConflict, QueueFull
 from app.events import CANCELLATIONS, job_topic
-from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import jobs
+
+CLOSE_TO_LIMIT = 200
+"""So many places before the limit of the queue is reached, jobs are queued one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class NewJob:
     owner_ids: Sequence[int] = ()
     priority: JobPriority = JobPriority.NORMAL
     timeout_seconds: float | None = None
+    reason: MoveReason = MoveReason.REQUESTED
 
 
 async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
@@ -53,8 +57,8 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
     )
     if new.owner_ids:
         await jobs.claim_groups(connection, row.id, new.owner_ids)
-    await _put_into_queue(connection, row.id, row.kind, row.priority)
-    await add_state_event(connection, row.id, JobState.QUEUED)
+    await _put_into_queue(connection, row)
+    await add_state_event(connection, row.id, JobState.QUEUED, new.reason)
     return row
 
 
@@ -67,7 +71,7 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         JobNotFound: no job has this id.
         JobStateConflict: it has ended already.
     """
-    async with resources.database.transaction() as connection:
+    async with resources.events.telling([CANCELLATIONS, job_topic(job_id)]) as connection:
         row = await jobs.move_job(
             connection,
             job_id,
@@ -77,15 +81,13 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         if row:
             await jobs.release_groups(connection, job_id)
             await _take_from_queue(connection, row.queue_id)
-            await add_state_event(connection, job_id, JobState.CANCELLED)
+            await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
             row = await jobs.move_job(
                 connection, job_id, former=("RUNNING",), values={"cancel_requested_at": func.now()}
             )
         if not row:
             raise await _conflict(connection, job_id, "cancelled")
-    await resources.events.publish(CANCELLATIONS)
-    await resources.events.publish(job_topic(job_id))
     log.info("job_cancel_requested", job_id=job_id)
     return row
 
@@ -99,7 +101,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         JobAlreadyRunning: another job collects one of its communities meanwhile.
         QueueFull: as many jobs wait as QUEUE_LIMIT allows.
     """
-    async with resources.database.transaction() as connection:
+    async with resources.events.telling([job_topic(job_id)]) as connection:
         await _check_room(connection, resources.settings.queue_limit)
         row = await jobs.move_job(
             connection,
@@ -111,14 +113,14 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
                 "failure": None,
                 "finished_at": None,
                 "cancel_requested_at": None,
+                "queued_at": func.now(),
             },
         )
         if not row:
             raise await _conflict(connection, job_id, "retried")
         await jobs.claim_groups(connection, job_id, row.arguments.get("claims", ()))
-        await _put_into_queue(connection, job_id, row.kind, row.priority)
-        await add_state_event(connection, job_id, JobState.QUEUED)
-    await resources.events.publish(job_topic(job_id))
+        await _put_into_queue(connection, row)
+        await add_state_event(connection, job_id, JobState.QUEUED, MoveReason.RETRY_REQUESTED)
     log.info("job_retried", job_id=job_id)
     return row
 
@@ -128,26 +130,35 @@ async def restore_lost(resources: Resources, silent_seconds: float) -> list[int]
     async with resources.database.transaction() as connection:
         lost = await jobs.lost_jobs(connection, silent_seconds)
         for row in lost:
-            await _put_into_queue(connection, row.id, row.kind, row.priority)
+            await _put_into_queue(connection, row)
     return [row.id for row in lost]
 
 
 async def add_state_event(
-    connection: AsyncConnection, job_id: int, state: JobState, facts: Mapping[str, Any] | None = None
+    connection: AsyncConnection,
+    job_id: int,
+    state: JobState,
+    reason: MoveReason,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record that a job has come to a state."""
+    """Record that a job has come to a state, and why."""
     await jobs.add_event(
         connection,
         job_id,
         JobEventKind.STATE_CHANGED.value,
-        f"The job {state.phrase}.",
-        {"state": state.value, **(facts or {})},
+        f"The job {state.phrase}: {reason.phrase}.",
+        {"state": state.value, "reason": reason.value, **(facts or {})},
     )
 
 
 async def _check_room(connection: AsyncConnection, limit: int) -> None:
-    # not exact to the last job when many are queued at once, which a bound against floods need not be
-    if await jobs.count_jobs(connection, jobs.JobConditions(states=("QUEUED",))) >= limit:
+    waiting = jobs.JobConditions(states=("QUEUED",))
+    count = await jobs.count_jobs(connection, waiting)
+    if count >= limit - CLOSE_TO_LIMIT:
+        # near the limit one after the other: two that count at once would both see the last place free
+        await jobs.lock_queue(connection)
+        count = await jobs.count_jobs(connection, waiting)
+    if count >= limit:
         raise QueueFull(limit)
 
 
@@ -156,9 +167,14 @@ async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobN
     return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(job_id)
 
 
-async def _put_into_queue(connection: AsyncConnection, job_id: int, kind: str, priority: int) -> None:
-    [queue_id] = await (await _queries(connection)).enqueue(kind, str(job_id).encode(), priority)
-    await jobs.write_queue_id(connection, job_id, queue_id)
+async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
+    # One entry for the next run, however many processes restore a lost one at once. The epoch
+    # is part of the key, as the entry of the last run may go only after the job was retried.
+    key = f"{row.id}:{row.epoch}"
+    [queue_id] = await (await _queries(connection)).enqueue(
+        row.kind, str(row.id).encode(), row.priority, dedupe_key=key, on_conflict="update_priority"
+    )
+    await jobs.write_queue_id(connection, row.id, queue_id)
 
 
 async def _take_from_queue(connection: AsyncConnection, queue_id: int) -> None:

@@ -13,7 +13,7 @@ from app import metrics
 from app.errors import ErrorCode, Fault, JobGaveUp, ServiceUnavailable
 from app.events import job_topic
 from app.jobs.queue import add_state_event
-from app.jobs.states import FORMER, JobEventKind, JobState
+from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import jobs
@@ -31,6 +31,7 @@ class End:
     """
 
     state: JobState
+    reason: MoveReason
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     retry_after_seconds: float = 0.0
@@ -48,33 +49,34 @@ async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | Non
     A higher epoch shuts out whoever had it before. A job that somebody asked to
     cancel, or that ended its process `max_attempts` times, ends here.
     """
-    async with resources.database.transaction() as connection:
+    async with resources.events.telling([job_topic(job_id)]) as connection:
         row = await jobs.job_by_id(connection, job_id)
         if row is None or JobState(row.state).is_final:
             return None
         if row.cancel_requested_at:
-            taken = await _end(connection, row, End(JobState.CANCELLED))
+            taken = await _end(connection, row, End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED))
         elif row.attempts >= row.max_attempts:
-            taken = await _end(connection, row, End(JobState.FAILED, failure=failure_of(JobGaveUp(row.attempts))))
+            failure = failure_of(JobGaveUp(row.attempts))
+            taken = await _end(connection, row, End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure))
         else:
             taken = await jobs.take_job(connection, job_id, row.epoch, FORMER[JobState.RUNNING], worker)
             if taken:
-                await add_state_event(connection, job_id, JobState.RUNNING, {"attempt": taken.attempts})
-    await resources.events.publish(job_topic(job_id))
+                reason = MoveReason.RESCUED if row.state == JobState.RUNNING.value else MoveReason.TAKEN
+                facts = {"attempt": taken.attempts, "worker": worker}
+                await add_state_event(connection, job_id, JobState.RUNNING, reason, facts)
     return taken if taken and taken.state == JobState.RUNNING.value else None
 
 
 @_patiently
 async def finish(resources: Resources, row: Row[Any], end: End) -> bool:
     """Write how the run that took `row` ended; False if the job is no longer this run's."""
-    async with resources.database.transaction() as connection:
+    async with resources.events.telling([job_topic(row.id)]) as connection:
         moved = await _end(connection, row, end)
     if moved is None:
         log.warning("job_taken_away")
         return False
     metrics.jobs_ended.labels(row.kind, end.state.value).inc()
-    log.info("job_ended", state=end.state.value, failure=end.failure)
-    await resources.events.publish(job_topic(row.id))
+    log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
     return True
 
 
@@ -82,6 +84,8 @@ async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any]
     values: dict[str, Any] = {"state": end.state.value, "failure": end.failure, "worker": None}
     if end.state.is_final:
         values |= {"finished_at": func.now(), "result": end.result, "rate_per_second": None}
+    else:
+        values["queued_at"] = func.now()
     if not end.counts:
         values["attempts"] = row.attempts - 1
     moved = await jobs.move_job(connection, row.id, former=FORMER[end.state], epoch=row.epoch, values=values)
@@ -94,7 +98,7 @@ async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any]
     if end.state.is_final:
         await jobs.release_groups(connection, row.id)
     facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
-    await add_state_event(connection, row.id, end.state, facts)
+    await add_state_event(connection, row.id, end.state, end.reason, facts)
     return moved
 
 
@@ -106,14 +110,13 @@ def end_of_failure(error: BaseException, row: Row[Any]) -> End:
         if error.passes and row.attempts < row.max_attempts and wait_seconds <= LONGEST_BACKOFF_SECONDS:
             # a fault that knows when it passes is not asked again before
             wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
-            return End(JobState.QUEUED, failure=failure, retry_after_seconds=wait_seconds)
-        return End(JobState.FAILED, failure=failure)
+            return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, failure=failure, retry_after_seconds=wait_seconds)
+        return End(JobState.FAILED, MoveReason.FAILURE, failure=failure)
     error_id = uuid4().hex[:12]
     log.error("job_crashed", error_id=error_id, exc_info=error)
     message = f"An unexpected error ended the job. Its trace is in the log under {error_id}."
-    return End(
-        JobState.FAILED, failure={"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
-    )
+    failure = {"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
+    return End(JobState.FAILED, MoveReason.CRASHED, failure=failure)
 
 
 def _wait_seconds(fault: Fault) -> float:

@@ -52,8 +52,51 @@ RETRYABLE = ("FAILED", "CANCELLED")
 """The states from which a client may ask for another run."""
 
 
+class MoveReason(Enum):
+    """Why a job has come to a state. The value is how events hold it, as `facts.reason`."""
+
+    REQUESTED = "REQUESTED"
+    SCHEDULED = "SCHEDULED"
+    RETRY_REQUESTED = "RETRY_REQUESTED"
+    TAKEN = "TAKEN"
+    RESCUED = "RESCUED"
+    FAILURE_MAY_PASS = "FAILURE_MAY_PASS"  # noqa: S105 - no password
+    WORKER_STOPPED = "WORKER_STOPPED"
+    DONE = "DONE"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    FAILURE = "FAILURE"
+    TIMED_OUT = "TIMED_OUT"
+    GAVE_UP = "GAVE_UP"
+    CRASHED = "CRASHED"
+
+    @property
+    def phrase(self) -> str:
+        """The reason in words, for events: it follows the state's phrase after a colon."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    MoveReason.REQUESTED: "somebody asked for it",
+    MoveReason.SCHEDULED: "the community's monitoring was due",
+    MoveReason.RETRY_REQUESTED: "somebody asked for another try",
+    MoveReason.TAKEN: "a worker was free",
+    MoveReason.RESCUED: "the worker that had it shows no life",
+    MoveReason.FAILURE_MAY_PASS: "this try has failed, and another may not",
+    MoveReason.WORKER_STOPPED: "its worker was stopped",
+    MoveReason.DONE: "it came to its end",
+    MoveReason.CANCEL_REQUESTED: "somebody asked for that",
+    MoveReason.FAILURE: "trying again would not help, or was tried often enough",
+    MoveReason.TIMED_OUT: "it took longer than it may",
+    MoveReason.GAVE_UP: "it was begun too often without coming to an end",
+    MoveReason.CRASHED: "something unexpected happened",
+}
+
+
 class JobPriority(Enum):
-    """How soon a job is taken, compared to others. The value orders the queue."""
+    """How soon a job is taken, compared to others. The value orders the queue.
+
+    While a job waits, its entry in the queue rises above its priority, to HIGH at the most.
+    """
 
     LOW = 0
     NORMAL = 10

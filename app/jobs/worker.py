@@ -27,7 +27,7 @@ from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import CancelRequested, RunningJob, TakenAway
 from app.jobs.queue import restore_lost
 from app.jobs.runs import End, end_of_failure, failure_of, finish, take
-from app.jobs.states import JobKind, JobState
+from app.jobs.states import JobKind, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import jobs
@@ -161,21 +161,23 @@ class Worker:
             await asyncio.wait({body})
             del self._runs[row.id]
         if is_late:
-            return End(JobState.FAILED, failure=failure_of(JobTimedOut(row.timeout_seconds)))
+            return End(JobState.FAILED, MoveReason.TIMED_OUT, failure=failure_of(JobTimedOut(row.timeout_seconds)))
         return self._end_of(run, row)
 
     def _end_of(self, run: _Run, row: Row[Any]) -> End | None:
         if run.body.cancelled():
             # a body is cancelled on request, or because this worker stops: then the run does not count
-            return End(JobState.CANCELLED) if run.is_cancelled else End(JobState.QUEUED, counts=False)
+            if run.is_cancelled:
+                return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
+            return End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
         error = run.body.exception()
         if error is None:
-            return End(JobState.SUCCEEDED, result=run.body.result())
+            return End(JobState.SUCCEEDED, MoveReason.DONE, result=run.body.result())
         if isinstance(error, TakenAway):
             log.warning("job_taken_away")
             return None
         if isinstance(error, CancelRequested):
-            return End(JobState.CANCELLED)
+            return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         return end_of_failure(error, row)
 
     async def _watch(self) -> None:

@@ -20,6 +20,8 @@ NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("created_at", "id"))
 BY_SEQ = Order("SEQ", ("seq",))
 KEY = ("id",)
+QUEUE_LOCK = 0x6A6F6273
+"""PostgreSQL's advisory lock of those who fill the last places of the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
     asked to cancel is among them: its worker died, and the next one ends it.
     """
     statement = text("""
-        SELECT id, kind, priority FROM jobs
+        SELECT id, kind, priority, epoch FROM jobs
          WHERE state IN ('QUEUED', 'RUNNING')
            AND greatest(created_at, started_at, heartbeat_at) < now() - make_interval(secs => :silent)
            AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)
@@ -110,6 +112,11 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
 
 
 # writing
+
+
+async def lock_queue(connection: AsyncConnection) -> None:
+    """Keep others who call this waiting until the transaction ends."""
+    await connection.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
 
 
 async def insert_job(connection: AsyncConnection, values: Mapping[str, Any]) -> Row[Any]:

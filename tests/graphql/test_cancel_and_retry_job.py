@@ -40,8 +40,18 @@ async def test_cancel_a_waiting_job(api: Api, make_job: MakeJob) -> None:
     assert answer["job"]["state"] == "CANCELLED"
     assert answer["job"]["finishedAt"] == answer["job"]["cancelRequestedAt"] is not None
     assert answer["job"]["events"]["nodes"] == [
-        {"seq": 1, "kind": "STATE_CHANGED", "message": "The job waits for a worker.", "facts": {"state": "QUEUED"}},
-        {"seq": 2, "kind": "STATE_CHANGED", "message": "The job was cancelled.", "facts": {"state": "CANCELLED"}},
+        {
+            "seq": 1,
+            "kind": "STATE_CHANGED",
+            "message": "The job waits for a worker: somebody asked for it.",
+            "facts": {"state": "QUEUED", "reason": "REQUESTED"},
+        },
+        {
+            "seq": 2,
+            "kind": "STATE_CHANGED",
+            "message": "The job was cancelled: somebody asked for that.",
+            "facts": {"state": "CANCELLED", "reason": "CANCEL_REQUESTED"},
+        },
     ]
 
 

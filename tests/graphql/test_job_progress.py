@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -56,12 +57,12 @@ async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator)
     events = [message["event"] for message in messages if message["event"]]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [(event["kind"], event["facts"]) for event in events] == [
-        ("STATE_CHANGED", {"state": "QUEUED"}),
-        ("STATE_CHANGED", {"state": "RUNNING", "attempt": 1}),
+        ("STATE_CHANGED", {"state": "QUEUED", "reason": "REQUESTED"}),
+        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": ANY}),
         ("STAGE_CHANGED", {"stage": "listing posts"}),
         ("STAGE_CHANGED", {"stage": "reading comments"}),
         ("STAGE_CHANGED", {"stage": "done"}),
-        ("STATE_CHANGED", {"state": "SUCCEEDED"}),
+        ("STATE_CHANGED", {"state": "SUCCEEDED", "reason": "DONE"}),
     ]
     # a tick carries the last event's number
     last = 0
@@ -114,11 +115,11 @@ async def test_follow_a_waiting_job_until_it_is_cancelled(api: Api, resources: R
     job_id = await make_job()
     async with aclosing(api.client.subscribe(FOLLOW, {"jobId": gid("Job", job_id)})) as messages:
         first = (await anext(messages))["jobProgress"]
-        assert first["event"]["facts"] == {"state": "QUEUED"}
+        assert first["event"]["facts"]["state"] == "QUEUED"
         assert first["job"]["progress"]["percent"] is None
         await cancel(resources, job_id)
         rest = [message["jobProgress"] async for message in messages]
-    assert rest[-1]["event"]["facts"] == {"state": "CANCELLED"}
+    assert rest[-1]["event"]["facts"]["state"] == "CANCELLED"
     assert rest[-1]["job"]["state"] == "CANCELLED"
 
 

@@ -17,7 +17,7 @@ from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import RunningJob
 from app.jobs.runs import End, finish, take
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobState
+from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.simulator import SimulatorOptions, create_simulator
 from app.vk import comment_walk, walk, wall_walk, wire
@@ -99,9 +99,9 @@ async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
         except VkFault as fault:
             if not fault.passes:
                 raise
-            await finish(resources, taken, End(JobState.QUEUED, counts=False))
+            await finish(resources, taken, End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False))
         else:
-            await finish(resources, taken, End(JobState.SUCCEEDED, result))
+            await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
             return result
     raise AssertionError("VK's faults do not end")
 

@@ -19,7 +19,7 @@ from app.jobs.progress import Progress, RunningJob
 from app.jobs.queue import cancel, retry
 from app.jobs.runs import End, finish, take
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobState
+from app.jobs.states import JobState, MoveReason
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.vk import batch, walk, wire
@@ -155,7 +155,7 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
             assert await stored_comments(opened, -group_id) == simulator.truth(group_id)
         both = simulator.control()["requests"] - start
 
-        await finish(opened, second, End(JobState.SUCCEEDED, result))
+        await finish(opened, second, End(JobState.SUCCEEDED, MoveReason.DONE, result))
         again = await start_collection(opened, owner_ids=[-1, -2], full=True)
         third = await take(opened, again.id, "third")
         assert third
@@ -219,7 +219,7 @@ async def test_a_retried_job_reads_only_its_own_posts(
         interrupted.steps_left = 1
         with pytest.raises(Interrupted):
             await collect_comments(interrupted)
-        await finish(opened, taken, End(JobState.FAILED))
+        await finish(opened, taken, End(JobState.FAILED, MoveReason.FAILURE))
         await retry(opened, row.id)
         again = await take(opened, row.id, "again")
         assert again
@@ -305,12 +305,12 @@ async def _interrupted(resources: Resources, source: random.Random, *, full: boo
             result = await collect_comments(run)
         except Interrupted:
             continue
-        await finish(resources, taken, End(JobState.SUCCEEDED, result))
+        await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
         return interruptions
     taken = await take(resources, row.id, "last run")
     assert taken
     result = await collect_comments(RunningJob(resources, taken))
-    await finish(resources, taken, End(JobState.SUCCEEDED, result))
+    await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
     return 3
 
 

@@ -15,7 +15,7 @@ from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
 from app.jobs.runs import End, take
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.jobs.worker import Worker, open_worker
 from app.resources import Resources
 from tests.conftest import Simulator, stored_comments, until
@@ -48,17 +48,17 @@ async def test_a_job_succeeds(resources: Resources) -> None:
     bodies = Bodies()
     bodies.go_on.set()
     job_id = await queue_job(resources)
-    async with working(resources, bodies.waits):
+    async with working(resources, bodies.waits) as worker:
         row = await ended(resources, job_id)
     assert row.state == "SUCCEEDED"
     assert (row.done, row.total, row.attempts, row.epoch) == (2, 2, 1, 1)
     assert row.created_at <= row.started_at <= row.finished_at
     assert row.worker is None
     assert await events_of(resources, job_id) == [
-        ("STATE_CHANGED", {"state": "QUEUED"}),
-        ("STATE_CHANGED", {"state": "RUNNING", "attempt": 1}),
+        ("STATE_CHANGED", {"state": "QUEUED", "reason": "REQUESTED"}),
+        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": worker._name}),  # noqa: SLF001
         ("STAGE_CHANGED", {"stage": "waiting"}),
-        ("STATE_CHANGED", {"state": "SUCCEEDED"}),
+        ("STATE_CHANGED", {"state": "SUCCEEDED", "reason": "DONE"}),
     ]
 
 
@@ -420,7 +420,7 @@ async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(resources: R
     worker = Worker(resources, 1, {JobKind.COLLECT_COMMENTS: bodies.waits})
     worker.stop()
     end = await worker._run_body(row)  # noqa: SLF001 - the moment between taking and stopping cannot be hit from outside
-    assert end == End(JobState.QUEUED, counts=False)
+    assert end == End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
     assert bodies.started == []
 
 
