@@ -8,6 +8,7 @@
     ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
+    ├── ProcessDied                 the process that computed for a job ended meanwhile
     ├── QueueFull                   too many jobs wait
     ├── SubscriberTooSlow           a subscriber takes its messages too slowly
     ├── JobTimedOut                 a job ran longer than its limit
@@ -37,6 +38,7 @@ class ErrorCode(Enum):
     JOB_STATE_CONFLICT = "JOB_STATE_CONFLICT"
     JOB_TIMED_OUT = "JOB_TIMED_OUT"
     JOB_GAVE_UP = "JOB_GAVE_UP"
+    JOB_PROCESS_DIED = "JOB_PROCESS_DIED"
     QUEUE_FULL = "QUEUE_FULL"
     SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -184,6 +186,16 @@ class JobGaveUp(Fault):
     def facts(self) -> dict[str, Any]:
         """Return how often it was tried."""
         return {"attempts": self.attempts}
+
+
+class ProcessDied(Fault):
+    """The process that computed for a job ended before it was done, most likely for lack of memory."""
+
+    code = ErrorCode.JOB_PROCESS_DIED
+    passes = True
+
+    def __init__(self) -> None:
+        super().__init__("The process that computed for the job ended before it was done.")
 
 
 class QueueFull(Fault):

@@ -34,9 +34,18 @@ RECONNECT_SECONDS = 1.0
 REDIS_TIMEOUT_SECONDS = 1.0
 
 
+JOBS = "job:"
+"""What the topics of all jobs begin with."""
+
+
 def job_topic(job_id: int) -> str:
     """Return the topic of everything that happens to one job."""
-    return f"job:{job_id}"
+    return f"{JOBS}{job_id}"
+
+
+def job_of(topic: str) -> int:
+    """Return the id of the job that a topic of `job_topic` is about."""
+    return int(topic.removeprefix(JOBS))
 
 
 CANCELLATIONS = "cancellations"
@@ -65,6 +74,33 @@ class Wake:
         return was_set
 
 
+class Gathering(Wake):
+    """A flag that remembers which topics raised it: `limit` at the most, beyond that it might have been any."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self._topics: set[str] | None = set()
+
+    def rouse(self) -> None:
+        """Wake the listener, who has to take it that anything may have changed."""
+        self._topics = None
+        super().rouse()
+
+    def note(self, topic: str) -> None:
+        """Wake the listener for one topic."""
+        if self._topics is not None:
+            self._topics.add(topic)
+            if len(self._topics) > self._limit:
+                self._topics = None
+        super().rouse()
+
+    def take(self) -> set[str] | None:
+        """Return the topics that had an event since the last call; None where any may have had one."""
+        topics, self._topics = self._topics, set()
+        return topics
+
+
 @dataclass
 class Events:
     """The wake-ups of one process."""
@@ -76,6 +112,7 @@ class Events:
     """Whether NOTIFY reaches this process at the moment."""
     _redis_again_at: float = 0.0
     _listeners: dict[str, set[Wake]] = field(default_factory=lambda: defaultdict(set))
+    _gatherings: dict[Gathering, str] = field(default_factory=dict)
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[Wake]:
@@ -88,6 +125,16 @@ class Events:
             self._listeners[topic].discard(wake)
             if not self._listeners[topic]:
                 del self._listeners[topic]
+
+    @contextmanager
+    def gather(self, prefix: str, limit: int) -> Iterator[Gathering]:
+        """Lend a flag that every event of a topic with this prefix raises; it remembers up to `limit` topics."""
+        gathering = Gathering(limit)
+        self._gatherings[gathering] = prefix
+        try:
+            yield gathering
+        finally:
+            del self._gatherings[gathering]
 
     @asynccontextmanager
     async def telling(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
@@ -144,10 +191,13 @@ class Events:
         """Wake the listeners of `topic` in this process."""
         for wake in self._listeners.get(topic, ()):
             wake.rouse()
+        for gathering, prefix in self._gatherings.items():
+            if topic.startswith(prefix):
+                gathering.note(topic)
 
     def rouse_all(self) -> None:
         """Wake every listener: after a lost connection nobody knows what was missed."""
-        for wakes in self._listeners.values():
+        for wakes in (*self._listeners.values(), self._gatherings):
             for wake in wakes:
                 wake.rouse()
 

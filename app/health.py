@@ -14,10 +14,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import Row, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import metrics
 from app.db.engine import Database
 from app.errors import ServiceUnavailable
 from app.events import Events
+from app.store.job_stats import unfinished
 from app.store.tokens import token_states
+from app.store.workers import living_workers
 from app.vk.client import VkClient
 from app.vk.pace import TokenHealth
 
@@ -62,6 +65,10 @@ class HealthCheck:
     events: Events
     vk: VkClient
     started: float
+    silent_seconds: float = 10.0
+    """Silence after which a worker counts as dead."""
+    is_draining: bool = False
+    """Whether this process is about to end, so that nobody should send it anything new."""
     _latest: HealthReport | None = None
     _latest_at: float = 0.0
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -81,6 +88,8 @@ class HealthCheck:
         if self.events.redis:
             components.append(await self.redis())
         tokens = await self.tokens() if postgresql.status is HealthStatus.HEALTHY else []
+        if postgresql.status is HealthStatus.HEALTHY:
+            components.append(await self.workers())
         components += [self.notifications(), self.vk_api(tokens)]
         worst = max((component.status for component in components), key=list(HealthStatus).index)
         return HealthReport(worst, components, version("vk-comments"), time.monotonic() - self.started)
@@ -107,6 +116,27 @@ class HealthCheck:
         if self.events.is_listening:
             return ComponentHealth("notifications", HealthStatus.HEALTHY, None, "listening")
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
+
+    async def workers(self) -> ComponentHealth:
+        """Say how many workers show life, in all processes. Without one jobs only wait."""
+        count = 0
+        with suppress(*UNREACHABLE):
+            async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
+                count = len(await living_workers(connection, self.silent_seconds))
+        if count:
+            return ComponentHealth("workers", HealthStatus.HEALTHY, None, f"{count} alive")
+        return ComponentHealth("workers", HealthStatus.DEGRADED, None, "none is alive, so jobs only wait")
+
+    async def measure(self) -> None:
+        """Set the gauges of this process, and, where PostgreSQL says in time, those of all together."""
+        self.database.measure()
+        with suppress(*UNREACHABLE):
+            async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
+                counted = await unfinished(connection)
+                metrics.living_workers.set(len(await living_workers(connection, self.silent_seconds)))
+                metrics.unfinished_jobs.clear()
+                for row in counted:
+                    metrics.unfinished_jobs.labels(row.kind, row.state).set(row.number)
 
     async def tokens(self) -> Sequence[Row[Any]]:
         """Look up how the tokens are; nothing where PostgreSQL does not say."""

@@ -92,7 +92,9 @@ async def live(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Answer whether requests can be served: PostgreSQL has to answer."""
+    """Answer whether requests should be sent here: PostgreSQL has to answer, and this process must not be ending."""
+    if request.state.resources.health.is_draining:
+        return JSONResponse({"status": "draining"}, status_code=503)
     state = await request.state.resources.health.postgresql()
     is_ready = state.status is HealthStatus.HEALTHY
     return JSONResponse({"status": "ready" if is_ready else "not ready"}, status_code=200 if is_ready else 503)
@@ -100,5 +102,5 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Answer with this process' metrics in Prometheus' format."""
-    request.state.resources.database.measure()
+    await request.state.resources.health.measure()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

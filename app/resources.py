@@ -15,6 +15,7 @@ from app.db.engine import Database, open_database
 from app.db.migrate import migrate, require_migrated
 from app.errors import StartFailed
 from app.events import Events, open_events
+from app.feeds import JobFeeds, open_feeds
 from app.health import HealthCheck
 from app.settings import Settings
 from app.store import tokens
@@ -32,6 +33,7 @@ class Resources:
     settings: Settings
     database: Database
     events: Events
+    feeds: JobFeeds
     vk: VkClient
     health: HealthCheck
     keys: KeyRing
@@ -52,11 +54,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_open_migrated(settings))
         events = await stack.enter_async_context(open_events(settings, database))
+        feeds = await stack.enter_async_context(open_feeds(database, events))
         http = await stack.enter_async_context(_open_http(settings))
         pace = await _shared_pace(settings, database)
         vk = VkClient(http, settings.vk_api_version, pace, settings.vk_timeout_seconds)
-        health = HealthCheck(database, events, vk, started)
-        yield Resources(settings, database, events, vk, health, key_ring(settings))
+        health = HealthCheck(database, events, vk, started, settings.job_heartbeat_timeout_seconds)
+        yield Resources(settings, database, events, feeds, vk, health, key_ring(settings))
 
 
 @asynccontextmanager

@@ -15,8 +15,10 @@ from schema.errors import FAULT_HANDLERS, MaskUnexpected
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
+from schema.job_stats import JobStatsQuery
 from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
 from schema.logging import LogOperation
+from schema.monitoring import MonitoringMutation, MonitoringQuery
 from schema.node import NODE_TYPES, Node, split_global_id
 from schema.scalars import SCALARS
 from schema.tokens import TokenQuery
@@ -33,7 +35,7 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
 
 
 @strawberry.type(description="What can be read.")
-class Query(WallQuery, JobQuery, TokenQuery, HealthQuery):
+class Query(WallQuery, JobQuery, JobStatsQuery, MonitoringQuery, TokenQuery, HealthQuery):
     """All queries."""
 
     @strawberry.field(
@@ -60,7 +62,7 @@ class Query(WallQuery, JobQuery, TokenQuery, HealthQuery):
 @strawberry.type(
     description="What can be changed. Each answers with a union: a success, or a failure that was expected."
 )
-class Mutation(GroupMutation, JobMutation):
+class Mutation(GroupMutation, JobMutation, MonitoringMutation):
     """All mutations."""
 
 

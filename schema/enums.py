@@ -35,6 +35,7 @@ described(
         ErrorCode.JOB_STATE_CONFLICT: "The job is in a state that does not allow this.",
         ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
         ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",
+        ErrorCode.JOB_PROCESS_DIED: "The process that computed for a job ended before it was done.",
         ErrorCode.QUEUE_FULL: "Too many jobs wait: try again later.",
         ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber takes its messages too slowly: it may subscribe again.",
         ErrorCode.SERVICE_UNAVAILABLE: "A service this server depends on cannot answer: try again a little later.",

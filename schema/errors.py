@@ -24,6 +24,7 @@ from app.errors import (
     JobStateConflict,
     QueueFull,
     ServiceUnavailable,
+    SubscriberTooSlow,
     ValidationFailed,
 )
 from app.jobs.states import JobState
@@ -86,6 +87,16 @@ class QueueFullError(Error):
     """The bound of the queue is reached."""
 
     limit: int = strawberry.field(description="How many jobs may wait.")
+
+
+@strawberry.type(
+    description="Messages were taken too slowly, and no more are kept; this is the last one. Subscribe again: to "
+    "`jobProgress` from the last `seq`, and then nothing is missed; to `jobs` before you read the list again."
+)
+class SubscriberTooSlowError(Error):
+    """A subscriber was dropped."""
+
+    limit: int = strawberry.field(description="How many messages are kept for a subscriber.")
 
 
 @strawberry.type(description="Something this server depends on cannot be reached. Try the same again a little later.")
@@ -164,6 +175,7 @@ FAULT_HANDLERS: list[FaultHandler] = [
     FaultHandler(JobNotFound, JobNotFoundError, lambda fault: {"id": global_id("Job", (fault.job_id,))}),
     FaultHandler(JobStateConflict, JobStateConflictError, lambda fault: {"state": JobState(fault.state)}),
     FaultHandler(QueueFull, QueueFullError, lambda fault: {"limit": fault.limit}),
+    FaultHandler(SubscriberTooSlow, SubscriberTooSlowError, lambda fault: {"limit": fault.limit}),
     FaultHandler(
         ServiceUnavailable,
         ServiceUnavailableError,

@@ -1,4 +1,4 @@
-"""Following jobs: what happens to one of them, over graphql-transport-ws."""
+"""Following jobs: what happens to one of them, and which ones change, over graphql-transport-ws."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -7,10 +7,11 @@ from typing import Annotated
 import strawberry
 
 from app.errors import Fault
-from app.jobs.follow import follow
+from app.jobs.follow import follow, follow_all
+from app.store.jobs import JobConditions
 from schema.context import Info
-from schema.errors import JobNotFoundError, ValidationFailedError, error_of
-from schema.jobs import Job, JobEvent
+from schema.errors import JobNotFoundError, SubscriberTooSlowError, ValidationFailedError, error_of
+from schema.jobs import Job, JobEvent, JobFilter
 from schema.node import key_of
 
 
@@ -26,10 +27,26 @@ class JobProgress:
 
 
 JobProgressEvent = Annotated[
-    JobProgress | JobNotFoundError | ValidationFailedError,
+    JobProgress | JobNotFoundError | ValidationFailedError | SubscriberTooSlowError,
     strawberry.union(
         "JobProgressEvent", description="A message about a job, or why there are none; then the last one."
     ),
+]
+
+
+@strawberry.type(description="A job that has changed.")
+class JobChanged:
+    """A message about one of many jobs."""
+
+    job: Job = strawberry.field(description="The job as it is now.")
+    is_matching: bool = strawberry.field(
+        description="Whether it meets the filter. False for one that did and no longer does: take it off the list."
+    )
+
+
+JobChange = Annotated[
+    JobChanged | SubscriberTooSlowError,
+    strawberry.union("JobChange", description="A job that has changed, or why no more are told; then the last one."),
 ]
 
 
@@ -57,3 +74,21 @@ class JobSubscription:
                     yield JobProgress(seq=change.seq, job=Job.of(change.job), event=event)
         except Fault as fault:
             yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
+
+    @strawberry.subscription(
+        description="Follow all jobs: first those that have not ended, then each that changes, up to five times a "
+        "second."
+    )
+    async def jobs(
+        self,
+        info: Info,
+        filter: Annotated[JobFilter | None, strawberry.argument(description="Which jobs are wanted.")] = None,
+    ) -> AsyncIterator[JobChange]:
+        """Follow all jobs."""
+        conditions = filter.conditions() if filter else JobConditions()
+        try:
+            async with aclosing(follow_all(info.context.resources, conditions)) as changes:
+                async for change in changes:
+                    yield JobChanged(job=Job.of(change.job), is_matching=change.is_matching)
+        except Fault as fault:
+            yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow_all` raises

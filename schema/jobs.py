@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
-from app.errors import ErrorCode, JobAlreadyRunning
+from app.errors import ErrorCode, JobAlreadyRunning, ValidationFailed
 from app.jobs import queue
 from app.jobs.collection import owners_of
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.upkeep import remove_finished
 from app.store import jobs
 from app.store.keyset import StoredRow
 from schema.context import Info
@@ -166,6 +167,23 @@ class JobEvent:
         return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=row.facts)
 
 
+@strawberry.type(description="Where a job that waits is in the queue.")
+class JobPlace:
+    """A place in the queue."""
+
+    position: int = strawberry.field(
+        description="1 for the next one to be taken, over all kinds. While a job waits it rises, to HIGH at the most."
+    )
+    not_before: datetime | None = strawberry.field(
+        description="When it will be tried again, after a failure that may pass; null if it can be taken at once."
+    )
+
+    @classmethod
+    def of(cls, row: StoredRow) -> "JobPlace":
+        """Make a place of its row."""
+        return cls(position=row.position, not_before=row.not_before)
+
+
 @strawberry.type(description="Work that is done in the background.")
 class Job(Node):
     """A job."""
@@ -179,6 +197,15 @@ class Job(Node):
     max_attempts: int = strawberry.field(description="How often it is tried at the most.")
     timeout_seconds: float = strawberry.field(description="How long one try may take.")
     worker: str | None = strawberry.field(description="Which process runs it: host and process id.")
+    heartbeat_age_seconds: float | None = relation(
+        "silences_by_job",
+        lambda job: job.key,
+        float | None,
+        "How long ago the process that runs it last showed life; null unless it is being run.",
+    )
+    place: JobPlace | None = relation(
+        "places_by_job", lambda job: job.key, JobPlace | None, "Where it is in the queue; null unless it waits there."
+    )
     created_at: datetime = strawberry.field(description="When it was asked for.")
     started_at: datetime | None = strawberry.field(description="When it was first begun.")
     finished_at: datetime | None = strawberry.field(description="When it ended.")
@@ -350,6 +377,28 @@ RetryJobResult = Annotated[
 ]
 
 
+@strawberry.input(description="Which of the jobs that have ended to remove.")
+class RemoveFinishedJobsInput:
+    """The input of removeFinishedJobs."""
+
+    older_than: datetime | None = strawberry.field(
+        default=None, description="Only those that ended before this time; all if it is left out."
+    )
+
+
+@strawberry.type(description="The jobs are removed, with their events. What they have stored stays.")
+class RemoveFinishedJobsSuccess:
+    """Jobs were removed."""
+
+    removed_count: int = strawberry.field(description="How many there were.")
+
+
+RemoveFinishedJobsResult = Annotated[
+    RemoveFinishedJobsSuccess | ValidationFailedError | ServiceUnavailableError,
+    strawberry.union("RemoveFinishedJobsResult", description="What became of removeFinishedJobs."),
+]
+
+
 @strawberry.type
 class JobMutation:
     """The mutations of this file."""
@@ -394,6 +443,17 @@ class JobMutation:
         """Retry a job."""
         row = await queue.retry(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
         return RetryJobSuccess(job=Job.of(row))
+
+    @strawberry.mutation(description="Remove jobs that have ended. Those that wait or run stay.")
+    async def remove_finished_jobs(
+        self,
+        info: Info,
+        input: Annotated[RemoveFinishedJobsInput, strawberry.argument(description="Which jobs.")],
+    ) -> RemoveFinishedJobsResult:
+        """Remove jobs."""
+        if input.older_than and input.older_than.tzinfo is None:
+            raise ValidationFailed({"olderThan": "needs a time zone, such as 2026-01-31T00:00:00Z"})
+        return RemoveFinishedJobsSuccess(removed_count=await remove_finished(info.context.resources, input.older_than))
 
 
 JOB_HANDLERS = [FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})]

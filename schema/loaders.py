@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from aiodataloader import DataLoader
 
 from app.db.engine import Database
-from app.store import authors, comments, groups, jobs, posts
+from app.store import authors, comments, entries, groups, jobs, monitorings, posts
 from app.store.keyset import Page, Slice
 from schema.filters import CommentFilter, PostFilter
-from schema.jobs import Job, JobEvent
+from schema.jobs import Job, JobEvent, JobPlace
+from schema.monitoring import Monitoring
 from schema.node import Key
 from schema.paging import ChildrenRequest, Connection, connection_of
 from schema.wall import Author, Comment, Group, Post
@@ -41,6 +42,9 @@ class Loaders:
     comments: RowLoader[Comment]
     authors: RowLoader[Author]
     jobs: RowLoader[Job]
+    places_by_job: RowLoader[JobPlace]
+    silences_by_job: RowLoader[float]
+    monitorings: DataLoader[Key, Monitoring]
     post_counts_by_group: DataLoader[Key, int]
     comment_counts_by_group: DataLoader[Key, int]
     posts_by_group: ChildrenLoader[Post]
@@ -60,6 +64,9 @@ def open_loaders(database: Database) -> Loaders:
         comments=make.rows(comments.comments_by_key, Comment.of),
         authors=make.rows(authors.authors_by_key, Author.of),
         jobs=make.rows(jobs.jobs_by_key, Job.of),
+        places_by_job=make.rows(entries.places_by_job, JobPlace.of),
+        silences_by_job=make.rows(jobs.silences_by_job, lambda row: round(float(row.seconds), 3)),
+        monitorings=make.rows_or(Monitoring.unset, monitorings.monitorings_by_key, Monitoring.of),
         post_counts_by_group=make.plain_counts(posts.count_posts_by_group, PostFilter.everything()),
         comment_counts_by_group=make.plain_counts(comments.count_comments_by_group, CommentFilter.everything()),
         posts_by_group=make.children(posts.posts_by_group, posts.count_posts_by_group, Post.of),
@@ -85,6 +92,16 @@ class _Factory:
                 found = await read(connection, _unique(keys))
             made = {key: wrap(row) for key, row in found.items()}
             return [made.get(key) for key in keys]
+
+        return DataLoader(load, cache=False)
+
+    def rows_or(self, absent: Callable[[Key], T], read: ReadRows, wrap: Callable[[Any], T]) -> DataLoader[Key, T]:
+        """Make a loader of rows by their key; `absent` says what stands for a key without a row."""
+
+        async def load(keys: list[Key]) -> list[T]:
+            async with self.database.connect() as connection:
+                found = await read(connection, _unique(keys))
+            return [wrap(found[key]) if key in found else absent(key) for key in keys]
 
         return DataLoader(load, cache=False)
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
@@ -18,12 +18,16 @@ from schema.node import Key, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children, page_of_all
 from schema.scalars import BigInt
 
+if TYPE_CHECKING:
+    from schema.monitoring import Monitoring
+
 VK = "https://vk.com"
 
 _HERE = strawberry.lazy("schema.wall")
 LazyPost = Annotated["Post", _HERE]
 LazyComment = Annotated["Comment", _HERE]
 LazyAuthor = Annotated["Author", _HERE]
+LazyMonitoring = Annotated["Monitoring", strawberry.lazy("schema.monitoring")]
 
 
 class AuthorKind(Enum):
@@ -60,6 +64,12 @@ class Group(Node):
     post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "How many posts are stored.")
     comment_count: int = relation(
         "comment_counts_by_group", lambda group: group.key, int, "How many comments and replies are stored."
+    )
+    monitoring: "Monitoring" = relation(
+        "monitorings",
+        lambda group: group.key,
+        LazyMonitoring,
+        "How it is collected again and again, or how it would be if that were enabled.",
     )
     posts: "Connection[Post]" = children(
         "posts_by_group", Connection[LazyPost], "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from app import events as events_module
 from app.db.engine import open_database
-from app.events import CANCELLATIONS, CHANNEL, Events, Wake, job_topic, open_events
+from app.events import CANCELLATIONS, CHANNEL, JOBS, Events, Wake, job_of, job_topic, open_events
 from tests.conftest import MakeSettings, until
 from tests.valkey import Valkey, running_valkey
 
@@ -122,6 +122,32 @@ def test_only_those_of_the_topic_wake(two: tuple[Events, Events]) -> None:
     assert not events._listeners  # noqa: SLF001 - nothing is left behind
 
 
+async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Events, Events]) -> None:
+    events, _ = two
+    with events.gather(JOBS, limit=2) as gathering:
+        for topic in (TOPIC, TOPIC, CANCELLATIONS, job_topic(8)):
+            events.rouse(topic)
+        assert await gathering.wait(0)
+        assert gathering.take() == {TOPIC, job_topic(8)}
+        assert gathering.take() == set()
+        assert not await gathering.wait(0)
+    assert not events._gatherings  # noqa: SLF001 - nothing is left behind
+
+
+async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Events, Events]) -> None:
+    events, _ = two
+    with events.gather(JOBS, limit=2) as gathering:
+        for number in range(4):
+            events.rouse(job_topic(number))
+        assert gathering.take() is None
+        events.rouse_all()
+        events.rouse(TOPIC)
+        assert await gathering.wait(0)
+        assert gathering.take() is None
+        events.rouse(TOPIC)
+        assert [job_of(topic) for topic in gathering.take() or ()] == [7]
+
+
 # by PostgreSQL
 
 
@@ -175,6 +201,15 @@ async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Events, Eve
         assert await notifications(one, TOPIC) == []
         assert await there.wait(PATIENCE_SECONDS)
         assert await here.wait(PATIENCE_SECONDS)
+
+
+async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[Events, Events]) -> None:
+    one, other = two_with_redis
+    with other.subscribe(TOPIC) as there:
+        await there.wait(0)
+        async with one.telling([TOPIC]):
+            assert not await there.wait(0)
+        assert await there.wait(PATIENCE_SECONDS)
 
 
 async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], valkey: Valkey) -> None:

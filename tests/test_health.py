@@ -9,6 +9,7 @@ from app.db.engine import open_database
 from app.events import open_events
 from app.health import ComponentHealth, HealthCheck, HealthReport, HealthStatus
 from app.resources import Resources, open_resources
+from app.store.workers import note_alive
 from app.vk.wire import VkFault, groups_by_id
 from tests.conftest import MakeSettings, Simulator, until
 from tests.valkey import Valkey, running_valkey
@@ -25,8 +26,10 @@ def valkey() -> Iterator[Valkey]:
 
 @asynccontextmanager
 async def opened(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Resources]:
-    """Open a process that listens already."""
+    """Open a process that listens already, on a database that a worker serves."""
     async with open_resources(make_settings(**overrides)) as resources:
+        async with resources.database.transaction() as connection:
+            await note_alive(connection, "host:1", 4, ["collect_comments"])
         await until(lambda: resources.events.is_listening)
         yield resources
 
@@ -44,10 +47,11 @@ async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulato
     assert [(each.name, each.status, each.detail) for each in report.components] == [
         ("postgresql", HEALTHY, "answers"),
         ("redis", HEALTHY, "answers"),
+        ("workers", HEALTHY, "1 alive"),
         ("notifications", HEALTHY, "listening"),
         ("vk", HEALTHY, "1 of 1 token(s) ready"),
     ]
-    assert [each.latency_ms is not None for each in report.components] == [True, True, False, False]
+    assert [each.latency_ms is not None for each in report.components] == [True, True, False, False, False]
     assert 0 < report.uptime_seconds < 600
     assert report.version
 
@@ -55,8 +59,17 @@ async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulato
 async def test_without_redis_it_is_not_looked_at(make_settings: MakeSettings) -> None:
     async with opened(make_settings) as resources:
         report = await resources.health.report()
-    assert [each.name for each in report.components] == ["postgresql", "notifications", "vk"]
+    assert [each.name for each in report.components] == ["postgresql", "workers", "notifications", "vk"]
     assert report.status is HEALTHY
+
+
+async def test_no_worker_is_alive(make_settings: MakeSettings) -> None:
+    async with opened(make_settings, job_heartbeat_timeout_seconds=5) as resources:
+        async with resources.database.transaction() as connection:
+            await connection.execute(text("UPDATE workers SET seen_at = now() - interval '6 seconds'"))
+        report = await resources.health.report()
+    assert report.status is DEGRADED
+    assert component(report, "workers").detail == "none is alive, so jobs only wait"
 
 
 async def test_redis_stops_and_comes_back(make_settings: MakeSettings, valkey: Valkey) -> None:

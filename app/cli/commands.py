@@ -70,6 +70,12 @@ def worker(
         typer.Option(min=1, help=f"How many jobs run at once; else WORKERS, or {CONCURRENCY} where that is 0."),
     ] = None,
     *,
+    kinds: Annotated[
+        str, typer.Option(help="Which kinds of jobs it takes, separated by commas; all where it is left out.")
+    ] = "",
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of /metrics, on HOST; none where it is left out.")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -86,8 +92,10 @@ def worker(
         require_alive(settings)
     else:
         from app.cli.serving import serve_jobs  # noqa: PLC0415
+        from app.jobs.kinds import kinds_named  # noqa: PLC0415
 
-        _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY))
+        wanted = kinds_named(kinds)
+        _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY, wanted, metrics_port))
 
 
 @app.command()

@@ -45,13 +45,18 @@ def listen(host: str, port: int, advice: str = "Set PORT or HOST.") -> socket.so
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
         )
     except OSError as error:
-        # socket's own message repeats the address
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise StartFailed(f"Cannot listen on {host} port {port}: {reason}. {advice}") from error
+        raise refused(error, host, port, advice) from error
     # connections inherit it; asyncio sets it by itself only on sockets whose protocol is named,
     # and without it each small reply waits some 40 ms for an acknowledgement
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def refused(error: OSError, host: str, port: int, advice: str) -> StartFailed:
+    """Return what to say where an address cannot be listened on."""
+    # socket's own message repeats the address
+    reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    return StartFailed(f"Cannot listen on {host} port {port}: {reason}. {advice}")
 
 
 @asynccontextmanager
@@ -74,7 +79,8 @@ async def running(
             "-m",
             "app.cli",
             *arguments,
-            env={**os.environ, **environment, "VK_COMMENTS_PARENT": "1"},
+            # nobody balances load over what one person runs, so there is nobody to wait for
+            env={**os.environ, **environment, "VK_COMMENTS_PARENT": "1", "DRAIN_SECONDS": "0"},
             stdin=PIPE,
             stdout=log,
             stderr=log,

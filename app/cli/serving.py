@@ -3,24 +3,38 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 import uvicorn
+from prometheus_client import start_http_server
 from starlette.applications import Starlette
 
 from app.cli.alive import showing_life
-from app.cli.processes import end_with_parent, listen
+from app.cli.processes import end_with_parent, listen, refused
+from app.jobs.kinds import BODIES
+from app.jobs.states import JobKind
 from app.jobs.worker import open_worker
 from app.log import configure_logging, log
 from app.main import create_app
-from app.resources import open_resources
+from app.resources import Resources, open_resources
 from app.settings import Settings, read_settings
 from app.simulator import SimulatorOptions, create_simulator
+from app.watchdog import watching_loop
 from schema.transport.requests import LARGEST_BYTES
 
 GRACE_SECONDS = 2
 """How long open requests and sockets may take when the server is stopped."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The wish that this process ends: `asked` is set by SIGTERM and SIGINT, `hurried` by SIGINT only."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def serve_web(settings: Settings) -> None:
@@ -32,32 +46,72 @@ async def serve_web(settings: Settings) -> None:
     configure_logging(settings)
     with listen(settings.host, settings.port) as sock:
         async with AsyncExitStack() as stack:
-            stopped = await stack.enter_async_context(_stop_signals())
+            stop = await stack.enter_async_context(_stop_signals())
+            stack.enter_context(watching_loop())
             resources = await stack.enter_async_context(open_resources(settings))
+            stop_worker: Callable[[], Awaitable[None]] | None = None
             if settings.workers:
-                await stack.enter_async_context(open_worker(resources, settings.workers))
+                stop_worker = await stack.enter_async_context(open_worker(resources, settings.workers))
             host, port = sock.getsockname()[:2]
             log.info("serving", host=host, port=port, workers=settings.workers, auth=settings.auth)
-            await _serve(create_app(resources), sock, stopped)
+            await _serve(create_app(resources), sock, stop, lambda: _drain(resources, stop, stop_worker))
             log.info("stopping")
 
 
-async def serve_jobs(settings: Settings, concurrency: int) -> None:
+async def _drain(resources: Resources, stop: _Stop, stop_worker: Callable[[], Awaitable[None]] | None) -> None:
+    """Let others take over before connections are closed: those who ask whether this server is ready, and workers.
+
+    After Ctrl-C nobody is waited for but the jobs.
+    """
+    begun = time.monotonic()
+    resources.health.is_draining = True
+    log.info("draining")
+    if stop_worker:
+        await stop_worker()
+    left_seconds = resources.settings.drain_seconds - (time.monotonic() - begun)
+    hurried = asyncio.ensure_future(stop.hurried.wait())
+    await asyncio.wait({hurried}, timeout=max(0.0, left_seconds))
+    hurried.cancel()
+
+
+async def serve_jobs(
+    settings: Settings, concurrency: int, kinds: Sequence[JobKind] = (), metrics_port: int | None = None
+) -> None:
     """Run a worker and nothing else, and show in DATA_DIR that it is alive.
 
+    It takes jobs of these kinds only, where some are named. With a port its
+    metrics are at `/metrics` there.
+
     Raises:
-        StartFailed: the resources cannot be opened.
+        StartFailed: the resources cannot be opened, or the port is in use.
     """
     configure_logging(settings)
+    bodies = {kind: body for kind, body in BODIES.items() if kind in kinds or not kinds}
     async with (
-        _stop_signals() as stopped,
+        _stop_signals() as stop,
         open_resources(settings) as resources,
-        open_worker(resources, concurrency),
+        open_worker(resources, concurrency, bodies),
         showing_life(settings, resources.health),
     ):
-        log.info("working", concurrency=concurrency)
-        await stopped.wait()
-        log.info("stopping")
+        with watching_loop(), nullcontext() if metrics_port is None else _metrics_at(settings.host, metrics_port):
+            log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
+            await stop.asked.wait()
+            log.info("stopping")
+
+
+@contextmanager
+def _metrics_at(host: str, port: int) -> Iterator[None]:
+    """Serve this process' metrics by HTTP."""
+    try:
+        server, _ = start_http_server(port, host)
+    except OSError as error:
+        raise refused(error, host, port, "Choose another --metrics-port.") from error
+    log.info("metrics", port=server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 async def serve_simulator(options: SimulatorOptions, port: int) -> None:
@@ -68,20 +122,25 @@ async def serve_simulator(options: SimulatorOptions, port: int) -> None:
     """
     configure_logging(read_settings())
     with listen("127.0.0.1", port, "Choose another --port.") as sock:
-        async with _stop_signals() as stopped:
+        async with _stop_signals() as stop:
             log.info("simulating", url=f"http://127.0.0.1:{sock.getsockname()[1]}", groups=options.groups)
-            await _serve(create_simulator(options), sock, stopped)
+            await _serve(create_simulator(options), sock, stop)
 
 
 @asynccontextmanager
-async def _stop_signals() -> AsyncIterator[asyncio.Event]:
-    """Lend an event that SIGINT and SIGTERM set. They do nothing else, so that everything is closed in order."""
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+async def _stop_signals() -> AsyncIterator[_Stop]:
+    """Lend what SIGINT and SIGTERM set. They do nothing else, so that everything is closed in order."""
+    stop, loop = _Stop(), asyncio.get_running_loop()
+
+    def hurry() -> None:
+        stop.asked.set()
+        stop.hurried.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.asked.set)
+    loop.add_signal_handler(signal.SIGINT, hurry)
     end_with_parent()
     try:
-        yield stopped
+        yield stop
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
@@ -95,7 +154,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(app: Starlette, sock: socket.socket, stopped: asyncio.Event) -> None:
+async def _serve(
+    app: Starlette, sock: socket.socket, stop: _Stop, drain: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Serve until the process is to end; then `drain`, and only then close the connections: WebSockets with 1012."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -105,8 +167,10 @@ async def _serve(app: Starlette, sock: socket.socket, stopped: asyncio.Event) ->
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
-    stopping = asyncio.create_task(stopped.wait())
+    stopping = asyncio.create_task(stop.asked.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    if drain and not serving.done():
+        await drain()
     server.should_exit = True
     await serving

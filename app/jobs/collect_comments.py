@@ -310,6 +310,7 @@ class Collection:
         read = [post for post in closed if not post.has_failed]
         again = [(post.owner_id, post.id) for post in read if post.was_read]
         counts.deleted_comments += await comments.mark_deleted(connection, again, since, whole=self.request.full)
+        counts.deleted_comments += await comments.mark_of_deleted_posts(connection, sorted(findings.touched))
         await posts.mark_posts_collected(
             connection,
             [

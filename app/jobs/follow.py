@@ -1,25 +1,16 @@
-"""Follows a job while it happens: every event once and in order, and its newest progress in between."""
+"""Follows jobs while they happen: one of them with every event and its newest progress, or all of them."""
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
 
-from app.errors import JobNotFound, ServiceUnavailable, ValidationFailed
-from app.events import job_topic
+from app.errors import ValidationFailed
+from app.feeds import JobChange
 from app.jobs.states import JobState
-from app.log import log
 from app.resources import Resources
-from app.store import jobs
-
-TICK_SECONDS = 0.2
-LOOK_SECONDS = 5.0
-"""How often a job is looked at whose notifications do not arrive."""
-RETRY_SECONDS = 1.0
-EVENTS_AT_ONCE = 100
+from app.store.jobs import JobConditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +26,50 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
     """Yield every event of a job after `after_seq`, once and in order, and its progress at most five times a second.
 
     Begins with what was missed, or else with the progress as it is, and ends
-    after the job has. PostgreSQL is read at each wake-up, so a listener that is
-    slow gets fewer ticks and every event. While PostgreSQL is away, it waits.
+    after the job has. All who follow a job share one reader of PostgreSQL; while
+    that is away, they wait. Who takes his time gets fewer ticks and every event.
 
     Raises:
-        JobNotFound: no job has this id.
+        JobNotFound: no job has this id, or it was removed meanwhile.
         ValidationFailed: it has no such event yet.
+        SubscriberTooSlow: more events have happened since the last one taken than
+            are kept. What was not told can be followed from that one on.
     """
-    seq, is_first = after_seq, True
-    with resources.events.subscribe(job_topic(job_id)) as wake:
+    with resources.feeds.follow_job(job_id) as feed:
+        newest = await feed.newest()
+        if not 0 <= after_seq <= newest.last_seq:
+            raise ValidationFailed({"afterSeq": f"must be between 0 and the job's last event, {newest.last_seq}"})
+        seq = after_seq
+        told: Row[Any] | None = None
+        while not feed.keeps_after(seq):
+            for older in await feed.older_events(seq):
+                await resources.feeds.turn()
+                seq, told = older.seq, feed.row
+                yield Change(seq, told, older)
         while True:
-            read_at = time.monotonic()
-            try:
-                async with resources.database.connect() as connection:
-                    job = await jobs.job_by_id(connection, job_id)
-                    found = await jobs.events_after(connection, job_id, seq, EVENTS_AT_ONCE)
-            except ServiceUnavailable:
-                log.warning("follow_delayed", job_id=job_id)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if job is None:
-                raise JobNotFound(job_id)
-            if not 0 <= seq <= job.last_seq:
-                raise ValidationFailed({"afterSeq": f"must be between 0 and the job's last event, {job.last_seq}"})
-            # an event younger than the row is told in the next round, with the row that fits
-            events = [event for event in found if event.seq <= job.last_seq]
-            for event in events:
-                seq = event.seq
-                yield Change(seq, job, event)
-            if len(events) == EVENTS_AT_ONCE:
-                continue
-            if JobState(job.state).is_final and seq >= job.last_seq:
-                if is_first and not events:
-                    yield Change(seq, job, None)
+            if seq < feed.last_seq or told is not feed.row:
+                await resources.feeds.turn()
+                event = feed.event_after(seq)
+                seq, told = event.seq if event else seq, feed.row
+                yield Change(seq, told, event)
+            elif JobState(told.state).is_final and seq >= told.last_seq:
                 return
-            if not events:
-                yield Change(seq, job, None)
-            is_first = False
-            await asyncio.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - read_at)))
-            await wake.wait(LOOK_SECONDS)
+            else:
+                await feed.change()
+
+
+async def follow_all(resources: Resources, conditions: JobConditions) -> AsyncGenerator[JobChange]:
+    """Yield each job that meets conditions and has not ended, as it is, and then each change of any that meets them.
+
+    A job that no longer meets them is yielded once more. Of several changes of
+    one job that are not taken in time, the newest is. Jobs that are removed are
+    not told. Never ends by itself.
+
+    Raises:
+        SubscriberTooSlow: more jobs have changed than are kept for one subscriber.
+    """
+    async with resources.feeds.follow_all(conditions) as taker:
+        while True:
+            change = await taker.take()
+            await resources.feeds.turn()
+            yield change

@@ -8,7 +8,7 @@ import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
-from sqlalchemy import Row, func
+from sqlalchemy import Row, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobNotFound, JobStateConflict, QueueFull
@@ -16,7 +16,7 @@ from app.events import CANCELLATIONS, job_topic
 from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
-from app.store import jobs
+from app.store import entries, jobs, monitorings
 
 CLOSE_TO_LIMIT = 200
 """So many places before the limit of the queue is reached, jobs are queued one after the other."""
@@ -24,7 +24,10 @@ CLOSE_TO_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is asked for. `owner_ids` are the communities that no other job may collect meanwhile."""
+    """A job that is asked for. `owner_ids` are the communities that no other job may collect meanwhile.
+
+    They are kept in its arguments as `claims`, for it to be retried with.
+    """
 
     kind: JobKind
     arguments: Mapping[str, Any]
@@ -49,7 +52,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
         connection,
         {
             "kind": new.kind.value,
-            "arguments": dict(new.arguments),
+            "arguments": {**new.arguments, **({"claims": list(new.owner_ids)} if new.owner_ids else {})},
             "priority": new.priority.value,
             "max_attempts": settings.job_max_attempts,
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
@@ -79,7 +82,8 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
             values={"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()},
         )
         if row:
-            await jobs.release_groups(connection, job_id)
+            await monitorings.note_ends(connection, [job_id])
+            await jobs.release_groups(connection, [job_id])
             await _take_from_queue(connection, row.queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
@@ -128,27 +132,23 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
 async def restore_lost(resources: Resources, silent_seconds: float) -> list[int]:
     """Put unfinished jobs back into the queue that have lost their entry there, and return their ids."""
     async with resources.database.transaction() as connection:
-        lost = await jobs.lost_jobs(connection, silent_seconds)
+        lost = await entries.lost_jobs(connection, silent_seconds)
         for row in lost:
             await _put_into_queue(connection, row)
     return [row.id for row in lost]
 
 
-async def add_state_event(
-    connection: AsyncConnection,
-    job_id: int,
-    state: JobState,
-    reason: MoveReason,
-    facts: Mapping[str, Any] | None = None,
-) -> None:
+async def add_state_event(connection: AsyncConnection, job_id: int, state: JobState, reason: MoveReason) -> None:
     """Record that a job has come to a state, and why."""
-    await jobs.add_event(
-        connection,
-        job_id,
-        JobEventKind.STATE_CHANGED.value,
-        f"The job {state.phrase}: {reason.phrase}.",
-        {"state": state.value, "reason": reason.value, **(facts or {})},
-    )
+    await jobs.add_event(connection, job_id, *state_event(state, reason))
+
+
+def state_event(
+    state: JobState, reason: MoveReason, facts: Mapping[str, Any] | None = None
+) -> tuple[str, str, Mapping[str, Any]]:
+    """Return the kind, message and facts of the event that a job has come to a state."""
+    facts = {"state": state.value, "reason": reason.value, **(facts or {})}
+    return JobEventKind.STATE_CHANGED.value, f"The job {state.phrase}: {reason.phrase}.", facts
 
 
 async def _check_room(connection: AsyncConnection, limit: int) -> None:
@@ -171,18 +171,20 @@ async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
     # One entry for the next run, however many processes restore a lost one at once. The epoch
     # is part of the key, as the entry of the last run may go only after the job was retried.
     key = f"{row.id}:{row.epoch}"
-    [queue_id] = await (await _queries(connection)).enqueue(
+    [queue_id] = await (await queries_of(connection)).enqueue(
         row.kind, str(row.id).encode(), row.priority, dedupe_key=key, on_conflict="update_priority"
     )
     await jobs.write_queue_id(connection, row.id, queue_id)
 
 
 async def _take_from_queue(connection: AsyncConnection, queue_id: int) -> None:
-    await (await _queries(connection)).mark_job_as_cancelled([JobId(queue_id)])
+    await (await queries_of(connection)).mark_job_as_cancelled([JobId(queue_id)])
 
 
-async def _queries(connection: AsyncConnection) -> Queries:
-    # Only valid after a first statement of the transaction: SQLAlchemy begins it
-    # with that, and what runs on the raw connection before would commit by itself.
+async def queries_of(connection: AsyncConnection) -> Queries:
+    """Return PgQueuer's queries within the transaction that a connection is in."""
+    # SQLAlchemy begins a transaction with its first statement: what ran on the
+    # driver's connection before that would commit by itself
+    await connection.execute(select(true()))
     raw = await connection.get_raw_connection()
     return Queries(AsyncpgDriver(cast("asyncpg.Connection[Any]", raw.driver_connection)))

@@ -1,25 +1,40 @@
 """How a run of a job begins and ends: the moves of its row, each checked against the state it was in."""
 
+import asyncio
 import random
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from uuid import uuid4
 
 import stamina
-from sqlalchemy import Row, func
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.errors import ErrorCode, Fault, JobGaveUp, ServiceUnavailable
+from app.errors import ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
 from app.events import job_topic
-from app.jobs.queue import add_state_event
+from app.jobs.progress import CancelRequested, TakenAway
+from app.jobs.queue import state_event
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
-from app.store import jobs
+from app.store import jobs, monitorings
 
 FIRST_BACKOFF_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 300.0
+MOST_TAKINGS = 100
+"""A job that was taken so often pays for every run, also for those that ended for no fault of its own."""
+
+
+class Order(Enum):
+    """Why a body is told to end before its end."""
+
+    CANCEL = "somebody asked to cancel the job"
+    STOP = "its worker stops"
+    TIME_IS_UP = "it took longer than it may"
+    LET_GO = "another worker has the job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,7 @@ class End:
     """How a run ended: the state the job goes to, and what else becomes of it.
 
     With QUEUED it is tried again after `retry_after_seconds`; `counts` says
-    whether this run was one of its attempts.
+    whether this run was one of its attempts: one that ended for no fault of the job is none.
     """
 
     state: JobState
@@ -38,79 +53,136 @@ class End:
     counts: bool = True
 
 
-# a run begins and ends also when PostgreSQL is away for a moment
+# a run's end is written also when PostgreSQL is away for a moment
 _patiently = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
 
 
-@_patiently
-async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
-    """Make a job this worker's and return its row, or None if there is nothing to run.
+async def take(connection: AsyncConnection, job_ids: Collection[int], worker: str) -> dict[int, Row[Any]]:
+    """Make jobs this worker's and return their rows by id; those that are not to be run are absent.
 
-    A higher epoch shuts out whoever had it before. A job that somebody asked to
+    A higher epoch shuts out whoever had one before. A job that somebody asked to
     cancel, or that ended its process `max_attempts` times, ends here.
     """
-    async with resources.events.telling([job_topic(job_id)]) as connection:
-        row = await jobs.job_by_id(connection, job_id)
-        if row is None or JobState(row.state).is_final:
-            return None
-        if row.cancel_requested_at:
-            taken = await _end(connection, row, End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED))
-        elif row.attempts >= row.max_attempts:
-            failure = failure_of(JobGaveUp(row.attempts))
-            taken = await _end(connection, row, End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure))
-        else:
-            taken = await jobs.take_job(connection, job_id, row.epoch, FORMER[JobState.RUNNING], worker)
-            if taken:
-                reason = MoveReason.RESCUED if row.state == JobState.RUNNING.value else MoveReason.TAKEN
-                facts = {"attempt": taken.attempts, "worker": worker}
-                await add_state_event(connection, job_id, JobState.RUNNING, reason, facts)
-    return taken if taken and taken.state == JobState.RUNNING.value else None
+    taken = {row.id: row for row in await jobs.take_jobs(connection, job_ids, worker, _TOLD_OF_TAKING)}
+    if left := [(job_id,) for job_id in job_ids if job_id not in taken]:
+        rows = (await jobs.jobs_by_key(connection, left)).values()
+        await _write_ends(connection, [(row, end) for row in rows if (end := _end_before_its_run(row))])
+    for row in taken.values():
+        _count_taking(row)
+    return taken
+
+
+_TOLD_OF_TAKING = {
+    former: dict(zip(("message", "reason"), (event[1], event[2]["reason"]), strict=True))
+    for former, event in (
+        ("QUEUED", state_event(JobState.RUNNING, MoveReason.TAKEN)),
+        ("RUNNING", state_event(JobState.RUNNING, MoveReason.RESCUED)),
+    )
+}
+
+
+def _end_before_its_run(row: Row[Any]) -> End | None:
+    if JobState(row.state).is_final:
+        return None
+    if row.cancel_requested_at:
+        return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
+    if row.attempts >= row.max_attempts:
+        return End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure_of(JobGaveUp(row.attempts)))
+    return None
 
 
 @_patiently
-async def finish(resources: Resources, row: Row[Any], end: End) -> bool:
-    """Write how the run that took `row` ended; False if the job is no longer this run's."""
-    async with resources.events.telling([job_topic(row.id)]) as connection:
-        moved = await _end(connection, row, end)
-    if moved is None:
-        log.warning("job_taken_away")
-        return False
-    metrics.jobs_ended.labels(row.kind, end.state.value).inc()
-    log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
-    return True
+async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> list[bool]:
+    """Write how runs ended that were taken as these rows; False for each job that is no longer its run's.
+
+    Their entries in the queue end, or wait again, in the same transaction.
+    """
+    topics = [job_topic(row.id) for row, _ in ends]
+    async with resources.events.telling(topics) as connection:
+        moved = await _write_ends(connection, ends)
+    return [row.id in moved for row, _ in ends]
 
 
-async def _end(connection: AsyncConnection, row: Row[Any], end: End) -> Row[Any] | None:
-    values: dict[str, Any] = {"state": end.state.value, "failure": end.failure, "worker": None}
-    if end.state.is_final:
-        values |= {"finished_at": func.now(), "result": end.result, "rate_per_second": None}
-    else:
-        values["queued_at"] = func.now()
-    if not end.counts:
-        values["attempts"] = row.attempts - 1
-    moved = await jobs.move_job(connection, row.id, former=FORMER[end.state], epoch=row.epoch, values=values)
-    if moved is None:
-        return None
-    if end.failure and not end.state.is_final:
-        await jobs.add_event(
-            connection, row.id, JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}
-        )
-    if end.state.is_final:
-        await jobs.release_groups(connection, row.id)
-    facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
-    await add_state_event(connection, row.id, end.state, end.reason, facts)
+async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any], End]]) -> set[int]:
+    if not ends:
+        return set()
+    moved = await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends])
+    if final := [row.id for row, end in ends if end.state.is_final and row.id in moved and row.arguments.get("claims")]:
+        await monitorings.note_ends(connection, final)
+        await jobs.release_groups(connection, final)
     return moved
 
 
+def _ended(row: Row[Any], end: End) -> jobs.Ended:
+    events: list[tuple[str, str, Mapping[str, Any]]] = []
+    if end.failure and not end.state.is_final:
+        events.append((JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}))
+    facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
+    events.append(state_event(end.state, end.reason, facts))
+    return jobs.Ended(
+        id=row.id,
+        epoch=row.epoch,
+        former=FORMER[end.state],
+        state=end.state.value,
+        is_final=end.state.is_final,
+        result=end.result,
+        failure=end.failure,
+        retry_after_seconds=end.retry_after_seconds,
+        is_attempt=end.counts,
+        events=events,
+    )
+
+
+def _count_taking(row: Row[Any]) -> None:
+    if row.former == JobState.RUNNING.value:
+        metrics.jobs_rescued.labels(row.kind).inc()
+    else:
+        metrics.job_waiting_seconds.labels(row.kind).observe((row.heartbeat_at - row.queued_at).total_seconds())
+
+
+def end_of_run(row: Row[Any], body: "asyncio.Future[dict[str, Any]]", order: Order | None) -> End | None:
+    """Decide how a run ended that was taken as `row`; None if the job is another worker's now.
+
+    `body` has ended, but for one that was ordered to and does not; `order` is
+    what it was told. One that came to its end nevertheless has done its work.
+    """
+    error = body.exception() if body.done() and not body.cancelled() else asyncio.CancelledError()
+    if order is Order.LET_GO or isinstance(error, TakenAway):
+        return None
+    if error is None:
+        return End(JobState.SUCCEEDED, MoveReason.DONE, result=body.result())
+    if order is None:
+        return end_of_failure(error, row)
+    if not isinstance(error, asyncio.CancelledError):
+        log.info("body_ended", order=order.value, reason=type(error).__name__)
+    return _end_of_order(order, row)
+
+
+def _end_of_order(order: Order, row: Row[Any]) -> End:
+    if order is Order.CANCEL:
+        return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
+    if order is Order.TIME_IS_UP:
+        failure = failure_of(JobTimedOut(row.timeout_seconds))
+        return End(JobState.FAILED, MoveReason.TIMED_OUT, failure=failure)
+    return End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
+
+
 def end_of_failure(error: BaseException, row: Row[Any]) -> End:
-    """Decide what follows from an exception: another try where it may soon pass and tries are left, else FAILED."""
+    """Decide what follows from an exception: another try where it may soon pass and tries are left, else FAILED.
+
+    That PostgreSQL was away is no fault of the job, so that try is not counted.
+    """
+    if isinstance(error, CancelRequested):
+        return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
     if isinstance(error, Fault):
         failure = failure_of(error)
         wait_seconds = _wait_seconds(error)
-        if error.passes and row.attempts < row.max_attempts and wait_seconds <= LONGEST_BACKOFF_SECONDS:
+        counts = not isinstance(error, ServiceUnavailable) or row.epoch >= MOST_TAKINGS
+        has_tries_left = row.attempts < row.max_attempts or not counts
+        if error.passes and has_tries_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
             # a fault that knows when it passes is not asked again before
             wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
-            return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, failure=failure, retry_after_seconds=wait_seconds)
+            return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, None, failure, wait_seconds, counts=counts)
         return End(JobState.FAILED, MoveReason.FAILURE, failure=failure)
     error_id = uuid4().hex[:12]
     log.error("job_crashed", error_id=error_id, exc_info=error)

@@ -1,89 +1,79 @@
 """Takes jobs from the queue and runs them, a number at once, until it is told to stop."""
 
 import asyncio
+import inspect
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
-from pgqueuer.errors import RetryRequested
-from pgqueuer.models import Job as QueueEntry
-from pgqueuer.ports.repository import EntrypointExecutionParameter
-from pgqueuer.qm import QueueManager
-from pgqueuer.queries import Queries
-from pgqueuer.types import QueueEntrypoint, QueueManagerId
+from pgqueuer.applications import PgQueuer
+from pgqueuer.models import Job as Entry
 from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
-from app.errors import JobTimedOut, ServiceUnavailable
+from app import metrics
+from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
-from app.jobs.collect_comments import collect_comments
-from app.jobs.progress import CancelRequested, RunningJob, TakenAway
-from app.jobs.queue import restore_lost
-from app.jobs.runs import End, end_of_failure, failure_of, finish, take
-from app.jobs.states import JobKind, JobState, MoveReason
+from app.jobs.engine import Queue, make_engine
+from app.jobs.kinds import BODIES, Bodies, Body, PlainBody, limits_of
+from app.jobs.offload import in_process
+from app.jobs.progress import RunningJob
+from app.jobs.runs import End, Order, end_of_run, finish
+from app.jobs.states import JobKind, JobState
+from app.jobs.together import Together
+from app.jobs.upkeep import clock_of
 from app.log import log
 from app.resources import Resources
-from app.store import jobs
+from app.store import jobs, workers
 
-Body = Callable[[RunningJob], Awaitable[dict[str, Any]]]
-
-BODIES: Mapping[JobKind, Body] = {JobKind.COLLECT_COMMENTS: collect_comments}
 LOOK_SECONDS = 0.5
 """How often running jobs are looked at for a request to cancel whose notification was lost."""
 BEAT_SECONDS = 3.0
-RESTORE_SECONDS = 10.0
-SILENT_SECONDS = 30.0
-"""How long an unfinished job without an entry in the queue is left alone."""
 RESTART_SECONDS = 1.0
-STOP_SECONDS = 4.0
+CLEANUP_SECONDS = 8.0
+"""How long a body that was told to end may take for it; then it is left behind, and can write nothing any more."""
+STOP_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class _Run:
-    """A body at work."""
+    """A body at work, and the order to end that it was given, once it was."""
 
     epoch: int
     body: "asyncio.Task[dict[str, Any]]"
-    is_cancelled: bool = False
+    ordered: "asyncio.Future[Order]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @property
+    def order(self) -> Order | None:
+        return self.ordered.result() if self.ordered.done() else None
 
-class _BoundedQueries(Queries):
-    """PgQueuer's queries with a limit of their own on how many jobs one worker has at once.
-
-    PgQueuer's is at least twice its batch size, so it cannot be 1.
-    """
-
-    limit = 1
-
-    async def dequeue(
-        self,
-        batch_size: int,
-        entrypoints: dict[QueueEntrypoint, EntrypointExecutionParameter],
-        queue_manager_id: QueueManagerId,
-        global_concurrency_limit: int | None,  # noqa: ARG002 - replaced by the limit
-        heartbeat_timeout: timedelta,
-    ) -> list[QueueEntry]:
-        return await super().dequeue(batch_size, entrypoints, queue_manager_id, self.limit, heartbeat_timeout)
+    def end(self, order: Order) -> None:
+        """Tell the body to end. The first order counts."""
+        if not self.ordered.done():
+            self.ordered.set_result(order)
+            self.body.cancel()
 
 
 class Worker:
-    """Runs up to `concurrency` jobs at once. `bodies` says what each kind of job does."""
+    """Runs up to `concurrency` jobs at once. `bodies` says what each kind of job does; others are left to others."""
 
-    def __init__(self, resources: Resources, concurrency: int, bodies: Mapping[JobKind, Body] = BODIES) -> None:
+    def __init__(self, resources: Resources, concurrency: int, bodies: Bodies = BODIES) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._resources = resources
         self._concurrency = concurrency
         self._bodies = bodies
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._limits = limits_of(bodies, resources.settings.job_kind_limits)
         self._runs: dict[int, _Run] = {}
-        self._manager: QueueManager | None = None
+        self._engine: PgQueuer | None = None
         self._is_stopping = False
+        # what ends in the same moment is one transaction: a commit costs more than all that is in it
+        self._finish: Together[tuple[Row[Any], End], bool] = Together(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
         """Work until `stop` is called; starts anew when the connections to the queue are lost."""
@@ -97,14 +87,18 @@ class Worker:
                     await asyncio.sleep(RESTART_SECONDS)
         finally:
             watch.cancel()
+            await asyncio.wait({watch})
+            with suppress(ServiceUnavailable):
+                async with self._resources.database.transaction() as connection:
+                    await workers.remove_worker(connection, self.name)
 
     def stop(self) -> None:
         """Take no further job, and send the running ones back to the queue at their last checkpoint."""
         self._is_stopping = True
-        if self._manager:
-            self._manager.shutdown.set()
+        if self._engine:
+            self._engine.shutdown.set()
         for run in self._runs.values():
-            run.body.cancel()
+            run.end(Order.STOP)
 
     async def _consume(self) -> None:
         async with asyncpg.create_pool(
@@ -113,125 +107,130 @@ class Worker:
             max_size=4,
             server_settings={"application_name": "vk-comments queue"},
         ) as pool:
-            queries = _BoundedQueries(AsyncpgPoolDriver(pool))
-            queries.limit = self._concurrency
-            self._manager = manager = QueueManager(queries)
-            for kind in self._bodies:
-                manager.entrypoint(kind.value)(self._run_entry)
+            queue = Queue(pool, self._resources.events, self.name, self._concurrency)
+
+            async def run(entry: Entry) -> None:
+                await self._run(queue.taken.pop(entry.id), lambda: engine.qm.job_context.pop(entry.id))
+
+            self._engine = engine = make_engine(queue, run, self._limits, clock_of(self._resources))
             if self._is_stopping:
-                manager.shutdown.set()
+                engine.shutdown.set()
             batch_size = max(1, self._concurrency // 2)
-            heartbeat_seconds = self._resources.settings.job_heartbeat_timeout_seconds
-            await manager.run(
+            await engine.run(
                 batch_size=batch_size,
                 max_concurrent_tasks=2 * batch_size,
-                heartbeat_timeout=timedelta(seconds=heartbeat_seconds),
+                heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
                 dequeue_timeout=timedelta(seconds=1),
                 shutdown_on_listener_failure=True,
             )
 
-    async def _run_entry(self, entry: QueueEntry) -> None:
-        """Run the job that an entry of the queue stands for.
+    async def _run(self, row: Row[Any], let_go: Callable[[], object]) -> None:
+        """Run a job that was taken as `row`, and write how that ended. `let_go` makes the engine forget its entry.
 
         Raises:
-            RetryRequested: the entry goes back into the queue.
+            ServiceUnavailable: PostgreSQL is away for long; the entry grows stale, and the job is taken once more.
         """
-        job_id = int(entry.payload or b"0")
-        row = await take(self._resources, job_id, self._name)
-        if row is None:
-            return
-        with bound_contextvars(job_id=job_id, kind=row.kind):
+        with bound_contextvars(job_id=row.id, kind=row.kind):
             log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
-            end = await self._run_body(row)
-            if end and await finish(self._resources, row, end) and end.state is JobState.QUEUED:
-                raise RetryRequested(timedelta(seconds=end.retry_after_seconds))
+            begun = time.monotonic()
+            run = await self._run_body(row)
+            end = end_of_run(row, run.body, run.order)
+            if end and end.state is JobState.QUEUED:
+                let_go()  # it would pass over the entry, which may be taken again as soon as that is written
+            if end is None or not await self._finish((row, end)):
+                metrics.jobs_taken_away.inc()
+                log.warning("job_taken_away")
+                return
+            log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
+            metrics.jobs_ended.labels(row.kind, end.state.value).inc()
+            metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
 
-    async def _run_body(self, row: Row[Any]) -> End | None:
-        """Run the body of a job within its time limit and say how it ended; None if it is another worker's now."""
-        job = RunningJob(self._resources, row)
-        body = asyncio.ensure_future(self._bodies[JobKind(row.kind)](job))
+    async def _run_body(self, row: Row[Any]) -> _Run:
+        """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""
+        body = asyncio.ensure_future(_call(self._bodies[JobKind(row.kind)], RunningJob(self._resources, row)))
         self._runs[row.id] = run = _Run(row.epoch, body)
         if self._is_stopping:
-            body.cancel()
+            run.end(Order.STOP)
         try:
-            await asyncio.wait({body}, timeout=row.timeout_seconds)
-            is_late = not body.done()
+            either: set[asyncio.Future[Any]] = {body, run.ordered}
+            await asyncio.wait(either, timeout=row.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not body.done():
+                run.end(Order.TIME_IS_UP)
+                await asyncio.wait({body}, timeout=CLEANUP_SECONDS)
         finally:
             body.cancel()
-            await asyncio.wait({body})
             del self._runs[row.id]
-        if is_late:
-            return End(JobState.FAILED, MoveReason.TIMED_OUT, failure=failure_of(JobTimedOut(row.timeout_seconds)))
-        return self._end_of(run, row)
-
-    def _end_of(self, run: _Run, row: Row[Any]) -> End | None:
-        if run.body.cancelled():
-            # a body is cancelled on request, or because this worker stops: then the run does not count
-            if run.is_cancelled:
-                return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-            return End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
-        error = run.body.exception()
-        if error is None:
-            return End(JobState.SUCCEEDED, MoveReason.DONE, result=run.body.result())
-        if isinstance(error, TakenAway):
-            log.warning("job_taken_away")
-            return None
-        if isinstance(error, CancelRequested):
-            return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-        return end_of_failure(error, row)
+        if not body.done():
+            log.error("body_left_behind", order=run.order)
+            body.add_done_callback(lambda left: left.cancelled() or left.exception())
+        return run
 
     async def _watch(self) -> None:
-        """See to it, for ever, that cancelled jobs end, that running ones show life and that lost ones are found."""
-        beaten = restored = -RESTORE_SECONDS
+        """See to it, for ever, that cancelled jobs end, and that this worker and its jobs show life."""
+        beaten_at = -BEAT_SECONDS
         with self._resources.events.subscribe(CANCELLATIONS) as wake:
             while True:
-                await wake.wait(LOOK_SECONDS)
                 now = time.monotonic()
                 try:
-                    await self._end_cancelled()
-                    if now - beaten >= BEAT_SECONDS:
-                        beaten = now
+                    if now - beaten_at >= BEAT_SECONDS:
+                        beaten_at = now
                         await self._beat()
-                    if now - restored >= RESTORE_SECONDS:
-                        restored = now
-                        await self._restore()
+                    await self._end_cancelled()
                 except ServiceUnavailable:
                     log.warning("watch_delayed")
                 except Exception:  # noqa: BLE001 - whatever it was, the jobs that run have to be watched on
                     log.exception("watch_failed")
+                await wake.wait(LOOK_SECONDS)
 
     async def _end_cancelled(self) -> None:
         if not self._runs:
             return
         async with self._resources.database.connect() as connection:
             cancelled = await jobs.cancelled_among(connection, list(self._runs))
-        for job_id in cancelled & self._runs.keys():
-            self._runs[job_id].is_cancelled = True
-            self._runs[job_id].body.cancel()
+        self._end(cancelled, Order.CANCEL)
 
     async def _beat(self) -> None:
-        if self._runs:
-            async with self._resources.database.transaction() as connection:
-                await jobs.beat(connection, {job_id: run.epoch for job_id, run in self._runs.items()})
+        """Show life. A job that is no longer this worker's, as it was silent for too long, is let go."""
+        running = {job_id: run.epoch for job_id, run in self._runs.items()}
+        kinds = [kind.value for kind in self._bodies]
+        async with self._resources.database.transaction() as connection:
+            await workers.note_alive(connection, self.name, self._concurrency, kinds)
+            mine = await jobs.beat(connection, running) if running else set()
+        # one that has just written its end is not running either, but then its body has ended
+        self._end(running.keys() - mine, Order.LET_GO)
 
-    async def _restore(self) -> None:
-        for job_id in await restore_lost(self._resources, SILENT_SECONDS):
-            log.warning("job_restored", job_id=job_id)
+    def _end(self, job_ids: Collection[int], order: Order) -> None:
+        for job_id in job_ids & self._runs.keys():
+            self._runs[job_id].end(order)
+
+
+def _call(body: Body | PlainBody, job: RunningJob) -> Awaitable[dict[str, Any]]:
+    if inspect.iscoroutinefunction(body):
+        return cast(Body, body)(job)
+    return in_process(cast(PlainBody, body), dict(job.arguments))
 
 
 @asynccontextmanager
 async def open_worker(
-    resources: Resources, concurrency: int, bodies: Mapping[JobKind, Body] = BODIES
-) -> AsyncIterator[None]:
-    """Run a worker while the context lasts. Running jobs go back to the queue at its end, within four seconds."""
+    resources: Resources, concurrency: int, bodies: Bodies = BODIES
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Run a worker while the context lasts, and lend a function that stops it before.
+
+    Running jobs go back to the queue at its end, within ten seconds.
+    """
     worker = Worker(resources, concurrency, bodies)
     task = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
+
+    async def drain() -> None:
         worker.stop()
         _, late = await asyncio.wait({task}, timeout=STOP_SECONDS)
         if late:
             log.warning("worker_stopped_hard")
             task.cancel()
             await asyncio.wait({task}, timeout=1.0)
+
+    try:
+        yield drain
+    finally:
+        if not task.done():
+            await drain()

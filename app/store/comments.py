@@ -377,5 +377,23 @@ async def mark_deleted(
     return marked.rowcount
 
 
+async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tuple[int, int]]) -> int:
+    """Mark the comments of those of these posts that are marked as deleted; returns how many.
+
+    What was read of a post before it went may be stored after another
+    collection has marked it: nobody would look at those comments again.
+    """
+    if not posts:
+        return 0
+    statement = text("""
+        UPDATE comments c SET is_deleted = true, changed_at = now()
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+          JOIN posts p ON p.owner_id = r.owner_id AND p.id = r.id AND p.is_deleted
+         WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted
+    """)
+    marked = await connection.execute(statement, _columns(posts))
+    return marked.rowcount
+
+
 def _columns(keys: Sequence[tuple[int, int]]) -> dict[str, Any]:
     return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}

@@ -5,11 +5,27 @@ that a worker that was declared dead can write nothing any more.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, text, update
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Row,
+    Text,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import job_events, job_groups, jobs
@@ -20,6 +36,9 @@ NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("created_at", "id"))
 BY_SEQ = Order("SEQ", ("seq",))
 KEY = ("id",)
+FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+FOLLOWED = [column for column in jobs.c if column.name not in ("heartbeat_at", "checkpoint")]
+"""What followers are told of: a sign of life is no news, and a checkpoint may be large."""
 QUEUE_LOCK = 0x6A6F6273
 """PostgreSQL's advisory lock of those who fill the last places of the queue."""
 
@@ -39,6 +58,10 @@ class JobConditions:
         ]
         return [condition() for value, condition in wanted if value is not None]
 
+    def matches(self, row: Row[Any]) -> bool:
+        """Say of a row what `sql` says of it in PostgreSQL."""
+        return (self.kinds is None or row.kind in self.kinds) and (self.states is None or row.state in self.states)
+
 
 # reading
 
@@ -51,6 +74,24 @@ async def jobs_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...
 async def job_by_id(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
     """Read one job, or None."""
     return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).first()
+
+
+async def followed_job(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
+    """Read what those who follow a job are told of it, or None."""
+    return (await connection.execute(select(*FOLLOWED).where(jobs.c.id == job_id))).first()
+
+
+async def followed_jobs(connection: AsyncConnection, ids: Collection[int]) -> Sequence[Row[Any]]:
+    """Read what those who follow jobs are told of these; unknown ones are absent."""
+    wanted = func.any(cast(list(ids), ARRAY(BigInteger)))
+    return (await connection.execute(select(*FOLLOWED).where(jobs.c.id == wanted))).all()
+
+
+async def followed_jobs_since(connection: AsyncConnection, ended_since: datetime) -> Sequence[Row[Any]]:
+    """Read what those who follow jobs are told of all that have not ended, or did at this time or later."""
+    # in these words PostgreSQL knows that the index of unfinished jobs will do
+    wanted = or_(text("state IN ('QUEUED', 'RUNNING')"), jobs.c.finished_at >= ended_since)
+    return (await connection.execute(select(*FOLLOWED).where(wanted))).all()
 
 
 async def current_time(connection: AsyncConnection) -> datetime:
@@ -89,26 +130,21 @@ async def events_after(connection: AsyncConnection, job_id: int, seq: int, limit
     return (await connection.execute(statement.order_by(job_events.c.seq).limit(limit))).all()
 
 
+async def silences_by_job(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
+    """Read for how long running jobs have shown no life: (job id,) -> `seconds`; jobs that do not run are absent."""
+    silence = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
+    wanted = select(jobs.c.id, silence.label("seconds")).where(
+        jobs.c.id.in_([job_id for (job_id,) in keys]), jobs.c.state == "RUNNING"
+    )
+    return {(row.id,): row for row in await connection.execute(wanted)}
+
+
 async def cancelled_among(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
     """Return which of these jobs somebody has asked to cancel."""
     wanted = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested_at.is_not(None))
     return set(await connection.scalars(wanted))
-
-
-async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
-    """Lock and return unfinished jobs that no queue entry stands for and that have been silent for so long.
-
-    They are left out while another process looks at them. One that somebody
-    asked to cancel is among them: its worker died, and the next one ends it.
-    """
-    statement = text("""
-        SELECT id, kind, priority, epoch FROM jobs
-         WHERE state IN ('QUEUED', 'RUNNING')
-           AND greatest(created_at, started_at, heartbeat_at) < now() - make_interval(secs => :silent)
-           AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)
-         ORDER BY id FOR UPDATE SKIP LOCKED
-    """)
-    return (await connection.execute(statement, {"silent": silent_seconds})).all()
 
 
 # writing
@@ -149,9 +185,9 @@ async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Sequ
             raise JobAlreadyRunning(holder.job_id, holder.owner_id)
 
 
-async def release_groups(connection: AsyncConnection, job_id: int) -> None:
-    """Let other jobs have the communities of this one."""
-    await connection.execute(delete(job_groups).where(job_groups.c.job_id == job_id))
+async def release_groups(connection: AsyncConnection, job_ids: Collection[int]) -> None:
+    """Let other jobs have the communities of these."""
+    await connection.execute(delete(job_groups).where(job_groups.c.job_id.in_(job_ids)))
 
 
 async def move_job(
@@ -175,20 +211,95 @@ async def move_job(
     return moved
 
 
-async def take_job(
-    connection: AsyncConnection, job_id: int, epoch: int, former: Collection[str], worker: str
-) -> Row[Any] | None:
-    """Make a job that was last taken with `epoch` the run of `worker`; None if another one was faster."""
-    values = {
-        "state": "RUNNING",
-        "epoch": epoch + 1,
-        "attempts": jobs.c.attempts + 1,
-        "started_at": func.coalesce(jobs.c.started_at, func.now()),
-        "heartbeat_at": func.now(),
-        "failure": None,
-        "worker": worker,
-    }
-    return await move_job(connection, job_id, former=former, epoch=epoch, values=values)
+async def take_jobs(
+    connection: AsyncConnection,
+    job_ids: Collection[int],
+    worker: str,
+    told: Mapping[str, Mapping[str, str]],
+) -> Sequence[Row[Any]]:
+    """Make jobs the runs of `worker`, each with the next epoch, and record it; returns their rows with their `former`.
+
+    `told` is what the event says by the state the job was in: `message` and
+    `reason`; only jobs in these states are taken. Left out are those that
+    somebody asked to cancel, those that were tried as often as they may be, and
+    those that somebody is moving in this moment.
+    """
+    statement = text("""
+        WITH wanted AS (
+            SELECT id, state AS former FROM jobs
+             WHERE id = ANY(:ids) AND state IN (SELECT jsonb_object_keys(CAST(:told AS jsonb)))
+               AND cancel_requested_at IS NULL AND attempts < max_attempts
+             ORDER BY id FOR UPDATE SKIP LOCKED),
+        taken AS (
+            UPDATE jobs SET state = 'RUNNING', epoch = epoch + 1, attempts = attempts + 1, last_seq = last_seq + 1,
+                   started_at = coalesce(started_at, now()), heartbeat_at = now(), failure = NULL, worker = :worker
+              FROM wanted WHERE jobs.id = wanted.id
+            RETURNING jobs.*, wanted.former),
+        events AS (
+            INSERT INTO job_events (job_id, seq, kind, message, facts)
+            SELECT id, last_seq, 'STATE_CHANGED', CAST(:told AS jsonb) -> former ->> 'message', jsonb_build_object(
+                       'state', state, 'reason', CAST(:told AS jsonb) -> former ->> 'reason',
+                       'attempt', attempts, 'worker', worker)
+              FROM taken)
+        SELECT * FROM taken ORDER BY id
+    """)
+    values = {"ids": list(job_ids), "told": orjson.dumps(told).decode(), "worker": worker}
+    return (await connection.execute(statement.columns(*jobs.c, column("former", Text)), values)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, as rows hold it. Written only if the job is in a `former` state and taken with this epoch.
+
+    `events` are kind, message and facts. `is_attempt` says whether the run counts as one of its tries.
+    """
+
+    id: int
+    epoch: int
+    former: tuple[str, ...]
+    state: str
+    is_final: bool
+    result: Mapping[str, Any] | None
+    failure: Mapping[str, Any] | None
+    retry_after_seconds: float
+    is_attempt: bool
+    events: Sequence[tuple[str, str, Mapping[str, Any]]]
+
+
+async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[int]:
+    """Write how runs ended, with their events; returns the ids of the jobs that were still those of these runs.
+
+    Their entries in the queue go, or go back to be taken after `retry_after_seconds`, with them.
+    """
+    statement = text("""
+        WITH ends AS (
+            SELECT * FROM jsonb_to_recordset(CAST(:ends AS jsonb)) AS e (
+                id bigint, epoch int, former jsonb, state text, is_final boolean, result jsonb, failure jsonb,
+                retry_after_seconds float, is_attempt boolean, events jsonb)),
+        moved AS (
+            UPDATE jobs SET state = ends.state, failure = ends.failure, result = coalesce(ends.result, jobs.result),
+                   attempts = jobs.attempts - CASE WHEN ends.is_attempt THEN 0 ELSE 1 END, worker = NULL,
+                   rate_per_second = CASE WHEN NOT ends.is_final THEN jobs.rate_per_second END,
+                   finished_at = CASE WHEN ends.is_final THEN now() END,
+                   queued_at = CASE WHEN ends.is_final THEN jobs.queued_at
+                                    ELSE now() + make_interval(secs => ends.retry_after_seconds) END,
+                   last_seq = jobs.last_seq + jsonb_array_length(ends.events)
+              FROM ends WHERE jobs.id = ends.id AND jobs.epoch = ends.epoch AND ends.former ? jobs.state
+            RETURNING jobs.id, jobs.queue_id, jobs.last_seq, ends.is_final, ends.retry_after_seconds, ends.events),
+        dropped AS (
+            DELETE FROM pgqueuer USING moved WHERE pgqueuer.id = moved.queue_id AND moved.is_final),
+        back AS (
+            UPDATE pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, updated = now(),
+                   attempts = attempts + 1, execute_after = now() + make_interval(secs => moved.retry_after_seconds)
+              FROM moved WHERE pgqueuer.id = moved.queue_id AND NOT moved.is_final),
+        told AS (
+            INSERT INTO job_events (job_id, seq, kind, message, facts)
+            SELECT id, last_seq - jsonb_array_length(events) + place, event ->> 0, event ->> 1, event -> 2
+              FROM moved, jsonb_array_elements(events) WITH ORDINALITY AS told (event, place))
+        SELECT id FROM moved
+    """)
+    values = orjson.dumps([asdict(end) for end in ends]).decode()
+    return set(await connection.scalars(statement, {"ends": values}))
 
 
 async def write_queue_id(connection: AsyncConnection, job_id: int, queue_id: int) -> None:
@@ -212,14 +323,24 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(heartbeat_at=func.now(), **values))
 
 
-async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> None:
-    """Note that these jobs (id -> epoch) are still being run."""
+async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> set[int]:
+    """Note that these jobs (id -> epoch) are still being run; returns those that are still run with that epoch."""
     statement = text("""
         UPDATE jobs SET heartbeat_at = now()
           FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS mine (id, epoch)
          WHERE jobs.id = mine.id AND jobs.epoch = mine.epoch AND jobs.state = 'RUNNING'
+        RETURNING jobs.id
     """)
-    await connection.execute(statement, {"ids": list(epochs), "epochs": list(epochs.values())})
+    return set(await connection.scalars(statement, {"ids": list(epochs), "epochs": list(epochs.values())}))
+
+
+async def remove_finished(connection: AsyncConnection, before: datetime | None, limit: int) -> int:
+    """Delete up to `limit` jobs that have ended (before a time), oldest first, with their events; returns how many."""
+    conditions: list[ColumnElement[bool]] = [jobs.c.finished_at.is_not(None), jobs.c.state.in_(FINAL)]
+    if before:
+        conditions.append(jobs.c.finished_at < before)
+    oldest = select(jobs.c.id).where(*conditions).order_by(jobs.c.finished_at).limit(limit)
+    return int((await connection.execute(delete(jobs).where(jobs.c.id.in_(oldest)))).rowcount)
 
 
 async def add_event(connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, Any]) -> int:

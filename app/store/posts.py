@@ -153,7 +153,11 @@ class PostsToCollect:
     def wanted(self) -> ColumnElement[bool]:
         """Return the condition for those of the listed posts that are to be read."""
         if self.full:
-            return (posts.c.comment_count > 0) | (posts.c.collected_count > 0)
+            # where all comments went while two collections read the post, the counts may both be 0
+            left = exists().where(
+                comments.c.owner_id == posts.c.owner_id, comments.c.post_id == posts.c.id, not_(comments.c.is_deleted)
+            )
+            return (posts.c.comment_count > 0) | (posts.c.collected_count > 0) | left
         return posts.c.comment_count != func.coalesce(posts.c.collected_count, 0)
 
 

@@ -3,12 +3,22 @@
 import asyncio
 from contextlib import aclosing
 
+import asyncpg
 import httpx2
 import pytest
 
 from app.resources import Resources, open_resources
 from app.vk.wire import VkUnavailable
 from tests.conftest import Api, MakeSettings, Simulator, serve, statements
+
+
+@pytest.fixture(autouse=True)
+async def somebody_works(database_url: str) -> None:
+    """Let there be a worker elsewhere."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("INSERT INTO workers (name, concurrency, kinds) VALUES ('host:1', 4, '[]')")
+    await connection.close()
+
 
 HEALTH = "{ health { status version uptimeSeconds components { name status latencyMs detail } } }"
 FOLLOW = """
@@ -28,6 +38,7 @@ async def test_health_of_a_server_that_works(vk_api: Api) -> None:
     assert health["uptimeSeconds"] > 0
     assert {part["name"]: part["status"] for part in health["components"]} == {
         "postgresql": "HEALTHY",
+        "workers": "HEALTHY",
         "notifications": "HEALTHY",
         "vk": "HEALTHY",
     }
@@ -67,7 +78,7 @@ async def test_endpoints_of_a_server_that_works(api: Api) -> None:
         ]
     assert health.status_code == 200
     assert health.json()["status"] == "HEALTHY"
-    assert [part["name"] for part in health.json()["components"]] == ["postgresql", "notifications", "vk"]
+    assert [part["name"] for part in health.json()["components"]] == ["postgresql", "workers", "notifications", "vk"]
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
     assert 'vk_comments_database_connections{state="in_use"}' in metrics.text
@@ -96,6 +107,6 @@ async def test_health_without_a_vk_token(make_settings: MakeSettings, simulator:
 async def test_many_followers_share_a_look(api: Api, resources: Resources) -> None:
     with statements(resources) as seen:
         await asyncio.gather(*(resources.health.latest(60) for _ in range(50)))
-    assert len(seen) == 2  # is it there, and how are the tokens
+    assert len(seen) == 3  # is it there, how are the tokens, and who works
     async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
         assert (await anext(messages))["health"]["status"] == "HEALTHY"

@@ -1,16 +1,27 @@
 """`jobProgress`: what followers of a job are told."""
 
 import asyncio
-from collections.abc import Callable
+import json
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 from unittest.mock import ANY
+from urllib.parse import urlsplit
 
 import pytest
+import websockets
+from websockets.asyncio.client import connect
 
+from app import feeds
+from app.events import job_topic
+from app.jobs.follow import Change, follow
 from app.jobs.queue import cancel
 from app.resources import Resources
-from tests.conftest import Api, Simulator, until
+from app.store import jobs
+from schema import job_progress
+from tests.conftest import Api, Simulator, Socket, until
 from tests.graphql.conftest import MakeJob, gid
 
 FOLLOW = """
@@ -28,6 +39,7 @@ subscription ($jobId: ID!, $afterSeq: Int! = 0) {
     }
     ... on JobNotFoundError { id }
     ... on ValidationFailedError { fields { path } }
+    ... on SubscriberTooSlowError { limit }
     ... on Error { code message }
   }
 }"""
@@ -168,3 +180,67 @@ async def test_follow_from_an_event_that_has_not_been(api: Api, make_job: MakeJo
     [message] = await told(api, gid("Job", await make_job()), after_seq)
     assert message["__typename"] == "ValidationFailedError"
     assert message["fields"] == [{"path": "afterSeq"}]
+
+
+async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
+    api: Api, resources: Resources, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = 20
+    monkeypatch.setattr(feeds, "EVENTS_KEPT", kept)
+    monkeypatch.setattr(feeds, "TICK_SECONDS", 0.01)
+    job_id = await make_job()
+    pulled: list[int] = []
+
+    async def noted(*arguments: Any) -> AsyncGenerator[Change]:
+        async with aclosing(follow(*arguments)) as changes:
+            async for change in changes:
+                pulled.append(change.seq)
+                yield change
+
+    monkeypatch.setattr(job_progress, "follow", noted)
+    address = urlsplit(api.url)
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    narrow.connect((address.hostname, address.port))
+    protocol = websockets.Subprotocol("graphql-transport-ws")
+    async with connect(
+        f"ws://{address.netloc}/graphql", sock=narrow, subprotocols=[protocol], compression=None, max_queue=1
+    ) as connection:
+        await connection.send(json.dumps({"type": "connection_init"}))
+        await connection.recv()
+        payload = {"query": FOLLOW, "variables": {"jobId": gid("Job", job_id)}}
+        await connection.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+        await until(lambda: pulled)
+        written = 1
+        while written - pulled[-1] < 5:
+            written = await write_large_event(resources, job_id)
+        # from here on nothing gets through: what is not asked for is not made, so it cannot pile up
+        last = pulled[-1]
+        for _ in range(2 * kept):
+            written = await write_large_event(resources, job_id)
+        assert pulled[-1] == last
+        assert len(resources.feeds._by_job[job_id].events) == kept  # noqa: SLF001 - what is kept for all
+        messages = [json.loads(text) async for text in until_complete(Socket(connection))]
+    *told_before, dropped = [message["payload"]["data"]["jobProgress"] for message in messages]
+    assert [message["event"]["seq"] for message in told_before if message["event"]] == list(range(1, last + 1))
+    assert dropped["__typename"] == "SubscriberTooSlowError"
+    assert (dropped["limit"], dropped["code"]) == (kept, "SUBSCRIBER_TOO_SLOW")
+    async with aclosing(api.client.subscribe(FOLLOW, {"jobId": gid("Job", job_id), "afterSeq": last})) as rest:
+        assert [(await anext(rest))["jobProgress"]["seq"] for _ in range(written - last)] == list(
+            range(last + 1, written + 1)
+        )
+
+
+async def write_large_event(resources: Resources, job_id: int) -> int:
+    """Write an event that fills what lies between server and client, wait until it was read, and return its number."""
+    async with resources.events.telling([job_topic(job_id)]) as connection:
+        facts = {"noise": secrets.token_hex(50_000)}
+        seq = await jobs.add_event(connection, job_id, "POST_FAILED", "event", facts)
+    await until(lambda: resources.feeds._by_job[job_id].last_seq == seq)  # noqa: SLF001 - that it was read
+    return seq
+
+
+async def until_complete(opened: Socket) -> AsyncGenerator[str]:
+    """Yield the messages of the only operation of a socket."""
+    while json.loads(text := str(await opened.connection.recv()))["type"] != "complete":
+        yield text

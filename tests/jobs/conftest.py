@@ -9,11 +9,14 @@ from sqlalchemy import Row
 
 from app.communities import add_groups
 from app.errors import ServiceUnavailable
+from app.events import job_topic
+from app.jobs import runs
 from app.jobs.collection import Request
+from app.jobs.kinds import Body, PlainBody
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobKind, JobPriority, JobState
-from app.jobs.worker import Body, Worker
+from app.jobs.worker import Worker
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
@@ -28,6 +31,18 @@ async def queue_job(
         await groups.upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
         new = NewJob(JobKind.COLLECT_COMMENTS, Request([owner_id]).arguments(), [owner_id], priority, timeout_seconds)
         return int((await enqueue(connection, resources, new)).id)
+
+
+async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
+    """Make a job the run of a worker, as if it had taken the job's entry, and return its row; None if it is not run."""
+    async with resources.events.telling([job_topic(job_id)]) as connection:
+        return (await runs.take(connection, [job_id], worker)).get(job_id)
+
+
+async def finish(resources: Resources, row: Row[Any], end: runs.End) -> bool:
+    """Write how a run ended that was taken as `row`; False if the job is no longer its run's."""
+    [is_finished] = await runs.finish(resources, [(row, end)])
+    return is_finished
 
 
 async def read_job(resources: Resources, job_id: int) -> Row[Any]:
@@ -71,7 +86,7 @@ async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[s
 
 
 @asynccontextmanager
-async def working(resources: Resources, body: Body, concurrency: int = 2) -> AsyncIterator[Worker]:
+async def working(resources: Resources, body: Body | PlainBody, concurrency: int = 2) -> AsyncIterator[Worker]:
     """Run a worker whose jobs do what `body` does."""
     worker = Worker(resources, concurrency, {JobKind.COLLECT_COMMENTS: body})
     task = asyncio.create_task(worker.run())

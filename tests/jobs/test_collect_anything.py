@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.communities import add_groups
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import RunningJob
-from app.jobs.runs import End, finish, take
+from app.jobs.runs import End
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
@@ -23,6 +23,7 @@ from app.simulator import SimulatorOptions, create_simulator
 from app.vk import comment_walk, walk, wall_walk, wire
 from app.vk.wire import VkFault
 from tests.conftest import MakeSettings, Simulator, serving
+from tests.jobs.conftest import finish, take
 
 TOKENS = ("one", "two", "three", "four")
 MOST_TRIES = 30

@@ -17,7 +17,7 @@ from app.jobs import collect_comments as collecting
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.queue import cancel, retry
-from app.jobs.runs import End, finish, take
+from app.jobs.runs import End
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState, MoveReason
 from app.jobs.worker import open_worker
@@ -27,7 +27,7 @@ from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
 from bench.collect import least_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
-from tests.jobs.conftest import collect, counts, ended, events_of
+from tests.jobs.conftest import collect, counts, ended, events_of, finish, take
 from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored, there
 
 

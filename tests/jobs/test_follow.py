@@ -1,4 +1,4 @@
-"""Following a job: many events, and a PostgreSQL that restarts meanwhile."""
+"""Following jobs: many events, a job that is removed, and a PostgreSQL that restarts meanwhile."""
 
 import asyncio
 from contextlib import ExitStack, aclosing
@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 
-import app.jobs.follow
+import app.feeds
 from app.db.embedded import embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
+from app.db.tables import jobs as table
 from app.errors import JobNotFound
-from app.jobs.follow import follow
+from app.events import job_topic
+from app.jobs.follow import follow, follow_all
 from app.jobs.queue import cancel
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs
+from app.store.jobs import JobConditions
 from tests.jobs.conftest import queue_job
+
+EVERYTHING = JobConditions()
 
 
 async def test_more_events_than_are_read_at_once(resources: Resources) -> None:
@@ -29,22 +34,53 @@ async def test_more_events_than_are_read_at_once(resources: Resources) -> None:
     assert seen == list(range(1, 252))
 
 
-async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
+async def test_a_job_that_does_not_exist(resources: Resources) -> None:
     with pytest.raises(JobNotFound):
         await anext(follow(resources, 99, 0))
 
 
+async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
+    job_id = await queue_job(resources)
+    async with (
+        aclosing(follow(resources, job_id, 0)) as changes,
+        aclosing(follow_all(resources, EVERYTHING)) as all_jobs,
+    ):
+        assert (await anext(changes)).seq == 1
+        assert (await anext(all_jobs)).job.id == job_id
+        async with resources.events.telling([job_topic(job_id)]) as connection:
+            await connection.execute(table.delete())
+        with pytest.raises(JobNotFound):
+            await anext(changes)
+        other_id = await queue_job(resources, -2)
+        await resources.events.publish(job_topic(other_id))
+        assert (await anext(all_jobs)).job.id == other_id
+
+
+async def test_all_jobs_that_meet_conditions(resources: Resources) -> None:
+    job_id, other_id = await queue_job(resources, -1), await queue_job(resources, -2)
+    async with aclosing(follow_all(resources, JobConditions(states=("QUEUED",)))) as changes:
+        assert [(await anext(changes)).job.id for _ in range(2)] == [job_id, other_id]
+        await cancel(resources, other_id)
+        change = await anext(changes)
+        assert (change.job.id, change.job.state, change.is_matching) == (other_id, "CANCELLED", False)
+
+
 async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.jobs.follow, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(app.jobs.follow, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(app.feeds, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(app.feeds, "LOOK_SECONDS", 0.05)
     with ExitStack() as first, ExitStack() as second:
         server = await asyncio.to_thread(first.enter_context, embedded_postgres(data_dir))
         async with open_database(read_settings(), server.url) as database:
             await migrate(database)
         async with open_resources(read_settings(database_url=server.url)) as resources:
             job_id = await queue_job(resources)
-            async with aclosing(follow(resources, job_id, 0)) as changes, asyncio.timeout(30):
+            async with (
+                aclosing(follow(resources, job_id, 0)) as changes,
+                aclosing(follow_all(resources, EVERYTHING)) as all_jobs,
+                asyncio.timeout(30),
+            ):
                 assert (await anext(changes)).seq == 1
+                assert (await anext(all_jobs)).job.state == "QUEUED"
                 await asyncio.to_thread(first.close)
                 waiting = asyncio.ensure_future(anext(changes))
                 done, _ = await asyncio.wait({waiting}, timeout=0.3)
@@ -57,3 +93,4 @@ async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest
                 rest = [change async for change in changes]
                 assert rest[-1].job.state == "CANCELLED"
                 assert [change.seq for change in rest if change.event] == [2]
+                assert (await anext(all_jobs)).job.state == "CANCELLED"

@@ -6,20 +6,24 @@ from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
+import app.jobs.upkeep
 import app.jobs.worker
 from app.communities import add_groups
-from app.errors import ServiceUnavailable
+from app.errors import ServiceUnavailable, StartFailed
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
-from app.jobs.runs import End, take
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.jobs.worker import Worker, open_worker
-from app.resources import Resources
-from tests.conftest import Simulator, stored_comments, until
-from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
+from app.resources import Resources, open_resources
+from app.store.jobs import cancelled_among
+from app.store.workers import living_workers
+from app.vk.wire import VkUnavailable
+from tests.conftest import MakeSettings, Simulator, stored_comments, until
+from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
 
 
 class Bodies:
@@ -56,7 +60,7 @@ async def test_a_job_succeeds(resources: Resources) -> None:
     assert row.worker is None
     assert await events_of(resources, job_id) == [
         ("STATE_CHANGED", {"state": "QUEUED", "reason": "REQUESTED"}),
-        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": worker._name}),  # noqa: SLF001
+        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": worker.name}),
         ("STAGE_CHANGED", {"stage": "waiting"}),
         ("STATE_CHANGED", {"state": "SUCCEEDED", "reason": "DONE"}),
     ]
@@ -84,7 +88,7 @@ async def test_a_failure_that_passes_is_tried_again(resources: Resources, monkey
     async def body(job: RunningJob) -> dict[str, Any]:
         tries.append(job.epoch)
         if len(tries) < 3:
-            raise ServiceUnavailable("Something")
+            raise VkUnavailable("VK is away.")
         return {}
 
     job_id = await queue_job(resources)
@@ -102,15 +106,31 @@ async def test_a_failure_that_does_not_pass_ends_the_job(resources: Resources, m
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
 
     async def body(_: RunningJob) -> dict[str, Any]:
-        raise ServiceUnavailable("Something")
+        raise VkUnavailable("VK is away.")
 
     job_id = await queue_job(resources)
     async with working(resources, body):
         row = await ended(resources, job_id)
     assert row.state == "FAILED"
     assert row.attempts == row.max_attempts == 5
-    assert row.failure["code"] == "SERVICE_UNAVAILABLE"
-    assert row.failure["facts"] == {"service": "Something", "retryAfterSeconds": 1.0}
+    assert (row.failure["code"], row.failure["message"]) == ("VK_UNAVAILABLE", "VK is away.")
+
+
+async def test_that_postgresql_is_away_is_no_try(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
+    runs = 0
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        nonlocal runs
+        runs += 1
+        if runs <= 7:
+            raise ServiceUnavailable("PostgreSQL", 0.0)
+        return {}
+
+    job_id = await queue_job(resources)
+    async with working(resources, body):
+        row = await ended(resources, job_id)
+    assert (row.state, row.attempts, row.epoch) == ("SUCCEEDED", 1, 8)
 
 
 async def test_an_unexpected_error_is_masked(resources: Resources) -> None:
@@ -144,7 +164,7 @@ async def test_cancel_a_running_job_within_a_second(
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
-        await until(lambda: bodies.started)
+        await until(lambda: _count(resources, "SELECT done FROM jobs"))
         if not is_told:
             monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
         await cancel(resources, job_id)
@@ -226,18 +246,24 @@ async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resourc
     assert (row.worker, row.done, row.checkpoint) == ("second", 1, {"late": False})
 
 
+def taken_away() -> float:
+    """Return how many runs have ended as another worker had the job."""
+    return REGISTRY.get_sample_value("vk_comments_jobs_taken_away_total") or 0.0
+
+
 async def test_a_worker_that_lost_its_job_lets_it_be(resources: Resources) -> None:
     async def body(job: RunningJob) -> dict[str, Any]:
         await take(resources, job.id, "a faster one")
         async with job.step():
             raise AssertionError
 
+    before = taken_away()
     job_id = await queue_job(resources)
     async with working(resources, body):
-        row = await in_state(resources, job_id, JobState.RUNNING)
-        await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
+        await until(lambda: taken_away() == before + 1)
         row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.epoch) == ("RUNNING", "a faster one", 2)
+    assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
 
 async def test_a_result_that_comes_too_late_is_not_written(resources: Resources) -> None:
@@ -245,11 +271,13 @@ async def test_a_result_that_comes_too_late_is_not_written(resources: Resources)
         await take(resources, job.id, "a faster one")
         return {"late": True}
 
+    before = taken_away()
     job_id = await queue_job(resources)
     async with working(resources, body):
-        await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
+        await until(lambda: taken_away() == before + 1)
     row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.result) == ("RUNNING", "a faster one", None)
+    assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
 
 async def test_a_job_that_ends_its_process_is_given_up(resources: Resources) -> None:
@@ -282,9 +310,9 @@ async def test_a_job_without_an_entry_in_the_queue_is_found(
     job_id = await queue_job(resources)
     connection = await asyncpg.connect(resources.database.dsn)
     await connection.execute("DELETE FROM pgqueuer")
-    await connection.execute("UPDATE jobs SET created_at = now() - interval '1 minute'")
+    await connection.execute("UPDATE jobs SET queued_at = now() - interval '1 minute'")
     await connection.close()
-    monkeypatch.setattr(app.jobs.worker, "RESTORE_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.upkeep, "EVERY_FIVE_SECONDS", "* * * * * *")
     bodies = Bodies()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
@@ -366,13 +394,12 @@ async def _count(resources: Resources, sql: str) -> Any:
 async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = [ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
 
-    async def fails_twice(*arguments: Any) -> list[int]:
+    async def fails_twice(*arguments: Any) -> set[int]:
         if failures:
             raise failures.pop()
-        return await restore_lost(*arguments)
+        return await cancelled_among(*arguments)
 
-    monkeypatch.setattr(app.jobs.worker, "restore_lost", fails_twice)
-    monkeypatch.setattr(app.jobs.worker, "RESTORE_SECONDS", 0)
+    monkeypatch.setattr("app.store.jobs.cancelled_among", fails_twice)
     monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
@@ -412,34 +439,220 @@ async def test_an_entry_of_a_job_that_has_ended_is_dropped(resources: Resources)
     assert (await read_job(resources, job_id)).state == "FAILED"
 
 
-async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(resources: Resources) -> None:
-    job_id = await queue_job(resources)
-    row = await take(resources, job_id, "stopping")
-    assert row
+async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopsWithIt(RunningJob):
+        """A run that begins in the moment in which its worker stops."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            worker.stop()
+
+    monkeypatch.setattr(app.jobs.worker, "RunningJob", StopsWithIt)
     bodies = Bodies()
-    worker = Worker(resources, 1, {JobKind.COLLECT_COMMENTS: bodies.waits})
-    worker.stop()
-    end = await worker._run_body(row)  # noqa: SLF001 - the moment between taking and stopping cannot be hit from outside
-    assert end == End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
+    async with working(resources, bodies.waits) as worker:
+        job_id = await queue_job(resources)
+        await until(lambda: _count(resources, "SELECT epoch = 1 AND state = 'QUEUED' FROM jobs"))
+    assert (await read_job(resources, job_id)).attempts == 0
     assert bodies.started == []
 
 
-async def test_a_body_that_does_not_end_is_left_behind(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
-    bodies = Bodies()
+class Deaf:
+    """A body that does not listen when it is told to end, until the test lets it."""
 
-    async def deaf(job: RunningJob) -> dict[str, Any]:
-        bodies.started.append(job.id)
-        while not bodies.go_on.is_set():
+    def __init__(self) -> None:
+        self.is_running = asyncio.Event()
+        self.is_free = asyncio.Event()
+        self.refusals: list[type[BaseException]] = []
+
+    async def body(self, job: RunningJob) -> dict[str, Any]:
+        """Go on whatever it is told, and then try to write."""
+        self.is_running.set()
+        while not self.is_free.is_set():
             with suppress(asyncio.CancelledError):
-                await bodies.go_on.wait()
+                await self.is_free.wait()
+        try:
+            async with job.step() as connection:
+                await job.report(connection, Progress("too late", 9), {"late": True})
+        except TakenAway as error:
+            self.refusals.append(type(error))
+            raise
         return {}
 
+
+async def test_a_body_that_does_not_end_is_left_behind_and_can_write_nothing(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
+    deaf = Deaf()
+    job_id = await queue_job(resources)
+    async with working(resources, deaf.body):
+        await deaf.is_running.wait()
+        await cancel(resources, job_id)
+        row = await ended(resources, job_id)
+        deaf.is_free.set()
+        await until(lambda: deaf.refusals)
+    assert row.state == "CANCELLED"
+    assert (await read_job(resources, job_id)).checkpoint is None
+
+
+async def test_a_worker_does_not_wait_for_such_a_body_when_it_stops(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
+    deaf = Deaf()
+    job_id = await queue_job(resources)
+    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf.body}):
+        await deaf.is_running.wait()
+    row = await read_job(resources, job_id)
+    assert (row.state, row.attempts) == ("QUEUED", 0)
+    deaf.is_free.set()
+    await until(lambda: deaf.refusals)
+
+
+async def test_a_worker_that_does_not_stop_is_stopped_hard(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
+    deaf = Deaf()
+    job_id = await queue_job(resources)
+    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf.body}):
+        await deaf.is_running.wait()
+    assert (await read_job(resources, job_id)).state == "RUNNING"
+    # its entry stays, so that another worker takes the job as soon as it is stale
+    assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
+    deaf.is_free.set()
+
+
+async def test_a_body_that_cancels_itself_has_crashed(resources: Resources) -> None:
+    async def body(_: RunningJob) -> dict[str, Any]:
+        raise asyncio.CancelledError
+
+    job_id = await queue_job(resources)
+    async with working(resources, body):
+        row = await ended(resources, job_id)
+    assert (row.state, row.failure["code"]) == ("FAILED", "INTERNAL")
+
+
+async def test_a_body_that_fails_while_it_cleans_up_is_cancelled_all_the_same(resources: Resources) -> None:
+    started = asyncio.Event()
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("the file is gone")
+
+    job_id = await queue_job(resources)
+    async with working(resources, body):
+        await started.wait()
+        await cancel(resources, job_id)
+        row = await ended(resources, job_id)
+    assert (row.state, row.failure) == ("CANCELLED", None)
+
+
+async def test_a_worker_lets_a_job_go_that_another_one_has(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It notices by itself, also where the body writes nothing, and leaves the entry to the other one."""
+    monkeypatch.setattr(app.jobs.worker, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
+    bodies = Bodies()
+    job_id = await queue_job(resources)
+    async with working(resources, bodies.waits):
+        await until(lambda: _count(resources, "SELECT done FROM jobs"))
+        other = "00000000-0000-0000-0000-000000000001"
+        await _count(resources, f"UPDATE pgqueuer SET queue_manager_id = '{other}'")  # noqa: S608 - no input
+        assert await take(resources, job_id, "the other one")
+        await until(lambda: bodies.cleaned)
+    row = await read_job(resources, job_id)
+    assert (row.state, row.worker, row.epoch) == ("RUNNING", "the other one", 2)
+    assert str(await _count(resources, "SELECT queue_manager_id FROM pgqueuer")) == other
+    assert (await events_of(resources, job_id))[-1][1]["reason"] == "RESCUED"
+
+
+async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
+    make_settings: MakeSettings, resources: Resources
+) -> None:
+    """What was the worker's entry is taken again as soon as its heartbeat is old, and the checkpoint is there."""
+    job_id = await queue_job(resources)
+    dead = await take(resources, job_id, "a worker that died")
+    assert dead
+    frozen = RunningJob(resources, dead)
+    async with frozen.step() as connection:
+        await frozen.report(connection, Progress("half", 1, 2), {"half": True})
+    await _count(
+        resources,
+        "UPDATE pgqueuer SET status = 'picked', heartbeat = now() - interval '2 seconds',"
+        " queue_manager_id = '00000000-0000-0000-0000-000000000001'",
+    )
+    seen: list[Any] = []
+
+    async def body(job: RunningJob) -> dict[str, Any]:
+        seen.append(job.checkpoint)
+        return {}
+
+    async with (
+        open_resources(make_settings(job_heartbeat_timeout_seconds=1)) as others,
+        working(others, body),
+    ):
+        assert (await ended(resources, job_id)).state == "SUCCEEDED"
+    assert seen == [{"half": True}]
+    with pytest.raises(TakenAway):
+        async with frozen.step():
+            raise AssertionError
+
+
+async def test_workers_are_known_while_they_live(resources: Resources) -> None:
+    async def names() -> list[str]:
+        async with resources.database.connect() as connection:
+            return [row.name for row in await living_workers(connection, 10)]
+
+    bodies = Bodies()
     await queue_job(resources)
-    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf}):
+    async with working(resources, bodies.waits, concurrency=3) as worker:
+        await until(names)
         await until(lambda: bodies.started)
-        asyncio.get_running_loop().call_later(0.3, bodies.go_on.set)
-    assert bodies.go_on.is_set()
+        async with resources.database.connect() as connection:
+            [row] = await living_workers(connection, 10)
+        assert (row.name, row.concurrency, row.kinds) == (worker.name, 3, ["collect_comments"])
+        assert row.running_count == 1
+        assert 0 <= row.silent_seconds < 10
+    assert await names() == []
+
+
+async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
+    make_settings: MakeSettings,
+) -> None:
+    settings = make_settings(job_kind_limits="collect_comments=2")
+    running = most = 0
+    everyone = asyncio.Event()
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 2:
+            everyone.set()
+        await everyone.wait()
+        await asyncio.sleep(0)
+        running -= 1
+        return {}
+
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        job_ids = [await queue_job(first, -number) for number in range(1, 13)]
+        async with working(first, body, concurrency=4), working(second, body, concurrency=4):
+            for job_id in job_ids:
+                assert (await ended(first, job_id)).state == "SUCCEEDED"
+    assert most == 2
+
+
+async def test_a_limit_of_a_kind_that_does_not_exist(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(job_kind_limits="collect_everything=2")) as opened:
+        with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: there is no kind of job 'collect_everything'"):
+            Worker(opened, 1)
 
 
 async def test_a_failure_of_vk_that_lasts_is_tried_again_later(
@@ -465,9 +678,9 @@ async def test_a_cancelled_job_without_worker_and_entry_ends(
     await _count(resources, "DELETE FROM pgqueuer")
     await _count(
         resources,
-        "UPDATE jobs SET created_at = now() - interval '1 minute', started_at = NULL, heartbeat_at = NULL",
+        "UPDATE jobs SET queued_at = now() - interval '1 minute', started_at = NULL, heartbeat_at = NULL",
     )
-    monkeypatch.setattr(app.jobs.worker, "RESTORE_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.upkeep, "EVERY_FIVE_SECONDS", "* * * * * *")
     async with working(resources, Bodies().waits):
         assert (await ended(resources, job_id)).state == "CANCELLED"
     # the community is free again

@@ -384,3 +384,15 @@ async def test_pages_of_one_wall(resources: Resources, wall: Wall, order: Order,
                 )
                 before = await read_page(Page(order, 2, before=key, backwards=True))
                 assert [row.id for row in before.rows] == [row.id for row in rows[max(0, number - 2) : number]]
+
+
+async def test_comments_of_deleted_posts_are_marked_whenever_they_are_stored(stored: Resources) -> None:
+    """Another collection may have marked the post between their reading and their storing."""
+    await write_thread(stored)
+    async with stored.database.transaction() as connection:
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == 0
+        await connection.execute(text("UPDATE posts SET is_deleted = true"))
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == 6
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1)]) == 0
+        assert await comments.mark_of_deleted_posts(connection, []) == 0
+    assert await deleted(stored) == {2, 3, 4, 5, 6, 7}

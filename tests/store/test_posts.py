@@ -228,3 +228,14 @@ async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
     await upsert(group, post(2))
     assert not (await read(group, table))[-1, 2]["is_deleted"]
     assert (-1, 2) in (await to_collect(group, wanted(since)))[0]
+
+
+async def test_a_full_collection_reads_what_has_comments_though_vk_counts_none(group: Resources) -> None:
+    """All of them may have gone while two collections read the post, the later of which stored an older page."""
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    await upsert(group, post(1, comments=0), post(2, comments=0))
+    async with group.database.transaction() as connection:
+        await upsert_comments(connection, [comment(5)], since)
+        await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 0, 1), ReadPost(-1, 2, 0, 1)])
+    assert (await to_collect(group, wanted(since)))[0] == []
+    assert (await to_collect(group, wanted(since, full=True)))[0] == [(-1, 1)]

@@ -11,9 +11,10 @@ from app.vk.client import HostAvoided
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 
 
-def ended(error: BaseException, attempts: int = 1) -> End:
+def ended(error: BaseException, attempts: int = 1, epoch: int = 1) -> End:
     """Return what follows from an error in this attempt of five."""
-    return end_of_failure(error, SimpleNamespace(attempts=attempts, max_attempts=5))  # type: ignore[arg-type]  # has what is read of a row
+    row = SimpleNamespace(attempts=attempts, max_attempts=5, epoch=epoch)
+    return end_of_failure(error, row)  # type: ignore[arg-type]  # has what is read of a row
 
 
 def test_the_pauses_grow_and_are_jittered() -> None:
@@ -33,6 +34,17 @@ def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
 def test_what_passes_after_an_hour_is_not_waited_for() -> None:
     """A worker has other jobs, and whoever asked for this one wants to know."""
     assert ended(VkRateLimited("quota", 29)).state is JobState.FAILED
+
+
+def test_that_postgresql_is_away_does_not_count() -> None:
+    end = ended(ServiceUnavailable("PostgreSQL"), attempts=5)
+    assert (end.state, end.counts) == (JobState.QUEUED, False)
+
+
+def test_a_job_that_was_taken_very_often_pays_for_everything() -> None:
+    """It may be the one that ends PostgreSQL."""
+    assert ended(ServiceUnavailable("PostgreSQL"), attempts=4, epoch=100).counts
+    assert ended(ServiceUnavailable("PostgreSQL"), attempts=5, epoch=100).state is JobState.FAILED
 
 
 @pytest.mark.parametrize("error", [VkAccessDenied("closed", 15), JobTimedOut(1.0), VkUnavailable("away")], ids=str)

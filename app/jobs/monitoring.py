@@ -1,0 +1,153 @@
+"""Monitoring: communities are collected again and again, each at an interval of its own."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
+from app.events import job_topic
+from app.jobs.collection import Request
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.states import JobKind, JobPriority, MoveReason
+from app.log import log
+from app.resources import Resources
+from app.store import groups, monitorings
+
+LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
+DEFAULTS: Mapping[str, Any] = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}
+"""The monitoring of a community that nobody has set one for."""
+LONGEST_FIRST_WAIT_SECONDS = 60.0
+BATCH = 100
+"""So many communities one tick starts at the most: its transaction keeps others from them meanwhile."""
+
+
+async def set_monitoring(
+    resources: Resources,
+    owner_id: int,
+    *,
+    enabled: bool | None = None,
+    interval_minutes: int | None = None,
+    priority: JobPriority | None = None,
+) -> Row[Any]:
+    """Set how a community is monitored and return the monitoring's row; what is None stays as it is.
+
+    One that is enabled runs first within a tenth of its interval, a minute at
+    the most: many that are enabled at once come one after the other.
+
+    Raises:
+        ValidationFailed: the interval is less than a minute or more than 30 days.
+        GroupNotFound: the community has not been added.
+    """
+    if interval_minutes is not None and not 1 <= interval_minutes <= LONGEST_INTERVAL_MINUTES:
+        raise ValidationFailed({"intervalMinutes": f"must be between 1 and {LONGEST_INTERVAL_MINUTES}"})
+    async with resources.database.transaction() as connection:
+        await groups.require_groups(connection, [owner_id])
+        old = await monitorings.lock_monitoring(connection, owner_id, DEFAULTS)
+        is_enabled = old.is_enabled if enabled is None else enabled
+        interval_seconds = old.interval_seconds if interval_minutes is None else 60 * interval_minutes
+        values = {
+            "is_enabled": is_enabled,
+            "interval_seconds": interval_seconds,
+            "priority": old.priority if priority is None else priority.value,
+            "next_run_at": _next_run(old, interval_seconds) if is_enabled else None,
+        }
+        row = await monitorings.write_monitoring(connection, owner_id, values)
+    log.info("monitoring_set", owner_id=owner_id, enabled=row.is_enabled, interval_seconds=row.interval_seconds)
+    return row
+
+
+def _next_run(old: Row[Any], interval_seconds: int) -> datetime:
+    """Return when a monitoring that is enabled now, and was `old` before, runs next."""
+    now: datetime = old.now
+    if not old.is_enabled:
+        wait_seconds = random.uniform(0.0, min(interval_seconds / 10, LONGEST_FIRST_WAIT_SECONDS))  # noqa: S311 - jitter
+        return now + timedelta(seconds=wait_seconds)
+    next_run_at: datetime = old.next_run_at
+    if interval_seconds != old.interval_seconds:
+        return min(next_run_at, now + timedelta(seconds=interval_seconds))
+    return next_run_at
+
+
+async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any], Row[Any]]:
+    """Queue a collection of a community now, whether its monitoring is enabled or not; returns job and monitoring.
+
+    If it is enabled, it runs again an interval from now.
+
+    Raises:
+        GroupNotFound: the community has not been added.
+        JobAlreadyRunning: it is being collected already.
+        QueueFull: too many jobs wait.
+    """
+    topics: list[str] = []
+    async with resources.events.telling(topics) as connection:
+        await groups.require_groups(connection, [owner_id])
+        old = await monitorings.lock_monitoring(connection, owner_id, DEFAULTS)
+        job = await enqueue(connection, resources, _collection(owner_id, old.priority, MoveReason.REQUESTED))
+        next_run_at = old.now + timedelta(seconds=old.interval_seconds) if old.is_enabled else None
+        values = {"job_id": job.id, "next_run_at": next_run_at}
+        row = await monitorings.write_monitoring(connection, owner_id, values)
+        topics.append(job_topic(job.id))
+    log.info("monitoring_started", owner_id=owner_id, job_id=job.id)
+    return job, row
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of monitorings that were due, by owner id."""
+
+    started: dict[int, int] = field(default_factory=dict)
+    """The job that was queued."""
+    busy: dict[int, int] = field(default_factory=dict)
+    """The job that collects the community already."""
+    left: dict[int, datetime] = field(default_factory=dict)
+    """When it was due; there was no room for it."""
+
+
+async def start_due(resources: Resources) -> int:
+    """Queue a collection of each community whose monitoring is due, 100 at the most, and return how many were queued.
+
+    However many processes do this at once, each community is queued once. One
+    that is being collected already waits for its next run; where the queue is
+    full, the rest stay due.
+    """
+    topics: list[str] = []
+    async with resources.events.telling(topics) as connection:
+        outcome = await _start(connection, resources, await monitorings.take_due(connection, BATCH))
+        await monitorings.note_jobs(connection, outcome.started)
+        await monitorings.put_back(connection, outcome.left)
+        topics += [job_topic(job_id) for job_id in outcome.started.values()]
+    for owner_id, job_id in outcome.started.items():
+        log.info("monitoring_started", owner_id=owner_id, job_id=job_id)
+    for owner_id, job_id in outcome.busy.items():
+        log.info("monitoring_skipped", owner_id=owner_id, job_id=job_id)
+    if outcome.left:
+        log.warning("monitoring_delayed", reason="the queue is full", communities=len(outcome.left))
+    return len(outcome.started)
+
+
+async def _start(connection: AsyncConnection, resources: Resources, due: Sequence[Row[Any]]) -> _Outcome:
+    outcome = _Outcome()
+    # in the order in which jobs of many communities claim them: else one of these
+    # and this transaction could each wait for a community that the other one has
+    rows = sorted(due, key=lambda row: row.owner_id)
+    for place, row in enumerate(rows):
+        try:
+            async with connection.begin_nested():
+                new = _collection(row.owner_id, row.priority, MoveReason.SCHEDULED)
+                outcome.started[row.owner_id] = (await enqueue(connection, resources, new)).id
+        except JobAlreadyRunning as fault:
+            outcome.busy[row.owner_id] = fault.job_id
+        except QueueFull:
+            outcome.left.update({later.owner_id: later.due_at for later in rows[place:]})
+            break
+    return outcome
+
+
+def _collection(owner_id: int, priority: int, reason: MoveReason) -> NewJob:
+    request = Request([owner_id])
+    return NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, JobPriority(priority), reason=reason)

@@ -1,0 +1,104 @@
+"""The queue's entries, each of which stands for a job that waits or runs: PgQueuer's table, beside the jobs' own.
+
+The job's row is the truth. What is here mends differences between the two and
+orders those that wait.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
+    """Lock and return unfinished jobs that no entry stands for and that have been silent for so long.
+
+    They are left out while another process looks at them. One that somebody
+    asked to cancel is among them: its worker died, and the next one ends it.
+    """
+    statement = text("""
+        SELECT id, kind, priority, epoch FROM jobs
+         WHERE state IN ('QUEUED', 'RUNNING')
+           AND greatest(queued_at, started_at, heartbeat_at) < now() - make_interval(secs => :silent)
+           AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)
+         ORDER BY id FOR UPDATE SKIP LOCKED
+    """)
+    return (await connection.execute(statement, {"silent": silent_seconds})).all()
+
+
+async def release(connection: AsyncConnection, entry_ids: Sequence[int]) -> None:
+    """Let entries go that were taken and whose jobs were not: drop those of ended jobs, put the others back.
+
+    A job that waits could not be taken because somebody moves it in this moment, and that somebody
+    may wait for its entry: it is tried again a moment later.
+    """
+    if not entry_ids:
+        return
+    statement = text("""
+        WITH waiting AS (
+            SELECT queue_id FROM jobs WHERE queue_id = ANY(:ids) AND state IN ('QUEUED', 'RUNNING')),
+        back AS (
+            UPDATE pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, updated = now(),
+                   execute_after = now() + interval '0.1 seconds'
+              FROM waiting WHERE pgqueuer.id = waiting.queue_id)
+        DELETE FROM pgqueuer WHERE id = ANY(:ids) AND id NOT IN (SELECT queue_id FROM waiting)
+    """)
+    await connection.execute(statement, {"ids": list(entry_ids)})
+
+
+async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent_seconds: float) -> int:
+    """Delete waiting entries of these kinds that no unfinished job has, so old; returns how many."""
+    statement = text("""
+        DELETE FROM pgqueuer
+         WHERE status = 'queued' AND entrypoint = ANY(:kinds)
+           AND updated < now() - make_interval(secs => :silent)
+           AND NOT EXISTS (
+               SELECT 1 FROM jobs WHERE jobs.queue_id = pgqueuer.id AND jobs.state IN ('QUEUED', 'RUNNING'))
+    """)
+    result = await connection.execute(statement, {"kinds": list(kinds), "silent": silent_seconds})
+    return int(result.rowcount)
+
+
+async def raise_waiting(connection: AsyncConnection, ageing_seconds: float, step: int, highest: int) -> int:
+    """Raise the entries of waiting jobs by `step` for each `ageing_seconds` waited, to `highest` at the most.
+
+    Entries that are as high, or higher, stay as they are. Returns how many were raised.
+    """
+    statement = text("""
+        UPDATE pgqueuer SET priority = aged.priority
+          FROM (SELECT queue_id,
+                       least(:highest,
+                             priority + :step * floor(extract(epoch FROM now() - queued_at) / :ageing)::int) AS priority
+                  FROM jobs WHERE state = 'QUEUED' AND priority < :highest) AS aged
+         WHERE pgqueuer.id = aged.queue_id AND pgqueuer.status = 'queued' AND pgqueuer.priority < aged.priority
+    """)
+    result = await connection.execute(statement, {"ageing": ageing_seconds, "step": step, "highest": highest})
+    return int(result.rowcount)
+
+
+async def places_by_job(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
+    """Read where jobs are in the queue: (job id,) -> `position` and `not_before`; jobs that do not wait are absent.
+
+    `position` counts from 1 over all kinds, in the order in which workers take
+    them: those that wait for another try come last until their time.
+    """
+    statement = text("""
+        SELECT jobs.id, waiting.position, CASE WHEN execute_after > now() THEN execute_after END AS not_before
+          FROM (SELECT id, execute_after,
+                       row_number() OVER (ORDER BY execute_after > now(), priority DESC, id) AS position
+                  FROM pgqueuer WHERE status = 'queued') AS waiting
+          JOIN jobs ON jobs.queue_id = waiting.id
+         WHERE jobs.state = 'QUEUED' AND jobs.id = ANY(:ids)
+    """)
+    rows = await connection.execute(statement, {"ids": [job_id for (job_id,) in keys]})
+    return {(row.id,): row for row in rows}
+
+
+async def delete_old_log(connection: AsyncConnection, log_days: float, statistics_days: float) -> None:
+    """Delete what PgQueuer has logged and counted longer ago; nothing here reads it."""
+    for table, days in (("pgqueuer_log", log_days), ("pgqueuer_statistics", statistics_days)):
+        statement = text(f"DELETE FROM {table} WHERE created < now() - make_interval(secs => :seconds)")  # noqa: S608
+        await connection.execute(statement, {"seconds": days * 86_400})

@@ -1,0 +1,53 @@
+"""Counts and times of jobs, for those who run the system. One statement each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def counts(connection: AsyncConnection, seconds: float) -> Sequence[Row[Any]]:
+    """Count jobs (`number`) by `kind` and `state`: all unfinished ones, and those that ended in the last `seconds`."""
+    statement = text("""
+        SELECT kind, state, count(*) AS number FROM jobs
+         WHERE state IN ('QUEUED', 'RUNNING') OR finished_at > now() - make_interval(secs => :seconds)
+         GROUP BY kind, state ORDER BY kind, state
+    """)
+    return (await connection.execute(statement, {"seconds": seconds})).all()
+
+
+async def unfinished(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Count the jobs (`number`) that wait or run by `kind` and `state`."""
+    statement = text("""
+        SELECT kind, state, count(*) AS number FROM jobs WHERE state IN ('QUEUED', 'RUNNING') GROUP BY kind, state
+    """)
+    return (await connection.execute(statement)).all()
+
+
+async def times(connection: AsyncConnection, seconds: float) -> Sequence[Row[Any]]:
+    """Measure the jobs that ended in the last so many seconds, by `kind`.
+
+    `waiting` and `duration` are lists of seconds: the 50th, 90th and 99th
+    percentile and the longest. A job waits until it is first begun (those that
+    never were are left out), and lasts from then until it ends, pauses between
+    its tries included. `ended` is how many ended, `longest_wait` for how long
+    the oldest one waits that has not been begun yet; None where there is none.
+    """
+    statement = text("""
+        WITH ended AS (
+            SELECT kind, count(*) AS ended,
+                   percentile_cont(ARRAY[0.5, 0.9, 0.99, 1.0]) WITHIN GROUP (
+                       ORDER BY extract(epoch FROM started_at - created_at)::float) AS waiting,
+                   percentile_cont(ARRAY[0.5, 0.9, 0.99, 1.0]) WITHIN GROUP (
+                       ORDER BY extract(epoch FROM finished_at - started_at)::float) AS duration
+              FROM jobs WHERE finished_at > now() - make_interval(secs => :seconds) GROUP BY kind),
+        waits AS (
+            SELECT kind, max(extract(epoch FROM now() - queued_at))::float AS longest_wait
+              FROM jobs WHERE state = 'QUEUED' GROUP BY kind)
+        SELECT coalesce(ended.kind, waits.kind) AS kind, coalesce(ended.ended, 0) AS ended,
+               ended.waiting, ended.duration, waits.longest_wait
+          FROM ended FULL JOIN waits ON waits.kind = ended.kind
+         ORDER BY 1
+    """)
+    return (await connection.execute(statement, {"seconds": seconds})).all()

@@ -1,0 +1,58 @@
+"""Notices when something blocks the event loop of this process, and says where."""
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from app import metrics
+from app.log import log
+
+BLOCKED_SECONDS = 1.0
+"""How long the loop may take to answer before it counts as blocked."""
+ASK_SECONDS = 0.5
+SHOWN_FRAMES = 6
+
+
+@contextmanager
+def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
+    """Ask the running loop for a sign of life, for as long as the context lasts, from a thread beside it.
+
+    A loop that does not answer in time is logged while it is blocked, with the
+    place in the code that blocks it, and counted when it goes on.
+    """
+    loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(ASK_SECONDS):
+            answered = threading.Event()
+            asked_at = time.monotonic()
+            with suppress(RuntimeError):  # a loop that was closed in this moment
+                loop.call_soon_threadsafe(answered.set)
+            if answered.wait(blocked_seconds) or ended.is_set():
+                continue
+            log.warning("loop_blocked", where=_place(sys._current_frames().get(loop_thread)))  # noqa: SLF001
+            while not answered.wait(ASK_SECONDS) and not ended.is_set():
+                pass
+            seconds = time.monotonic() - asked_at
+            metrics.loop_blocked.inc()
+            metrics.loop_blocked_seconds.inc(seconds)
+            log.warning("loop_goes_on", blocked_seconds=round(seconds, 1))
+
+    watcher = threading.Thread(target=watch, name="watchdog", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _place(frame: FrameType | None) -> list[str]:
+    """Return the innermost calls of a thread: `file:line function`, the one that blocks last."""
+    calls = traceback.extract_stack(frame)[-SHOWN_FRAMES:]
+    return [f"{call.filename}:{call.lineno} {call.name}" for call in calls]

@@ -1,0 +1,634 @@
+"""Feeds: one reader for all subscribers of a process, bounded memory, nothing missed and nothing told twice."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+from sqlalchemy.exc import DBAPIError
+
+from app import feeds as feeds_module
+from app.errors import JobNotFound, SubscriberTooSlow, ValidationFailed
+from app.events import job_topic
+from app.feeds import JobChange
+from app.jobs.follow import Change, follow, follow_all
+from app.jobs.queue import cancel, retry
+from app.resources import Resources, open_resources
+from app.store import jobs
+from app.store.jobs import JobConditions
+from tests.conftest import MakeSettings, statements, until
+from tests.jobs.conftest import queue_job
+
+PATIENCE_SECONDS = 20.0
+"""How long a test waits before it fails; what it waits for comes at once."""
+EVERYTHING = JobConditions()
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(feeds_module, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch, _no_pauses: None) -> int:
+    """Have as few events and jobs kept as this, and fewer read at once."""
+    kept = 10
+    monkeypatch.setattr(feeds_module, "EVENTS_KEPT", kept)
+    monkeypatch.setattr(feeds_module, "JOBS_KEPT", kept)
+    monkeypatch.setattr(feeds_module, "EVENTS_AT_ONCE", 3)
+    return kept
+
+
+@pytest.fixture
+async def writer(make_settings: MakeSettings) -> AsyncIterator[Resources]:
+    """Open a second process, which writes what `resources` reads."""
+    async with open_resources(make_settings()) as opened:
+        yield opened
+
+
+async def add_events(writer: Resources, job_id: int, count: int, *, is_told: bool = True) -> None:
+    """Write events of a job in one transaction."""
+    async with writer.events.telling([job_topic(job_id)] if is_told else []) as connection:
+        for _ in range(count):
+            await jobs.add_event(connection, job_id, "POST_FAILED", "event", {})
+
+
+async def execute(resources: Resources, statement: str, *values: Any) -> None:
+    connection = await asyncpg.connect(resources.database.dsn)
+    await connection.execute(statement, *values)
+    await connection.close()
+
+
+async def cut(resources: Resources) -> None:
+    """Cut all connections to the database."""
+    await execute(
+        resources,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+async def seqs(changes: AsyncGenerator[Change], last: int | None = None) -> list[int]:
+    """Return the numbers of the events that are told, up to one of them or to the end."""
+    found = []
+    async with aclosing(changes):
+        async for change in changes:
+            if change.event:
+                assert change.job.last_seq >= change.event.seq == change.seq
+                found.append(change.seq)
+            if change.seq == last:
+                break
+    return found
+
+
+async def soon(changes: AsyncGenerator[Any]) -> Any:
+    """Return the next change."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await anext(changes)
+
+
+async def to_the_end(changes: AsyncGenerator[Any], told: list[Any] | None = None) -> None:
+    """Take every change, into `told` if that is given."""
+    async for change in changes:
+        if told is not None:
+            told.append(change)
+
+
+async def news(changes: AsyncGenerator[JobChange], job_id: int, state: str) -> JobChange:
+    """Return the next change that tells that a job is in a state."""
+    while True:
+        change: JobChange = await soon(changes)
+        if (change.job.id, change.job.state) == (job_id, state):
+            return change
+
+
+@asynccontextmanager
+async def following(*subscriptions: AsyncGenerator[Any]) -> AsyncIterator[None]:
+    """End subscriptions with the block."""
+    async with AsyncExitStack() as stack:
+        for subscription in subscriptions:
+            await stack.enter_async_context(aclosing(subscription))
+        yield
+
+
+def metric(name: str, subscription: str) -> float:
+    return REGISTRY.get_sample_value(name, {"subscription": subscription}) or 0.0
+
+
+def subscribers(subscription: str) -> float:
+    return metric("vk_comments_job_subscribers", subscription)
+
+
+@contextmanager
+def dropped(subscription: str, count: int = 1) -> Iterator[None]:
+    """Expect that so many subscribers are dropped in the block."""
+    name = "vk_comments_job_subscribers_dropped_total"
+    before = metric(name, subscription)
+    yield
+    assert metric(name, subscription) - before == count
+
+
+def is_idle(resources: Resources) -> bool:
+    feeds = resources.feeds
+    return not (feeds._tasks or feeds._by_job or feeds._all)  # noqa: SLF001 - nothing may be left behind
+
+
+# one reader
+
+
+async def test_a_hundred_subscribers_cost_one_reader(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    told: list[list[int]] = [[] for _ in range(100)]
+
+    async def collect(place: int) -> None:
+        async for change in follow(resources, job_id, 0):
+            told[place].append(change.seq)
+
+    started = time.monotonic()
+    with statements(resources) as seen:
+        tasks = [asyncio.create_task(collect(place)) for place in range(100)]
+        await until(lambda: all(told))
+        assert subscribers("jobProgress") == 100
+        assert len(resources.feeds._tasks) == 1  # noqa: SLF001 - one task for all
+        for _ in range(5):
+            await add_events(writer, job_id, 3)
+        await cancel(writer, job_id)
+        await asyncio.gather(*tasks)
+    assert all(list(dict.fromkeys(numbers)) == list(range(1, 18)) for numbers in told)
+    # the row and its events, five times a second at the most, as for a single subscriber
+    looks = (time.monotonic() - started) / feeds_module.TICK_SECONDS + 1
+    assert len(seen) <= 2 * looks
+    assert subscribers("jobProgress") == 0
+
+
+async def test_a_hundred_subscribers_of_all_jobs_cost_one_reader(resources: Resources, writer: Resources) -> None:
+    ids = [await queue_job(writer, -owner) for owner in (1, 2, 3)]
+    told: list[dict[int, str]] = [{} for _ in range(100)]
+
+    async def collect(place: int) -> None:
+        async for change in follow_all(resources, EVERYTHING):
+            told[place][change.job.id] = change.job.state
+            if set(told[place].values()) == {"CANCELLED"}:
+                return
+
+    started = time.monotonic()
+    with statements(resources) as seen:
+        tasks = [asyncio.create_task(collect(place)) for place in range(100)]
+        await until(lambda: all(len(states) == 3 for states in told))
+        assert subscribers("jobs") == 100
+        for job_id in ids:
+            await cancel(writer, job_id)
+        await asyncio.gather(*tasks)
+    # one statement a look; two for the first one and after connecting, which read everything
+    assert len(seen) <= (time.monotonic() - started) / feeds_module.TICK_SECONDS + 1 + 3
+    assert subscribers("jobs") == 0
+
+
+async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    assert is_idle(resources)
+    before = asyncio.all_tasks()
+    one, other, all_jobs = follow(resources, job_id, 0), follow(resources, job_id, 0), follow_all(resources, EVERYTHING)
+    for changes in (one, other, all_jobs):
+        await soon(changes)
+    await one.aclose()
+    assert not is_idle(resources)
+    await other.aclose()
+    await all_jobs.aclose()
+    await until(lambda: is_idle(resources))
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_comes_a_moment_later_finds_the_same_feed(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    with resources.feeds.follow_job(job_id) as first:
+        await first.newest()
+    with resources.feeds.follow_job(job_id) as second:
+        await second.newest()
+        assert second is first
+
+
+async def test_a_process_that_closes_ends_its_feeds(make_settings: MakeSettings, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    before = asyncio.all_tasks()
+    async with open_resources(make_settings()) as resources:
+        changes = follow(resources, job_id, 0)
+        await soon(changes)
+    assert asyncio.all_tasks() == before
+    await changes.aclose()
+
+
+async def test_a_bug_in_a_feed_reaches_all_who_follow(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    one, other, all_jobs = follow(resources, job_id, 0), follow(resources, job_id, 0), follow_all(resources, EVERYTHING)
+    async with following(one, other, all_jobs):
+        for changes in (one, other, all_jobs):
+            await soon(changes)
+        await execute(resources, "ALTER TABLE jobs RENAME COLUMN stage TO other")
+        await writer.events.publish(job_topic(job_id))
+        for changes in (one, other, all_jobs):
+            with pytest.raises(DBAPIError, match="stage"):
+                await to_the_end(changes)
+    await until(lambda: is_idle(resources))
+    with pytest.raises(DBAPIError, match="stage"):
+        await anext(follow(resources, job_id, 0))
+    await until(lambda: is_idle(resources))
+    await execute(resources, "ALTER TABLE jobs RENAME COLUMN other TO stage")
+    assert await seqs(follow(resources, job_id, 0), 1) == [1]
+
+
+async def test_a_subscriber_that_goes_while_others_have_their_turn(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds_module, "TURNS", 2)
+    feeds = feeds_module.JobFeeds(resources.database, resources.events)
+    order: list[int] = []
+
+    async def take(place: int) -> None:
+        await feeds.turn()
+        order.append(place)
+
+    tasks = [asyncio.create_task(take(place)) for place in range(7)]
+    await asyncio.sleep(0)
+    assert order == [0, 1]
+    tasks[3].cancel()
+    await asyncio.wait(tasks)
+    assert order == [0, 1, 2, 4, 5, 6]
+
+
+# one job
+
+
+@pytest.mark.usefixtures("few")
+async def test_catching_up_while_events_are_written(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    await add_events(writer, job_id, 99)
+    subscribed = [asyncio.create_task(seqs(follow(resources, job_id, seq))) for seq in (0, 0, 42, 95, 100)]
+    for number in range(30):
+        await add_events(writer, job_id, 1 + number % 5)
+    await cancel(writer, job_id)
+    last = 100 + 90 + 1
+    told = await asyncio.gather(*subscribed)
+    assert told == [list(range(seq + 1, last + 1)) for seq in (0, 0, 42, 95, 100)]
+
+
+async def test_a_slow_subscriber_is_told_and_goes_on_from_where_it_was(
+    resources: Resources, writer: Resources, few: int
+) -> None:
+    job_id = await queue_job(writer)
+    slow, fast = follow(resources, job_id, 0), follow(resources, job_id, 0)
+    async with following(slow, fast):
+        assert (await soon(slow)).seq == 1
+        in_time = asyncio.create_task(seqs(fast, 51))
+        for _ in range(10):
+            await add_events(writer, job_id, few // 2)
+        assert await in_time == list(range(1, 52))
+        await until(lambda: len(resources.feeds._by_job[job_id].events) == few)  # noqa: SLF001 - no more are kept
+        with dropped("jobProgress"), pytest.raises(SubscriberTooSlow) as caught:
+            await anext(slow)
+        assert caught.value.limit == few
+    assert await seqs(follow(resources, job_id, 1), 51) == list(range(2, 52))
+
+
+async def test_many_events_at_once_throw_nobody_out(resources: Resources, writer: Resources, few: int) -> None:
+    job_id = await queue_job(writer)
+    changes = follow(resources, job_id, 0)
+    assert (await soon(changes)).seq == 1
+    await add_events(writer, job_id, 10 * few)
+    assert await seqs(changes, 10 * few + 1) == list(range(2, 10 * few + 2))
+
+
+async def test_progress_is_conflated(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    changes = follow(resources, job_id, 1)
+    async with following(changes):
+        assert (await soon(changes)).job.done == 0
+        for done in range(1, 100):
+            async with writer.events.telling([job_topic(job_id)]) as connection:
+                await jobs.write_progress(connection, job_id, {"done": done})
+        told: list[int] = []
+        started = time.monotonic()
+        while not told or told[-1] < 99:
+            told.append((await soon(changes)).job.done)
+        assert len(told) <= (time.monotonic() - started) / feeds_module.TICK_SECONDS + 2
+    assert told == sorted(set(told))
+
+
+async def test_signs_of_life_are_no_news(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    changes, all_jobs = follow(resources, job_id, 1), follow_all(resources, EVERYTHING)
+    async with following(changes, all_jobs):
+        for each in (changes, all_jobs):
+            await soon(each)
+        one, any_job = asyncio.ensure_future(anext(changes)), asyncio.ensure_future(anext(all_jobs))
+        for _ in range(3):
+            async with writer.events.telling([job_topic(job_id)]) as connection:
+                await jobs.write_progress(connection, job_id, {"checkpoint": {"at": 1}})
+            await resources.feeds._by_job[job_id].newest()  # noqa: SLF001 - it has looked
+        assert not one.done()
+        assert not any_job.done()
+        await cancel(writer, job_id)
+        assert (await one).job.state == (await any_job).job.state == "CANCELLED"
+
+
+async def test_an_event_that_only_other_processes_know_yet(resources: Resources, writer: Resources) -> None:
+    """A client that comes from another process may know more than the feed of this one."""
+    job_id = await queue_job(writer)
+    changes, later = follow(resources, job_id, 0), follow(resources, job_id, 3)
+    async with following(changes, later):
+        await soon(changes)
+        await add_events(writer, job_id, 2, is_told=False)
+        assert (await soon(later)).seq == 3
+    with pytest.raises(ValidationFailed):
+        await anext(follow(resources, job_id, 4))
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_a_notification_is_lost(resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    job_id = await queue_job(writer)
+    changes, all_jobs = follow(resources, job_id, 1), follow_all(resources, EVERYTHING)
+    async with following(changes, all_jobs):
+        await soon(changes)
+        await soon(all_jobs)
+        monkeypatch.setattr("app.jobs.queue.job_topic", lambda _: "somewhere else")
+        await cancel(writer, job_id)
+        assert await seqs(changes) == [2]
+        assert (await news(all_jobs, job_id, "CANCELLED")).is_matching
+
+
+@pytest.mark.usefixtures("few")
+async def test_connections_are_cut_meanwhile(
+    resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.events.RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
+    await add_events(writer, job_id, 98)
+    changes, late, all_jobs = (
+        follow(resources, job_id, 0),
+        follow(resources, job_id, 99),
+        follow_all(resources, EVERYTHING),
+    )
+    async with following(late, all_jobs):
+        assert (await soon(changes)).seq == 1
+        assert (await soon(late)).seq == 99
+        assert [(await soon(all_jobs)).job.id for _ in range(2)] == [job_id, other_id]
+        await cut(resources)
+        catching_up = asyncio.create_task(seqs(changes, 100))
+        # what happens while nobody listens: something in both, and a job that comes and goes
+        await execute(resources, "UPDATE jobs SET done = 5 WHERE id = $1", job_id)
+        await execute(
+            resources,
+            "INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds, state, finished_at)"
+            " VALUES ('collect_comments', '{}', 0, 1, 1, 'SUCCEEDED', now())",
+        )
+        assert await news(all_jobs, other_id + 1, "SUCCEEDED")
+        await cut(resources)
+        await execute(resources, "UPDATE jobs SET last_seq = 100 WHERE id = $1", job_id)
+        await execute(
+            resources,
+            "INSERT INTO job_events (job_id, seq, kind, message, facts) VALUES ($1, 100, 'POST_FAILED', '', '{}')",
+            job_id,
+        )
+        assert await seqs(late, 100) == [100]
+        assert await catching_up == list(range(2, 101))
+
+
+@pytest.mark.usefixtures("few")
+async def test_a_job_is_removed_meanwhile(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    await add_events(writer, job_id, 49)
+    catching_up, joined = follow(resources, job_id, 0), follow(resources, job_id, 45)
+    async with following(catching_up, joined):
+        assert (await soon(catching_up)).seq == 1
+        assert (await soon(joined)).seq == 46
+        await execute(resources, "DELETE FROM jobs WHERE id = $1", job_id)
+        await writer.events.publish(job_topic(job_id))
+        told: list[Change] = []
+        with pytest.raises(JobNotFound):
+            await to_the_end(joined, told)
+        assert [change.seq for change in told] == [47, 48, 49, 50]
+        with pytest.raises(JobNotFound):
+            await to_the_end(catching_up)
+
+
+class Readers:
+    """Three subscribers of one job, each at its own pace; one that is told that it is too slow comes back."""
+
+    def __init__(self, resources: Resources, job_id: int) -> None:
+        self.told: list[list[int]] = [[], [], []]
+        self.written = 1
+        self._resources = resources
+        self._job_id = job_id
+        self._changes = [follow(resources, job_id, 0) for _ in self.told]
+
+    async def write(self, count: int) -> None:
+        """Write events."""
+        await add_events(self._resources, self._job_id, count)
+        self.written += count
+
+    async def look(self, _: int) -> None:
+        """Let the feed read, whether anybody takes from it or not."""
+        with self._resources.feeds.follow_job(self._job_id) as feed:
+            await feed.newest()
+            assert len(feed.events) <= feeds_module.EVENTS_KEPT
+
+    async def come_back(self, place: int) -> None:
+        """Subscribe again with the last event that is known."""
+        await self._changes[place].aclose()
+        self._changes[place] = follow(self._resources, self._job_id, (self.told[place] or [0])[-1])
+
+    async def take(self, place: int, count: int = 1) -> None:
+        """Take some messages, as long as there is an event to come."""
+        numbers = self.told[place]
+        for _ in range(count):
+            if numbers[-1:] != [self.written]:
+                try:
+                    change = await soon(self._changes[place])
+                except SubscriberTooSlow:
+                    await self.come_back(place)
+                else:
+                    numbers += [change.seq] if change.event else []
+
+    async def take_many(self, place: int) -> None:
+        """Take more messages than one."""
+        await self.take(place, 8)
+
+    async def take_all(self) -> None:
+        """Take the rest, and leave."""
+        for place, numbers in enumerate(self.told):
+            while numbers[-1:] != [self.written]:
+                await self.take(place)
+            await self._changes[place].aclose()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just(Readers.write), st.integers(1, 12)),
+        st.tuples(st.sampled_from([Readers.take, Readers.take_many, Readers.come_back]), st.integers(0, 2)),
+        st.tuples(st.just(Readers.look), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@pytest.mark.usefixtures("few")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+async def test_whatever_the_order_nothing_is_missed_and_nothing_told_twice(
+    resources: Resources, steps: list[tuple[Callable[[Readers, int], Awaitable[None]], int]]
+) -> None:
+    job_id = await queue_job(resources)
+    readers = Readers(resources, job_id)
+    for step, number in steps:
+        await step(readers, number)
+    await readers.take_all()
+    assert readers.told == [list(range(1, readers.written + 1))] * 3
+    await cancel(resources, job_id)
+    await until(lambda: is_idle(resources))
+
+
+# all jobs
+
+
+async def test_first_what_has_not_ended_then_changes(resources: Resources, writer: Resources) -> None:
+    ended_id = await queue_job(writer, -1)
+    await cancel(writer, ended_id)
+    first_id, second_id = await queue_job(writer, -2), await queue_job(writer, -3)
+    changes = follow_all(resources, EVERYTHING)
+    async with following(changes):
+        assert [await soon(changes) for _ in range(2)] == [
+            (row, True) for row in (await rows_of(resources, first_id, second_id))
+        ]
+        await cancel(writer, second_id)
+        assert (await news(changes, second_id, "CANCELLED")).is_matching
+        third_id = await queue_job(writer, -4)
+        await writer.events.publish(job_topic(third_id))
+        assert (await news(changes, third_id, "QUEUED")).is_matching
+
+
+async def rows_of(resources: Resources, *ids: int) -> list[Any]:
+    async with resources.database.connect() as connection:
+        return sorted(await jobs.followed_jobs(connection, ids), key=lambda row: int(row.id))
+
+
+async def test_a_job_that_changes_before_it_was_told(resources: Resources, writer: Resources) -> None:
+    first_id, second_id = await queue_job(writer, -1), await queue_job(writer, -2)
+    slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
+    async with following(slow, fast):
+        assert (await soon(slow)).job.id == first_id
+        for _ in range(2):
+            await soon(fast)
+        await cancel(writer, second_id)
+        await news(fast, second_id, "CANCELLED")
+        change = await soon(slow)
+        assert (change.job.id, change.job.state) == (second_id, "CANCELLED")
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_a_job_that_leaves_the_filter_is_told_once_more(resources: Resources, writer: Resources) -> None:
+    job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
+    queued = follow_all(resources, JobConditions(states=("QUEUED",)))
+    cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
+    others = follow_all(resources, JobConditions(kinds=("other",)))
+    async with following(queued, cancelled, others):
+        assert [(await soon(queued)).job.id for _ in range(2)] == [job_id, other_id]
+        waiting = [asyncio.ensure_future(anext(each)) for each in (cancelled, others)]
+        await cancel(writer, job_id)
+        left = await soon(queued)
+        assert (left.job.id, left.job.state, left.is_matching) == (job_id, "CANCELLED", False)
+        entered = await waiting[0]
+        assert (entered.job.id, entered.is_matching) == (job_id, True)
+        await retry(writer, job_id)
+        assert (await news(queued, job_id, "QUEUED")).is_matching
+        assert not (await news(cancelled, job_id, "QUEUED")).is_matching
+        assert not waiting[1].done()
+        await queue_job(writer, -3)  # nothing of it meets the filter, before or now
+        waiting[1].cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_a_job_that_ended_before_anybody_looked_is_retried(resources: Resources, writer: Resources) -> None:
+    """It may be on the list of a client, which has read it there."""
+    job_id = await queue_job(writer, -1)
+    await cancel(writer, job_id)
+    await execute(writer, "UPDATE jobs SET finished_at = finished_at - interval '1 day'")
+    marker_id = await queue_job(writer, -2)
+    cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
+    everything = follow_all(resources, EVERYTHING)
+    async with following(cancelled, everything):
+        assert (await soon(everything)).job.id == marker_id
+        waiting = asyncio.ensure_future(anext(cancelled))
+        await until(lambda: subscribers("jobs") == 2)
+        await retry(writer, job_id)
+        left = await waiting
+        assert (left.job.id, left.job.state, left.is_matching) == (job_id, "QUEUED", False)
+
+
+async def test_a_slow_subscriber_of_all_jobs(resources: Resources, writer: Resources, few: int) -> None:
+    ids = [await queue_job(writer, -1 - number) for number in range(2 * few)]
+    slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
+    async with following(slow, fast):
+        # what has not ended is told at any pace, however much it is
+        for changes in (slow, fast):
+            assert [(await soon(changes)).job.id for _ in ids] == ids
+        with dropped("jobs"):
+            for job_id in ids:
+                await cancel(writer, job_id)
+                await news(fast, job_id, "CANCELLED")
+            with pytest.raises(SubscriberTooSlow) as caught:
+                await anext(slow)
+        assert caught.value.limit == few
+        feed = resources.feeds._all  # noqa: SLF001 - how much is kept
+        assert feed
+        assert len(feed._ended) == few  # noqa: SLF001
+        assert not feed.rows
+
+
+async def test_changes_of_one_job_are_conflated(resources: Resources, writer: Resources, few: int) -> None:
+    job_id = await queue_job(writer)
+    slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
+    async with following(slow, fast):
+        for changes in (slow, fast):
+            await soon(changes)
+        for done in range(1, 2 * few + 1):
+            async with writer.events.telling([job_topic(job_id)]) as connection:
+                await jobs.write_progress(connection, job_id, {"done": done})
+            assert (await soon(fast)).job.done == done
+        assert (await soon(slow)).job.done == 2 * few
+
+
+async def test_more_topics_than_are_remembered(resources: Resources, writer: Resources, few: int) -> None:
+    ids = [await queue_job(writer, -1 - number) for number in range(2 * few)]
+    changes = follow_all(resources, EVERYTHING)
+    async with following(changes):
+        for _ in ids:
+            await soon(changes)
+        await execute(writer, "UPDATE jobs SET done = id")
+        for job_id in ids:
+            resources.events.rouse(job_topic(job_id))
+        with pytest.raises(SubscriberTooSlow):  # all were read, in one statement
+            await soon(changes)
+
+
+async def test_jobs_that_are_removed(
+    resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    ids = [await queue_job(writer, -1 - number) for number in range(few)]
+    changes = follow_all(resources, EVERYTHING)
+    async with following(changes):
+        assert (await soon(changes)).job.id == ids[0]
+        await execute(writer, "DELETE FROM jobs WHERE id < $1", ids[-1])
+        feed = resources.feeds._all  # noqa: SLF001 - what is kept
+        assert feed
+        await until(lambda: [*feed.rows] == ids[-1:])
+        assert (await soon(changes)).job.id == ids[-1]

@@ -1,0 +1,62 @@
+"""A blocked event loop is noticed while it is blocked, with the place, and counted afterwards."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from app import watchdog
+from app.watchdog import watching_loop
+from tests.conftest import until
+
+
+def blocked_times() -> float:
+    return REGISTRY.get_sample_value("vk_comments_loop_blocked_total") or 0.0
+
+
+def block_until(condition: Any) -> None:
+    """Keep the loop from doing anything else, as a body does that computes."""
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+async def test_a_blocked_loop_is_logged_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.01)
+    before = blocked_times()
+    with capture_logs() as logs, watching_loop(0.05):
+        block_until(lambda: logs)
+        [blocked] = logs
+        assert blocked["event"] == "loop_blocked"
+        assert any("block_until" in place for place in blocked["where"])
+        await until(lambda: blocked_times() == before + 1)
+        await until(lambda: len(logs) > 1)
+    assert logs[1]["event"] == "loop_goes_on"
+    assert logs[1]["blocked_seconds"] > 0
+
+
+async def test_a_loop_that_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.001)
+    before = blocked_times()
+    asked = 0
+    with capture_logs() as logs, watching_loop(10):
+        watcher = next(thread for thread in threading.enumerate() if thread.name == "watchdog")
+        while asked < 50:
+            asked += 1
+            await until(watcher.is_alive)
+    await until(lambda: not watcher.is_alive())
+    assert logs == []
+    assert blocked_times() == before
+
+
+async def test_a_loop_that_is_blocked_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.01)
+    with capture_logs() as logs:
+        with watching_loop(0.05):
+            watcher = next(thread for thread in threading.enumerate() if thread.name == "watchdog")
+            block_until(lambda: logs)
+        block_until(lambda: not watcher.is_alive())
+    assert not watcher.is_alive()
