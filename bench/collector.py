@@ -19,7 +19,7 @@ from app.jobs.worker import open_worker
 from app.resources import open_resources
 from app.settings import read_settings
 
-_KIB = 1024 if sys.platform != "darwin" else 1
+KIB = 1024 if sys.platform != "darwin" else 1
 """In what Linux tells the memory of a process; macOS tells bytes."""
 
 
@@ -37,7 +37,7 @@ async def collect() -> dict[str, float]:
         "requests": job.result["requests"],
         "calls": job.result["calls"],
         "comments": job.result["new_comments"],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
     }
 
 

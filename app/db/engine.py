@@ -1,5 +1,7 @@
 """The connections to PostgreSQL: one pool per process, with time limits, gauges and typed failures."""
 
+import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -7,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -17,6 +20,8 @@ from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+"""When TCP asks whether the other end is there, how often, and for how long it waits (ms) until sent data arrived."""
 _UNREACHABLE = (
     OSError,
     PoolTimeoutError,
@@ -64,9 +69,11 @@ class Database:
                 yield connection
 
     async def listen(self) -> "asyncpg.Connection[Any]":
-        """Open a connection outside the pool, for LISTEN and for the queue. The caller closes it."""
+        """Open a connection outside the pool, for LISTEN. The caller closes it."""
         name = {"application_name": "vk-comments events"}
-        return await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=name)
+        connection = await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=name)
+        notice_silence(connection)
+        return connection
 
     def measure(self) -> None:
         """Set the gauges of the pool."""
@@ -87,7 +94,7 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
 
     async def connect() -> "asyncpg.Connection[Any]":
         # asyncpg reads the URL, not SQLAlchemy: it knows all of libpq's options, such as sslmode
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={
@@ -97,6 +104,8 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
                 "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
             },
         )
+        notice_silence(connection)
+        return connection
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -112,6 +121,23 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
         yield Database(engine, url)
     finally:
         await engine.dispose()
+
+
+def notice_silence(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
+    """Let the system close a connection whose other end has gone without a word, within about half a minute.
+
+    A cable that is cut, or a machine that vanishes, sends nothing: without this
+    a statement, or a LISTEN, would wait for it for hours.
+    """
+    sock = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]  # noqa: SLF001 - asyncpg has no option for it
+    if sock.family == socket.AF_UNIX:
+        return
+    # uvloop's sockets know no options, so they are set on a second handle of the same one
+    with socket.socket(fileno=os.dup(sock.fileno())) as handle:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in SILENCE.items():
+            if option := getattr(socket, name, None):  # not every system has all of them
+                handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @contextmanager

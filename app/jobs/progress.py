@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Row
@@ -16,7 +16,9 @@ from app.resources import Resources
 from app.store import jobs
 
 TICKS_PER_SECOND = 5
-SMOOTHING_SECONDS = 5.0
+FIRST_SECONDS = 1.0
+"""How long a job is looked at before a rate is told: what it does in its first moments says nothing."""
+SHORTEST_MEMORY_SECONDS, LONGEST_MEMORY_SECONDS = 5.0, 60.0
 
 
 class TakenAway(Exception):
@@ -29,22 +31,41 @@ class CancelRequested(Exception):
 
 @dataclass(slots=True)
 class RateMeter:
-    """The pace of a job, smoothed: a moment counts for about five seconds."""
+    """The pace of a job, smoothed, so that the time left that follows from it does not jump.
+
+    It remembers the last half of what it has seen, but for five seconds at the
+    least and a minute at the most: a short job is followed quickly, a long one calmly.
+    """
 
     at: float
     done: int
     per_second: float | None = None
+    begun_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun_at = self.at
 
     def update(self, now: float, done: int) -> float | None:
-        """Take in how much is done at `now` (seconds); returns units per second, None while nothing is known."""
+        """Take in how much is done at `now` (seconds); returns units per second, None while nothing is known.
+
+        Where less is done than before, other units are counted now: it begins anew.
+        """
+        if done < self.done:
+            self.restart(now, done)
         passed = now - self.at
-        if passed <= 0:
+        if passed < (FIRST_SECONDS if self.per_second is None else 1e-6):
             return self.per_second
         rate = (done - self.done) / passed
-        weight = 1 - math.exp(-passed / SMOOTHING_SECONDS)
+        memory_seconds = min(LONGEST_MEMORY_SECONDS, max(SHORTEST_MEMORY_SECONDS, (now - self.begun_at) / 2))
+        weight = 1 - math.exp(-passed / memory_seconds)
         self.per_second = rate if self.per_second is None else self.per_second + weight * (rate - self.per_second)
         self.at, self.done = now, done
         return self.per_second
+
+    def restart(self, now: float, done: int) -> None:
+        """Forget what was measured."""
+        self.at = self.begun_at = now
+        self.done, self.per_second = done, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +119,19 @@ class RunningJob:
         self, connection: AsyncConnection, progress: Progress, checkpoint: Mapping[str, Any] | None
     ) -> None:
         """Write progress and checkpoint in a step; a new stage becomes an event."""
+        now, is_new_stage = time.monotonic(), progress.stage != self._stage
+        if is_new_stage:
+            self._meter.restart(now, progress.done)
         values = {
             "stage": progress.stage,
             "done": progress.done,
             "total": progress.total,
             "message": progress.message,
-            "rate_per_second": self._meter.update(time.monotonic(), progress.done),
+            "rate_per_second": self._meter.update(now, progress.done),
             "checkpoint": checkpoint,
         }
         await jobs.write_progress(connection, self.id, values)
-        if progress.stage != self._stage:
+        if is_new_stage:
             self._stage = progress.stage
             await self.event(
                 connection, JobEventKind.STAGE_CHANGED, f"Stage: {progress.stage}.", {"stage": progress.stage}

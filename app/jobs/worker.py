@@ -12,12 +12,14 @@ from datetime import timedelta
 from typing import Any, cast
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job as Entry
 from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
+from app.db.engine import notice_silence
 from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
 from app.jobs.engine import Queue, make_engine
@@ -71,6 +73,7 @@ class Worker:
         self._limits = limits_of(bodies, resources.settings.job_kind_limits)
         self._runs: dict[int, _Run] = {}
         self._engine: PgQueuer | None = None
+        self._is_serving = False
         self._is_stopping = False
         # what ends in the same moment is one transaction: a commit costs more than all that is in it
         self._finish: Together[tuple[Row[Any], End], bool] = Together(lambda ends: finish(resources, ends))
@@ -105,6 +108,7 @@ class Worker:
             self._resources.database.dsn,
             min_size=2,
             max_size=4,
+            init=_prepare,
             server_settings={"application_name": "vk-comments queue"},
         ) as pool:
             queue = Queue(pool, self._resources.events, self.name, self._concurrency)
@@ -116,13 +120,17 @@ class Worker:
             if self._is_stopping:
                 engine.shutdown.set()
             batch_size = max(1, self._concurrency // 2)
-            await engine.run(
-                batch_size=batch_size,
-                max_concurrent_tasks=2 * batch_size,
-                heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
-                dequeue_timeout=timedelta(seconds=1),
-                shutdown_on_listener_failure=True,
-            )
+            self._is_serving = True
+            try:
+                await engine.run(
+                    batch_size=batch_size,
+                    max_concurrent_tasks=2 * batch_size,
+                    heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
+                    dequeue_timeout=timedelta(seconds=1),
+                    shutdown_on_listener_failure=True,
+                )
+            finally:
+                self._is_serving = False
 
     async def _run(self, row: Row[Any], let_go: Callable[[], object]) -> None:
         """Run a job that was taken as `row`, and write how that ended. `let_go` makes the engine forget its entry.
@@ -190,11 +198,12 @@ class Worker:
         self._end(cancelled, Order.CANCEL)
 
     async def _beat(self) -> None:
-        """Show life. A job that is no longer this worker's, as it was silent for too long, is let go."""
+        """Show life, of this worker only while it serves the queue. A job that another worker has taken is let go."""
         running = {job_id: run.epoch for job_id, run in self._runs.items()}
         kinds = [kind.value for kind in self._bodies]
         async with self._resources.database.transaction() as connection:
-            await workers.note_alive(connection, self.name, self._concurrency, kinds)
+            if self._is_serving:
+                await workers.note_alive(connection, self.name, self._concurrency, kinds)
             mine = await jobs.beat(connection, running) if running else set()
         # one that has just written its end is not running either, but then its body has ended
         self._end(running.keys() - mine, Order.LET_GO)
@@ -202,6 +211,10 @@ class Worker:
     def _end(self, job_ids: Collection[int], order: Order) -> None:
         for job_id in job_ids & self._runs.keys():
             self._runs[job_id].end(order)
+
+
+async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
+    notice_silence(connection)
 
 
 def _call(body: Body | PlainBody, job: RunningJob) -> Awaitable[dict[str, Any]]:

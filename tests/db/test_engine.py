@@ -1,15 +1,20 @@
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
+import uvloop
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.db.engine import Database, open_database
+from app.db.engine import SILENCE, Database, notice_silence, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 from tests.conftest import MakeSettings
@@ -203,3 +208,20 @@ async def test_a_value_of_ours_that_does_not_fit_is_a_bug(database: Database) ->
 
     with pytest.raises(DBAPIError):
         await write()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_connection_whose_other_end_is_gone_is_noticed(run: Any) -> None:
+    """Over TCP, whichever loop is used: the options are those of the connection's own socket."""
+
+    async def options() -> list[int]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, *server.getsockname())
+            notice_silence(SimpleNamespace(_transport=transport))  # type: ignore[arg-type]  # has what is looked at
+            with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as handle:
+                found = [handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+                found += [handle.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in SILENCE]
+            transport.close()
+        return found
+
+    assert run(options()) == [1, *SILENCE.values()]

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 import app.jobs.upkeep
 import app.jobs.worker
 from app.communities import add_groups
-from app.errors import ServiceUnavailable, StartFailed
+from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
@@ -349,6 +349,41 @@ async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resource
             await ended(resources, job_id)
     assert order == [critical, normal, low]
     assert most == 1
+
+
+async def test_a_critical_job_is_next_though_a_thousand_wait(resources: Resources) -> None:
+    """Also where all workers are busy: none of them has taken any of those that wait beforehand."""
+    bodies, order = Bodies(), []
+
+    async def body(job: RunningJob) -> dict[str, Any]:
+        order.append(job.id)
+        if len(order) <= 4:
+            await bodies.go_on.wait()
+        return {}
+
+    busy = [await queue_job(resources, -number, JobPriority.LOW) for number in range(1, 5)]
+    async with working(resources, body), working(resources, body):
+        await until(lambda: len(order) == 4)
+        async with resources.database.transaction() as connection:
+            for _ in range(1_000):
+                await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, {}, priority=JobPriority.LOW))
+        critical = await queue_job(resources, -9, JobPriority.CRITICAL)
+        bodies.go_on.set()
+        await until(lambda: len(order) > 12)
+        assert sorted(order[:4]) == busy
+        assert order[4] == critical
+
+
+async def test_the_bound_of_the_queue_is_exact(make_settings: MakeSettings) -> None:
+    """However many ask at the same moment, and whichever process they ask."""
+    settings = make_settings(queue_limit=7)
+    async with open_resources(settings) as first, open_resources(settings) as second:
+        asked = [queue_job((first, second)[number % 2], -number) for number in range(1, 31)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [answer for answer in answers if not isinstance(answer, int)]
+        assert [type(answer) for answer in refused] == [QueueFull] * 23
+        assert await _count(first, "SELECT count(*) FROM jobs") == 7
+        assert await _count(first, "SELECT count(*) FROM pgqueuer") == 7
 
 
 async def test_running_jobs_show_life(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

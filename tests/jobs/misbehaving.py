@@ -1,0 +1,60 @@
+"""A worker whose jobs misbehave, as a process of its own: `python -m tests.jobs.misbehaving blocks|dies FILE`.
+
+Settings come from the environment. It writes a line of JSON for each thing that happens.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from app.jobs.progress import Progress, RunningJob, TakenAway
+from app.jobs.states import JobKind
+from app.jobs.worker import Worker
+from app.log import configure_logging
+from app.resources import open_resources
+from app.settings import read_settings
+from app.watchdog import watching_loop
+
+
+def say(event: str) -> None:
+    """Tell whoever has started this process."""
+    print(json.dumps({"event": event}), flush=True)  # noqa: T201 - its only way to tell
+
+
+def block_until(file: Path) -> None:
+    """Keep the loop from doing anything until a file is there."""
+    while not file.exists():
+        time.sleep(0.01)
+
+
+async def main(way: str, go_on: Path) -> None:
+    """Work until killed, or until a job has noticed that it is another worker's."""
+
+    async def body(job: RunningJob) -> dict[str, Any]:
+        async with job.step() as connection:
+            await job.report(connection, Progress("half", 1, 2), {"half": job.epoch})
+        say("half_done")
+        if way == "dies":
+            os._exit(9)
+        block_until(go_on)
+        try:
+            async with job.step() as connection:
+                await job.report(connection, Progress("late", 2, 2), {"late": True})
+        except TakenAway:
+            say("noticed")
+            raise
+        return {}
+
+    settings = read_settings()
+    configure_logging(settings)
+    async with open_resources(settings) as resources:
+        with watching_loop(0.1):
+            await Worker(resources, 1, {JobKind.COLLECT_COMMENTS: body}).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
