@@ -1,6 +1,6 @@
 """PgQueuer as this project uses it: what its queue does differently here, and one engine of queue and clock."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ class Queue(Queries):
 
     Taking an entry takes its job, in one transaction: `taken` holds the rows.
     How a run ends is written by `app.jobs.runs`, the entry's part included, so
-    PgQueuer writes nothing about it. And a worker that was frozen does not keep
+    PgQueuer writes nothing about it; `running` are the entries at work here. And a worker that was frozen does not keep
     an entry alive that another one has taken over meanwhile.
 
     One worker has at most `limit` jobs at once; PgQueuer's own limit is at least
@@ -39,6 +39,7 @@ class Queue(Queries):
     def __init__(self, pool: "asyncpg.Pool", events: Events, worker: str, limit: int) -> None:
         super().__init__(AsyncpgPoolDriver(pool))
         self.taken: dict[JobId, Row[Any]] = {}
+        self.running: Container[JobId] = ()
         self._events = events
         self._worker = worker
         self._limit = limit
@@ -58,13 +59,13 @@ class Queue(Queries):
         async with self._events.telling(topics) as connection:
             queries = await queries_of(connection)
             found = await queries.dequeue(batch_size, entrypoints, queue_manager_id, self._limit, heartbeat_timeout)
-            job_ids = {entry.id: int(entry.payload or b"0") for entry in found}
-            taken = await take(connection, job_ids.values(), self._worker) if found else {}
-            await entries.release(connection, [entry.id for entry in found if job_ids[entry.id] not in taken])
+            # one that is being run here only looked stale, as this process was slow to show life
+            job_ids = {entry.id: _job_id(entry) for entry in found if entry.id not in self.running}
+            taken = await take(connection, job_ids.values(), self._worker) if job_ids else {}
+            await entries.release(connection, [key for key, job_id in job_ids.items() if job_id not in taken])
             topics += map(job_topic, job_ids.values())
-        mine = [entry for entry in found if job_ids[entry.id] in taken]
-        self.taken |= {entry.id: taken[job_ids[entry.id]] for entry in mine}
-        return mine
+        self.taken |= {key: taken[job_id] for key, job_id in job_ids.items() if job_id in taken}
+        return [entry for entry in found if entry.id in self.taken]
 
     async def log_jobs(self, job_status: list[tuple[Entry, JOB_STATUS, TracebackRecord | None]]) -> None:
         """Write nothing.
@@ -79,12 +80,21 @@ class Queue(Queries):
         await self.driver.execute(statement, job_ids, self._manager_id)
 
 
+def _job_id(entry: Entry) -> int:
+    """Return which job an entry stands for; 0, which is none, where it was not made by us."""
+    try:
+        return int(entry.payload or b"")
+    except ValueError:
+        return 0
+
+
 def make_engine(queue: Queue, body: EntryBody, limits: Mapping[str, int], clock: Clock) -> PgQueuer:
     """Return an engine that runs `body` for each entry of these kinds, and what `clock` says when it says.
 
     `limits` maps each kind to how many of it run at once in all processes; 0 is no limit.
     """
     engine = PgQueuer(queue.driver, queries=queue)
+    queue.running = engine.qm.job_context
     for kind, limit in limits.items():
         engine.entrypoint(kind, concurrency_limit=limit)(body)
     for name, (when, action) in clock.items():

@@ -204,9 +204,9 @@ class Worker:
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
                 await workers.note_alive(connection, self.name, self._concurrency, kinds)
-            mine = await jobs.beat(connection, running) if running else set()
+            lost = await jobs.beat(connection, running) if running else set()
         # one that has just written its end is not running either, but then its body has ended
-        self._end(running.keys() - mine, Order.LET_GO)
+        self._end(lost, Order.LET_GO)
 
     def _end(self, job_ids: Collection[int], order: Order) -> None:
         for job_id in job_ids & self._runs.keys():

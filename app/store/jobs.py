@@ -324,12 +324,19 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
 
 
 async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> set[int]:
-    """Note that these jobs (id -> epoch) are still being run; returns those that are still run with that epoch."""
+    """Note that these jobs (id -> epoch) are still being run; returns those that are no longer, with that epoch.
+
+    A job that is just being written shows life by that: it is not waited for.
+    """
     statement = text("""
-        UPDATE jobs SET heartbeat_at = now()
-          FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS mine (id, epoch)
-         WHERE jobs.id = mine.id AND jobs.epoch = mine.epoch AND jobs.state = 'RUNNING'
-        RETURNING jobs.id
+        WITH mine AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS mine (id, epoch)),
+        free AS (
+            SELECT jobs.id FROM jobs JOIN mine ON mine.id = jobs.id AND mine.epoch = jobs.epoch
+             WHERE jobs.state = 'RUNNING' FOR NO KEY UPDATE OF jobs SKIP LOCKED),
+        beaten AS (UPDATE jobs SET heartbeat_at = now() FROM free WHERE jobs.id = free.id)
+        SELECT mine.id FROM mine LEFT JOIN jobs ON jobs.id = mine.id AND jobs.epoch = mine.epoch
+                                               AND jobs.state = 'RUNNING'
+         WHERE jobs.id IS NULL
     """)
     return set(await connection.scalars(statement, {"ids": list(epochs), "epochs": list(epochs.values())}))
 

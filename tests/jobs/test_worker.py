@@ -640,6 +640,32 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
             raise AssertionError
 
 
+async def test_a_job_that_only_looked_dead_is_not_taken_from_its_own_worker(resources: Resources) -> None:
+    bodies = Bodies()
+    job_id = await queue_job(resources)
+    async with working(resources, bodies.waits):
+        await until(lambda: _count(resources, "SELECT done FROM jobs"))
+        await _count(resources, "UPDATE pgqueuer SET heartbeat = now() - interval '1 minute'")
+        await until(lambda: _count(resources, "SELECT heartbeat > now() - interval '30 seconds' FROM pgqueuer"))
+        bodies.go_on.set()
+        row = await ended(resources, job_id)
+    assert (row.state, row.epoch, row.attempts) == ("SUCCEEDED", 1, 1)
+    assert bodies.started == [job_id]
+
+
+@pytest.mark.parametrize("payload", ["NULL", "''", "'no number'", "'99'"])
+async def test_entries_that_stand_for_no_job_are_dropped(resources: Resources, payload: str) -> None:
+    columns = "INSERT INTO pgqueuer (priority, status, entrypoint, payload)"
+    await _count(resources, f"{columns} VALUES (0, 'queued', 'collect_comments', {payload})")
+    bodies = Bodies()
+    bodies.go_on.set()
+    async with working(resources, bodies.waits):
+        job_id = await queue_job(resources)
+        assert (await ended(resources, job_id)).state == "SUCCEEDED"
+        await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
+    assert bodies.started == [job_id]
+
+
 async def test_workers_are_known_while_they_live(resources: Resources) -> None:
     async def names() -> list[str]:
         async with resources.database.connect() as connection:
