@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
+from app.events import job_topic
 from app.jobs.collection import Request
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobKind, JobPriority
@@ -51,10 +52,12 @@ async def start_collection(
     if len(single) < len(posts) and (since or max_posts):
         message = "names a post of a community in groupIds, of which since or maxPostsPerGroup wants only some"
         raise ValidationFailed({"postUrls": message})
-    async with resources.database.transaction() as connection:
+    topics: list[str] = []
+    async with resources.events.telling(topics) as connection:
         await groups.require_groups(connection, request.owner_ids)
         new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
+        topics.append(job_topic(row.id))
     log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(request.owner_ids))
     return row
 

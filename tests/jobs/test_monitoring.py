@@ -293,6 +293,29 @@ async def test_a_full_queue_loses_nothing(make_settings: MakeSettings) -> None:
         assert sorted(started) == [-5, -4, -3, -2, -1]
 
 
+async def test_the_clock_of_the_workers_starts_what_is_due(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of workers: each has a clock, and one of them is the one that ticks."""
+    monkeypatch.setattr("app.jobs.upkeep.EVERY_FIVE_SECONDS", "* * * * * *")
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        return {}
+
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(open_resources(make_settings())) for _ in range(3)]
+        await monitor(processes[0], -1, -2)
+        for process in processes:
+            await stack.enter_async_context(working(process, body))
+
+        async def all_ended() -> bool:
+            return all([(await found(processes[0], owner_id))["last_state"] for owner_id in (-1, -2)])
+
+        await until(all_ended)
+        jobs_there = await read(processes[0], jobs_table)
+    assert [job["state"] for job in jobs_there.values()] == ["SUCCEEDED", "SUCCEEDED"]
+
+
 async def test_what_fails_on_the_way_leaves_all_as_it_was(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
