@@ -122,7 +122,9 @@ def _ended(row: Row[Any], end: End) -> jobs.Ended:
     return jobs.Ended(
         id=row.id,
         epoch=row.epoch,
-        former=FORMER[end.state],
+        # Only from the state in which the run has it. One that was declared dead may come back after its job has
+        # ended, and was queued again by somebody: none of that raises the epoch.
+        former=tuple(state for state in FORMER[end.state] if state == row.state),
         state=end.state.value,
         is_final=end.state.is_final,
         result=end.result,

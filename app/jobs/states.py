@@ -83,7 +83,7 @@ _REASONS = {
     MoveReason.RESCUED: "the worker that had it shows no life",
     MoveReason.FAILURE_MAY_PASS: "this try has failed, and another may not",
     MoveReason.WORKER_STOPPED: "its worker was stopped",
-    MoveReason.DONE: "it came to its end",
+    MoveReason.DONE: "nothing is left to do",
     MoveReason.CANCEL_REQUESTED: "somebody asked for that",
     MoveReason.FAILURE: "trying again would not help, or was tried often enough",
     MoveReason.TIMED_OUT: "it took longer than it may",

@@ -122,6 +122,7 @@ class Worker:
             batch_size = max(1, self._concurrency // 2)
             self._is_serving = True
             try:
+                await self._beat()
                 await engine.run(
                     batch_size=batch_size,
                     max_concurrent_tasks=2 * batch_size,
