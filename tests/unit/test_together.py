@@ -14,12 +14,14 @@ class Doubles:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.has_begun = asyncio.Event()
         self.may_go_on = asyncio.Event()
         self.is_away = False
 
     async def __call__(self, items: Sequence[int]) -> list[int]:
         """Double all of them."""
         self.batches.append(list(items))
+        self.has_begun.set()
         await self.may_go_on.wait()
         if self.is_away:
             raise ServiceUnavailable("PostgreSQL")
@@ -41,12 +43,11 @@ async def test_who_comes_meanwhile_shares_the_next_one() -> None:
     doubles = Doubles()
     together = Together(doubles)
     first = asyncio.create_task(together(1))
-    while not doubles.batches:
-        await asyncio.sleep(0)
+    await doubles.has_begun.wait()
     others = asyncio.gather(together(2), together(3))
     doubles.may_go_on.set()
     assert await first == 2
-    assert await others == [4, 6]
+    assert list(await others) == [4, 6]
     assert doubles.batches == [[1], [2, 3]]
 
 
@@ -75,8 +76,7 @@ async def test_who_was_cancelled_meanwhile_is_left_out(*, is_away: bool) -> None
     doubles = Doubles()
     together = Together(doubles)
     leaves, stays = asyncio.create_task(together(1)), asyncio.create_task(together(2))
-    while not doubles.batches:
-        await asyncio.sleep(0)
+    await doubles.has_begun.wait()
     leaves.cancel()
     await asyncio.wait({leaves})
     doubles.is_away = is_away
