@@ -1,4 +1,4 @@
-"""Two queues that run the same bodies on PostgreSQLs alike: ours, and PgQueuer alone, with the same settings of PgQueuer."""
+"""Two queues that run the same bodies, with the same settings of PgQueuer: ours, and PgQueuer alone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -142,7 +142,6 @@ async def run_alone(manager: QueueManager, heartbeat_seconds: float = 10.0) -> N
         max_concurrent_tasks=CONCURRENCY,
         heartbeat_timeout=timedelta(seconds=heartbeat_seconds),
         dequeue_timeout=timedelta(seconds=DEQUEUE_SECONDS),
-        shutdown_on_listener_failure=True,
     )
 
 

@@ -94,8 +94,9 @@ async def run() -> None:
             asyncio.create_task(followers.by_socket(url, ready) if url else followers.by_feed(resources, ready))
             for _ in range(waiting)
         ]
-        following = asyncio.gather(*tasks)
-        await asyncio.wait({following, asyncio.create_task(all_ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        following: asyncio.Future[Any] = asyncio.gather(*tasks)
+        either: set[asyncio.Future[Any]] = {following, asyncio.create_task(all_ready.wait())}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
             raise SystemExit(f"Nobody follows the job any more; {followers.refusals} were refused.")

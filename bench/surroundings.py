@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -64,6 +65,26 @@ async def simulated_vk(posts: int, comments: int, rps: float) -> AsyncIterator[s
         url = f"http://127.0.0.1:{port}"
         async with running([*arguments, "--rps", str(rps)], {}, log_file, f"{url}/_control"):
             yield url
+
+
+@asynccontextmanager
+async def beside(module: str, **variables: object) -> AsyncIterator[Process]:
+    """Run a module in a process with these settings, whose standard input and output are pipes; kill it at the end."""
+    environment = {name.upper(): str(value) for name, value in variables.items()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        env={**os.environ, **environment, "VK_COMMENTS_PARENT": "1"},
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def in_a_process_of_its_own(module: str, **variables: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ that a worker that was declared dead can write nothing any more.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -298,7 +298,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
               FROM moved, jsonb_array_elements(events) WITH ORDINALITY AS told (event, place))
         SELECT id FROM moved
     """)
-    values = orjson.dumps([asdict(end) for end in ends]).decode()
+    values = orjson.dumps(list(ends)).decode()
     return set(await connection.scalars(statement, {"ends": values}))
 
 

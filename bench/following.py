@@ -1,0 +1,176 @@
+"""Has many subscribers follow one job that writes events, and measures what they are told, and when."""
+
+import asyncio
+import json
+import resource
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+
+from app.cli.processes import free_port, running
+from app.errors import ErrorCode
+from app.events import job_topic
+from app.jobs.progress import RunningJob
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.runs import take
+from app.jobs.states import JobEventKind
+from app.resources import Resources
+from bench.queues import KIND
+from bench.surroundings import beside
+
+READY_SECONDS = 60.0
+SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How a job writes events: so many in a transaction, so many transactions a second, for so long.
+
+    What has been written may arrive up to `after_seconds` later; beyond that nobody looks.
+    """
+
+    batch: int
+    per_second: float
+    seconds: float
+    after_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of a load. `delays` are seconds from the commit of an event to its arrival, sorted."""
+
+    written: int
+    arrived: int
+    seconds: float
+    delays: Sequence[float]
+    refusals: int
+    peak_bytes: int
+
+    @property
+    def per_second(self) -> float:
+        """How many events arrived in a second, at all subscribers together."""
+        return self.arrived / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A web process of ours. `url` is where its subscriptions are."""
+
+    url: str
+    pid: int
+
+
+@asynccontextmanager
+async def web_process(database_url: str) -> AsyncIterator[Server]:
+    """Run `vk-comments serve` without a worker in it."""
+    port = free_port()
+    with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
+        variables = {"DATABASE_URL": database_url, "PORT": str(port), "WORKERS": "0", "DATA_DIR": directory}
+        url = f"http://127.0.0.1:{port}"
+        async with running(["serve"], variables, Path(directory) / "server.log", f"{url}/health/live") as process:
+            yield Server(f"ws://127.0.0.1:{port}/graphql", process.pid)
+
+
+def allow_sockets(wanted: int) -> None:
+    """Let this process and those that it starts have so many sockets open, if the machine does.
+
+    Raises:
+        SystemExit: it does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard not in (-1, resource.RLIM_INFINITY) and hard < wanted:
+        raise SystemExit(f"{wanted:,} open files are needed, and {hard:,} are allowed. See `ulimit -Hn`.")
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def running_job(resources: Resources) -> RunningJob:
+    """Return a job that is being run, by nobody but the caller."""
+    async with resources.database.transaction() as connection:
+        job_id = (await enqueue(connection, resources, NewJob(KIND, {}))).id
+    async with resources.events.telling([job_topic(job_id)]) as connection:
+        [row] = (await take(connection, [job_id], "bench")).values()
+    return RunningJob(resources, row)
+
+
+async def tell(resources: Resources, loads: Sequence[Load], subscribers: int, server: Server | None) -> list[Told]:
+    """Have a new job followed, over a socket for each subscriber or by the feed alone, while it writes loads of events.
+
+    The subscribers are in a process of their own: beside the server's, or with
+    the feed. Returns what came of each load.
+    """
+    job = await running_job(resources)
+    variables: dict[str, object] = {"job_id": job.id, "after_seq": FIRST_EVENTS, "subscribers": subscribers}
+    if server:
+        variables["server"] = server.url
+    async with beside("bench.subscribers", database_url=resources.database.dsn, **variables) as process:
+        assert process.stdout  # noqa: S101 - it is a pipe
+        async with asyncio.timeout(READY_SECONDS):
+            if not await process.stdout.readline():
+                raise RuntimeError("The subscribers could not follow the job.")
+        sampled = asyncio.create_task(_peak_bytes(server.pid)) if server else None
+        seqs = count(FIRST_EVENTS + 1)
+        written = [await _write(job, load, seqs) for load in loads]
+        answer, _ = await process.communicate(b"")  # closes its standard input
+        told = json.loads(answer)
+        peak_bytes = await _ended(sampled) if sampled else told["peak_bytes"]
+    return [
+        summarized(told["arrivals"], commits, load, told["refusals"], peak_bytes)
+        for load, commits in zip(loads, written, strict=True)
+    ]
+
+
+FIRST_EVENTS = 2
+"""How many events a job has that has just been taken: that it waited, and that it runs."""
+
+
+async def _write(job: RunningJob, load: Load, seqs: "count[int]") -> dict[int, float]:
+    """Write a load of events, as a collection does of posts it cannot read; returns seq -> moment of its commit."""
+    commits: dict[int, float] = {}
+    begun = time.monotonic()
+    for number in count():
+        due = begun + number / load.per_second
+        if due - begun >= load.seconds or time.monotonic() - begun >= load.seconds:
+            break
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        batch = [next(seqs) for _ in range(load.batch)]
+        async with job.step() as connection:
+            for seq in batch:
+                facts = {"vkOwnerId": -1, "vkPostId": seq, "code": ErrorCode.POST_NOT_FOUND.value}
+                message = f"Post -1_{seq} does not exist, or VK does not show it."
+                await job.event(connection, JobEventKind.POST_FAILED, message, facts)
+        commits |= dict.fromkeys(batch, time.monotonic())
+    await asyncio.sleep(max(0.0, begun + load.seconds - time.monotonic()) + load.after_seconds)
+    return commits
+
+
+def summarized(
+    arrivals: dict[str, list[float]], commits: dict[int, float], load: Load, refusals: int, peak_bytes: int
+) -> Told:
+    """Return what came of a load: seq -> its arrivals, and seq -> the moment of its commit."""
+    first = min(commits.values())
+    latest = first + load.seconds + load.after_seconds
+    delays = [at - committed for seq, committed in commits.items() for at in arrivals.get(str(seq), ()) if at <= latest]
+    return Told(len(commits), len(delays), load.seconds, sorted(delays), refusals, peak_bytes)
+
+
+async def _peak_bytes(pid: int) -> int:
+    """Return, once cancelled, the most memory that a process was seen with."""
+    process, peak = psutil.Process(pid), 0
+    try:
+        while True:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(SAMPLE_SECONDS)
+    except asyncio.CancelledError:
+        return peak
+
+
+async def _ended(sampled: "asyncio.Task[int]") -> int:
+    sampled.cancel()
+    return await sampled
