@@ -57,8 +57,9 @@ class Queue(Queries):
         self._manager_id = queue_manager_id
         topics: list[str] = []
         async with self._events.telling(topics) as connection:
-            queries = await queries_of(connection)
-            found = await queries.dequeue(batch_size, entrypoints, queue_manager_id, self._limit, heartbeat_timeout)
+            found = await queries_of(connection).dequeue(
+                batch_size, entrypoints, queue_manager_id, self._limit, heartbeat_timeout
+            )
             # one that is being run here only looked stale, as this process was slow to show life
             job_ids = {entry.id: _job_id(entry) for entry in found if entry.id not in self.running}
             taken = await take(connection, job_ids.values(), self._worker) if job_ids else {}

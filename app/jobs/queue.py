@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
-from sqlalchemy import Row, func, select, true
+from sqlalchemy import Row, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobNotFound, JobStateConflict, QueueFull
@@ -171,20 +170,38 @@ async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
     # One entry for the next run, however many processes restore a lost one at once. The epoch
     # is part of the key, as the entry of the last run may go only after the job was retried.
     key = f"{row.id}:{row.epoch}"
-    [queue_id] = await (await queries_of(connection)).enqueue(
+    [queue_id] = await queries_of(connection).enqueue(
         row.kind, str(row.id).encode(), row.priority, dedupe_key=key, on_conflict="update_priority"
     )
     await jobs.write_queue_id(connection, row.id, queue_id)
 
 
 async def _take_from_queue(connection: AsyncConnection, queue_id: int) -> None:
-    await (await queries_of(connection)).mark_job_as_cancelled([JobId(queue_id)])
+    await queries_of(connection).mark_job_as_cancelled([JobId(queue_id)])
 
 
-async def queries_of(connection: AsyncConnection) -> Queries:
+class _InTransaction(AsyncpgDriver):
+    """PgQueuer's driver on a connection of SQLAlchemy's, in whose transaction it stays.
+
+    On the driver's own connection the first statement of a transaction would
+    commit by itself, as SQLAlchemy begins it with the first one it sees.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._in = connection
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        rows = await self._in.exec_driver_sql(query, args)
+        return [dict(row) for row in rows.mappings()]
+
+    async def execute(self, query: str, *args: object) -> str:
+        await self._in.exec_driver_sql(query, args)
+        return ""
+
+    async def notify(self, channel: str, payload: str) -> None:
+        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
+
+
+def queries_of(connection: AsyncConnection) -> Queries:
     """Return PgQueuer's queries within the transaction that a connection is in."""
-    # SQLAlchemy begins a transaction with its first statement: what ran on the
-    # driver's connection before that would commit by itself
-    await connection.execute(select(true()))
-    raw = await connection.get_raw_connection()
-    return Queries(AsyncpgDriver(cast("asyncpg.Connection[Any]", raw.driver_connection)))
+    return Queries(_InTransaction(connection))
