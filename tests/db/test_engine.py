@@ -1,15 +1,16 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 import uvloop
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -225,3 +226,42 @@ def test_a_connection_whose_other_end_is_gone_is_noticed(run: Any) -> None:
         return found
 
     assert run(options()) == [1, *SILENCE.values()]
+
+
+async def one(database: Database) -> int:
+    """Return the process id of the server behind a connection of the pool."""
+    async with database.connect() as connection:
+        return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+async def test_a_connection_that_was_just_used_is_not_asked(database: Database) -> None:
+    with pool_statements(database) as seen:
+        assert await one(database) == await one(database)
+    assert seen == ["SELECT pg_backend_pid()"] * 2
+
+
+async def test_idle_connections_are_asked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.db.engine.IDLE_SECONDS", 0.0)
+    first = await one(database)
+    assert await one(database) == first
+    # the loop hears of it, or has no time to before the connection is asked: both times there is a new one
+    await kill_all(database.dsn)
+    second = await one(database)
+    assert second != first
+    killing = threading.Thread(target=lambda: asyncio.run(kill_all(database.dsn)))
+    killing.start()
+    killing.join()
+    assert await one(database) != second
+
+
+@contextmanager
+def pool_statements(database: Database) -> Iterator[list[str]]:
+    """Collect what is executed through the pool."""
+    seen: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
