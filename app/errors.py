@@ -245,9 +245,10 @@ class ServiceUnavailable(Fault):
 
 
 class QueryTimedOut(Fault):
-    """A statement took longer than DATABASE_STATEMENT_TIMEOUT_SECONDS; the same one would again."""
+    """A statement took longer than DATABASE_STATEMENT_TIMEOUT_SECONDS: it was too much, or waited for another one."""
 
     code = ErrorCode.QUERY_TIMED_OUT
+    passes = True
 
     def __init__(self) -> None:
         super().__init__("The database took too long to answer this. Ask for less at once.")

@@ -41,8 +41,10 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx2", "httpcore2", "pgqueuer", "uvicorn.access", "uvicorn.error", "asyncio", "alembic"):
+    for chatty in ("httpx2", "httpcore2", "uvicorn.access", "uvicorn.error", "asyncio", "alembic"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    # the worker says in a line that the queue is lost; PgQueuer would add a trace for each of its tasks
+    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -33,7 +33,7 @@ _UNREACHABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.InternalClientError,  # what is left of a connection whose server was killed
 )
-_PASSING_STATES = ("08", "57P0", "53300", "40")
+_PASSING_STATES = ("08", "57P0", "53300", "40", "25P03")
 _TIMED_OUT = "57014"
 _BAD_VALUE = "22"
 """SQLSTATEs begin with these: connection exceptions, shutdown and start-up, too many connections, deadlocks ..."""
@@ -106,6 +106,8 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
                 "timezone": "UTC",
                 "jit": "off",  # compiling costs more than it saves for queries of milliseconds
                 "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
+                # a worker that counts as dead may hold no locks either: frozen in a transaction, it would hold up all
+                "idle_in_transaction_session_timeout": str(int(settings.job_heartbeat_timeout_seconds * 1000)),
             },
         )
         notice_silence(connection)

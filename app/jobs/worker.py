@@ -114,7 +114,12 @@ class Worker:
             queue = Queue(pool, self._resources.events, self.name, self._concurrency)
 
             async def run(entry: Entry) -> None:
-                await self._run(queue.taken.pop(entry.id), lambda: engine.qm.job_context.pop(entry.id))
+                row = queue.taken.pop(entry.id)
+                with bound_contextvars(job_id=row.id, kind=row.kind):
+                    try:
+                        await self._run(row, lambda: engine.qm.job_context.pop(entry.id))
+                    except Exception:  # noqa: BLE001 - the entry grows stale, and a worker takes the job once more
+                        log.exception("run_end_lost")
 
             self._engine = engine = make_engine(queue, run, self._limits, clock_of(self._resources))
             if self._is_stopping:
@@ -137,22 +142,21 @@ class Worker:
         """Run a job that was taken as `row`, and write how that ended. `let_go` makes the engine forget its entry.
 
         Raises:
-            ServiceUnavailable: PostgreSQL is away for long; the entry grows stale, and the job is taken once more.
+            ServiceUnavailable: PostgreSQL is away for long.
         """
-        with bound_contextvars(job_id=row.id, kind=row.kind):
-            log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
-            begun = time.monotonic()
-            run = await self._run_body(row)
-            end = end_of_run(row, run.body, run.order)
-            if end and end.state is JobState.QUEUED:
-                let_go()  # it would pass over the entry, which may be taken again as soon as that is written
-            if end is None or not await self._finish((row, end)):
-                metrics.jobs_taken_away.inc()
-                log.warning("job_taken_away")
-                return
-            log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
-            metrics.jobs_ended.labels(row.kind, end.state.value).inc()
-            metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
+        log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
+        begun = time.monotonic()
+        run = await self._run_body(row)
+        end = end_of_run(row, run.body, run.order)
+        if end and end.state is JobState.QUEUED:
+            let_go()  # it would pass over the entry, which may be taken again as soon as that is written
+        if end is None or not await self._finish((row, end)):
+            metrics.jobs_taken_away.inc()
+            log.warning("job_taken_away")
+            return
+        log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
+        metrics.jobs_ended.labels(row.kind, end.state.value).inc()
+        metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
 
     async def _run_body(self, row: Row[Any]) -> _Run:
         """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.db.engine import SILENCE, Database, notice_silence, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
+from app.resources import Resources
 from app.settings import Settings
 from tests.conftest import MakeSettings
 
@@ -265,3 +266,22 @@ def pool_statements(database: Database) -> Iterator[list[str]]:
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
     yield seen
     event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_a_transaction_of_a_process_that_does_nothing_holds_up_nobody(
+    make_settings: MakeSettings, resources: Resources, database_url: str
+) -> None:
+    """Its locks go when its jobs do; when the process wakes up, it is told that the transaction is gone."""
+    settings = make_settings(job_heartbeat_timeout_seconds=1)
+    lock = text("SELECT pg_advisory_xact_lock(1)")
+
+    async def freeze(database: Database) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(lock)
+            async with resources.database.transaction() as other:
+                await other.execute(lock)  # waits until the first one's transaction is ended
+            await connection.execute(text("SELECT 1"))
+
+    async with open_database(settings, database_url) as database:
+        with pytest.raises(ServiceUnavailable):
+            await freeze(database)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.errors import JobTimedOut, ServiceUnavailable
+from app.errors import JobTimedOut, QueryTimedOut, ServiceUnavailable
 from app.jobs.runs import End, end_of_failure
 from app.jobs.states import JobState
 from app.vk.client import HostAvoided
@@ -34,6 +34,11 @@ def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
 def test_what_passes_after_an_hour_is_not_waited_for() -> None:
     """A worker has other jobs, and whoever asked for this one wants to know."""
     assert ended(VkRateLimited("quota", 29)).state is JobState.FAILED
+
+
+def test_a_statement_that_took_too_long_may_have_waited_for_another() -> None:
+    end = ended(QueryTimedOut())
+    assert (end.state, end.counts) == (JobState.QUEUED, True)
 
 
 def test_that_postgresql_is_away_does_not_count() -> None:
