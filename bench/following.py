@@ -21,6 +21,7 @@ from app.jobs.queue import NewJob, enqueue
 from app.jobs.runs import take
 from app.jobs.states import JobEventKind
 from app.resources import Resources
+from app.store.jobs import job_by_id
 from bench.queues import KIND
 from bench.surroundings import beside
 
@@ -95,7 +96,9 @@ async def running_job(resources: Resources) -> RunningJob:
     async with resources.database.transaction() as connection:
         job_id = (await enqueue(connection, resources, NewJob(KIND, {}))).id
     async with resources.events.telling([job_topic(job_id)]) as connection:
-        [row] = (await take(connection, [job_id], "bench")).values()
+        queued = await job_by_id(connection, job_id)
+        assert queued  # noqa: S101 - it was just made
+        [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()
     return RunningJob(resources, row)
 
 

@@ -119,6 +119,7 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
         pool_timeout=settings.database_statement_timeout_seconds,
+        hide_parameters=True,  # an error is logged; what was to be stored is not
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )

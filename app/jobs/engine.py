@@ -28,57 +28,55 @@ class Queue(Queries):
     """PgQueuer's queries, but for what makes an entry and its job one thing.
 
     Taking an entry takes its job, in one transaction: `taken` holds the rows.
-    How a run ends is written by `app.jobs.runs`, the entry's part included, so
-    PgQueuer writes nothing about it; `running` are the entries at work here. And a worker that was frozen does not keep
-    an entry alive that another one has taken over meanwhile.
+    What becomes of an entry after that is written with its job: `app.jobs.runs`
+    ends it, `app.store.jobs.beat` keeps it from growing stale. So PgQueuer
+    writes nothing about it, and a worker that was frozen can neither end an
+    entry nor keep it alive that another one has taken over meanwhile.
 
-    One worker has at most `limit` jobs at once; PgQueuer's own limit is at least
-    twice its batch size, so it cannot be 1.
+    `room` says how many jobs more this worker may take; `at_work` are the
+    entries of those that it runs.
     """
 
-    def __init__(self, pool: "asyncpg.Pool", events: Events, worker: str, limit: int) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool", events: Events, worker: str, room: Callable[[], int], at_work: Container[int]
+    ) -> None:
         super().__init__(AsyncpgPoolDriver(pool))
-        self.taken: dict[JobId, Row[Any]] = {}
-        self.running: Container[JobId] = ()
+        self.taken: dict[int, Row[Any]] = {}
         self._events = events
         self._worker = worker
-        self._limit = limit
-        self._manager_id: QueueManagerId | None = None
+        self._room = room
+        self._at_work = at_work
 
     async def dequeue(
         self,
         batch_size: int,
         entrypoints: dict[QueueEntrypoint, EntrypointExecutionParameter],
         queue_manager_id: QueueManagerId,
-        global_concurrency_limit: int | None,  # noqa: ARG002 - replaced by the limit
+        global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[Entry]:
         """Take the most urgent jobs and return their entries. Entries without a job to run are dropped."""
-        self._manager_id = queue_manager_id
+        room = min(batch_size, self._room() - len(self.taken))
+        if room <= 0:
+            return []
         topics: list[str] = []
         async with self._events.telling(topics) as connection:
             found = await queries_of(connection).dequeue(
-                batch_size, entrypoints, queue_manager_id, self._limit, heartbeat_timeout
+                room, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
             )
             # one that is being run here only looked stale, as this process was slow to show life
-            job_ids = {entry.id: _job_id(entry) for entry in found if entry.id not in self.running}
-            taken = await take(connection, job_ids.values(), self._worker) if job_ids else {}
-            await entries.release(connection, [key for key, job_id in job_ids.items() if job_id not in taken])
+            job_ids: dict[int, int] = {entry.id: _job_id(entry) for entry in found if entry.id not in self._at_work}
+            taken = await take(connection, job_ids, self._worker) if job_ids else {}
+            await entries.release(connection, [entry_id for entry_id in job_ids if entry_id not in taken])
             topics += map(job_topic, job_ids.values())
-        self.taken |= {key: taken[job_id] for key, job_id in job_ids.items() if job_id in taken}
-        return [entry for entry in found if entry.id in self.taken]
+        self.taken |= taken
+        return [entry for entry in found if entry.id in taken]
 
     async def log_jobs(self, job_status: list[tuple[Entry, JOB_STATUS, TracebackRecord | None]]) -> None:
-        """Write nothing.
-
-        Where the end of a run could not be written, as PostgreSQL was away for
-        long, its entry grows stale, and a worker takes the job once more.
-        """
+        """Write nothing: for PgQueuer an entry is done as soon as its run was begun."""
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
-        """Keep this worker's entries from growing stale."""
-        statement = "UPDATE pgqueuer SET heartbeat = now() WHERE id = ANY($1) AND queue_manager_id = $2"
-        await self.driver.execute(statement, job_ids, self._manager_id)
+        """Write nothing."""
 
 
 def _job_id(entry: Entry) -> int:
@@ -90,12 +88,12 @@ def _job_id(entry: Entry) -> int:
 
 
 def make_engine(queue: Queue, body: EntryBody, limits: Mapping[str, int], clock: Clock) -> PgQueuer:
-    """Return an engine that runs `body` for each entry of these kinds, and what `clock` says when it says.
+    """Return an engine that calls `body` for each entry of these kinds, and what `clock` says when it says.
 
+    `body` is to begin the run and return: an engine that fails waits for its bodies before it says so.
     `limits` maps each kind to how many of it run at once in all processes; 0 is no limit.
     """
     engine = PgQueuer(queue.driver, queries=queue)
-    queue.running = engine.qm.job_context
     for kind, limit in limits.items():
         engine.entrypoint(kind, concurrency_limit=limit)(body)
     for name, (when, action) in clock.items():

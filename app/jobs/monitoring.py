@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
 from app.events import job_topic
 from app.jobs.collection import Request
-from app.jobs.queue import NewJob, enqueue
+from app.jobs.queue import NewJob, enqueue, keep_room
 from app.jobs.states import JobKind, JobPriority, MoveReason
 from app.log import log
 from app.resources import Resources
@@ -117,7 +117,10 @@ async def start_due(resources: Resources) -> int:
     """
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
-        outcome = await _start(connection, resources, await monitorings.take_due(connection, BATCH))
+        due = await monitorings.take_due(connection, BATCH)
+        if due:
+            await keep_room(connection, resources, len(due))
+        outcome = await _start(connection, resources, due)
         await monitorings.note_jobs(connection, outcome.started)
         await monitorings.put_back(connection, outcome.left)
         topics += [job_topic(job_id) for job_id in outcome.started.values()]

@@ -1,13 +1,16 @@
 """Asking for jobs: enqueue, cancel and retry, each in one transaction with the entry of the queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
 from sqlalchemy import Row, func
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobNotFound, JobStateConflict, QueueFull
@@ -74,23 +77,21 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         JobStateConflict: it has ended already.
     """
     async with resources.events.telling([CANCELLATIONS, job_topic(job_id)]) as connection:
-        row = await jobs.move_job(
-            connection,
-            job_id,
-            former=("QUEUED",),
-            values={"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()},
-        )
-        if row:
+        # locked, so that it stays what it is until this is written
+        found = await jobs.lock_jobs(connection, [job_id])
+        if not found or JobState(found[0].state).is_final:
+            raise await _conflict(connection, job_id, "cancelled")
+        if found[0].state == JobState.QUEUED.value:
+            values = {"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()}
+            row = await jobs.move_job(connection, job_id, former=("QUEUED",), values=values)
             await monitorings.note_ends(connection, [job_id])
             await jobs.release_groups(connection, [job_id])
-            await _take_from_queue(connection, row.queue_id)
+            await _take_from_queue(connection, found[0].queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
-            row = await jobs.move_job(
-                connection, job_id, former=("RUNNING",), values={"cancel_requested_at": func.now()}
-            )
-        if not row:
-            raise await _conflict(connection, job_id, "cancelled")
+            values = {"cancel_requested_at": func.now()}
+            row = await jobs.move_job(connection, job_id, former=("RUNNING",), values=values)
+    assert row  # noqa: S101 - it was locked
     log.info("job_cancel_requested", job_id=job_id)
     return row
 
@@ -161,17 +162,27 @@ async def _check_room(connection: AsyncConnection, limit: int) -> None:
         raise QueueFull(limit)
 
 
+async def keep_room(connection: AsyncConnection, resources: Resources, wanted: int) -> None:
+    """Let nobody else near the limit of the queue until so many jobs are queued, if that is near.
+
+    For who queues many in one transaction: `enqueue` would do it in the middle,
+    when communities are claimed already that somebody else waits for.
+    """
+    waiting = jobs.JobConditions(states=("QUEUED",))
+    if await jobs.count_jobs(connection, waiting) >= resources.settings.queue_limit - CLOSE_TO_LIMIT - wanted:
+        await jobs.lock_queue(connection)
+
+
 async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:
     row = await jobs.job_by_id(connection, job_id)
     return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(job_id)
 
 
 async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
-    # One entry for the next run, however many processes restore a lost one at once. The epoch
-    # is part of the key, as the entry of the last run may go only after the job was retried.
-    key = f"{row.id}:{row.epoch}"
+    # one entry of a job, however many processes restore a lost one at once
+    name = str(row.id)
     [queue_id] = await queries_of(connection).enqueue(
-        row.kind, str(row.id).encode(), row.priority, dedupe_key=key, on_conflict="update_priority"
+        row.kind, name.encode(), row.priority, dedupe_key=name, on_conflict="update_priority"
     )
     await jobs.write_queue_id(connection, row.id, queue_id)
 
@@ -191,15 +202,29 @@ class _InTransaction(AsyncpgDriver):
         self._in = connection
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        rows = await self._in.exec_driver_sql(query, args)
-        return [dict(row) for row in rows.mappings()]
+        with _drivers_errors():
+            rows = await self._in.exec_driver_sql(query, args)
+            return [dict(row) for row in rows.mappings()]
 
     async def execute(self, query: str, *args: object) -> str:
-        await self._in.exec_driver_sql(query, args)
-        return ""
+        with _drivers_errors():
+            await self._in.exec_driver_sql(query, args)
+            return ""
 
     async def notify(self, channel: str, payload: str) -> None:
         await self.execute("SELECT pg_notify($1, $2)", channel, payload)
+
+
+@contextmanager
+def _drivers_errors() -> Iterator[None]:
+    """Raise what the driver has raised where PgQueuer looks at it: to tell a lost race from a failure."""
+    try:
+        yield
+    except DBAPIError as error:
+        driver = error.driver_exception
+        if isinstance(driver, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError):
+            raise driver from error
+        raise
 
 
 def queries_of(connection: AsyncConnection) -> Queries:

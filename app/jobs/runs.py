@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -57,16 +57,18 @@ class End:
 _patiently = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
 
 
-async def take(connection: AsyncConnection, job_ids: Collection[int], worker: str) -> dict[int, Row[Any]]:
-    """Make jobs this worker's and return their rows by id; those that are not to be run are absent.
+async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, Row[Any]]:
+    """Make jobs this worker's: entry of the queue -> job id. Returns entry -> row; those not to be run are absent.
 
     A higher epoch shuts out whoever had one before. A job that somebody asked to
     cancel, or that ended its process `max_attempts` times, ends here.
     """
-    taken = {row.id: row for row in await jobs.take_jobs(connection, job_ids, worker, _TOLD_OF_TAKING)}
-    if left := [(job_id,) for job_id in job_ids if job_id not in taken]:
-        rows = (await jobs.jobs_by_key(connection, left)).values()
-        await _write_ends(connection, [(row, end) for row in rows if (end := _end_before_its_run(row))])
+    taken = {row.queue_id: row for row in await jobs.take_jobs(connection, job_ids, worker, _TOLD_OF_TAKING)}
+    if left := [job_id for entry_id, job_id in job_ids.items() if entry_id not in taken]:
+        # who is locked is being moved by somebody, who may wait for the entry that is held here
+        rows = await jobs.lock_jobs(connection, left, skip_locked=True)
+        ours = [row for row in rows if row.queue_id in job_ids]
+        await _write_ends(connection, [(row, end) for row in ours if (end := _end_before_its_run(row))])
     for row in taken.values():
         _count_taking(row)
     return taken
@@ -107,6 +109,14 @@ async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any]
     if not ends:
         return set()
     moved = await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends])
+    back = [row for row, end in ends if not end.state.is_final and row.id not in moved]
+    if back:  # somebody may have asked to cancel them meanwhile
+        cancelled = End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
+        wished = [
+            row.id for row in await jobs.lock_jobs(connection, [row.id for row in back]) if row.cancel_requested_at
+        ]
+        ends = [(row, cancelled if row.id in wished else end) for row, end in ends]
+        moved |= await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends if row.id in wished])
     if final := [row.id for row, end in ends if end.state.is_final and row.id in moved and row.arguments.get("claims")]:
         await monitorings.note_ends(connection, final)
         await jobs.release_groups(connection, final)

@@ -26,8 +26,8 @@ from app.jobs.engine import Queue, make_engine
 from app.jobs.kinds import BODIES, Bodies, Body, PlainBody, limits_of
 from app.jobs.offload import in_process
 from app.jobs.progress import RunningJob
-from app.jobs.runs import End, Order, end_of_run, finish
-from app.jobs.states import JobKind, JobState
+from app.jobs.runs import End, Order, end_of_failure, end_of_run, finish
+from app.jobs.states import JobKind
 from app.jobs.together import Together
 from app.jobs.upkeep import clock_of
 from app.log import log
@@ -72,6 +72,9 @@ class Worker:
         self._bodies = bodies
         self._limits = limits_of(bodies, resources.settings.job_kind_limits)
         self._runs: dict[int, _Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._at_work: set[int] = set()
+        self._beat_seconds = min(BEAT_SECONDS, resources.settings.job_heartbeat_timeout_seconds / 3)
         self._engine: PgQueuer | None = None
         self._is_serving = False
         self._is_stopping = False
@@ -79,7 +82,7 @@ class Worker:
         self._finish: Together[tuple[Row[Any], End], bool] = Together(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
-        """Work until `stop` is called; starts anew when the connections to the queue are lost."""
+        """Work until `stop` is called; starts anew when the connections to the queue are lost, while its jobs go on."""
         watch = asyncio.create_task(self._watch())
         try:
             while not self._is_stopping:
@@ -88,9 +91,13 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 - whatever ended it, the queue has to be served again
                     log.warning("queue_lost", reason=f"{type(error).__name__}: {error}")
                     await asyncio.sleep(RESTART_SECONDS)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
         finally:
-            watch.cancel()
-            await asyncio.wait({watch})
+            left = {watch, *self._tasks}  # runs only where this was cancelled: their jobs go on elsewhere
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=RESTART_SECONDS)
             with suppress(ServiceUnavailable):
                 async with self._resources.database.transaction() as connection:
                     await workers.remove_worker(connection, self.name)
@@ -111,17 +118,15 @@ class Worker:
             init=_prepare,
             server_settings={"application_name": "vk-comments queue"},
         ) as pool:
-            queue = Queue(pool, self._resources.events, self.name, self._concurrency)
+            queue = Queue(pool, self._resources.events, self.name, self._room, self._at_work)
 
-            async def run(entry: Entry) -> None:
-                row = queue.taken.pop(entry.id)
-                with bound_contextvars(job_id=row.id, kind=row.kind):
-                    try:
-                        await self._run(row, lambda: engine.qm.job_context.pop(entry.id))
-                    except Exception:  # noqa: BLE001 - the entry grows stale, and a worker takes the job once more
-                        log.exception("run_end_lost")
+            async def begin(entry: Entry) -> None:
+                self._at_work.add(entry.id)
+                run = asyncio.create_task(self._run_entry(entry.id, queue.taken.pop(entry.id)))
+                self._tasks.add(run)
+                run.add_done_callback(self._tasks.discard)
 
-            self._engine = engine = make_engine(queue, run, self._limits, clock_of(self._resources))
+            self._engine = engine = make_engine(queue, begin, self._limits, clock_of(self._resources))
             if self._is_stopping:
                 engine.shutdown.set()
             batch_size = max(1, self._concurrency // 2)
@@ -130,7 +135,6 @@ class Worker:
                 await self._beat()
                 await engine.run(
                     batch_size=batch_size,
-                    max_concurrent_tasks=2 * batch_size,
                     heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
                     dequeue_timeout=timedelta(seconds=1),
                     shutdown_on_listener_failure=True,
@@ -138,25 +142,39 @@ class Worker:
             finally:
                 self._is_serving = False
 
-    async def _run(self, row: Row[Any], let_go: Callable[[], object]) -> None:
-        """Run a job that was taken as `row`, and write how that ended. `let_go` makes the engine forget its entry.
+    def _room(self) -> int:
+        return self._concurrency - len(self._tasks)
 
-        Raises:
-            ServiceUnavailable: PostgreSQL is away for long.
-        """
-        log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
-        begun = time.monotonic()
-        run = await self._run_body(row)
-        end = end_of_run(row, run.body, run.order)
-        if end and end.state is JobState.QUEUED:
-            let_go()  # it would pass over the entry, which may be taken again as soon as that is written
-        if end is None or not await self._finish((row, end)):
-            metrics.jobs_taken_away.inc()
-            log.warning("job_taken_away")
-            return
-        log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
-        metrics.jobs_ended.labels(row.kind, end.state.value).inc()
-        metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
+    async def _run_entry(self, entry_id: int, row: Row[Any]) -> None:
+        """Run the job that was taken as `row` with its entry in the queue, and write how that ended."""
+        with bound_contextvars(job_id=row.id, kind=row.kind):
+            log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
+            begun = time.monotonic()
+            try:
+                run = await self._run_body(row)
+                # as soon as the end is written, the entry may be taken again, also by this worker
+                self._at_work.discard(entry_id)
+                end = end_of_run(row, run.body, run.order)
+                if end is None or not await self._write_end(row, end):
+                    metrics.jobs_taken_away.inc()
+                    log.warning("job_taken_away")
+                    return
+            except Exception:  # noqa: BLE001 - the entry grows stale, and a worker takes the job once more
+                log.exception("run_end_lost")
+                return
+            finally:
+                self._at_work.discard(entry_id)
+            log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
+            metrics.jobs_ended.labels(row.kind, end.state.value).inc()
+            metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
+
+    async def _write_end(self, row: Row[Any], end: End) -> bool:
+        try:
+            return await self._finish((row, end))
+        except ServiceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a result that PostgreSQL does not take would be none the next time
+            return await self._finish((row, end_of_failure(error, row)))
 
     async def _run_body(self, row: Row[Any]) -> _Run:
         """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""
@@ -180,12 +198,12 @@ class Worker:
 
     async def _watch(self) -> None:
         """See to it, for ever, that cancelled jobs end, and that this worker and its jobs show life."""
-        beaten_at = -BEAT_SECONDS
+        beaten_at = -self._beat_seconds
         with self._resources.events.subscribe(CANCELLATIONS) as wake:
             while True:
                 now = time.monotonic()
                 try:
-                    if now - beaten_at >= BEAT_SECONDS:
+                    if now - beaten_at >= self._beat_seconds:
                         beaten_at = now
                         await self._beat()
                     await self._end_cancelled()
@@ -193,7 +211,7 @@ class Worker:
                     log.warning("watch_delayed")
                 except Exception:  # noqa: BLE001 - whatever it was, the jobs that run have to be watched on
                     log.exception("watch_failed")
-                await wake.wait(LOOK_SECONDS)
+                await wake.wait(min(LOOK_SECONDS, self._beat_seconds))
 
     async def _end_cancelled(self) -> None:
         if not self._runs:

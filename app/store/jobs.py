@@ -211,14 +211,23 @@ async def move_job(
     return moved
 
 
+async def lock_jobs(
+    connection: AsyncConnection, job_ids: Collection[int], *, skip_locked: bool = False
+) -> Sequence[Row[Any]]:
+    """Lock jobs, by id, until the transaction ends, and return their rows; `skip_locked` leaves out who is locked."""
+    wanted = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+    return (await connection.execute(wanted.with_for_update(skip_locked=skip_locked))).all()
+
+
 async def take_jobs(
     connection: AsyncConnection,
-    job_ids: Collection[int],
+    job_ids: Mapping[int, int],
     worker: str,
     told: Mapping[str, Mapping[str, str]],
 ) -> Sequence[Row[Any]]:
     """Make jobs the runs of `worker`, each with the next epoch, and record it; returns their rows with their `former`.
 
+    `job_ids` are by the entry of the queue that stands for the job: another entry of it is none.
     `told` is what the event says by the state the job was in: `message` and
     `reason`; only jobs in these states are taken. Left out are those that
     somebody asked to cancel, those that were tried as often as they may be, and
@@ -227,7 +236,8 @@ async def take_jobs(
     statement = text("""
         WITH wanted AS (
             SELECT id, state AS former FROM jobs
-             WHERE id = ANY(:ids) AND state IN (SELECT jsonb_object_keys(CAST(:told AS jsonb)))
+             WHERE id = ANY(:ids) AND queue_id = ANY(:entries)
+               AND state IN (SELECT jsonb_object_keys(CAST(:told AS jsonb)))
                AND cancel_requested_at IS NULL AND attempts < max_attempts
              ORDER BY id FOR UPDATE SKIP LOCKED),
         taken AS (
@@ -243,7 +253,12 @@ async def take_jobs(
               FROM taken)
         SELECT * FROM taken ORDER BY id
     """)
-    values = {"ids": list(job_ids), "told": orjson.dumps(told).decode(), "worker": worker}
+    values = {
+        "entries": list(job_ids),
+        "ids": list(job_ids.values()),
+        "told": orjson.dumps(told).decode(),
+        "worker": worker,
+    }
     return (await connection.execute(statement.columns(*jobs.c, column("former", Text)), values)).all()
 
 
@@ -269,7 +284,8 @@ class Ended:
 async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[int]:
     """Write how runs ended, with their events; returns the ids of the jobs that were still those of these runs.
 
-    Their entries in the queue go, or go back to be taken after `retry_after_seconds`, with them.
+    Their entries in the queue go, or go back to be taken after `retry_after_seconds`, with them. A job that
+    somebody has asked to cancel does not go back: it is left out.
     """
     statement = text("""
         WITH ends AS (
@@ -285,6 +301,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
                                     ELSE now() + make_interval(secs => ends.retry_after_seconds) END,
                    last_seq = jobs.last_seq + jsonb_array_length(ends.events)
               FROM ends WHERE jobs.id = ends.id AND jobs.epoch = ends.epoch AND ends.former ? jobs.state
+               AND (ends.is_final OR jobs.cancel_requested_at IS NULL)
             RETURNING jobs.id, jobs.queue_id, jobs.last_seq, ends.is_final, ends.retry_after_seconds, ends.events),
         dropped AS (
             DELETE FROM pgqueuer USING moved WHERE pgqueuer.id = moved.queue_id AND moved.is_final),
@@ -326,14 +343,19 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
 async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> set[int]:
     """Note that these jobs (id -> epoch) are still being run; returns those that are no longer, with that epoch.
 
-    A job that is just being written shows life by that: it is not waited for.
+    Their entries in the queue show life with them. A job that is just being written does so by that: it is not
+    waited for.
     """
     statement = text("""
         WITH mine AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS mine (id, epoch)),
         free AS (
             SELECT jobs.id FROM jobs JOIN mine ON mine.id = jobs.id AND mine.epoch = jobs.epoch
              WHERE jobs.state = 'RUNNING' FOR NO KEY UPDATE OF jobs SKIP LOCKED),
-        beaten AS (UPDATE jobs SET heartbeat_at = now() FROM free WHERE jobs.id = free.id)
+        beaten AS (UPDATE jobs SET heartbeat_at = now() FROM free WHERE jobs.id = free.id),
+        kept AS (
+            UPDATE pgqueuer SET heartbeat = now()
+              FROM jobs JOIN mine ON mine.id = jobs.id AND mine.epoch = jobs.epoch
+             WHERE pgqueuer.id = jobs.queue_id AND pgqueuer.status = 'picked' AND jobs.state = 'RUNNING')
         SELECT mine.id FROM mine LEFT JOIN jobs ON jobs.id = mine.id AND jobs.epoch = mine.epoch
                                                AND jobs.state = 'RUNNING'
          WHERE jobs.id IS NULL
@@ -347,7 +369,9 @@ async def remove_finished(connection: AsyncConnection, before: datetime | None, 
     if before:
         conditions.append(jobs.c.finished_at < before)
     oldest = select(jobs.c.id).where(*conditions).order_by(jobs.c.finished_at).limit(limit)
-    return int((await connection.execute(delete(jobs).where(jobs.c.id.in_(oldest)))).rowcount)
+    # one that somebody is just putting back into the queue is left alone
+    unlocked = oldest.with_for_update(skip_locked=True)
+    return int((await connection.execute(delete(jobs).where(jobs.c.id.in_(unlocked), *conditions))).rowcount)
 
 
 async def add_event(connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, Any]) -> int:

@@ -36,7 +36,9 @@ async def queue_job(
 async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
     """Make a job the run of a worker, as if it had taken the job's entry, and return its row; None if it is not run."""
     async with resources.events.telling([job_topic(job_id)]) as connection:
-        return (await runs.take(connection, [job_id], worker)).get(job_id)
+        row = await jobs.job_by_id(connection, job_id)
+        entry_id = row.queue_id if row else 0
+        return (await runs.take(connection, {entry_id: job_id}, worker)).get(entry_id)
 
 
 async def finish(resources: Resources, row: Row[Any], end: runs.End) -> bool:

@@ -1,6 +1,6 @@
 """A model of jobs, their entries in the queue and the workers that run them: what PostgreSQL has to hold."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -63,11 +63,12 @@ class ModelJob:
 
 @dataclass
 class ModelWorker:
-    """A worker's name, and how PgQueuer calls it."""
+    """A worker's name, how PgQueuer calls it, and the entries at work there."""
 
     name: str
     manager: UUID = field(default_factory=uuid4)
     is_frozen: bool = False
+    at_work: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,13 @@ class Model:
 
     def room(self, worker: ModelWorker) -> int:
         """Return how many more entries a worker may have."""
-        return CONCURRENCY - sum(entry.manager == worker.manager for entry in self.entries.values())
+        return CONCURRENCY - len(worker.at_work)
 
     def claimable(self, worker: ModelWorker, batch_size: int) -> list[ModelEntry]:
         """Return what a worker takes that takes so many at once, the most urgent first."""
-        found = [entry for those in (self.free(), self.stale()) for entry in _most_urgent(those)[:batch_size]]
-        return _most_urgent(found)[: max(0, min(batch_size, self.room(worker)))]
+        most = max(0, min(batch_size, self.room(worker)))
+        found = [entry for those in (self.free(), self.stale()) for entry in _most_urgent(those)[:most]]
+        return _most_urgent(found)[:most]
 
     # what happens
 
@@ -167,7 +169,9 @@ class Model:
         return None
 
     def end(self, job: ModelJob, end: ModelEnd) -> None:
-        """End the run of a job, or a job before its run."""
+        """End the run of a job, or a job before its run. One that somebody asked to cancel does not go back."""
+        if job.is_cancel_requested and not end.state.is_final:
+            end = ModelEnd(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         if end.failure and not end.state.is_final:
             job.events.append(("ATTEMPT_FAILED", None, None))
         job.move(end.state, end.reason)

@@ -28,6 +28,7 @@ from app.jobs.queue import cancel, retry
 from app.jobs.runs import End, Order, end_of_run
 from app.jobs.states import JobKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
+from app.store import jobs
 from app.vk.wire import VkRequestRefused, VkUnavailable
 from tests.conftest import MakeSettings
 from tests.jobs.conftest import finish, queue_job, read_job, take
@@ -107,8 +108,9 @@ class SimulatedWorker(ModelWorker):
         super().__init__(name)
         self.runs: dict[JobId, Run] = {}
         self._events = Interrupted(events)
-        self.queue = Queue(pool, cast("Events", self._events), name, CONCURRENCY)
-        self.queue.running = self.runs
+        self.at_work = self.runs
+        room: Callable[[], int] = lambda: CONCURRENCY - len(self.runs)  # noqa: E731 - it is the worker's
+        self.queue = Queue(pool, cast("Events", self._events), name, room, self.at_work)
 
     async def claim(self, batch_size: int, meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[Entry]:
         """Take up to so many entries with their jobs."""
@@ -335,18 +337,22 @@ class Lifecycle(RuleBasedStateMachine):
         assert (end.state, end.reason) == (expected.state, expected.reason)
         job = self._owns(run)
         assert self.run(finish(self.resources, run.row, end)) is (job is not None)
-        self.run(worker.queue.log_jobs([(run.entry, "successful", None)]))
         if job:
             self.model.end(job, expected)
 
     def heartbeat(self, data: st.DataObject) -> None:
-        """A worker shows life, for those of its entries that are still its own."""
+        """A worker shows life, for those of its jobs that are still its own, and hears of those that are not."""
         worker = data.draw(st.sampled_from(self.awake()))
+        runs = worker.runs.values()
 
-        self.run(worker.queue.update_heartbeat([*worker.runs]))
-        for entry_id in worker.runs:
-            entry = self.model.entries.get(entry_id)
-            if entry and entry.manager == worker.manager:
+        async def beat() -> set[int]:
+            async with self.resources.database.transaction() as connection:
+                return await jobs.beat(connection, {run.row.id: run.row.epoch for run in runs})
+
+        owned = [job for run in runs if (job := self._owns(run))]
+        assert self.run(beat()) == {run.row.id for run in runs} - {job.id for job in owned}
+        for job in owned:
+            if entry := self.model.entries.get(job.entry_id):
                 entry.is_stale = False
 
     # disasters

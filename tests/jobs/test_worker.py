@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 import app.jobs.upkeep
 import app.jobs.worker
@@ -15,15 +16,16 @@ from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
+from app.jobs.runs import End
 from app.jobs.start_collection import start_collection
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.jobs.worker import Worker, open_worker
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
 from app.store.workers import living_workers
 from app.vk.wire import VkUnavailable
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
-from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
+from tests.jobs.conftest import ended, events_of, finish, in_state, queue_job, read_job, take, working
 
 
 class Bodies:
@@ -435,6 +437,133 @@ async def _count(resources: Resources, sql: str) -> Any:
         await connection.close()
 
 
+async def test_others_are_taken_while_a_long_job_goes_on_after_a_failure(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the queue is lost by, it is served again at once, and what runs goes on as it was."""
+    monkeypatch.setattr(app.jobs.worker, "RESTART_SECONDS", 0)
+    bodies = Bodies()
+
+    async def body(job: RunningJob) -> dict[str, Any]:
+        return await bodies.waits(job) if job.id == 1 else {}
+
+    async with working(resources, body):
+        long = await queue_job(resources, -1)
+        await until(lambda: _count(resources, "SELECT done FROM jobs"))
+        await _count(
+            resources,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+
+        async def queue_another() -> int | None:
+            with suppress(ServiceUnavailable):
+                return await queue_job(resources, -2)
+            return None
+
+        other = await until(queue_another)
+        assert (await ended(resources, other)).state == "SUCCEEDED"
+        bodies.go_on.set()
+        row = await ended(resources, long)
+    assert (row.state, row.epoch, row.attempts) == ("SUCCEEDED", 1, 1)
+
+
+async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resources) -> None:
+    """Neither as its worker stops while it cleans up, nor as this try has failed."""
+    is_cleaning, may_end = asyncio.Event(), asyncio.Event()
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_cleaning.set()
+            await may_end.wait()
+        raise AssertionError
+
+    job_id = await queue_job(resources)
+    async with working(resources, body) as worker:
+        await in_state(resources, job_id, JobState.RUNNING)
+        worker.stop()
+        await is_cleaning.wait()
+        await cancel(resources, job_id)
+        may_end.set()
+        assert (await ended(resources, job_id)).state == "CANCELLED"
+    assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 0
+
+    failing = await queue_job(resources)
+    taken = await take(resources, failing, "me")
+    assert taken
+    await cancel(resources, failing)
+    again = End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, retry_after_seconds=300)
+    assert await finish(resources, taken, again)
+    assert (await read_job(resources, failing)).state == "CANCELLED"
+    assert await _count(resources, "SELECT count(*) FROM job_groups") == 0
+
+
+async def test_a_result_that_postgresql_does_not_take_fails_the_job_at_once(resources: Resources) -> None:
+    runs = 0
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        nonlocal runs
+        runs += 1
+        return {"text": "a\x00b"}
+
+    job_id = await queue_job(resources)
+    async with working(resources, body):
+        row = await ended(resources, job_id)
+    assert (row.state, row.failure["code"], runs) == ("FAILED", "INTERNAL", 1)
+
+
+async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> list[bool]:
+        raise ServiceUnavailable("PostgreSQL")
+
+    monkeypatch.setattr(app.jobs.worker, "finish", away)
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        return {}
+
+    job_id = await queue_job(resources)
+    with capture_logs() as logs:
+        async with working(resources, body):
+            await until(lambda: [line for line in logs if line["event"] == "run_end_lost"])
+    assert (await read_job(resources, job_id)).state == "RUNNING"
+    assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
+
+
+async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
+    job_id = await queue_job(resources)
+    await _count(
+        resources,
+        "INSERT INTO pgqueuer (priority, status, entrypoint, payload)"
+        " SELECT 30, 'queued', entrypoint, payload FROM pgqueuer",
+    )
+    bodies = Bodies()
+    bodies.go_on.set()
+    async with working(resources, bodies.waits):
+        assert (await ended(resources, job_id)).state == "SUCCEEDED"
+        await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
+    assert bodies.started == [job_id]
+
+
+async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSettings) -> None:
+    """Who loses the race has found nothing, and nothing has failed."""
+
+    async def body(_: RunningJob) -> dict[str, Any]:
+        return {}
+
+    async with open_resources(make_settings(job_kind_limits="collect_comments=3")) as resources:
+        async with resources.database.transaction() as connection:
+            for _ in range(60):
+                await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, {}))
+        with capture_logs() as logs:
+            async with working(resources, body), working(resources, body), working(resources, body):
+                await until(lambda: _count(resources, "SELECT count(*) = 60 FROM jobs WHERE state = 'SUCCEEDED'"))
+    assert [line for line in logs if line["event"] == "queue_lost"] == []
+
+
 async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = [ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
 
@@ -609,7 +738,7 @@ async def test_a_worker_lets_a_job_go_that_another_one_has(
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         other = "00000000-0000-0000-0000-000000000001"
         await _count(resources, f"UPDATE pgqueuer SET queue_manager_id = '{other}'")  # noqa: S608 - no input
-        assert await take(resources, job_id, "the other one")
+        assert await until(lambda: take(resources, job_id, "the other one"))  # one that is being written is passed over
         await until(lambda: bodies.cleaned)
     row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.epoch) == ("RUNNING", "the other one", 2)

@@ -28,13 +28,16 @@ VALUES: dict[str, Any] = {
 
 async def insert(resources: Resources, **values: Any) -> Row[Any]:
     async with resources.database.transaction() as connection:
-        return await jobs.insert_job(connection, {**VALUES, **values})
+        row = await jobs.insert_job(connection, {**VALUES, **values})
+        if "queue_id" not in values:
+            await jobs.write_queue_id(connection, row.id, 1_000 + row.id)
+        return await jobs.job_by_id(connection, row.id) or row
 
 
 async def take(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> Row[Any] | None:
     async with resources.database.transaction() as connection:
         told = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
-        taken = await jobs.take_jobs(connection, [job_id], worker, told)
+        taken = await jobs.take_jobs(connection, {1_000 + job_id: job_id}, worker, told)
     assert all(row.epoch == epoch + 1 for row in taken)
     return next(iter(taken), None)
 
@@ -195,7 +198,7 @@ async def test_of_many_workers_one_takes_a_job(resources: Resources) -> None:
     async def take_waiting() -> Sequence[Row[Any]]:
         async with resources.database.transaction() as connection:
             told = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
-            return await jobs.take_jobs(connection, [job_id], "me", told)
+            return await jobs.take_jobs(connection, {1_000 + job_id: job_id}, "me", told)
 
     [row] = [row for rows in await asyncio.gather(*(take_waiting() for _ in range(6))) for row in rows]
     assert (row.state, row.epoch, row.attempts, row.worker, row.failure) == ("RUNNING", 1, 1, "me", None)
@@ -288,3 +291,13 @@ async def test_cancelled_jobs(resources: Resources) -> None:
 
 
 # lost jobs
+
+
+async def test_a_job_that_is_being_retried_is_not_removed(resources: Resources) -> None:
+    """Neither one that is put back in this moment, nor one that was between the look and the removal."""
+    ended = [(await insert(resources, state="FAILED", finished_at=func.now())).id for _ in range(2)]
+    async with resources.database.transaction() as retrying:
+        await jobs.move_job(retrying, ended[0], former=("FAILED",), values={"state": "QUEUED", "finished_at": None})
+        async with resources.database.transaction() as removing:
+            assert await jobs.remove_finished(removing, None, 10) == 1
+    assert set(await read(resources, table)) == {(ended[0],)}
