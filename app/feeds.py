@@ -40,7 +40,7 @@ READERS = 3
 TURNS = 30
 """How many messages are made before everything else in the process gets a turn: one takes some 0.3 ms."""
 JOBS_KEPT = 1_000
-"""How many changed jobs wait for a subscriber of all jobs; also, how many jobs that have ended are remembered."""
+"""How many changed jobs wait for a subscriber of all jobs; also, how many that ended a while ago are remembered."""
 SETTLING = timedelta(minutes=1)
 """What is committed carries the time when its transaction began, which may be so long ago."""
 
@@ -301,9 +301,11 @@ class AllJobsFeed(_Feed):
             self._read_since, self._read_all_at = read_at, now
             found = {row.id for row in rows}
             self.rows = {job_id: row for job_id, row in self.rows.items() if job_id in found}  # others were removed
+            changes = self._take_in(rows)
+            self._forget(read_at - SETTLING)
         else:
-            rows = await jobs.followed_jobs(connection, [job_of(topic) for topic in topics])
-        self._hand_out(self._take_in(rows))
+            changes = self._take_in(await jobs.followed_jobs(connection, [job_of(topic) for topic in topics]))
+        self._hand_out(changes)
 
     def _take_in(self, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any] | None, Row[Any]]]:
         changes = []
@@ -312,9 +314,13 @@ class AllJobsFeed(_Feed):
             (self._ended if row.state in jobs.FINAL else self.rows)[row.id] = row
             if row != former:
                 changes.append((former, row))
-        for job_id in list(self._ended)[:-JOBS_KEPT]:
-            del self._ended[job_id]
         return changes
+
+    def _forget(self, ended_before: datetime) -> None:
+        """Forget old jobs but the last ones; the others are read again, and are not to be told twice."""
+        for job_id in list(self._ended)[:-JOBS_KEPT]:
+            if self._ended[job_id].finished_at < ended_before:
+                del self._ended[job_id]
 
     def _hand_out(self, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]) -> None:
         if not changes:
@@ -348,15 +354,22 @@ class JobsTaker:
         self._feed = feed
         self._first = iter(sorted(row.id for row in feed.rows.values() if conditions.matches(row)))
         self._waiting: dict[int, JobChange] = {}
+        self._had = 0
         self._is_too_slow = False
 
     def offer(self, news: Sequence[JobChange]) -> None:
-        """Keep news until they are taken, the newest of each job; too many different jobs, and nothing is kept."""
-        if self._is_too_slow:
+        """Keep news until they are taken, the newest of each job, however many come at once.
+
+        Nothing is kept any more when too many are left of the former ones and
+        they do not get fewer.
+        """
+        if self._is_too_slow or not news:
             return
+        left, had = len(self._waiting), self._had
         for change in news:
             self._waiting[change.job.id] = change
-        if len(self._waiting) > JOBS_KEPT:
+        self._had = len(self._waiting)
+        if left > JOBS_KEPT and self._had >= had:
             self._is_too_slow = True
             self._waiting.clear()
             metrics.job_subscribers_dropped.labels("jobs").inc()
@@ -365,7 +378,7 @@ class JobsTaker:
         """Return the next news, at once or when there are any.
 
         Raises:
-            SubscriberTooSlow: more jobs have changed than are kept for one subscriber.
+            SubscriberTooSlow: more jobs have changed meanwhile than are kept for one subscriber.
         """
         while True:
             if self._is_too_slow:

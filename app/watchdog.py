@@ -22,8 +22,9 @@ SHOWN_FRAMES = 6
 def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
     """Ask the running loop for a sign of life, for as long as the context lasts, from a thread beside it.
 
-    A loop that does not answer in time is logged while it is blocked, with the
-    place in the code that blocks it, and counted when it goes on.
+    A loop that does not answer in time is counted and logged while it is
+    blocked, with the place in the code that blocks it. How long it was blocked
+    is told when it goes on.
     """
     loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
     ended = threading.Event()
@@ -36,11 +37,11 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
                 loop.call_soon_threadsafe(answered.set)
             if answered.wait(blocked_seconds) or ended.is_set():
                 continue
+            metrics.loop_blocked.inc()
             log.warning("loop_blocked", where=_place(sys._current_frames().get(loop_thread)))  # noqa: SLF001
             while not answered.wait(ASK_SECONDS) and not ended.is_set():
                 pass
             seconds = time.monotonic() - asked_at
-            metrics.loop_blocked.inc()
             metrics.loop_blocked_seconds.inc(seconds)
             log.warning("loop_goes_on", blocked_seconds=round(seconds, 1))
 

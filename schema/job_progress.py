@@ -62,13 +62,14 @@ class JobSubscription:
         info: Info,
         job_id: Annotated[strawberry.ID, strawberry.argument(description="The global id of the job.")],
         after_seq: Annotated[
-            int, strawberry.argument(description="The last `seq` that is known already; 0 for everything.")
-        ] = 0,
+            int | None,
+            strawberry.argument(description="The last `seq` that is known already; null or 0 for everything."),
+        ] = None,
     ) -> AsyncIterator[JobProgressEvent]:
         """Follow a job."""
         try:
             key = key_of(job_id, "Job", "jobId")
-            async with aclosing(follow(info.context.resources, key[0], after_seq)) as changes:
+            async with aclosing(follow(info.context.resources, key[0], after_seq or 0)) as changes:
                 async for change in changes:
                     event = JobEvent.of(change.event) if change.event else None
                     yield JobProgress(seq=change.seq, job=Job.of(change.job), event=event)

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -589,7 +591,6 @@ async def test_a_slow_subscriber_of_all_jobs(resources: Resources, writer: Resou
         assert caught.value.limit == few
         feed = resources.feeds._all  # noqa: SLF001 - how much is kept
         assert feed
-        assert len(feed._ended) == few  # noqa: SLF001
         assert not feed.rows
 
 
@@ -607,16 +608,70 @@ async def test_changes_of_one_job_are_conflated(resources: Resources, writer: Re
 
 
 async def test_more_topics_than_are_remembered(resources: Resources, writer: Resources, few: int) -> None:
+    """All are read, in one statement. Who takes so many in time is told of them, though more are left than are kept."""
     ids = [await queue_job(writer, -1 - number) for number in range(2 * few)]
-    changes = follow_all(resources, EVERYTHING)
-    async with following(changes):
+    slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
+
+    async def make_progress(job_id: int, done: int) -> None:
+        async with writer.events.telling([job_topic(job_id)]) as connection:
+            await jobs.write_progress(connection, job_id, {"done": done})
+        assert (await soon(fast)).job.done == done
+
+    async with following(slow, fast):
         for _ in ids:
-            await soon(changes)
+            await soon(slow)
+            await soon(fast)
         await execute(writer, "UPDATE jobs SET done = id")
         for job_id in ids:
             resources.events.rouse(job_topic(job_id))
-        with pytest.raises(SubscriberTooSlow):  # all were read, in one statement
-            await soon(changes)
+        assert {(change.job.id, change.job.done) for change in [await soon(fast) for _ in ids]} == {
+            (job_id, job_id) for job_id in ids
+        }
+        for _ in range(few // 2):
+            await soon(slow)
+        await make_progress(ids[0], 1_001)
+        await soon(slow)
+        with dropped("jobs"):
+            for done in (1_002, 1_003):
+                await make_progress(ids[0], done)
+            with pytest.raises(SubscriberTooSlow):
+                await soon(slow)
+
+
+async def test_many_jobs_that_ended_lately_are_told_once(
+    resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    changes = follow_all(resources, EVERYTHING)
+    told: list[JobChange] = []
+
+    def are_told(count: int) -> bool:
+        return len(told) >= count
+
+    await queue_job(writer)
+    async with following(changes):
+        await soon(changes)
+        taking = asyncio.create_task(to_the_end(changes, told))
+        for number in range(1, 6):
+            await execute(
+                writer,
+                "INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds, state, finished_at)"
+                " SELECT 'collect_comments', '{}', 0, 1, 1, 'SUCCEEDED', now() FROM generate_series(1, $1)",
+                few // 2,
+            )
+            await until(partial(are_told, number * few // 2))
+        feed = resources.feeds._all  # noqa: SLF001 - what is kept
+        assert feed
+        looks = feed._done  # noqa: SLF001 - each reads everything
+        await until(lambda: feed._done > looks + 3)  # noqa: SLF001
+        assert len({change.job.id for change in told}) == len(told) == 5 * few // 2
+        assert len(feed._ended) == len(told)  # noqa: SLF001
+        # they are forgotten when they are read no more
+        monkeypatch.setattr(feeds_module, "SETTLING", timedelta(0))
+        await until(lambda: len(feed._ended) == few)  # noqa: SLF001
+        assert len(told) == 5 * few // 2
+        taking.cancel()
+        await asyncio.wait({taking})
 
 
 async def test_jobs_that_are_removed(

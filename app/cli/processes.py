@@ -17,7 +17,8 @@ import httpx2
 from app.errors import StartFailed
 
 START_SECONDS = 60.0
-STOP_SECONDS = 4.5
+STOP_SECONDS = 12.0
+"""How long one may take to end: its jobs get ten seconds to go back to the queue."""
 POLL_SECONDS = 0.02
 
 

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from app.cli.alive import showing_life
 from app.cli.processes import end_with_parent, listen, refused
+from app.health import HealthCheck
 from app.jobs.kinds import BODIES
 from app.jobs.states import JobKind
 from app.jobs.worker import open_worker
@@ -28,7 +29,8 @@ from schema.transport.requests import LARGEST_BYTES
 
 GRACE_SECONDS = 2
 """How long open requests and sockets may take when the server is stopped."""
-
+MEASURE_SECONDS = 5.0
+"""How often a worker with metrics measures what is counted for all processes together."""
 
 GARBAGE_THRESHOLD = 50_000
 """How many objects are made before Python looks for cycles among them.
@@ -110,25 +112,37 @@ async def serve_jobs(
         open_worker(resources, concurrency, bodies),
         showing_life(settings, resources.health),
     ):
-        with watching_loop(), nullcontext() if metrics_port is None else _metrics_at(settings.host, metrics_port):
-            log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
-            await stop.asked.wait()
-            log.info("stopping")
+        with watching_loop():
+            async with (
+                nullcontext() if metrics_port is None else _metrics_at(settings.host, metrics_port, resources.health)
+            ):
+                log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
+                await stop.asked.wait()
+                log.info("stopping")
 
 
-@contextmanager
-def _metrics_at(host: str, port: int) -> Iterator[None]:
-    """Serve this process' metrics by HTTP."""
+@asynccontextmanager
+async def _metrics_at(host: str, port: int, health: HealthCheck) -> AsyncIterator[None]:
+    """Serve this process' metrics by HTTP, and keep those fresh that are of all processes together."""
     try:
         server, _ = start_http_server(port, host)
     except OSError as error:
         raise refused(error, host, port, "Choose another --metrics-port.") from error
     log.info("metrics", port=server.server_port)
+    measuring = asyncio.create_task(_measure(health))
     try:
         yield
     finally:
+        measuring.cancel()
+        await asyncio.wait({measuring})
         server.shutdown()
         server.server_close()
+
+
+async def _measure(health: HealthCheck) -> None:
+    while True:
+        await health.measure()
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 async def serve_simulator(options: SimulatorOptions, port: int) -> None:

@@ -27,7 +27,7 @@ async def in_process(function: Callable[[*Arguments], T], *arguments: *Arguments
     The function is one of a module, and it, its arguments and its result can be
     pickled. Whatever exception it raises is raised here. If the caller is
     cancelled, the process is killed at once: the function gets no chance to
-    clean up. So it ends when this process is gone; Ctrl-C does not end it.
+    clean up. It ends, too, when this process is gone, but not by Ctrl-C.
     There are as many processes as calls at a time: the caller sets the limit.
 
     Raises:

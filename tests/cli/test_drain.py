@@ -102,7 +102,13 @@ async def test_a_worker_of_some_kinds_with_metrics(vk_env: MakeEnvironment, simu
         job_id = await start_job(client)
         assert [message["job"]["state"] async for message in client.follow(job_id)][-1] == "SUCCEEDED"
         async with httpx2.AsyncClient(trust_env=False) as http:
-            text = (await http.get(f"http://127.0.0.1:{worker.event('metrics')['port']}/metrics")).text
+            url = f"http://127.0.0.1:{worker.event('metrics')['port']}/metrics"
+
+            async def knows_of_all() -> bool:
+                return "vk_comments_living_workers 1.0" in (await http.get(url)).text
+
+            await until_async(knows_of_all)
+            text = (await http.get(url)).text
             of_all = (await http.get(f"{server.url()}/metrics")).text
         assert 'vk_comments_job_run_seconds_count{kind="collect_comments",state="SUCCEEDED"} 1.0' in text
         assert 'vk_comments_job_waiting_seconds_count{kind="collect_comments"} 1.0' in text

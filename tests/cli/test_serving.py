@@ -11,9 +11,11 @@ import httpx2
 import psutil
 import pytest
 
+from app.cli import processes
 from app.cli.client import ADD_GROUPS, JOB_PROGRESS, START_COLLECTION, Client
 from app.cli.processes import free_port, running
 from app.errors import StartFailed
+from app.jobs import worker
 from tests.cli.conftest import MakeEnvironment
 from tests.conftest import Simulator
 from tests.conftest import until as until_async
@@ -115,6 +117,11 @@ async def test_a_process_that_says_nothing(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match=f"It ended at once. See {log}"):
         async with running(["schema", "-o", str(tmp_path / "schema")], {}, log, "http://127.0.0.1:9/"):
             pass
+
+
+def test_a_process_has_the_time_that_its_jobs_may_take() -> None:
+    # the worker is given one more second to end
+    assert processes.STOP_SECONDS >= worker.STOP_SECONDS + 1
 
 
 async def test_a_process_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

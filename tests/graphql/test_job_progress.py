@@ -25,7 +25,7 @@ from tests.conftest import Api, Simulator, Socket, until
 from tests.graphql.conftest import MakeJob, gid
 
 FOLLOW = """
-subscription ($jobId: ID!, $afterSeq: Int! = 0) {
+subscription ($jobId: ID!, $afterSeq: Int) {
   jobProgress(jobId: $jobId, afterSeq: $afterSeq) {
     __typename
     ... on JobProgress {
@@ -48,7 +48,7 @@ mutation ($id: ID!) { startCollection(input: {groupIds: [$id]}) { ... on StartCo
 ADD = """mutation { addGroups(input: {references: ["1"]}) { ... on AddGroupsSuccess { addedCount } } }"""
 
 
-async def told(api: Api, job_id: str, after_seq: int = 0) -> list[dict[str, Any]]:
+async def told(api: Api, job_id: str, after_seq: int | None = 0) -> list[dict[str, Any]]:
     """Return everything that a follower is told until the job has ended."""
     return [message["jobProgress"] async for message in api.subscribe(FOLLOW, jobId=job_id, afterSeq=after_seq)]
 
@@ -173,6 +173,15 @@ async def test_two_operations_on_one_socket_are_not_answered_from_memory(
         await cancel(resources, job_id)
         states.append(await socket.execute("2", query, id=gid("Job", job_id)))
     assert [state["job"]["state"] for state in states] == ["QUEUED", "CANCELLED"]
+
+
+@pytest.mark.parametrize("after_seq", [None, 0])
+async def test_follow_from_the_beginning(
+    api: Api, resources: Resources, make_job: MakeJob, after_seq: int | None
+) -> None:
+    job_id = await make_job()
+    await cancel(resources, job_id)
+    assert [message["seq"] for message in await told(api, gid("Job", job_id), after_seq)] == [1, 2]
 
 
 @pytest.mark.parametrize("after_seq", [-1, 2, 999])

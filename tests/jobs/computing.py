@@ -1,8 +1,10 @@
 """Plain functions that tests run as bodies of jobs: each runs in a process of its own, which imports this file."""
 
 import os
+import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -24,6 +26,26 @@ def never_end(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def end_process(_: Mapping[str, Any]) -> dict[str, Any]:
     """End this process, as the kernel does where no memory is left."""
     os._exit(9)
+
+
+def get_interrupted(_: Mapping[str, Any]) -> dict[str, Any]:
+    """Get what Ctrl-C at a terminal sends to all processes that it started."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return {"is_there": True}
+
+
+def end(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Raise what ends a process."""
+    raise arguments["by"]
+
+
+def meet(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Wait until two of these are there, each in a process of its own; each leaves a file in a directory."""
+    directory = Path(arguments["directory"])
+    (directory / str(os.getpid())).touch()
+    while len([*directory.iterdir()]) == 1:
+        time.sleep(0.01)
+    return {"process": os.getpid()}
 
 
 def fail(_: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,19 +2,35 @@
 
 import asyncio
 import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from app.errors import ProcessDied
+from app.jobs import offload
 from app.jobs.offload import in_process
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.states import JobKind
 from app.resources import Resources
 from tests.conftest import until
-from tests.jobs.computing import count_primes, end_process, fail, never_end
+from tests.jobs.computing import count_primes, end, end_process, fail, get_interrupted, meet, never_end
 from tests.jobs.conftest import ended, events_of, queue_job, working
+from tests.processes import environment, gone
+
+START_TO_COMPUTE = """
+import asyncio, sys
+from app.jobs.offload import in_process
+from tests.jobs.computing import never_end
+asyncio.run(in_process(never_end, {"pid_file": sys.argv[1]}))
+"""
 
 
 async def queue_with(resources: Resources, **arguments: Any) -> int:
@@ -66,3 +82,85 @@ async def test_one_that_ends_its_process_is_tried_again_and_then_given_up(
 async def test_what_it_raises_is_raised_here() -> None:
     with pytest.raises(ZeroDivisionError, match="a bug"):
         await in_process(fail, {})
+
+
+async def test_ctrl_c_is_left_to_this_process() -> None:
+    assert await in_process(get_interrupted, {}) == {"is_there": True}
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+async def test_what_ends_a_process_does_not_end_this_one(error: BaseException) -> None:
+    with pytest.raises(ProcessDied):
+        await in_process(end, {"by": error})
+
+
+async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    calls = [in_process(meet, {"directory": str(tmp_path)}) for _ in range(2)]
+    async with asyncio.timeout(30):
+        one, other = await asyncio.gather(*calls)
+    assert one != other
+
+
+async def test_it_ends_when_the_process_that_it_computes_for_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        START_TO_COMPUTE,
+        str(pid_file),
+        env=environment(),
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        await until(lambda: pid_file.exists() and pid_file.read_text())
+        process = psutil.Process(int(pid_file.read_text()))
+        assert process.ppid() == parent.pid
+    finally:
+        parent.kill()
+        await parent.wait()
+    try:
+        assert await asyncio.to_thread(gone, [process])
+    finally:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.fixture
+def _sigint() -> Iterator[None]:
+    """Leave nothing of what a process that computes sets in this one."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+    offload._belong_to.cache_clear()  # noqa: SLF001
+
+
+@pytest.mark.usefixtures("_sigint")
+async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests above show, seen from within."""
+    ends: list[int] = []
+    parents = iter([7, 7, 1])
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(offload, "WATCH_SECONDS", 0.0)
+    offload._end_without(7)  # noqa: SLF001
+    assert ends == [1]
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    threads = threading.enumerate()
+    for _ in range(2):
+        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # noqa: SLF001
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    # one thread for both calls; its end is waited for, lest it ends this process
+    await until(lambda: len(ends) > 1 and set(threading.enumerate()) <= set(threads))
+    assert ends == [1, 1]
+
+
+def test_the_command_line_runs_plain_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that compute for `python -m app.cli` run its file: that is not to start the command line again."""
+    results: list[dict[str, Any]] = []
+    monkeypatch.setattr("app.cli.main", lambda: results.append(asyncio.run(in_process(count_primes, {"below": 10}))))
+    runpy.run_module("app.cli", run_name="__mp_main__")
+    assert results == []
+    runpy.run_module("app.cli", run_name="__main__", alter_sys=True)
+    assert [result["primes"] for result in results] == [4]
