@@ -27,11 +27,11 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
     is told when it goes on.
     """
     loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
-    ended = threading.Event()
+    ended, answered = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(ASK_SECONDS):
-            answered = threading.Event()
+            answered.clear()
             asked_at = time.monotonic()
             with suppress(RuntimeError):  # a loop that was closed in this moment
                 loop.call_soon_threadsafe(answered.set)
@@ -39,8 +39,7 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
                 continue
             metrics.loop_blocked.inc()
             log.warning("loop_blocked", where=_place(sys._current_frames().get(loop_thread)))  # noqa: SLF001
-            while not answered.wait(ASK_SECONDS) and not ended.is_set():
-                pass
+            answered.wait()
             seconds = time.monotonic() - asked_at
             metrics.loop_blocked_seconds.inc(seconds)
             log.warning("loop_goes_on", blocked_seconds=round(seconds, 1))
@@ -51,6 +50,7 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
         yield
     finally:
         ended.set()
+        answered.set()
 
 
 def _place(frame: FrameType | None) -> list[str]:

@@ -84,13 +84,13 @@ _TOLD_OF_TAKING = {
 
 
 def _end_before_its_run(row: Row[Any]) -> End | None:
-    if JobState(row.state).is_final:
+    """Return how a job ends that is not to be run; None if it has ended, or was only passed over."""
+    is_worn_out = row.attempts >= row.max_attempts
+    if JobState(row.state).is_final or not (row.cancel_requested_at or is_worn_out):
         return None
     if row.cancel_requested_at:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-    if row.attempts >= row.max_attempts:
-        return End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure_of(JobGaveUp(row.attempts)))
-    return None
+    return End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure_of(JobGaveUp(row.attempts)))
 
 
 @_patiently

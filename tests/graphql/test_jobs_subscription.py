@@ -11,10 +11,13 @@ from app import feeds
 from app.communities import add_groups
 from app.db.tables import jobs as table
 from app.events import job_topic
+from app.jobs.follow import follow_all
 from app.jobs.queue import cancel
 from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
+from app.store.jobs import JobConditions
+from schema import job_progress
 from tests.conftest import Api, MakeSettings, Simulator, serve
 from tests.graphql.conftest import MakeJob, gid
 
@@ -141,13 +144,32 @@ async def test_a_subscriber_that_is_too_slow(
 ) -> None:
     kept = 3
     ids = [await make_job(-1 - number) for number in range(kept + 1)]
-    async with subscribe(api) as messages:
+    is_open, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def as_through_a_full_socket(*arguments: Any) -> AsyncGenerator[Any]:
+        async with aclosing(follow_all(*arguments)) as changes:
+            for _ in ids:
+                yield await anext(changes)
+            is_open.set()
+            await may_go_on.wait()
+            async for change in changes:
+                yield change
+
+    monkeypatch.setattr(job_progress, "follow_all", as_through_a_full_socket)
+    async with subscribe(api) as messages, aclosing(follow_all(resources, JobConditions())) as witness:
         for _ in ids:
             await take(messages)
+            await anext(witness)
+        waiting = asyncio.ensure_future(anext(messages))
+        await is_open.wait()
         monkeypatch.setattr(feeds, "JOBS_KEPT", kept)
-        async with resources.events.telling([job_topic(job_id) for job_id in ids]) as connection:
-            await connection.execute(table.update().values(done=1))
-        last = (await anext(messages))["jobs"]
+        for done in (1, 2, 3):
+            async with resources.events.telling([job_topic(job_id) for job_id in ids]) as connection:
+                await connection.execute(table.update().values(done=done))
+            for _ in ids:
+                assert (await anext(witness)).job.done == done
+        may_go_on.set()
+        last = (await waiting)["jobs"]
         assert (last["__typename"], last["limit"]) == ("SubscriberTooSlowError", kept)
         assert last["code"] == "SUBSCRIBER_TOO_SLOW"
         with pytest.raises(StopAsyncIteration):

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 import app.jobs.upkeep
@@ -15,7 +16,7 @@ from app.communities import add_groups
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
-from app.jobs.queue import NewJob, cancel, enqueue, restore_lost, retry
+from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.runs import End
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
@@ -546,6 +547,12 @@ async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
         await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
     assert bodies.started == [job_id]
+
+
+async def test_other_failures_of_the_queue_are_sqlalchemys(resources: Resources) -> None:
+    async with resources.database.connect() as connection:
+        with pytest.raises(DBAPIError, match="division by zero"):
+            await queries_of(connection).driver.fetch("SELECT 1 / 0")
 
 
 async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSettings) -> None:

@@ -13,6 +13,7 @@ from app.errors import (
     QueueFull,
     ServiceUnavailable,
     StartFailed,
+    SubscriberTooSlow,
     Unauthenticated,
     ValidationFailed,
 )
@@ -82,3 +83,9 @@ def test_a_fault_that_does_not_pass(fault: Fault, code: ErrorCode, message: str,
 def test_a_fault_that_passes(fault: Fault, code: ErrorCode, facts: dict[str, object]) -> None:
     assert (fault.code, fault.facts(), fault.passes) == (code, facts, True)
     assert fault.message.endswith(("again later.", "again in 2 s."))
+
+
+def test_a_subscriber_that_is_too_slow_is_told_how_much_is_kept() -> None:
+    fault = SubscriberTooSlow(500)
+    assert (fault.facts(), fault.passes) == ({"limit": 500}, True)
+    assert fault.message == "More than 500 messages wait to be taken. Subscribe again, and take them faster."
