@@ -1,7 +1,6 @@
 """Asking for jobs: enqueue, cancel and retry, each in one transaction with the entry of the queue."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,7 @@ import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
-from sqlalchemy import Row, func
+from sqlalchemy import CursorResult, Row, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -202,29 +201,27 @@ class _InTransaction(AsyncpgDriver):
         self._in = connection
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        with _drivers_errors():
-            rows = await self._in.exec_driver_sql(query, args)
-            return [dict(row) for row in rows.mappings()]
+        return [dict(row) for row in (await self._executed(query, args)).mappings()]
 
     async def execute(self, query: str, *args: object) -> str:
-        with _drivers_errors():
-            await self._in.exec_driver_sql(query, args)
-            return ""
+        await self._executed(query, args)
+        return ""
+
+    async def _executed(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
+        try:
+            return await self._in.exec_driver_sql(query, args)
+        except DBAPIError as error:
+            raise _as_pgqueuer_knows_it(error) from error.orig
 
     async def notify(self, channel: str, payload: str) -> None:
         await self.execute("SELECT pg_notify($1, $2)", channel, payload)
 
 
-@contextmanager
-def _drivers_errors() -> Iterator[None]:
-    """Raise what the driver has raised where PgQueuer looks at it: to tell a lost race from a failure."""
-    try:
-        yield
-    except DBAPIError as error:
-        driver = error.driver_exception
-        if isinstance(driver, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError):
-            raise driver from error
-        raise
+def _as_pgqueuer_knows_it(error: DBAPIError) -> BaseException:
+    """Return the driver's own error where PgQueuer looks at it, to tell a lost race from a failure; else the same."""
+    driver = error.driver_exception
+    is_looked_at = isinstance(driver, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError)
+    return driver if is_looked_at else error
 
 
 def queries_of(connection: AsyncConnection) -> Queries:
