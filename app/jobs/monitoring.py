@@ -119,7 +119,7 @@ async def start_due(resources: Resources) -> int:
     async with resources.events.telling(topics) as connection:
         due = await monitorings.take_due(connection, BATCH)
         if due:
-            await keep_room(connection, resources, len(due))
+            await keep_room(connection, resources.settings.queue_limit, len(due))
         outcome = await _start(connection, resources, due)
         await monitorings.note_jobs(connection, outcome.started)
         await monitorings.put_back(connection, outcome.left)

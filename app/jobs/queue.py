@@ -151,25 +151,24 @@ def state_event(
 
 
 async def _check_room(connection: AsyncConnection, limit: int) -> None:
-    waiting = jobs.JobConditions(states=("QUEUED",))
-    count = await jobs.count_jobs(connection, waiting)
-    if count >= limit - CLOSE_TO_LIMIT:
-        # near the limit one after the other: two that count at once would both see the last place free
-        await jobs.lock_queue(connection)
-        count = await jobs.count_jobs(connection, waiting)
-    if count >= limit:
+    if await keep_room(connection, limit) >= limit:
         raise QueueFull(limit)
 
 
-async def keep_room(connection: AsyncConnection, resources: Resources, wanted: int) -> None:
-    """Let nobody else near the limit of the queue until so many jobs are queued, if that is near.
+async def keep_room(connection: AsyncConnection, limit: int, wanted: int = 0) -> int:
+    """Count the jobs that wait; where the limit of the queue is near, let nobody else near it in this transaction.
 
-    For who queues many in one transaction: `enqueue` would do it in the middle,
-    when communities are claimed already that somebody else waits for.
+    Two that count at once would both see the last place free. Who queues many in
+    one transaction says how many are `wanted` before the first: `enqueue` would
+    find the limit near in the middle, when communities are claimed already that
+    somebody else waits for.
     """
     waiting = jobs.JobConditions(states=("QUEUED",))
-    if await jobs.count_jobs(connection, waiting) >= resources.settings.queue_limit - CLOSE_TO_LIMIT - wanted:
-        await jobs.lock_queue(connection)
+    count = await jobs.count_jobs(connection, waiting)
+    if count < limit - CLOSE_TO_LIMIT - wanted:
+        return count
+    await jobs.lock_queue(connection)
+    return await jobs.count_jobs(connection, waiting)
 
 
 async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:

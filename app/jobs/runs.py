@@ -74,13 +74,12 @@ async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: 
     return taken
 
 
-_TOLD_OF_TAKING = {
-    former: dict(zip(("message", "reason"), (event[1], event[2]["reason"]), strict=True))
-    for former, event in (
-        ("QUEUED", state_event(JobState.RUNNING, MoveReason.TAKEN)),
-        ("RUNNING", state_event(JobState.RUNNING, MoveReason.RESCUED)),
-    )
-}
+def _told(reason: MoveReason) -> Mapping[str, str]:
+    _, message, facts = state_event(JobState.RUNNING, reason)
+    return {"message": message, "reason": facts["reason"]}
+
+
+_TOLD_OF_TAKING = {"QUEUED": _told(MoveReason.TAKEN), "RUNNING": _told(MoveReason.RESCUED)}
 
 
 def _end_before_its_run(row: Row[Any]) -> End | None:
@@ -94,33 +93,42 @@ def _end_before_its_run(row: Row[Any]) -> End | None:
 
 
 @_patiently
-async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> list[bool]:
-    """Write how runs ended that were taken as these rows; False for each job that is no longer its run's.
+async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> list[End | None]:
+    """Write how runs ended that were taken as these rows; returns how each did, None where it has lost its job.
 
-    Their entries in the queue end, or wait again, in the same transaction.
+    Their entries in the queue end, or wait again, in the same transaction. A job
+    that somebody has asked to cancel ends instead of waiting again.
     """
     topics = [job_topic(row.id) for row, _ in ends]
     async with resources.events.telling(topics) as connection:
-        moved = await _write_ends(connection, ends)
-    return [row.id in moved for row, _ in ends]
+        written = await _write_ends(connection, ends)
+    return [written.get(row.id) for row, _ in ends]
 
 
-async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any], End]]) -> set[int]:
+async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any], End]]) -> dict[int, End]:
     if not ends:
-        return set()
+        return {}
     moved = await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends])
-    back = [row for row, end in ends if not end.state.is_final and row.id not in moved]
-    if back:  # somebody may have asked to cancel them meanwhile
-        cancelled = End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-        wished = [
-            row.id for row in await jobs.lock_jobs(connection, [row.id for row in back]) if row.cancel_requested_at
-        ]
-        ends = [(row, cancelled if row.id in wished else end) for row, end in ends]
-        moved |= await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends if row.id in wished])
-    if final := [row.id for row, end in ends if end.state.is_final and row.id in moved and row.arguments.get("claims")]:
-        await monitorings.note_ends(connection, final)
-        await jobs.release_groups(connection, final)
-    return moved
+    written = {row.id: end for row, end in ends if row.id in moved}
+    written |= await _end_cancelled(
+        connection, [row for row, end in ends if not end.state.is_final and row.id not in moved]
+    )
+    final = {job_id for job_id, end in written.items() if end.state.is_final}
+    if claiming := [row.id for row, _ in ends if row.id in final and row.arguments.get("claims")]:
+        await monitorings.note_ends(connection, claiming)
+        await jobs.release_groups(connection, claiming)
+    return written
+
+
+async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int, End]:
+    """End those of these jobs, which were not to wait again, that somebody has asked to cancel."""
+    if not rows:
+        return {}
+    end = End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
+    found = await jobs.lock_jobs(connection, [row.id for row in rows])
+    wished = {row.id for row in found if row.cancel_requested_at}
+    moved = await jobs.end_jobs(connection, [_ended(row, end) for row in rows if row.id in wished])
+    return dict.fromkeys(moved, end)
 
 
 def _ended(row: Row[Any], end: End) -> jobs.Ended:

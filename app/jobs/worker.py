@@ -79,7 +79,7 @@ class Worker:
         self._is_serving = False
         self._is_stopping = False
         # what ends in the same moment is one transaction: a commit costs more than all that is in it
-        self._finish: Together[tuple[Row[Any], End], bool] = Together(lambda ends: finish(resources, ends))
+        self._finish: Together[tuple[Row[Any], End], End | None] = Together(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
         """Work until `stop` is called; starts anew when the connections to the queue are lost, while its jobs go on."""
@@ -154,8 +154,9 @@ class Worker:
                 run = await self._run_body(row)
                 # as soon as the end is written, the entry may be taken again, also by this worker
                 self._at_work.discard(entry_id)
-                end = end_of_run(row, run.body, run.order)
-                if end is None or not await self._write_end(row, end):
+                wanted = end_of_run(row, run.body, run.order)
+                end = await self._write_end(row, wanted) if wanted else None
+                if end is None:
                     metrics.jobs_taken_away.inc()
                     log.warning("job_taken_away")
                     return
@@ -168,7 +169,7 @@ class Worker:
             metrics.jobs_ended.labels(row.kind, end.state.value).inc()
             metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
 
-    async def _write_end(self, row: Row[Any], end: End) -> bool:
+    async def _write_end(self, row: Row[Any], end: End) -> End | None:
         try:
             return await self._finish((row, end))
         except ServiceUnavailable:

@@ -18,7 +18,7 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
     asked to cancel is among them: its worker died, and the next one ends it.
     """
     statement = text("""
-        SELECT id, kind, priority, epoch FROM jobs
+        SELECT id, kind, priority FROM jobs
          WHERE state IN ('QUEUED', 'RUNNING')
            AND greatest(queued_at, started_at, heartbeat_at) < now() - make_interval(secs => :silent)
            AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)

@@ -72,6 +72,23 @@ async def test_cancel(start_simulator: StartSimulator, server_environment: MakeE
         assert await stored(database_url) == truth
 
 
+async def test_cancel_a_job_that_another_process_runs(
+    start_simulator: StartSimulator, server_environment: MakeEnvironment
+) -> None:
+    simulator = start_simulator(posts=20, comments=6_000)
+    simulator.control(delay_ms=20)
+    env = server_environment(simulator, WORKERS=0)
+    with started("serve", env=env) as server, started("worker", env=env):
+        person = Person.of(server)
+        job_id = await person.start()
+        await in_the_middle(simulator, person, job_id, 1_000)
+        begun = time.monotonic()
+        ending = asyncio.create_task(person.follow_to_the_end(job_id))
+        await person.client.execute(CANCEL, {"jobId": job_id})
+        assert (await ending)["state"] == "CANCELLED"
+        assert time.monotonic() - begun < 1.0
+
+
 async def test_memory_and_answers_during_a_large_collection(
     start_simulator: StartSimulator, server_environment: MakeEnvironment, database_url: str
 ) -> None:

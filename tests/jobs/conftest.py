@@ -43,8 +43,8 @@ async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | Non
 
 async def finish(resources: Resources, row: Row[Any], end: runs.End) -> bool:
     """Write how a run ended that was taken as `row`; False if the job is no longer its run's."""
-    [is_finished] = await runs.finish(resources, [(row, end)])
-    return is_finished
+    [written] = await runs.finish(resources, [(row, end)])
+    return written is not None
 
 
 async def read_job(resources: Resources, job_id: int) -> Row[Any]:

@@ -14,6 +14,7 @@ import app.jobs.upkeep
 import app.jobs.worker
 from app.communities import add_groups
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
+from app.jobs import runs
 from app.jobs.collect_comments import collect_comments
 from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
@@ -26,7 +27,7 @@ from app.store.jobs import cancelled_among
 from app.store.workers import living_workers
 from app.vk.wire import VkUnavailable
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
-from tests.jobs.conftest import ended, events_of, finish, in_state, queue_job, read_job, take, working
+from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
 
 
 class Bodies:
@@ -496,7 +497,7 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
     assert taken
     await cancel(resources, failing)
     again = End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, retry_after_seconds=300)
-    assert await finish(resources, taken, again)
+    assert await runs.finish(resources, [(taken, again)]) == [End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)]
     assert (await read_job(resources, failing)).state == "CANCELLED"
     assert await _count(resources, "SELECT count(*) FROM job_groups") == 0
 
@@ -518,7 +519,7 @@ async def test_a_result_that_postgresql_does_not_take_fails_the_job_at_once(reso
 async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: Any) -> list[bool]:
+    async def away(*_: Any) -> list[End | None]:
         raise ServiceUnavailable("PostgreSQL")
 
     monkeypatch.setattr(app.jobs.worker, "finish", away)

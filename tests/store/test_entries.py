@@ -45,7 +45,7 @@ async def test_lost_jobs(resources: Resources) -> None:
         found = await entries.lost_jobs(mine, 30)
         # the cancelled one too: whoever takes it ends it
         assert [tuple(row) for row in found] == [
-            (number, "collect_comments", 1, 0) for number in (lost, cancelled, silent)
+            (number, "collect_comments", 1) for number in (lost, cancelled, silent)
         ]
         assert await entries.lost_jobs(others, 30) == []  # they are looked at already
     async with resources.database.transaction() as connection:
