@@ -1,11 +1,14 @@
 """The tables, as migrations leave them. VK's ids are unique per wall only, so keys are (owner_id, id), owner first.
 
 `owner_id` is the wall: negative for a community, as VK writes it. Times are UTC.
-PgQueuer's own tables come by a migration and are not described here, nor is the trigger
-that deletes the comments of deleted posts, in place of a foreign key.
+PgQueuer's own tables come by a migration and are not described here, nor are the triggers: one deletes
+the comments of deleted posts, in place of a foreign key; others keep `comment_search` and the rollups,
+which are `comment_hours`, `post_stats` and all that end in `_months`
+(migrations/versions/0008_find_in_comments.py).
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -25,7 +28,8 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -126,6 +130,14 @@ comments = Table(
     ),
     Index("comments_from_id_published_at_idx", "from_id", "published_at", "owner_id", "id"),
     Index("comments_like_count_idx", "like_count", "owner_id", "id"),
+    *(
+        Index(f"comments_{name}_idx", "published_at", "owner_id", "id", postgresql_where=text(condition))
+        for name, condition in (
+            ("viewed", "viewed_at IS NOT NULL"),
+            ("archived", "archived_at IS NOT NULL"),
+            ("deleted", "is_deleted"),
+        )
+    ),
 )
 
 jobs = Table(
@@ -240,4 +252,178 @@ tokens = Table(
     Column("requests_today", Integer, nullable=False, server_default=text("0")),
     Column("calls_today", Integer, nullable=False, server_default=text("0"), comment="those inside execute count"),
     _time("used_at"),
+)
+
+# what is looked for, and found, in the texts of comments
+
+
+def _key(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _counts(*names: str, kind: type[Integer] = Integer) -> list[Column[int]]:
+    return [Column(name, kind, nullable=False) for name in names]
+
+
+keywords = Table(
+    "keywords",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("phrase", Text, nullable=False),
+    Column("category", Text),
+    Column("matching", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column(
+        "revision",
+        Integer,
+        nullable=False,
+        server_default=text("1"),
+        comment="raised whenever what it matches changes",
+    ),
+    _now("created_at"),
+    _now("changed_at"),
+    Index("keywords_phrase_idx", func.lower(text("phrase")), "matching", unique=True),
+)
+
+comment_keywords = Table(
+    "comment_keywords",
+    metadata,
+    _key("owner_id"),
+    _key("comment_id"),
+    _key("keyword_id"),
+    Column("published_at", DateTime(timezone=True), nullable=False, comment="of the comment"),
+    Column(
+        "positions",
+        ARRAY(Integer),
+        nullable=False,
+        comment="start, end, start, end ... in code points of the text",
+    ),
+    Index("comment_keywords_keyword_id_published_at_idx", "keyword_id", "published_at", "owner_id", "comment_id"),
+    comment="where keywords match",
+)
+
+comment_search = Table(
+    "comment_search",
+    metadata,
+    _key("owner_id"),
+    _key("comment_id"),
+    Column("vector", TSVECTOR, nullable=False),
+    Column("folded", Text, nullable=False, comment="the text in lower case, without ё"),
+    Index("comment_search_vector_idx", "vector", postgresql_using="gin"),
+    Index(
+        "comment_search_folded_idx",
+        "folded",
+        postgresql_using="gin",
+        postgresql_ops={"folded": "gin_trgm_ops"},
+    ),
+    comment="the texts of comments as they are searched",
+)
+
+comment_features = Table(
+    "comment_features",
+    metadata,
+    _key("owner_id"),
+    _key("comment_id"),
+    Column("published_at", DateTime(timezone=True), nullable=False, comment="of the comment"),
+    Column("language", Text, nullable=False, comment="ISO 639-1; und where the text does not tell"),
+    Column("term_ids", ARRAY(Integer), nullable=False, comment="each term of the text once"),
+    Column("links", ARRAY(Text), nullable=False),
+    Column("phones", ARRAY(Text), nullable=False),
+    Column("mention_ids", ARRAY(BigInteger), nullable=False, comment="negative: communities"),
+    Column("mood", SmallInteger, nullable=False, comment="by emoji and brackets: -1, 0 or 1"),
+    Column("wave_id", BigInteger, comment="the wave of near-duplicates it is in"),
+    _now("analyzed_at"),
+    Index("comment_features_language_published_at_idx", "language", "published_at", "owner_id", "comment_id"),
+    Index("comment_features_wave_id_idx", "wave_id", postgresql_where=text("wave_id IS NOT NULL")),
+    comment="what an analysis has found in the text of a comment; without a row it is still to be analysed",
+)
+
+terms = Table(
+    "terms",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("lemma", Text, nullable=False),
+    Index("terms_lemma_idx", "lemma", unique=True),
+)
+
+# rollups, kept by triggers in the transaction that changes what they count; months are UTC
+
+comment_hours = Table(
+    "comment_hours",
+    metadata,
+    _key("owner_id"),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    *_counts("comments", "replies", "deleted", "viewed", "archived"),
+    *_counts("likes", kind=BigInteger),
+    comment="how many comments were published in an hour",
+)
+
+author_months = Table(
+    "author_months",
+    metadata,
+    _key("owner_id"),
+    _key("month", Date),
+    _key("author_id"),
+    *_counts("comments", "replies"),
+    *_counts("likes", kind=BigInteger),
+    comment="how much an author wrote in a month (UTC)",
+)
+
+post_stats = Table(
+    "post_stats",
+    metadata,
+    _key("owner_id"),
+    _key("post_id"),
+    *_counts("comments", "replies"),
+    *_counts("likes", kind=BigInteger),
+    *_counts(
+        "within_10_minutes", "within_hour", "within_6_hours", "within_day", "within_3_days", "within_week", "later"
+    ),
+    comment="what is stored under a post, and how long after it the comments came; each comment in one of these",
+)
+
+keyword_months = Table(
+    "keyword_months",
+    metadata,
+    _key("owner_id"),
+    _key("month", Date),
+    _key("keyword_id"),
+    *_counts("comments", "matches"),
+    Index("keyword_months_keyword_id_idx", "keyword_id"),
+    comment="how many comments of a month (UTC) a keyword matches, and how often",
+)
+
+language_months = Table(
+    "language_months",
+    metadata,
+    _key("owner_id"),
+    _key("month", Date),
+    _key("language", Text),
+    *_counts("comments"),
+    comment="how many comments of a month (UTC) are in a language",
+)
+
+term_months = Table(
+    "term_months",
+    metadata,
+    _key("owner_id"),
+    _key("month", Date),
+    _key("term_id", Integer),
+    *_counts("comments"),
+    comment="how many comments of a month (UTC) have a term",
+)
+
+exports = Table(
+    "exports",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, comment="of the file"),
+    Column("format", Text, nullable=False),
+    Column("compression", Text),
+    *_counts("rows", "bytes", kind=BigInteger),
+    Column("sha256", Text, nullable=False, comment="of the file, in hexadecimal digits"),
+    _now("created_at"),
+    _time("expires_at", nullable=False),
+    Index("exports_expires_at_idx", "expires_at"),
+    comment="finished export files",
 )

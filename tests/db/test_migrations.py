@@ -20,7 +20,7 @@ from app.errors import StartFailed
 from app.jobs.collection import Request
 from app.settings import read_settings
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
 
 
@@ -175,6 +175,7 @@ async def test_the_migrated_database_has_what_the_code_would_create(
     url = await asyncio.to_thread(empty_database)
     async with open_database(read_settings(), url) as other:
         async with other.transaction() as connection:
+            await connection.execute(text("CREATE EXTENSION pg_trgm"))
             await connection.run_sync(metadata.create_all)
         assert await described(database) == await described(other)
 
@@ -190,7 +191,10 @@ async def test_pgqueuer_finds_nothing_to_upgrade(database: Database) -> None:
 async def test_an_unknown_target(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await migrate(database, "9999")
-    assert caught.value.message == "There is no migration '9999'; there are 0001, 0002, 0003, 0004, 0005, 0006, 0007."
+    assert (
+        caught.value.message
+        == "There is no migration '9999'; there are 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008."
+    )
     assert await leftovers(database) == []
 
 
@@ -200,7 +204,7 @@ async def test_a_database_of_a_newer_version(database: Database) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StartFailed, match="at migration '9999', which this version does not know"):
         await migrate(database)
-    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0007"):
+    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0008"):
         await require_migrated(database)
 
 
@@ -208,7 +212,7 @@ async def test_a_database_without_tables(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await require_migrated(database)
     assert caught.value.message == (
-        "The database is at migration none, this version needs 0007. Run `vk-comments migrate`."
+        "The database is at migration none, this version needs 0008. Run `vk-comments migrate`."
     )
 
 
