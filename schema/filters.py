@@ -1,11 +1,15 @@
 """Which communities, posts and comments are wanted, and in which order: the inputs of their lists."""
 
+import re
+from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
 
 import strawberry
 
+from app.errors import ValidationFailed
 from app.store import comments, groups, posts
+from app.store.comment_conditions import CommentConditions
 from schema.enums import described
 from schema.node import Key, key_of
 
@@ -50,6 +54,7 @@ class CommentOrder(Enum):
     NEWEST = comments.NEWEST
     OLDEST = comments.OLDEST
     MOST_LIKED = comments.MOST_LIKED
+    RELEVANCE = comments.RELEVANCE
 
 
 described(
@@ -59,6 +64,7 @@ described(
         CommentOrder.NEWEST: "The newest first.",
         CommentOrder.OLDEST: "The oldest first.",
         CommentOrder.MOST_LIKED: "The one with the most likes first.",
+        CommentOrder.RELEVANCE: "The one that meets `filter.search` best first; needs such a search.",
     },
 )
 
@@ -82,7 +88,7 @@ class PostFilter:
     def conditions(self) -> posts.PostConditions:
         """Return the filter as the store takes it."""
         return posts.PostConditions(
-            owner_ids=_owner_ids(self.group_ids),
+            owner_ids=_first_of(_keys(self.group_ids, "Group", "filter.groupIds")),
             published_from=self.published_from,
             published_to=self.published_to,
             has_comments=self.has_comments,
@@ -94,48 +100,137 @@ class PostFilter:
         return posts.PostConditions()
 
 
-@strawberry.input(description="Which comments are wanted; all conditions hold. What is left out does not restrict.")
+DEEPEST_FILTER = 5
+MOST_PARTS = 50
+MOST_SEARCHED = 500
+"""Letters of a search."""
+INDEXED = re.compile(r"[^\W_]{3}")
+"""Three letters or digits in a row: what the index of parts of texts is made of."""
+
+
+@strawberry.input(
+    description="Which comments are wanted; all conditions hold. What is left out does not restrict. "
+    "Filters may be nested, up to 5 deep and 50 in all."
+)
 class CommentFilter:
     """Restricts comments."""
 
+    search: str | None = strawberry.field(
+        default=None,
+        description='Full text, as search engines take it: words in any Russian form, "phrases", -words that must not '
+        "be there, `or` between alternatives. Words like и, не, на do not count.",
+    )
+    contains: str | None = strawberry.field(
+        default=None,
+        description="Part of the text, whatever the case, ё being е. Three letters or digits in a row are needed.",
+    )
     group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under posts of these groups.")
     post_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under these posts.")
     author_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Written by these authors.")
+    keyword_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="With a match of one of these keywords."
+    )
+    keyword_categories: list[str] | None = strawberry.field(
+        default=None, description="With a match of a keyword in one of these categories."
+    )
+    has_matches: bool | None = strawberry.field(default=None, description="With a match of any keyword, or without.")
     published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
     published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
     is_reply: bool | None = strawberry.field(default=None, description="In the thread of another comment, or not.")
     is_deleted: bool | None = strawberry.field(default=None, description="Deleted at VK, or not.")
     is_viewed: bool | None = strawberry.field(default=None, description="Marked as viewed here, or not.")
     is_archived: bool | None = strawberry.field(default=None, description="Archived here, or not.")
+    language: str | None = strawberry.field(
+        default=None,
+        description="In this language, as an analysis has found it: ISO 639-1, such as `ru`; `und` where the text does "
+        "not tell.",
+    )
     min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
+    and_: list["CommentFilter"] | None = strawberry.field(
+        default=None, name="and", description="All of these hold as well."
+    )
+    or_: list["CommentFilter"] | None = strawberry.field(
+        default=None, name="or", description="At least one of these holds as well; an empty list does not restrict."
+    )
+    not_: "CommentFilter | None" = strawberry.field(
+        default=None, name="not", description="This does not hold. An empty filter always holds, so nothing is left."
+    )
 
-    def conditions(self) -> comments.CommentConditions:
-        """Return the filter as the store takes it."""
-        post_keys = _keys(self.post_ids, "Post", "filter.postIds")
-        author_keys = _keys(self.author_ids, "Author", "filter.authorIds")
-        return comments.CommentConditions(
-            owner_ids=_owner_ids(self.group_ids),
-            posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),
-            author_ids=None if author_keys is None else tuple(key[0] for key in author_keys),
-            published_from=self.published_from,
-            published_to=self.published_to,
-            is_reply=self.is_reply,
-            is_deleted=self.is_deleted,
-            is_viewed=self.is_viewed,
-            is_archived=self.is_archived,
-            min_likes=self.min_likes,
-        )
+    def conditions(self, path: str = "filter") -> CommentConditions:
+        """Return the filter as the store takes it.
+
+        Raises:
+            ValidationFailed: an id is none, or a search is too long or too short, or there are too many filters.
+        """
+        parts = list(_parts(self, path))
+        if len(parts) > MOST_PARTS:
+            raise ValidationFailed({path: f"has {len(parts)} filters in it; {MOST_PARTS} are the most"})
+        if wrong := {where: problem for where, part in parts for where, problem in _problems(part, where)}:
+            raise ValidationFailed(wrong)
+        return _conditions(self, path)
 
     @staticmethod
-    def everything() -> comments.CommentConditions:
+    def everything() -> CommentConditions:
         """Return the conditions of no filter."""
-        return comments.CommentConditions()
+        return CommentConditions()
+
+
+def _nested(part: CommentFilter, path: str) -> Iterator[tuple[str, str, CommentFilter]]:
+    """Yield the filters right inside a filter: where they stand (and, or, not), their path, and themselves."""
+    for name, parts in (("and", part.and_), ("or", part.or_)):
+        for number, inner in enumerate(parts or ()):
+            yield name, f"{path}.{name}.{number}", inner
+    if part.not_ is not None:
+        yield "not", f"{path}.not", part.not_
+
+
+def _parts(part: CommentFilter, path: str, depth: int = 1) -> Iterator[tuple[str, CommentFilter]]:
+    """Yield a filter and all that are inside it, with their paths."""
+    if depth > DEEPEST_FILTER:
+        raise ValidationFailed({path: f"is nested more than {DEEPEST_FILTER} deep"})
+    yield path, part
+    for _, where, inner in _nested(part, path):
+        yield from _parts(inner, where, depth + 1)
+
+
+def _problems(part: CommentFilter, path: str) -> Iterator[tuple[str, str]]:
+    if part.search is not None and not 1 <= len(part.search.strip()) <= MOST_SEARCHED:
+        yield f"{path}.search", f"must have between 1 and {MOST_SEARCHED} letters"
+    if part.contains is not None and (len(part.contains) > MOST_SEARCHED or not INDEXED.search(part.contains)):
+        yield f"{path}.contains", f"needs three letters or digits in a row, and may have {MOST_SEARCHED} at most"
+
+
+def _conditions(part: CommentFilter, path: str) -> CommentConditions:
+    post_keys = _keys(part.post_ids, "Post", f"{path}.postIds")
+    inner: dict[str, list[CommentConditions]] = {"and": [], "or": [], "not": []}
+    for name, where, nested in _nested(part, path):
+        inner[name].append(_conditions(nested, where))
+    return CommentConditions(
+        search=part.search,
+        contains=part.contains,
+        owner_ids=_first_of(_keys(part.group_ids, "Group", f"{path}.groupIds")),
+        posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),
+        author_ids=_first_of(_keys(part.author_ids, "Author", f"{path}.authorIds")),
+        keyword_ids=_first_of(_keys(part.keyword_ids, "Keyword", f"{path}.keywordIds")),
+        keyword_categories=None if part.keyword_categories is None else tuple(part.keyword_categories),
+        has_matches=part.has_matches,
+        published_from=part.published_from,
+        published_to=part.published_to,
+        is_reply=part.is_reply,
+        is_deleted=part.is_deleted,
+        is_viewed=part.is_viewed,
+        is_archived=part.is_archived,
+        language=part.language,
+        min_likes=part.min_likes,
+        all_of=tuple(inner["and"]),
+        any_of=tuple(inner["or"]),
+        none_of=tuple(inner["not"]),
+    )
 
 
 def _keys(ids: list[strawberry.ID] | None, type_name: str, path: str) -> list[Key] | None:
     return None if ids is None else [key_of(value, type_name, f"{path}.{number}") for number, value in enumerate(ids)]
 
 
-def _owner_ids(ids: list[strawberry.ID] | None) -> tuple[int, ...] | None:
-    keys = _keys(ids, "Group", "filter.groupIds")
+def _first_of(keys: list[Key] | None) -> tuple[int, ...] | None:
     return None if keys is None else tuple(key[0] for key in keys)

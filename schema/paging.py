@@ -85,6 +85,8 @@ def _key_value(column: str, value: Any) -> Any:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if column == "name":
         return str(value)
+    if column == "rank":
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 63:
         raise ValueError(column)
     return value
@@ -165,6 +167,7 @@ async def page_of_all(
 ) -> Connection[T]:
     """Read a page of a whole table with the store's two functions for it."""
     page = arguments.page(order)
+    require_conditions(order, conditions)
     database = info.context.resources.database
     async with database.connect() as connection:
         found = await read(connection, conditions, page)
@@ -174,6 +177,16 @@ async def page_of_all(
             return await count(connection, conditions)
 
     return connection_of(found, order, wrap, total)
+
+
+def require_conditions(order: Order, conditions: Any) -> None:
+    """Check that the filter has what an ordering needs.
+
+    Raises:
+        ValidationFailed: it has not.
+    """
+    if order.needs and getattr(conditions, order.needs) is None:
+        raise ValidationFailed({"orderBy": f"{order.name} needs filter.{order.needs}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +225,7 @@ def children(
     ) -> Any:
         page = PageArguments(first, after, last, before).page((order_by or default_order).value)
         conditions = filter.conditions() if filter else filter_type.everything()
+        require_conditions(page.order, conditions)
         return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))
 
     return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

@@ -48,6 +48,14 @@ def _now(name: str) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+def _key(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _counts(*names: str, kind: type[Integer] = Integer) -> list[Column[int]]:
+    return [Column(name, kind, nullable=False) for name in names]
+
+
 groups = Table(
     "groups",
     metadata,
@@ -138,6 +146,15 @@ comments = Table(
             ("deleted", "is_deleted"),
         )
     ),
+)
+
+removed_comments = Table(
+    "removed_comments",
+    metadata,
+    _key("owner_id"),
+    _key("id"),
+    _now("removed_at"),
+    comment="comments that somebody here has removed: they are not stored again",
 )
 
 jobs = Table(
@@ -255,14 +272,6 @@ tokens = Table(
 )
 
 # what is looked for, and found, in the texts of comments
-
-
-def _key(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> Column[Any]:
-    return Column(name, kind, primary_key=True, autoincrement=False)
-
-
-def _counts(*names: str, kind: type[Integer] = Integer) -> list[Column[int]]:
-    return [Column(name, kind, nullable=False) for name in names]
 
 
 keywords = Table(

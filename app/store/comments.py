@@ -1,6 +1,6 @@
 """Comments and replies, keyed by (owner_id, id)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -8,12 +8,13 @@ from itertools import groupby
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, text, tuple_
+from sqlalchemy import ColumnElement, Double, FromClause, Row, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.copying import copy_new_rows
-from app.db.tables import comments
+from app.db.tables import comment_search, comments
 from app.errors import PostNotFound
+from app.store.comment_conditions import CommentConditions, query, query_matches
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkComment
 
@@ -21,45 +22,8 @@ NEWEST = Order("NEWEST", ("published_at", "owner_id", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("published_at", "owner_id", "id"))
 MOST_LIKED = Order("MOST_LIKED", ("like_count", "owner_id", "id"), is_descending=True)
 IN_THREAD = Order("IN_THREAD", ("id",))
+RELEVANCE = Order("RELEVANCE", ("rank", "owner_id", "id"), is_descending=True, needs="search")
 KEY = ("owner_id", "id")
-
-
-@dataclass(frozen=True, slots=True)
-class CommentConditions:
-    """Which comments are wanted; what is None does not restrict."""
-
-    owner_ids: tuple[int, ...] | None = None
-    posts: tuple[tuple[int, int], ...] | None = None
-    author_ids: tuple[int, ...] | None = None
-    published_from: datetime | None = None
-    published_to: datetime | None = None
-    is_reply: bool | None = None
-    is_deleted: bool | None = None
-    is_viewed: bool | None = None
-    is_archived: bool | None = None
-    min_likes: int | None = None
-
-    def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted comment."""
-        c = comments.c
-        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
-            (self.owner_ids, lambda: c.owner_id.in_(self.owner_ids or ())),
-            (self.posts, lambda: tuple_(c.owner_id, c.post_id).in_(self.posts or ())),
-            (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
-            (self.published_from, lambda: c.published_at >= self.published_from),
-            (self.published_to, lambda: c.published_at < self.published_to),
-            (self.is_reply, lambda: c.thread_id.is_not(None).is_(self.is_reply)),
-            (self.is_deleted, lambda: c.is_deleted.is_(self.is_deleted)),
-            (self.is_viewed, lambda: c.viewed_at.is_not(None).is_(self.is_viewed)),
-            (self.is_archived, lambda: c.archived_at.is_not(None).is_(self.is_archived)),
-            (self.min_likes, lambda: c.like_count >= self.min_likes),
-        ]
-        return [condition() for value, condition in wanted if value is not None]
-
-    def are_on_one_wall(self) -> bool:
-        """Tell whether only comments of a single wall can meet them."""
-        walls = set(self.owner_ids or ()) if self.posts is None else {owner_id for owner_id, _ in self.posts}
-        return len(walls) == 1
 
 
 async def comments_by_key(
@@ -73,7 +37,7 @@ async def comments_page(connection: AsyncConnection, conditions: CommentConditio
     """Read a page of all comments that are wanted."""
     if conditions.are_on_one_wall():
         page = _on_one_wall(conditions, page)
-    return await page_rows(connection, comments, conditions.sql(), page)
+    return await page_rows(connection, *_wanted(conditions, page), page)
 
 
 async def count_comments(connection: AsyncConnection, conditions: CommentConditions) -> int:
@@ -90,7 +54,20 @@ async def _comments_by(
 ) -> dict[tuple[int, ...], Slice]:
     if "owner_id" in parent:
         page = _on_one_wall(conditions, page)
-    return await pages_by_key(connection, comments, parent, keys, conditions.sql(), page)
+    table, wanted = _wanted(conditions, page)
+    return await pages_by_key(connection, table, parent, keys, wanted, page)
+
+
+def _wanted(conditions: CommentConditions, page: Page) -> tuple[FromClause, list[ColumnElement[bool]]]:
+    """Return what a page is taken of, with the columns of its order, and the conditions on that."""
+    if page.order is not RELEVANCE:
+        return comments, conditions.sql()
+    search = conditions.search or ""
+    # 1: divided by the length of the text, or long ones would always come first
+    rank = cast(func.ts_rank(comment_search.c.vector, query(search), 1), Double).label("rank")
+    is_its = (comment_search.c.owner_id == comments.c.owner_id) & (comment_search.c.comment_id == comments.c.id)
+    ranked = select(comments, rank).join_from(comments, comment_search, is_its)
+    return ranked.where(query_matches(search), *replace(conditions, search=None).sql()).subquery("ranked"), []
 
 
 def _on_one_wall(conditions: CommentConditions, page: Page) -> Page:

@@ -30,11 +30,15 @@ StoredRow = Row[Any]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An ordering by columns that together are unique and never null, all in one direction."""
+    """An ordering by columns that together are unique and never null, all in one direction.
+
+    `needs` names the condition without which there is no such order.
+    """
 
     name: str
     columns: tuple[str, ...]
     is_descending: bool = False
+    needs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Slice:
 EMPTY = Slice((), has_next=False, has_previous=False)
 
 
-async def page_rows(connection: AsyncConnection, table: Table, conditions: Conditions, page: Page) -> Slice:
+async def page_rows(connection: AsyncConnection, table: FromClause, conditions: Conditions, page: Page) -> Slice:
     """Read one page of the rows of `table` that meet all `conditions`."""
     rows = (await connection.execute(_paged(select(table).where(*conditions), table, page))).all()
     return _slice(rows, page)
@@ -71,7 +75,7 @@ async def page_rows(connection: AsyncConnection, table: Table, conditions: Condi
 
 async def pages_by_key(
     connection: AsyncConnection,
-    table: Table,
+    table: FromClause,
     key: Sequence[str],
     keys: Sequence[tuple[int, ...]],
     conditions: Conditions,
@@ -126,7 +130,7 @@ async def count_rows(connection: AsyncConnection, table: Table, conditions: Cond
     return await connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
 
 
-def _wanted(table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]) -> TableValuedAlias:
+def _wanted(table: FromClause, key: Sequence[str], keys: Sequence[tuple[int, ...]]) -> TableValuedAlias:
     arrays = [
         cast([values[position] for values in keys], ARRAY(table.c[name].type)) for position, name in enumerate(key)
     ]
@@ -134,7 +138,7 @@ def _wanted(table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]) -
     return func.unnest(*arrays).table_valued(*columns).render_derived(name="wanted")
 
 
-def _paged(statement: Select[Any], table: Table, page: Page) -> Select[Any]:
+def _paged(statement: Select[Any], table: FromClause, page: Page) -> Select[Any]:
     columns = [table.c[name] for name in page.order.columns]
     for values, is_after in ((page.after, True), (page.before, False)):
         if values is not None:

@@ -74,9 +74,13 @@ COUNT = COMMENT_HOURS + AUTHOR_MONTHS + POST_STATS
 SEARCH = """
     INSERT INTO comment_search (owner_id, comment_id, vector, folded)
     SELECT owner_id, id, to_tsvector('russian', folded), folded
-      FROM ({rows}) AS r, LATERAL (SELECT lower(translate(text, 'ёЁ', 'еЕ')) AS folded) AS f
+      FROM ({rows}) AS r, LATERAL (SELECT lower(translate(text, 'ёЁ', 'еЕ')) AS folded) AS f"""
+SEARCH_ADDED, SEARCH_CHANGED = (
+    f"{SEARCH};\n",
+    f"""{SEARCH}
     ON CONFLICT (owner_id, comment_id) DO UPDATE SET vector = excluded.vector, folded = excluded.folded;
-"""
+""",
+)
 EDITED = "SELECT a.* FROM added a JOIN gone g ON g.owner_id = a.owner_id AND g.id = a.id WHERE g.text <> a.text"
 FORGET_FEATURES = f"""
     DELETE FROM comment_features f USING ({EDITED}) AS e WHERE f.owner_id = e.owner_id AND f.comment_id = e.id;
@@ -135,8 +139,8 @@ COUNT_ADDED, COUNT_CHANGED, COUNT_GONE = _each(COUNT)
 TRIGGERS = (
     _triggers(
         "comments",
-        COUNT_ADDED + SEARCH.format(rows=ADDED),
-        COUNT_CHANGED + SEARCH.format(rows=EDITED) + FORGET_FEATURES,
+        COUNT_ADDED + SEARCH_ADDED.format(rows=ADDED),
+        COUNT_CHANGED + SEARCH_CHANGED.format(rows=EDITED) + FORGET_FEATURES,
         COUNT_GONE + DROP_FOUND,
     )
     + _triggers("comment_keywords", *_each(KEYWORD_MONTHS))
@@ -151,7 +155,7 @@ END;
 $$;
 """
 STATS_OF_POSTS = "\n    DELETE FROM post_stats s USING gone WHERE s.owner_id = gone.owner_id AND s.post_id = gone.id;"
-FILL = COUNT.format(rows="SELECT 1 AS sign, * FROM comments") + SEARCH.format(rows="SELECT * FROM comments")
+FILL = COUNT.format(rows="SELECT 1 AS sign, * FROM comments") + SEARCH_ADDED.format(rows="SELECT * FROM comments")
 
 
 def _key(name: str, kind: type[sa.types.TypeEngine] | sa.types.TypeEngine = sa.BigInteger) -> sa.Column:
@@ -186,6 +190,14 @@ def upgrade() -> None:
         comment="finished export files",
     )
     op.create_index("exports_expires_at_idx", "exports", ["expires_at"])
+    op.create_table(
+        "removed_comments",
+        _key("owner_id"),
+        _key("id"),
+        _now("removed_at"),
+        sa.PrimaryKeyConstraint("owner_id", "id", name="removed_comments_pkey"),
+        comment="comments that somebody here has removed: they are not stored again",
+    )
     key = ["published_at", "owner_id", "id"]
     for name, condition in (
         ("viewed", "viewed_at IS NOT NULL"),
@@ -360,6 +372,7 @@ def downgrade() -> None:
     for name in ("viewed", "archived", "deleted"):
         op.drop_index(f"comments_{name}_idx", table_name="comments")
     for table in (
+        "removed_comments",
         "exports",
         "term_months",
         "language_months",

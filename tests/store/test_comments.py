@@ -10,7 +10,8 @@ from app.db.tables import comments as table
 from app.errors import PostNotFound
 from app.resources import Resources
 from app.store import comments
-from app.store.comments import CommentConditions, ReadThread, Stored, upsert_comments
+from app.store.comment_conditions import CommentConditions
+from app.store.comments import ReadThread, Stored, upsert_comments
 from app.store.groups import upsert_groups
 from app.store.keyset import EMPTY, Order, Page, Slice
 from app.store.posts import upsert_posts

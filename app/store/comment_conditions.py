@@ -1,0 +1,114 @@
+"""Which comments are wanted: the conditions of their lists, searches, marks and exports, as SQL."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, and_, exists, func, not_, or_, tuple_
+
+from app.db.tables import comment_features, comment_keywords, comment_search, comments, keywords
+
+RUSSIAN = "russian"
+"""The configuration of PostgreSQL's full text search; it takes Latin words for English ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommentConditions:
+    """Which comments are wanted; all that is not None holds, and what is None does not restrict.
+
+    `search` is full text as people write it for search engines: words in any
+    form, "phrases", -words that must not be there, or. `contains` is a part of
+    the text, whatever the case. Of `all_of` all hold, of `any_of` at least one,
+    of `none_of` none; an empty tuple does not restrict.
+    """
+
+    search: str | None = None
+    contains: str | None = None
+    owner_ids: tuple[int, ...] | None = None
+    posts: tuple[tuple[int, int], ...] | None = None
+    author_ids: tuple[int, ...] | None = None
+    keyword_ids: tuple[int, ...] | None = None
+    keyword_categories: tuple[str, ...] | None = None
+    has_matches: bool | None = None
+    published_from: datetime | None = None
+    published_to: datetime | None = None
+    is_reply: bool | None = None
+    is_deleted: bool | None = None
+    is_viewed: bool | None = None
+    is_archived: bool | None = None
+    language: str | None = None
+    min_likes: int | None = None
+    all_of: tuple["CommentConditions", ...] = ()
+    any_of: tuple["CommentConditions", ...] = ()
+    none_of: tuple["CommentConditions", ...] = ()
+
+    def sql(self) -> list[ColumnElement[bool]]:
+        """Return the conditions on a row of `comments`; all of them hold for a wanted comment."""
+        c = comments.c
+        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
+            (self.search, lambda: _has_row(comment_search, query_matches(self.search or ""))),
+            (self.contains, lambda: _has_row(comment_search, _contains(self.contains or ""))),
+            (self.owner_ids, lambda: c.owner_id.in_(self.owner_ids or ())),
+            (self.posts, lambda: tuple_(c.owner_id, c.post_id).in_(self.posts or ())),
+            (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
+            (self.keyword_ids, lambda: _has_keyword(comment_keywords.c.keyword_id.in_(self.keyword_ids or ()))),
+            (self.keyword_categories, lambda: _has_keyword(_is_in_categories(self.keyword_categories or ()))),
+            (self.has_matches, lambda: _truth(_has_keyword(), is_true=bool(self.has_matches))),
+            (self.published_from, lambda: c.published_at >= self.published_from),
+            (self.published_to, lambda: c.published_at < self.published_to),
+            (self.is_reply, lambda: _truth(c.thread_id.is_not(None), is_true=bool(self.is_reply))),
+            (self.is_deleted, lambda: _truth(c.is_deleted, is_true=bool(self.is_deleted))),
+            (self.is_viewed, lambda: _truth(c.viewed_at.is_not(None), is_true=bool(self.is_viewed))),
+            (self.is_archived, lambda: _truth(c.archived_at.is_not(None), is_true=bool(self.is_archived))),
+            (self.language, lambda: _has_row(comment_features, comment_features.c.language == self.language)),
+            (self.min_likes, lambda: c.like_count >= self.min_likes),
+        ]
+        return [condition() for value, condition in wanted if value is not None] + list(self._combined())
+
+    def _combined(self) -> Iterator[ColumnElement[bool]]:
+        yield from (and_(True, *part.sql()) for part in self.all_of)  # noqa: FBT003 - SQL's TRUE
+        if self.any_of:
+            yield or_(*(and_(True, *part.sql()) for part in self.any_of))  # noqa: FBT003
+        yield from (not_(and_(True, *part.sql())) for part in self.none_of)  # noqa: FBT003
+
+    def are_on_one_wall(self) -> bool:
+        """Tell whether only comments of a single wall can meet them."""
+        walls = set(self.owner_ids or ()) if self.posts is None else {owner_id for owner_id, _ in self.posts}
+        return len(walls) == 1
+
+
+def query(search: str) -> ColumnElement[Any]:
+    """Return a search as PostgreSQL's tsquery."""
+    return func.websearch_to_tsquery(RUSSIAN, func.translate(search, "ёЁ", "еЕ"))
+
+
+def query_matches(search: str) -> ColumnElement[bool]:
+    """Return the condition that a row of `comment_search` meets a search."""
+    return comment_search.c.vector.bool_op("@@")(query(search))
+
+
+def _contains(part: str) -> ColumnElement[bool]:
+    folded = func.lower(func.translate(part, "ёЁ", "еЕ"))
+    escaped = func.regexp_replace(folded, r"([\\%_])", r"\\\1", "g")
+    return comment_search.c.folded.like(func.concat("%", escaped, "%"))
+
+
+def _truth(condition: ColumnElement[bool], *, is_true: bool) -> ColumnElement[bool]:
+    # as bare conditions, which partial indexes are found for
+    return condition if is_true else not_(condition)
+
+
+def _has_row(table: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    # EXISTS, as IN is slow under NOT and OR: what does not fit into memory is asked anew for each comment
+    is_its = (table.c.owner_id == comments.c.owner_id, table.c.comment_id == comments.c.id)
+    return exists().where(*is_its, *conditions).correlate(comments)
+
+
+def _has_keyword(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return _has_row(comment_keywords, *conditions)
+
+
+def _is_in_categories(categories: tuple[str, ...]) -> ColumnElement[bool]:
+    is_in = (keywords.c.id == comment_keywords.c.keyword_id) & keywords.c.category.in_(categories)
+    return exists().where(is_in).correlate(comment_keywords)
