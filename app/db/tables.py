@@ -362,8 +362,7 @@ comment_hours = Table(
     metadata,
     _key("owner_id"),
     Column("hour", DateTime(timezone=True), primary_key=True),
-    *_counts("comments", "replies", "deleted", "viewed", "archived"),
-    *_counts("likes", kind=BigInteger),
+    *_counts("comments", "replies", "deleted", "viewed", "archived", "likes"),
     comment="how many comments were published in an hour",
 )
 
@@ -373,8 +372,7 @@ author_months = Table(
     _key("owner_id"),
     _key("month", Date),
     _key("author_id"),
-    *_counts("comments", "replies"),
-    *_counts("likes", kind=BigInteger),
+    *_counts("comments", "replies", "likes"),
     comment="how much an author wrote in a month (UTC)",
 )
 
@@ -383,8 +381,7 @@ post_stats = Table(
     metadata,
     _key("owner_id"),
     _key("post_id"),
-    *_counts("comments", "replies"),
-    *_counts("likes", kind=BigInteger),
+    *_counts("comments", "replies", "likes"),
     *_counts(
         "within_10_minutes", "within_hour", "within_6_hours", "within_day", "within_3_days", "within_week", "later"
     ),
@@ -420,6 +417,14 @@ term_months = Table(
     _key("term_id", Integer),
     *_counts("comments"),
     comment="how many comments of a month (UTC) have a term",
+)
+
+wall_versions = Table(
+    "wall_versions",
+    metadata,
+    _key("owner_id"),
+    *_counts("version", kind=BigInteger),
+    comment="changes with all that is counted of a wall",
 )
 
 exports = Table(

@@ -70,7 +70,12 @@ POST_STATS = """
            within_3_days = s.within_3_days + excluded.within_3_days,
            within_week = s.within_week + excluded.within_week, later = s.later + excluded.later;
 """
-COUNT = COMMENT_HOURS + AUTHOR_MONTHS + POST_STATS
+# the number of the transaction: no two states of a wall have the same one, also after it was removed and added again
+VERSION = """
+    INSERT INTO wall_versions AS v (owner_id, version) SELECT DISTINCT owner_id, txid_current() FROM ({rows}) AS r
+     ORDER BY 1 ON CONFLICT (owner_id) DO UPDATE SET version = excluded.version WHERE v.version <> excluded.version;
+"""
+COUNT = COMMENT_HOURS + AUTHOR_MONTHS + POST_STATS + VERSION
 SEARCH = """
     INSERT INTO comment_search (owner_id, comment_id, vector, folded)
     SELECT owner_id, id, to_tsvector('russian', folded), folded
@@ -143,8 +148,9 @@ TRIGGERS = (
         COUNT_CHANGED + SEARCH_CHANGED.format(rows=EDITED) + FORGET_FEATURES,
         COUNT_GONE + DROP_FOUND,
     )
-    + _triggers("comment_keywords", *_each(KEYWORD_MONTHS))
-    + _triggers("comment_features", *_each(LANGUAGE_MONTHS + TERM_MONTHS))
+    + _triggers("comment_keywords", *_each(KEYWORD_MONTHS + VERSION))
+    + _triggers("comment_features", *_each(LANGUAGE_MONTHS + TERM_MONTHS + VERSION))
+    + _triggers("posts", *_each(VERSION))
 )
 DELETE_OF_POSTS = """
 CREATE OR REPLACE FUNCTION delete_comments_of_posts() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -306,8 +312,7 @@ def _create_rollups() -> None:
         "comment_hours",
         _key("owner_id"),
         _key("hour", sa.DateTime(timezone=True)),
-        *_counts("comments", "replies", "deleted", "viewed", "archived"),
-        *_counts("likes", kind=sa.BigInteger),
+        *_counts("comments", "replies", "deleted", "viewed", "archived", "likes"),
         sa.PrimaryKeyConstraint("owner_id", "hour", name="comment_hours_pkey"),
         comment="how many comments were published in an hour",
     )
@@ -316,8 +321,7 @@ def _create_rollups() -> None:
         _key("owner_id"),
         _key("month", sa.Date),
         _key("author_id"),
-        *_counts("comments", "replies"),
-        *_counts("likes", kind=sa.BigInteger),
+        *_counts("comments", "replies", "likes"),
         sa.PrimaryKeyConstraint("owner_id", "month", "author_id", name="author_months_pkey"),
         comment="how much an author wrote in a month (UTC)",
     )
@@ -325,8 +329,7 @@ def _create_rollups() -> None:
         "post_stats",
         _key("owner_id"),
         _key("post_id"),
-        *_counts("comments", "replies"),
-        *_counts("likes", kind=sa.BigInteger),
+        *_counts("comments", "replies", "likes"),
         *_counts(
             "within_10_minutes", "within_hour", "within_6_hours", "within_day", "within_3_days", "within_week", "later"
         ),
@@ -362,9 +365,17 @@ def _create_rollups() -> None:
         comment="how many comments of a month (UTC) have a term",
     )
 
+    op.create_table(
+        "wall_versions",
+        _key("owner_id"),
+        *_counts("version", kind=sa.BigInteger),
+        sa.PrimaryKeyConstraint("owner_id", name="wall_versions_pkey"),
+        comment="changes with all that is counted of a wall",
+    )
+
 
 def downgrade() -> None:
-    for table in ("comment_features", "comment_keywords", "comments"):
+    for table in ("posts", "comment_features", "comment_keywords", "comments"):
         for event in ("insert", "update", "delete"):
             op.execute(f"DROP TRIGGER {table}_{event} ON {table}")
             op.execute(f"DROP FUNCTION {table}_{event}")
@@ -374,6 +385,7 @@ def downgrade() -> None:
     for table in (
         "removed_comments",
         "exports",
+        "wall_versions",
         "term_months",
         "language_months",
         "keyword_months",

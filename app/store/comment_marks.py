@@ -1,0 +1,86 @@
+"""Work on stored comments: marks as viewed and archived, and removal for good."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, or_, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import comments
+from app.store.comment_conditions import CommentConditions
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What comments are marked as, or no longer; None leaves it as it is."""
+
+    viewed: bool | None = None
+    archived: bool | None = None
+
+    def would_change(self) -> ColumnElement[bool]:
+        """Return the condition on a comment that it is not marked so yet."""
+        wanted = ((comments.c.viewed_at, self.viewed), (comments.c.archived_at, self.archived))
+        return or_(*(column.is_(None) if mark else column.is_not(None) for column, mark in wanted if mark is not None))
+
+
+async def keys_after(
+    connection: AsyncConnection,
+    conditions: CommentConditions,
+    after: Key | None,
+    limit: int,
+    marks: Marks | None = None,
+) -> list[Key]:
+    """Return the keys of the comments that are wanted (and not marked so yet), in their order, behind a key."""
+    key = tuple_(comments.c.owner_id, comments.c.id)
+    statement = select(comments.c.owner_id, comments.c.id).where(*conditions.sql())
+    if marks:
+        statement = statement.where(marks.would_change())
+    if after:
+        statement = statement.where(key > tuple_(*after))
+    rows = await connection.execute(statement.order_by(comments.c.owner_id, comments.c.id).limit(limit))
+    return [(row.owner_id, row.id) for row in rows]
+
+
+async def mark(connection: AsyncConnection, keys: Sequence[Key], marks: Marks) -> list[Key]:
+    """Mark comments and return the keys of those that were not marked so yet.
+
+    The caller holds the locks of their walls. One that is marked already keeps
+    the time at which that was done.
+    """
+    statement = text("""
+        UPDATE comments c
+           SET viewed_at = CASE CAST(:viewed AS bool) WHEN true THEN coalesce(viewed_at, now()) WHEN false THEN NULL
+                           ELSE viewed_at END,
+               archived_at = CASE CAST(:archived AS bool) WHEN true THEN coalesce(archived_at, now())
+                             WHEN false THEN NULL ELSE archived_at END
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE c.owner_id = r.owner_id AND c.id = r.id
+           AND ((c.viewed_at IS NOT NULL) <> CAST(:viewed AS bool)
+                OR (c.archived_at IS NOT NULL) <> CAST(:archived AS bool))
+        RETURNING c.owner_id, c.id
+    """)
+    rows = await connection.execute(statement, _columns(keys) | {"viewed": marks.viewed, "archived": marks.archived})
+    return [(row.owner_id, row.id) for row in rows]
+
+
+async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> list[Key]:
+    """Remove comments for good and return the keys of those that were there; they are not stored again.
+
+    The caller holds the locks of their walls. What was found in them goes with them.
+    """
+    statement = text("""
+        WITH gone AS (
+            DELETE FROM comments c USING unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+             WHERE c.owner_id = r.owner_id AND c.id = r.id RETURNING c.owner_id, c.id),
+        noted AS (
+            INSERT INTO removed_comments (owner_id, id) SELECT owner_id, id FROM gone ON CONFLICT DO NOTHING)
+        SELECT owner_id, id FROM gone
+    """)
+    rows = await connection.execute(statement, _columns(keys))
+    return [(row.owner_id, row.id) for row in rows]
+
+
+def _columns(keys: Sequence[Key]) -> dict[str, list[int]]:
+    return {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [comment_id for _, comment_id in keys]}

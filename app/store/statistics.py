@@ -1,0 +1,378 @@
+# ruff: noqa: S608 - what is put into these statements is SQL of this file
+"""Numbers about what is stored, over one wall or many: from rollups, which triggers keep, so they are never stale.
+
+Each function answers for several scopes at once, a scope being the owner ids of
+its walls, or None for all walls: the place of a scope -> its rows. Where a time
+range cuts through an hour or a month of a rollup, the comments in that piece are
+counted themselves, so answers are exact.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Scope = tuple[int, ...] | None
+Rows = dict[int, list[Row[Any]]]
+
+FIRST_DAY, LAST_DAY = date(1, 1, 1), date(9999, 1, 1)
+FIRST_TIME, LAST_TIME = (datetime.combine(day, time(), UTC) for day in (FIRST_DAY, LAST_DAY))
+
+
+class Bucket(Enum):
+    """The steps of a series. The value is PostgreSQL's name for date_trunc."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class PostRanking(Enum):
+    """By what posts are ranked. The value is the SQL expression."""
+
+    COMMENTS = "s.comments"
+    LIKES = "p.like_count"
+    VIEWS = "coalesce(p.view_count, 0)"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From when (inclusive) until when (exclusive), aware; None is without an end on that side."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def in_months(self) -> dict[str, Any]:
+        """Return which months of a rollup lie in it as a whole, and the pieces of time beside them, as parameters."""
+        since, until = self._ends()
+        first, last = _month_from(since), _month_of(until)
+        return _parameters(since, until, _midnight(first), _midnight(last)) | {"first": first, "last": last}
+
+    def in_hours(self) -> dict[str, Any]:
+        """Return the same of hours."""
+        since, until = self._ends()
+        first = since.replace(minute=0, second=0, microsecond=0)
+        first += timedelta(hours=1) if first < since else timedelta()
+        last = until.replace(minute=0, second=0, microsecond=0)
+        return _parameters(since, until, first, last) | {"first": first, "last": last}
+
+    def bounds(self) -> dict[str, Any]:
+        """Return its ends as parameters."""
+        since, until = self._ends()
+        return {"since": since, "until": until}
+
+    def touched_months(self) -> dict[str, Any]:
+        """Return all months that some of it lies in, as parameters."""
+        since, until = self._ends()
+        return {"first": _month_of(since), "last": _month_from(until)}
+
+    def _ends(self) -> tuple[datetime, datetime]:
+        since = self.since.astimezone(UTC) if self.since else FIRST_TIME
+        until = self.until.astimezone(UTC) if self.until else LAST_TIME
+        return since, max(since, until)
+
+
+def _month_of(moment: datetime) -> date:
+    return moment.date().replace(day=1)
+
+
+def _month_from(moment: datetime) -> date:
+    """Return the first month that begins at this time or later."""
+    month = _month_of(moment)
+    return month if _midnight(month) == moment else _month_of(_midnight(month) + timedelta(days=32))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _parameters(since: datetime, until: datetime, first: datetime, last: datetime) -> dict[str, Any]:
+    # with nothing whole in it, all of it is one piece
+    pieces = [(since, until)] if first >= last else [(since, first), (last, until)]
+    pieces = [(start, end) for start, end in pieces if start < end]
+    return {"starts": [start for start, _ in pieces], "ends": [end for _, end in pieces]}
+
+
+SCOPES = """
+    asked AS (
+        SELECT n, owner_id FROM unnest(CAST(:places AS int[]), CAST(:owner_ids AS bigint[])) AS a(n, owner_id)
+         UNION ALL
+        SELECT n, owner_id FROM unnest(CAST(:everywhere AS int[])) AS a(n), groups),
+    pieces AS (
+        SELECT * FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS p(start_at, end_at))
+"""
+"""The walls of each scope, and the pieces of time in which comments are counted one by one."""
+PIECES = "JOIN comments c ON c.published_at >= p.start_at AND c.published_at < p.end_at"
+
+
+async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+    """Count comments, replies, deleted, viewed and archived ones, and their likes: a row a scope."""
+    return await _by_scope(
+        connection,
+        f"""
+        counted AS (
+            SELECT owner_id, comments, replies, deleted, viewed, archived, likes FROM comment_hours
+             WHERE hour >= :first AND hour < :last
+             UNION ALL
+            SELECT c.owner_id, 1, (c.thread_id IS NOT NULL)::int, c.is_deleted::int, (c.viewed_at IS NOT NULL)::int,
+                   (c.archived_at IS NOT NULL)::int, c.like_count FROM pieces p {PIECES})
+        SELECT n, coalesce(sum(comments), 0)::bigint AS comments, coalesce(sum(replies), 0)::bigint AS replies,
+               coalesce(sum(deleted), 0)::bigint AS deleted, coalesce(sum(viewed), 0)::bigint AS viewed,
+               coalesce(sum(archived), 0)::bigint AS archived, coalesce(sum(likes), 0)::bigint AS likes
+          FROM asked JOIN counted USING (owner_id) GROUP BY n
+        """,
+        scopes,
+        period.in_hours(),
+    )
+
+
+async def series(
+    connection: AsyncConnection, scopes: Sequence[Scope], period: Period, bucket: Bucket, zone: str
+) -> Rows:
+    """Count by steps of time in a time zone; those without comments are absent.
+
+    A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`, in order.
+    """
+    start = "date_trunc('hour', hour) AT TIME ZONE 'UTC'"
+    if bucket is not Bucket.HOUR:
+        start = f"date_trunc('{bucket.value}', hour AT TIME ZONE :zone)"
+    hours = await _hours(connection, zone)
+    return await _by_scope(
+        connection,
+        f"""
+        {hours},
+        hourly AS (
+            SELECT n, hour, sum(comments) AS comments, sum(replies) AS replies, sum(deleted) AS deleted,
+                   sum(likes) AS likes
+              FROM asked JOIN counted USING (owner_id) GROUP BY n, hour)
+        SELECT n, {start} AS start, sum(comments)::bigint AS comments, sum(replies)::bigint AS replies,
+               sum(deleted)::bigint AS deleted, sum(likes)::bigint AS likes
+          FROM hourly GROUP BY 1, 2 HAVING sum(comments) > 0 ORDER BY 1, 2
+        """,
+        scopes,
+        period.in_hours() | {"zone": zone},
+    )
+
+
+async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, zone: str) -> Rows:
+    """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`."""
+    hours = await _hours(connection, zone)
+    return await _by_scope(
+        connection,
+        f"""
+        {hours},
+        hourly AS (
+            SELECT n, hour, sum(comments) AS comments FROM asked JOIN counted USING (owner_id) GROUP BY n, hour)
+        SELECT n, extract(isodow FROM hour AT TIME ZONE :zone)::int AS weekday,
+               extract(hour FROM hour AT TIME ZONE :zone)::int AS hour, sum(comments)::bigint AS comments
+          FROM hourly GROUP BY 1, 2, 3 HAVING sum(comments) > 0 ORDER BY 1, 2, 3
+        """,
+        scopes,
+        period.in_hours() | {"zone": zone},
+    )
+
+
+async def _hours(connection: AsyncConnection, zone: str) -> str:
+    """Return the SQL of what is counted by hours (UTC), or by quarters where the zone's hours begin within those."""
+    offsets = await connection.execute(
+        text("""
+            SELECT bool_or(extract(minute FROM moment AT TIME ZONE :zone) <> 0)
+              FROM generate_series(timestamptz '2006-01-15 00:00Z', now(), interval '3 months') AS moment
+        """),
+        {"zone": zone},
+    )
+    if offsets.scalar():
+        return f"""
+            counted AS (
+                SELECT owner_id, date_bin('15 minutes', published_at, timestamptz 'epoch') AS hour, 1 AS comments,
+                       (thread_id IS NOT NULL)::int AS replies, is_deleted::int AS deleted, like_count AS likes
+                  FROM comments WHERE published_at >= :first AND published_at < :last
+                 UNION ALL {_PIECES_BY_HOUR.format(step="15 minutes")})"""
+    return f"""
+        counted AS (
+            SELECT owner_id, hour, comments, replies, deleted, likes FROM comment_hours
+             WHERE hour >= :first AND hour < :last
+             UNION ALL {_PIECES_BY_HOUR.format(step="1 hour")})"""
+
+
+_PIECES_BY_HOUR = f"""
+    SELECT c.owner_id, date_bin('{{step}}', c.published_at, timestamptz 'epoch'), 1, (c.thread_id IS NOT NULL)::int,
+           c.is_deleted::int, c.like_count FROM pieces p {PIECES}
+"""
+
+
+# who and what stands out: of each scope the first `limit`, the largest first
+
+AUTHORS = f"""
+    counted AS (
+        SELECT owner_id, author_id, comments, replies, likes FROM author_months
+         WHERE month >= :first AND month < :last
+         UNION ALL
+        SELECT c.owner_id, c.from_id, 1, (c.thread_id IS NOT NULL)::int, c.like_count
+          FROM pieces p {PIECES} AND c.from_id IS NOT NULL),
+    summed AS (
+        SELECT n, author_id, sum(comments)::bigint AS comments, sum(replies)::bigint AS replies,
+               sum(likes)::bigint AS likes
+          FROM asked JOIN counted USING (owner_id) GROUP BY n, author_id HAVING sum(comments) > 0)
+"""
+FIRST = """
+    SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY n ORDER BY {order}) AS rank FROM summed) AS ranked
+     WHERE rank <= :limit ORDER BY n, rank
+"""
+
+
+async def authors(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+    """Rank authors by their comments: `author_id`, `comments`, `replies`, `likes`."""
+    statement = AUTHORS + FIRST.format(order="comments DESC, author_id")
+    return await _by_scope(connection, statement, scopes, period.in_months() | {"limit": limit})
+
+
+async def author_counts(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+    """Count those who wrote something: `authors`, a row a scope."""
+    statement = f"{AUTHORS} SELECT n, count(*) AS authors FROM summed GROUP BY n"
+    return await _by_scope(connection, statement, scopes, period.in_months())
+
+
+async def posts(
+    connection: AsyncConnection, scopes: Sequence[Scope], period: Period, ranking: PostRanking, limit: int
+) -> Rows:
+    """Rank the posts that were published in the period.
+
+    A row is `owner_id`, `post_id`, `comments`, `replies` and `likes` of what is
+    stored under it, and `engagement`: VK's likes, reposts and comments per view,
+    None where VK states no views.
+    """
+    return await _by_scope(
+        connection,
+        f"""
+        summed AS (
+            SELECT n, p.owner_id, p.id AS post_id, coalesce(s.comments, 0) AS comments,
+                   coalesce(s.replies, 0) AS replies, coalesce(s.likes, 0) AS likes, {ranking.value} AS value,
+                   (p.like_count + p.repost_count + p.comment_count)::float / nullif(p.view_count, 0) AS engagement
+              FROM asked JOIN posts p USING (owner_id)
+              LEFT JOIN post_stats s ON s.owner_id = p.owner_id AND s.post_id = p.id
+             WHERE p.published_at >= :since AND p.published_at < :until)
+        {FIRST.format(order="value DESC NULLS LAST, owner_id DESC, post_id DESC")}
+        """,
+        scopes,
+        period.bounds() | {"limit": limit},
+    )
+
+
+async def posts_summary(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+    """Sum up the posts that were published in the period: a row a scope.
+
+    `posts`, VK's `likes`, `reposts`, `views` and `comments` of them, and
+    `engagement`: likes, reposts and comments per view of those whose views VK
+    states. `within_10_minutes` to `later` are how many of the stored comments
+    came so soon after their post, and not sooner.
+    """
+    delays = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint AS {name}" for name in DELAYS)
+    return await _by_scope(
+        connection,
+        f"""
+        engaged AS (
+            SELECT *, CASE WHEN view_count > 0 THEN like_count + repost_count + comment_count END AS engaged FROM posts
+             WHERE published_at >= :since AND published_at < :until)
+        SELECT n, count(*) AS posts, sum(p.like_count)::bigint AS likes, sum(p.repost_count)::bigint AS reposts,
+               sum(p.view_count)::bigint AS views, sum(p.comment_count)::bigint AS comments,
+               sum(engaged)::float / nullif(sum(p.view_count), 0) AS engagement, {delays}
+          FROM asked JOIN engaged p USING (owner_id)
+          LEFT JOIN post_stats s ON s.owner_id = p.owner_id AND s.post_id = p.id
+         GROUP BY n
+        """,
+        scopes,
+        period.bounds(),
+    )
+
+
+DELAYS: Mapping[str, int | None] = {
+    "within_10_minutes": 600,
+    "within_hour": 3_600,
+    "within_6_hours": 6 * 3_600,
+    "within_day": 86_400,
+    "within_3_days": 3 * 86_400,
+    "within_week": 7 * 86_400,
+    "later": None,
+}
+"""Column of post_stats -> within how many seconds after their post these comments came; None is without an end."""
+
+
+async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+    """Rank keywords by the comments they match: `keyword_id`, `comments`, `matches`."""
+    return await _by_scope(
+        connection,
+        f"""
+        counted AS (
+            SELECT owner_id, keyword_id, comments, matches FROM keyword_months WHERE month >= :first AND month < :last
+             UNION ALL
+            SELECT c.owner_id, c.keyword_id, 1, cardinality(c.positions) / 2
+              FROM pieces p {PIECES.replace("comments", "comment_keywords")}),
+        summed AS (
+            SELECT n, keyword_id, sum(comments)::bigint AS comments, sum(matches)::bigint AS matches
+              FROM asked JOIN counted USING (owner_id) GROUP BY n, keyword_id HAVING sum(comments) > 0)
+        {FIRST.format(order="comments DESC, matches DESC, keyword_id")}
+        """,
+        scopes,
+        period.in_months() | {"limit": limit},
+    )
+
+
+async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+    """Count the comments in each language that an analysis has found: `language`, `comments`, the most first."""
+    return await _by_scope(
+        connection,
+        f"""
+        counted AS (
+            SELECT owner_id, language, comments FROM language_months WHERE month >= :first AND month < :last
+             UNION ALL
+            SELECT c.owner_id, c.language, 1 FROM pieces p {PIECES.replace("comments", "comment_features")})
+        SELECT n, language, sum(comments)::bigint AS comments FROM asked JOIN counted USING (owner_id)
+         GROUP BY n, language HAVING sum(comments) > 0 ORDER BY n, 3 DESC, language
+        """,
+        scopes,
+        period.in_months(),
+    )
+
+
+async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+    """Rank terms by the comments that have them: `lemma`, `comments`. Months (UTC) count as a whole."""
+    return await _by_scope(
+        connection,
+        f"""
+        summed AS (
+            SELECT n, term_id, sum(comments)::bigint AS comments FROM asked JOIN term_months USING (owner_id)
+             WHERE month >= :first AND month < :last GROUP BY n, term_id HAVING sum(comments) > 0),
+        firsts AS ({FIRST.format(order="comments DESC, term_id")})
+        SELECT n, rank, lemma, comments FROM firsts JOIN terms t ON t.id = term_id ORDER BY n, rank
+        """,
+        scopes,
+        period.touched_months() | {"limit": limit},
+    )
+
+
+async def _by_scope(
+    connection: AsyncConnection, statement: str, scopes: Sequence[Scope], parameters: Mapping[str, Any]
+) -> Rows:
+    pairs = [(place, owner_id) for place, scope in enumerate(scopes) for owner_id in scope or ()]
+    found: Rows = defaultdict(list)
+    rows = await connection.execute(
+        text(f"WITH {SCOPES}, {statement}"),
+        {
+            "starts": [],
+            "ends": [],
+            **parameters,
+            "places": [place for place, _ in pairs],
+            "owner_ids": [owner_id for _, owner_id in pairs],
+            "everywhere": [place for place, scope in enumerate(scopes) if scope is None],
+        },
+    )
+    for row in rows:
+        found[row.n].append(row)
+    return found

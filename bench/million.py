@@ -1,0 +1,114 @@
+"""Fills a database with very many comments: what searching, counting and exporting is measured over.
+
+PostgreSQL writes them itself.
+
+Times are spread over two years, authors and posts are as unequal as in life, and texts are words drawn from a
+vocabulary in which few are frequent. With `findings`, keywords and an analysis have found something in them.
+"""
+
+import random
+from collections.abc import Sequence
+
+import asyncpg
+
+WALLS, DAYS, AUTHORS, WORDS, SENTENCES, KEYWORDS = 10, 730, 200_000, 20_000, 20_000, 200
+POSTS_PER_WALL = 2_000
+AT_ONCE = 50_000
+_SYLLABLES = (
+    "ба",
+    "ви",
+    "го",
+    "де",
+    "жа",
+    "зо",
+    "ка",
+    "ли",
+    "му",
+    "но",
+    "пе",
+    "ра",
+    "си",
+    "та",
+    "фу",
+    "хо",
+    "ча",
+    "ша",
+)
+
+POSTS = """
+INSERT INTO posts (owner_id, id, from_id, text, published_at, like_count, repost_count, view_count, comment_count,
+                   is_pinned, attachments)
+SELECT -wall, n, -wall, 'Post ' || n, timestamptz '2024-11-01 00:00Z' + make_interval(secs => n * ($2 * 86400 / $1)),
+       n % 500, n % 20, 1000 + n, 50, false, '[]'
+  FROM generate_series(1, $3) AS wall, generate_series(1, $1) AS n
+"""
+COMMENTS = """
+INSERT INTO comments (owner_id, id, post_id, from_id, text, published_at, like_count, attachments, thread_id,
+                      is_deleted)
+SELECT p.owner_id, 10000 + r.n, p.id, 1 + floor(random() ^ 3 * $3)::bigint,
+       ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int] || ' '
+         || ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int],
+       p.published_at + make_interval(secs => 1 + random() ^ 8 * 864000), floor(random() ^ 8 * 300)::int, '[]',
+       CASE WHEN r.n % 3 = 0 THEN 10000 + r.n - 1 END, r.n % 97 = 0
+  FROM generate_series($1::int, $2::int) AS r(n)
+  JOIN posts p ON p.owner_id = -(1 + r.n % $5) AND p.id = 1 + floor(abs(sin(r.n)) ^ 3 * $6)::int
+"""
+FINDINGS = """
+INSERT INTO comment_keywords (owner_id, comment_id, keyword_id, published_at, positions)
+SELECT c.owner_id, c.id, 1 + (c.id * 7 + n) % $3, c.published_at, '{0,4}'
+  FROM comments c, generate_series(0, 1) AS n WHERE c.id BETWEEN 10000 + $1 AND 10000 + $2 AND c.id % 4 = 0
+"""
+FEATURES = """
+INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones, mention_ids, mood)
+SELECT c.owner_id, c.id, c.published_at, (ARRAY['ru','ru','ru','ru','ru','ru','ru','und','en','uk'])[1 + c.id % 10],
+       (SELECT array_agg(DISTINCT 1 + floor(random() ^ 2 * $3)::int) FROM generate_series(1, 8 + (0 * c.id)::int)),
+       '{}', '{}', '{}', 0
+  FROM comments c WHERE c.id BETWEEN 10000 + $1 AND 10000 + $2
+"""
+
+
+def vocabulary() -> list[str]:
+    """Return invented Russian-looking words, always the same."""
+    drawn = random.Random(1)  # noqa: S311 - no secret
+    return sorted({"".join(drawn.choices(_SYLLABLES, k=drawn.randint(2, 5))) for _ in range(WORDS)})
+
+
+def sentences(words: Sequence[str]) -> list[str]:
+    """Return invented texts of 1 to 14 of these words, the first ones of which are frequent; always the same."""
+    drawn = random.Random(2)  # noqa: S311 - no secret
+    lengths = (drawn.randint(1, 14) for _ in range(SENTENCES))
+    return [" ".join(words[int(drawn.random() ** 2 * len(words))] for _ in range(length)) for length in lengths]
+
+
+async def fill(url: str, comments_count: int, *, findings: bool = False) -> None:
+    """Write so many comments under the posts of ten communities, and what keywords and an analysis find in them."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SELECT setseed(0.5)")
+        await connection.executemany(
+            "INSERT INTO groups (owner_id, screen_name, name) VALUES ($1, $2, $3)",
+            [(-number, f"group{number}", f"Group {number}") for number in range(1, WALLS + 1)],
+        )
+        posts_per_wall = min(POSTS_PER_WALL, max(1, comments_count // 100))
+        await connection.execute(POSTS, posts_per_wall, DAYS, WALLS)
+        await connection.execute(
+            "INSERT INTO authors (id, name) SELECT n, 'Author ' || n FROM generate_series(1, $1::int) AS n", AUTHORS
+        )
+        words = vocabulary()
+        texts = sentences(words)
+        for first in range(1, comments_count + 1, AT_ONCE):
+            last = min(first + AT_ONCE - 1, comments_count)
+            await connection.execute(COMMENTS, first, last, AUTHORS, texts, WALLS, posts_per_wall)
+            if findings:
+                await connection.execute(FINDINGS, first, last, KEYWORDS)
+                await connection.execute(FEATURES, first, last, len(words))
+        if findings:
+            await connection.execute(
+                """INSERT INTO keywords (phrase, matching, is_active, category)
+                   SELECT 'keyword ' || n, 'WORD_FORMS', true, 'category ' || n % 5 FROM generate_series(1, $1) AS n""",
+                KEYWORDS,
+            )
+            await connection.executemany("INSERT INTO terms (lemma) VALUES ($1)", [(word,) for word in words])
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()
