@@ -5,9 +5,12 @@
     ├── ValidationFailed            wrong input, with the path of each field
     ├── GroupNotFound               a community has not been added
     ├── PostNotFound                a post is not stored
+    ├── KeywordNotFound             no keyword has this id
+    ├── KeywordAlreadyThere         there is another keyword with this phrase
     ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
+    ├── DiskFull                    there is no room for a file
     ├── ProcessDied                 the process that computed for a job ended meanwhile
     ├── QueueFull                   too many jobs wait
     ├── SubscriberTooSlow           a subscriber takes its messages too slowly
@@ -33,12 +36,15 @@ class ErrorCode(Enum):
     VALIDATION_FAILED = "VALIDATION_FAILED"
     GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
     POST_NOT_FOUND = "POST_NOT_FOUND"
+    KEYWORD_NOT_FOUND = "KEYWORD_NOT_FOUND"
+    KEYWORD_ALREADY_THERE = "KEYWORD_ALREADY_THERE"
     JOB_NOT_FOUND = "JOB_NOT_FOUND"
     JOB_ALREADY_RUNNING = "JOB_ALREADY_RUNNING"
     JOB_STATE_CONFLICT = "JOB_STATE_CONFLICT"
     JOB_TIMED_OUT = "JOB_TIMED_OUT"
     JOB_GAVE_UP = "JOB_GAVE_UP"
     JOB_PROCESS_DIED = "JOB_PROCESS_DIED"
+    DISK_FULL = "DISK_FULL"
     QUEUE_FULL = "QUEUE_FULL"
     SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -114,6 +120,34 @@ class PostNotFound(Fault):
     def facts(self) -> dict[str, Any]:
         """Return which post."""
         return {"vkOwnerId": self.owner_id, "vkPostId": self.post_id}
+
+
+class KeywordNotFound(Fault):
+    """No keyword has this id."""
+
+    code = ErrorCode.KEYWORD_NOT_FOUND
+
+    def __init__(self, keyword_id: int) -> None:
+        super().__init__(f"There is no keyword {keyword_id}.")
+        self.keyword_id = keyword_id
+
+    def facts(self) -> dict[str, Any]:
+        """Return which keyword."""
+        return {"keywordId": self.keyword_id}
+
+
+class KeywordAlreadyThere(Fault):
+    """There is a keyword with this phrase and this matching already; `keyword_id` is its id."""
+
+    code = ErrorCode.KEYWORD_ALREADY_THERE
+
+    def __init__(self, keyword_id: int, phrase: str) -> None:
+        super().__init__(f"There is a keyword {phrase!r} with this matching already, keyword {keyword_id}.")
+        self.keyword_id = keyword_id
+
+    def facts(self) -> dict[str, Any]:
+        """Return which keyword."""
+        return {"keywordId": self.keyword_id}
 
 
 class JobNotFound(Fault):
@@ -196,6 +230,15 @@ class ProcessDied(Fault):
 
     def __init__(self) -> None:
         super().__init__("The process that computed for the job ended before it was done.")
+
+
+class DiskFull(Fault):
+    """There is no room for the file that a job was to write. Nothing of it is left."""
+
+    code = ErrorCode.DISK_FULL
+
+    def __init__(self) -> None:
+        super().__init__("The disk of the server is full, so no file was written. Make room, and try again.")
 
 
 class QueueFull(Fault):

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.auth import answered_hosts
+from app.downloads import download
 from app.health import HealthStatus
 from app.resources import Resources
 from schema import make_schema
@@ -61,8 +62,8 @@ def create_app(resources: Resources) -> Starlette:
                 CORSMiddleware,
                 allow_origins=list(settings.cors_origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-                expose_headers=["X-Request-ID"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-ID", "Range", "If-Range"],
+                expose_headers=["X-Request-ID", "Content-Disposition", "Content-Range", "ETag"],
             ),
         ],
         routes=[
@@ -73,6 +74,7 @@ def create_app(resources: Resources) -> Starlette:
             Route("/health/live", live),
             Route("/health/ready", ready),
             Route("/metrics", metrics),
+            Route("/exports/{id:int}/{name}", download),
             Mount("/static", _StaticPages(directory=PAGES, check_dir=False)),
         ],
     )

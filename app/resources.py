@@ -18,6 +18,7 @@ from app.events import Events, open_events
 from app.feeds import JobFeeds, open_feeds
 from app.health import HealthCheck
 from app.settings import Settings
+from app.statistics import Statistics
 from app.store import tokens
 from app.vk.client import VkClient
 from app.vk.pace import AllAside, Pace, Slot, TokenKind
@@ -37,6 +38,7 @@ class Resources:
     vk: VkClient
     health: HealthCheck
     keys: KeyRing
+    statistics: Statistics
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         pace = await _shared_pace(settings, database)
         vk = VkClient(http, settings.vk_api_version, pace, settings.vk_timeout_seconds)
         health = HealthCheck(database, events, vk, started, settings.job_heartbeat_timeout_seconds)
-        yield Resources(settings, database, events, feeds, vk, health, key_ring(settings))
+        yield Resources(settings, database, events, feeds, vk, health, key_ring(settings), Statistics(database))
 
 
 @asynccontextmanager

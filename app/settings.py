@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         600.0, gt=0, description="wait after which a job counts as one priority higher, up to HIGH"
     )
     job_retention_days: float = Field(30.0, ge=0, description="age at which ended jobs are removed; 0 keeps them")
+    export_retention_days: float = Field(
+        7.0, gt=0, le=3650, description="age at which files of exports are removed; they are in DATA_DIR/exports"
+    )
     queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
     drain_seconds: float = Field(
         2.0, ge=0, le=60, description="how long readiness fails after SIGTERM before connections are closed"

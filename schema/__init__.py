@@ -12,15 +12,19 @@ from strawberry.types import ExecutionContext
 from app.errors import ValidationFailed
 from schema.context import Info
 from schema.errors import FAULT_HANDLERS, MaskUnexpected
+from schema.exports import ExportMutation
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
 from schema.job_stats import JobStatsQuery
 from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
+from schema.keywords import KEYWORD_HANDLERS, KeywordMutation, KeywordQuery
 from schema.logging import LogOperation
+from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
 from schema.node import NODE_TYPES, Node, split_global_id
 from schema.scalars import SCALARS
+from schema.statistics import StatisticsQuery
 from schema.tokens import TokenQuery
 from schema.wall import Id, WallQuery
 
@@ -35,7 +39,9 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
 
 
 @strawberry.type(description="What can be read.")
-class Query(WallQuery, JobQuery, JobStatsQuery, MonitoringQuery, TokenQuery, HealthQuery):
+class Query(
+    WallQuery, KeywordQuery, JobQuery, JobStatsQuery, MonitoringQuery, TokenQuery, HealthQuery, StatisticsQuery
+):
     """All queries."""
 
     @strawberry.field(
@@ -62,7 +68,7 @@ class Query(WallQuery, JobQuery, JobStatsQuery, MonitoringQuery, TokenQuery, Hea
 @strawberry.type(
     description="What can be changed. Each answers with a union: a success, or a failure that was expected."
 )
-class Mutation(GroupMutation, JobMutation, MonitoringMutation):
+class Mutation(GroupMutation, KeywordMutation, JobMutation, MonitoringMutation, MarkingMutation, ExportMutation):
     """All mutations."""
 
 
@@ -87,5 +93,5 @@ def make_schema() -> Schema:
         types=[JobFailure],
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
-        exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS],
+        exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS, *KEYWORD_HANDLERS],
     )

@@ -6,10 +6,13 @@ from typing import TypeVar
 
 import strawberry
 
+from app.analysis.keywords import KeywordMatching
 from app.communities import AddOutcome
 from app.errors import ErrorCode
 from app.health import HealthStatus
+from app.jobs.change_keywords import KeywordOutcome
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.store.statistics import Bucket, PostRanking
 from app.vk.pace import TokenHealth, TokenKind
 
 E = TypeVar("E", bound=Enum)
@@ -30,12 +33,15 @@ described(
         ErrorCode.VALIDATION_FAILED: "The input is wrong: correct it.",
         ErrorCode.GROUP_NOT_FOUND: "A community has not been added.",
         ErrorCode.POST_NOT_FOUND: "A post does not exist, or VK does not show it.",
+        ErrorCode.KEYWORD_NOT_FOUND: "There is no such keyword.",
+        ErrorCode.KEYWORD_ALREADY_THERE: "There is another keyword with this phrase that matches in the same way.",
         ErrorCode.JOB_NOT_FOUND: "There is no such job.",
         ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected already.",
         ErrorCode.JOB_STATE_CONFLICT: "The job is in a state that does not allow this.",
         ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
         ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",
         ErrorCode.JOB_PROCESS_DIED: "The process that computed for a job ended before it was done.",
+        ErrorCode.DISK_FULL: "The server's disk has no room for a file.",
         ErrorCode.QUEUE_FULL: "Too many jobs wait: try again later.",
         ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber takes its messages too slowly: it may subscribe again.",
         ErrorCode.SERVICE_UNAVAILABLE: "A service this server depends on cannot answer: try again a little later.",
@@ -57,6 +63,25 @@ described(
         AddOutcome.ALREADY_ADDED: "It was here already; its data were refreshed.",
         AddOutcome.NOT_FOUND: "VK knows no such community.",
         AddOutcome.MALFORMED: "The reference is no id, screen name or link of a community.",
+    },
+)
+described(
+    KeywordMatching,
+    "What of a text a keyword matches. Whatever the case, and е is ё, but for CASE_SENSITIVE.",
+    {
+        KeywordMatching.WORD_FORMS: "Its words in all their Russian forms: `банк` also `банками`, but not `банкомат`.",
+        KeywordMatching.EXACT_WORD: "Its words as they are, as whole words.",
+        KeywordMatching.SUBSTRING: "It as it is, also inside words.",
+        KeywordMatching.CASE_SENSITIVE: "Its words exactly as they are written, as whole words: `США`, but not `сша`.",
+    },
+)
+described(
+    KeywordOutcome,
+    "What became of a keyword that was to be added.",
+    {
+        KeywordOutcome.ADDED: "It is new here.",
+        KeywordOutcome.ALREADY_THERE: "It was here already, and stays as it was.",
+        KeywordOutcome.MALFORMED: "It cannot be a keyword, or its category cannot be one: `message` says why.",
     },
 )
 described(
@@ -86,7 +111,15 @@ described(
         TokenHealth.REFUSED: "VK refuses it: replace it. Each start of a server tries it once more.",
     },
 )
-described(JobKind, "What a job does.", {JobKind.COLLECT_COMMENTS: "It collects the comments of communities."})
+described(
+    JobKind,
+    "What a job does.",
+    {
+        JobKind.COLLECT_COMMENTS: "It collects the comments of communities.",
+        JobKind.EXPORT_COMMENTS: "It writes comments into a file.",
+        JobKind.MATCH_KEYWORDS: "It looks for keywords in the comments that are stored.",
+    },
+)
 described(JobState, "Where a job is in its life.", {state: f"The job {state.phrase}." for state in JobState})
 described(
     JobPriority,
@@ -107,5 +140,24 @@ described(
         JobEventKind.GROUP_FAILED: "A community could not be read: `facts.vkOwnerId` and `facts.code`.",
         JobEventKind.POST_FAILED: "A post could not be read to its end: `facts.vkPostId` and `facts.code`.",
         JobEventKind.ATTEMPT_FAILED: "A try has failed and there will be another: `facts.failure`.",
+    },
+)
+described(
+    Bucket,
+    "The steps of a series.",
+    {
+        Bucket.HOUR: "Hours.",
+        Bucket.DAY: "Days, from midnight in the time zone.",
+        Bucket.WEEK: "Weeks, from Monday.",
+        Bucket.MONTH: "Calendar months.",
+    },
+)
+described(
+    PostRanking,
+    "By what posts are ranked.",
+    {
+        PostRanking.COMMENTS: "By the comments that are stored.",
+        PostRanking.LIKES: "By VK's likes.",
+        PostRanking.VIEWS: "By VK's views.",
     },
 )

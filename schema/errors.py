@@ -22,6 +22,7 @@ from app.errors import (
     GroupNotFound,
     JobNotFound,
     JobStateConflict,
+    KeywordNotFound,
     QueueFull,
     ServiceUnavailable,
     SubscriberTooSlow,
@@ -64,6 +65,13 @@ class ValidationFailedError(Error):
 @strawberry.type(description="The community has not been added. Add it with `addGroups`.")
 class GroupNotFoundError(Error):
     """An unknown community."""
+
+    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
+
+
+@strawberry.type(description="There is no such keyword. It may have been removed.")
+class KeywordNotFoundError(Error):
+    """An unknown keyword."""
 
     id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
 
@@ -172,6 +180,9 @@ FAULT_HANDLERS: list[FaultHandler] = [
         lambda fault: {"fields": [FieldProblem(path=path, message=text) for path, text in fault.fields.items()]},
     ),
     FaultHandler(GroupNotFound, GroupNotFoundError, lambda fault: {"id": global_id("Group", (fault.owner_id,))}),
+    FaultHandler(
+        KeywordNotFound, KeywordNotFoundError, lambda fault: {"id": global_id("Keyword", (fault.keyword_id,))}
+    ),
     FaultHandler(JobNotFound, JobNotFoundError, lambda fault: {"id": global_id("Job", (fault.job_id,))}),
     FaultHandler(JobStateConflict, JobStateConflictError, lambda fault: {"state": JobState(fault.state)}),
     FaultHandler(QueueFull, QueueFullError, lambda fault: {"limit": fault.limit}),

@@ -1,6 +1,6 @@
 """Jobs: their type and queries, the mutations that start, cancel and retry them, and following their progress."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from schema.errors import (
     ServiceUnavailableError,
     ValidationFailedError,
 )
+from schema.export_files import ExportResult
 from schema.node import Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
 from schema.wall import Group, Id
@@ -146,9 +147,38 @@ class CollectionResult:
         )
 
 
+@strawberry.type(description="What matching stored comments with keywords has brought.")
+class MatchingResult:
+    """The result of a matching."""
+
+    keyword_count: int = strawberry.field(description="Keywords that were to be matched.")
+    comment_count: int = strawberry.field(description="Comments that were looked at.")
+    new_match_count: int = strawberry.field(
+        description="Pairs of a comment and a keyword that matches it which are new, or elsewhere in its text."
+    )
+    removed_match_count: int = strawberry.field(description="Such pairs that are gone, or elsewhere in the text.")
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> "MatchingResult":
+        """Make a result of what a row holds."""
+        return cls(
+            keyword_count=stored["keywords"],
+            comment_count=stored["comments"],
+            new_match_count=stored["new_matches"],
+            removed_match_count=stored["removed_matches"],
+        )
+
+
 JobResult = Annotated[
-    CollectionResult, strawberry.union("JobResult", description="What a job has brought; a type per kind of job.")
+    CollectionResult | MatchingResult | ExportResult,
+    strawberry.union("JobResult", description="What a job has brought; a type per kind of job."),
 ]
+RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
+    JobKind.COLLECT_COMMENTS: lambda row: CollectionResult.of(row.result),
+    JobKind.MATCH_KEYWORDS: lambda row: MatchingResult.of(row.result),
+    JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
+}
+"""Kind of job -> what makes a result of its row, which has one."""
 
 
 @strawberry.type(description="Something that happened to a job and is kept.")
@@ -246,7 +276,7 @@ class Job(Node):
             finished_at=row.finished_at,
             cancel_requested_at=row.cancel_requested_at,
             failure=JobFailure.of(row.failure),
-            result=CollectionResult.of(row.result),
+            result=RESULTS[JobKind(row.kind)](row) if row.result is not None else None,
         )
 
 

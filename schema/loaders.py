@@ -5,6 +5,7 @@ They do not remember: one context serves a WebSocket with all its operations,
 and a later one must not be answered from the memory of an earlier one.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
 
+from app.analysis.keywords import KeywordMatching
 from app.db.engine import Database
-from app.store import authors, comments, entries, groups, jobs, monitorings, posts
-from app.store.keyset import Page, Slice
+from app.resources import Resources
+from app.statistics import Question
+from app.store import authors, comments, entries, groups, jobs, keywords, monitorings, posts
+from app.store.highlights import Span, spans_of_search
+from app.store.keyset import Page, Slice, StoredRow
 from schema.filters import CommentFilter, PostFilter
 from schema.jobs import Job, JobEvent, JobPlace
+from schema.keywords import Keyword, KeywordMatch, distinct_forms
 from schema.monitoring import Monitoring
 from schema.node import Key
 from schema.paging import ChildrenRequest, Connection, connection_of
@@ -41,6 +47,11 @@ class Loaders:
     posts: RowLoader[Post]
     comments: RowLoader[Comment]
     authors: RowLoader[Author]
+    keywords: RowLoader[Keyword]
+    comment_counts_by_keyword: DataLoader[Key, int]
+    match_counts_by_keyword: DataLoader[Key, int]
+    forms_by_keyword: DataLoader[tuple[str, KeywordMatching], list[str]]
+    matches_by_comment: DataLoader[Key, list[KeywordMatch]]
     jobs: RowLoader[Job]
     places_by_job: RowLoader[JobPlace]
     silences_by_job: RowLoader[float]
@@ -53,16 +64,23 @@ class Loaders:
     comments_by_author: ChildrenLoader[Comment]
     replies_by_comment: ChildrenLoader[Comment]
     events_by_job: ChildrenLoader[JobEvent]
+    statistics: DataLoader[Question, Sequence[StoredRow]]
+    spans_by_search: DataLoader[tuple[Key, str], list[Span]]
 
 
-def open_loaders(database: Database) -> Loaders:
+def open_loaders(resources: Resources) -> Loaders:
     """Make the loaders of one HTTP request or one WebSocket. Each batch takes a connection of its own."""
-    make = _Factory(database)
+    make = _Factory(resources.database)
     return Loaders(
         groups=make.rows(groups.groups_by_key, Group.of),
         posts=make.rows(posts.posts_by_key, Post.of),
         comments=make.rows(comments.comments_by_key, Comment.of),
         authors=make.rows(authors.authors_by_key, Author.of),
+        keywords=make.rows(keywords.keywords_by_key, Keyword.of),
+        comment_counts_by_keyword=make.rows_or(_zero, keywords.match_counts, lambda row: row.comments),
+        match_counts_by_keyword=make.rows_or(_zero, keywords.match_counts, lambda row: row.matches),
+        forms_by_keyword=DataLoader(_forms, cache=False),
+        matches_by_comment=make.rows_or(lambda _: [], keywords.matches_by_comment, KeywordMatch.of),
         jobs=make.rows(jobs.jobs_by_key, Job.of),
         places_by_job=make.rows(entries.places_by_job, JobPlace.of),
         silences_by_job=make.rows(jobs.silences_by_job, lambda row: round(float(row.seconds), 3)),
@@ -75,6 +93,8 @@ def open_loaders(database: Database) -> Loaders:
         comments_by_author=make.children(comments.comments_by_author, comments.count_comments_by_author, Comment.of),
         replies_by_comment=make.children(comments.replies_by_comment, comments.count_replies_by_comment, Comment.of),
         events_by_job=make.children(jobs.events_by_job, jobs.count_events_by_job, JobEvent.of),
+        statistics=DataLoader(resources.statistics.answers, cache=False),
+        spans_by_search=make.spans(),
     )
 
 
@@ -128,6 +148,19 @@ class _Factory:
 
         return DataLoader(load, cache=False)
 
+    def spans(self) -> DataLoader[tuple[Key, str], list[Span]]:
+        """Make a loader of where comments meet a search, which is part of the key."""
+
+        async def load(keys: list[tuple[Key, str]]) -> list[list[Span]]:
+            found: dict[tuple[Key, str], list[Span]] = {}
+            async with self.database.connect() as connection:
+                for search, parents in _parents_by_request(keys).items():
+                    spans = await spans_of_search(connection, parents, search)
+                    found |= {(parent, search): of_one for parent, of_one in spans.items()}
+            return [found.get(key, []) for key in keys]
+
+        return DataLoader(load, cache=False)
+
     def children(self, read: ReadPages, count: ReadCounts, wrap: Callable[[Any], T]) -> ChildrenLoader[T]:
         """Make a loader of a page of each parent's children: one statement for all parents that want the same page."""
         counts = self.counts(count)
@@ -149,6 +182,15 @@ class _Factory:
             ]
 
         return DataLoader(load, cache=False)
+
+
+def _zero(_: Key) -> int:
+    return 0
+
+
+async def _forms(keys: list[tuple[str, KeywordMatching]]) -> list[list[str]]:
+    # thousands of words that were never asked for take a second
+    return await asyncio.to_thread(lambda: [distinct_forms(*key) for key in keys])
 
 
 def _unique(keys: Sequence[Key]) -> list[Key]:

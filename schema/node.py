@@ -14,6 +14,7 @@ NODE_TYPES = {
     "Post": ("posts", 2),
     "Comment": ("comments", 2),
     "Author": ("authors", 1),
+    "Keyword": ("keywords", 1),
     "Job": ("jobs", 1),
 }
 """Type name -> its loader, and how many integers make its key; (owner_id, id) for what belongs to a wall."""

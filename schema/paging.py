@@ -83,7 +83,7 @@ def _key_value(column: str, value: Any) -> Any:
     if column.endswith("_at"):
         moment = datetime.fromisoformat(value)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if column == "name":
+    if column in ("name", "folded_phrase"):
         return str(value)
     if column == "rank":
         return float(value)

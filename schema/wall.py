@@ -10,7 +10,9 @@ from strawberry.scalars import JSON
 
 from app.errors import ValidationFailed
 from app.store import comments, groups, posts
+from app.store.highlights import spans_of_part
 from app.store.keyset import StoredRow
+from app.store.statistics import Bucket
 from schema.context import Info
 from schema.enums import described
 from schema.filters import CommentFilter, CommentOrder, GroupFilter, GroupOrder, PostFilter, PostOrder
@@ -19,15 +21,24 @@ from schema.paging import After, Before, ChildrenRequest, Connection, First, Las
 from schema.scalars import BigInt
 
 if TYPE_CHECKING:
+    from schema.keywords import KeywordMatch
     from schema.monitoring import Monitoring
+    from schema.statistics import Statistics
 
 VK = "https://vk.com"
+
+From = Annotated[datetime | None, strawberry.argument(name="from", description="Only comments published since then.")]
+To = Annotated[datetime | None, strawberry.argument(name="to", description="Only comments published before then.")]
+Steps = Annotated[Bucket, strawberry.argument(description="The steps of `activity`.")]
+Zone = Annotated[str, strawberry.argument(description="The time zone of days and hours, such as `Europe/Moscow`.")]
 
 _HERE = strawberry.lazy("schema.wall")
 LazyPost = Annotated["Post", _HERE]
 LazyComment = Annotated["Comment", _HERE]
 LazyAuthor = Annotated["Author", _HERE]
+LazyMatch = Annotated["KeywordMatch", strawberry.lazy("schema.keywords")]
 LazyMonitoring = Annotated["Monitoring", strawberry.lazy("schema.monitoring")]
+LazyStatistics = Annotated["Statistics", strawberry.lazy("schema.statistics")]
 
 
 class AuthorKind(Enum):
@@ -82,6 +93,15 @@ class Group(Node):
         CommentOrder,
         CommentOrder.NEWEST,
     )
+
+    @strawberry.field(description="Numbers about the comments under its posts.", graphql_type=LazyStatistics)
+    def statistics(
+        self, since: From = None, until: To = None, bucket: Steps = Bucket.DAY, time_zone: Zone = "UTC"
+    ) -> Any:
+        """Make its statistics."""
+        from schema.statistics import statistics_of  # noqa: PLC0415 - that file points back at this one
+
+        return statistics_of(self.key, since, until, bucket, time_zone)
 
     @strawberry.field(description="Its address at VK.")
     def vk_url(self) -> str:
@@ -178,6 +198,19 @@ class Post(Node):
         )
 
 
+@strawberry.type(description="A part of a comment's text.")
+class Highlight:
+    """A span."""
+
+    start: int = strawberry.field(description="Where it begins, in Unicode code points of the comment's text.")
+    end: int = strawberry.field(description="Where it ends: the first code point behind it.")
+    text: str = strawberry.field(description="What stands there.")
+
+
+Search = Annotated[str | None, strawberry.argument(description="A search, as in `CommentFilter.search`.")]
+Part = Annotated[str | None, strawberry.argument(description="A part, as in `CommentFilter.contains`.")]
+
+
 @strawberry.type(description="A comment under a post, or a reply in the thread of one.")
 class Comment(Node):
     """A comment."""
@@ -212,9 +245,19 @@ class Comment(Node):
         LazyComment | None,
         "The top comment in whose thread it is; null on a top comment.",
     )
+    keyword_matches: "list[KeywordMatch]" = relation(
+        "matches_by_comment", lambda comment: comment.key, list[LazyMatch], "Where keywords match, in order."
+    )
     in_reply_to: "Comment | None" = relation(
         "comments", lambda comment: comment.reply_to_key, LazyComment | None, "The comment it answers."
     )
+
+    @strawberry.field(description="Where it meets a search, or has a part of a text, for a client to highlight.")
+    async def highlights(self, info: Info, search: Search = None, contains: Part = None) -> list[Highlight]:
+        """Find what to highlight."""
+        found = await info.context.loaders.spans_by_search.load((self.key, search)) if search else []
+        found = found + (spans_of_part(self.text, contains) if contains else [])
+        return [Highlight(start=start, end=end, text=self.text[start:end]) for start, end in sorted(set(found))]
 
     @strawberry.field(description="The replies in its thread, oldest first.", graphql_type=Connection[LazyComment])
     def replies(

@@ -34,6 +34,14 @@ mutation StartCollection($input: StartCollectionInput!) {
     ... on Error { message }
   }
 }"""
+START_EXPORT = """
+mutation StartExport($input: StartExportInput!) {
+  startExport(input: $input) {
+    __typename
+    ... on StartExportSuccess { job { id } }
+    ... on Error { message }
+  }
+}"""
 JOB_PROGRESS = """
 subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
   jobProgress(jobId: $jobId, afterSeq: $afterSeq) {
@@ -50,6 +58,7 @@ subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
             postCount commentCount newCommentCount changedCommentCount deletedCommentCount failedPostCount
             requestCount savedCallCount
           }
+          ... on ExportResult { url rowCount cutTextCount byteCount sha256 }
         }
       }
     }
@@ -74,7 +83,7 @@ class Client:
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self.headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Execute a query or mutation and return its data.
@@ -85,7 +94,7 @@ class Client:
         body = {"query": query, "variables": dict(variables)}
         try:
             async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
-                reply = await http.post(f"{self.url}/graphql", json=body, headers=self._headers)
+                reply = await http.post(f"{self.url}/graphql", json=body, headers=self.headers)
             answer = orjson.loads(reply.content)
         except (httpx2.HTTPError, orjson.JSONDecodeError) as error:
             raise RequestFailed(
@@ -134,7 +143,7 @@ class Client:
         async with connect(
             address, subprotocols=[websockets.Subprotocol("graphql-transport-ws")], proxy=None
         ) as socket:
-            await socket.send(orjson.dumps({"type": "connection_init", "payload": self._headers}).decode())
+            await socket.send(orjson.dumps({"type": "connection_init", "payload": self.headers}).decode())
             await socket.recv()
             payload = {"query": query, "variables": dict(variables)}
             await socket.send(orjson.dumps({"type": "subscribe", "id": "1", "payload": payload}).decode())

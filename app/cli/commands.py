@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import uvloop
 from rich.console import Console
 
 from app.errors import Fault, StartFailed
+from app.exports.options import Compression, Delimiter, ExportFormat
 from app.settings import read_settings
 
 HELP = """Collect the comments of VK communities and serve them over GraphQL.
@@ -26,7 +28,20 @@ console = Console()
 CONCURRENCY = 10
 """How many jobs a worker runs at once where nothing says so: WORKERS=0 is meant for the web server beside it."""
 
+ApiKey = Annotated[str | None, typer.Option(help="Key, where the server asks for one.", envvar="VK_COMMENTS_API_KEY")]
 Server = Annotated[str, typer.Option(help="Address of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
+
+
+class Packing(Enum):
+    """How a file is packed, by the names of the programs that do."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+    @property
+    def compression(self) -> Compression:
+        """The same for exports."""
+        return Compression[self.name]
 
 
 def main() -> None:
@@ -118,9 +133,7 @@ def collect(
     references: Annotated[list[str], typer.Argument(help="Communities: ids, screen names or links.")],
     *,
     server: Server = "http://127.0.0.1:8000",
-    api_key: Annotated[
-        str | None, typer.Option(help="Key, where the server asks for one.", envvar="VK_COMMENTS_API_KEY")
-    ] = None,
+    api_key: ApiKey = None,
     since: Annotated[datetime | None, typer.Option(help="Only posts published at this time (UTC) or later.")] = None,
     max_posts: Annotated[int | None, typer.Option(min=1, help="Only so many posts a community, newest first.")] = None,
     full: Annotated[
@@ -141,6 +154,69 @@ def collect(
         }
         job = await run_collection(client, console, await add_groups(client, references), **wishes)
         console.print(summary(job))
+
+    _run(run())
+
+
+@app.command()
+def export(  # noqa: PLR0913 - each is an option of its own
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    *,
+    format: Annotated[
+        ExportFormat | None, typer.Option(help="Kind of file; where it is left out, the ending of FILE says it.")
+    ] = None,
+    compression: Annotated[
+        Packing | None, typer.Option(help="How the file is packed; by its ending, too: .gz or .zst.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Which columns, separated by commas: vkUrl,publishedAt,text ...; else the usual ones.")
+    ] = "",
+    group: Annotated[
+        list[str] | None, typer.Option(help="Only under posts of this community: id, screen name or link. Repeatable.")
+    ] = None,
+    search: Annotated[str | None, typer.Option(help='Only what has these words: words, "phrases", -words, or.')] = None,
+    keyword: Annotated[list[str] | None, typer.Option(help="Only with a match of this keyword. Repeatable.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only comments published at this time (UTC) or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only comments published before this time (UTC).")] = None,
+    filter: Annotated[str | None, typer.Option(help="Only these comments: a CommentFilter of the API as JSON.")] = None,
+    delimiter: Annotated[Delimiter, typer.Option(help="What stands between values of CSV.")] = Delimiter.SEMICOLON,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas/--no-escape-formulas",
+            help="Whether CSV has an apostrophe before texts that spreadsheets would run.",
+        ),
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    server: Server = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
+) -> None:
+    """Export comments from a running server into a file, as CSV, JSON lines, XLSX or Parquet."""
+    from app.cli import export as exports  # noqa: PLC0415
+    from app.cli.client import Client  # noqa: PLC0415
+
+    async def run() -> None:
+        client = Client(server, api_key)
+        exports.check_target(output, force=force)
+        kind, packing = exports.kind_of(output, format, compression and compression.compression)
+        wanted = exports.joined_filter(
+            filter,
+            groupIds=await exports.group_ids(client, group or ()),
+            keywordIds=await exports.keyword_ids(client, keyword or ()),
+            search=search,
+            publishedFrom=since and since.isoformat() + "Z",
+            publishedTo=until and until.isoformat() + "Z",
+        )
+        wishes: dict[str, Any] = {
+            "format": kind,
+            "compression": packing,
+            "columns": exports.columns_named(columns),
+            "filter": wanted,
+        }
+        if kind == ExportFormat.CSV.name:
+            wishes["csv"] = {"delimiter": delimiter.name, "escapeFormulas": escape_formulas}
+        result = await exports.export(client, console, output, force=force, **wishes)
+        console.print(exports.summary(result, output), markup=False, highlight=False, soft_wrap=True)
 
     _run(run())
 

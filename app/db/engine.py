@@ -1,7 +1,5 @@
 """The connections to PostgreSQL: one pool per process, with time limits, gauges and typed failures."""
 
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +8,6 @@ from typing import Any
 
 import asyncpg
 import orjson
-from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,14 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from app import metrics
+from app.db.silence import notice_silence
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 USED_AT = "used_at"
-SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
-"""When TCP asks whether the other end is there, how often, and for how long it waits (ms) until sent data arrived."""
 _UNREACHABLE = (
     OSError,
     PoolTimeoutError,
@@ -149,23 +145,6 @@ def _look_at_idle(connection: Any, record: Any, _: object) -> None:
 
 def _note_use(_: object, record: Any) -> None:
     record.info[USED_AT] = time.monotonic()
-
-
-def notice_silence(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
-    """Let the system close a connection whose other end has gone without a word, within about half a minute.
-
-    A cable that is cut, or a machine that vanishes, sends nothing: without this
-    a statement, or a LISTEN, would wait for it for hours.
-    """
-    sock = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]  # noqa: SLF001 - asyncpg has no option for it
-    if sock.family == socket.AF_UNIX:
-        return
-    # uvloop's sockets know no options, so they are set on a second handle of the same one
-    with socket.socket(fileno=os.dup(sock.fileno())) as handle:
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in SILENCE.items():
-            if option := getattr(socket, name, None):  # not every system has all of them
-                handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @contextmanager

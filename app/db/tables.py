@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
@@ -38,6 +39,11 @@ metadata = MetaData(
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",
     }
 )
+
+
+CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґўәғқңөұүһҗјђћљњџѓќ"
+LATIN = "abvgdejziyklmnoprstufhcqwx012345iieguagknouuhjjdclndgk"
+"""What pg_trgm, for which Cyrillic letters are none in some locales, is given instead of them."""
 
 
 def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
@@ -320,10 +326,10 @@ comment_search = Table(
     Column("folded", Text, nullable=False, comment="the text in lower case, without ё"),
     Index("comment_search_vector_idx", "vector", postgresql_using="gin"),
     Index(
-        "comment_search_folded_idx",
-        "folded",
+        "comment_search_latin_idx",
+        func.translate(text("folded"), literal_column(f"'{CYRILLIC}'"), literal_column(f"'{LATIN}'")).label("latin"),
         postgresql_using="gin",
-        postgresql_ops={"folded": "gin_trgm_ops"},
+        postgresql_ops={"latin": "gin_trgm_ops"},
     ),
     comment="the texts of comments as they are searched",
 )

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
 from app.jobs.collection import DONE, OpenPost, Request, State
+from app.jobs.known_keywords import KnownKeywords
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.states import JobEventKind
 from app.store import authors, comments, groups, posts
@@ -79,6 +80,7 @@ class Collection:
         self.state = state
         self._job = job
         self._batch = Batch(job.resources.vk)
+        self._keywords = KnownKeywords()
         counts = self.state.counts
         self._former_requests, self._former_calls = counts.requests, counts.calls
         self._to_collect = posts.PostsToCollect(
@@ -301,6 +303,7 @@ class Collection:
         counts.new_comments += stored.new
         counts.changed_comments += stored.changed
         counts.deleted_comments += stored.deleted
+        await self._keywords.match_stored(connection, stored)
         await comments.mark_threads_read(connection, findings.read_threads)
         counts.deleted_comments += await comments.mark_deleted_replies(connection, findings.whole_threads, since)
         for post, fault in findings.refused:

@@ -5,6 +5,8 @@ from typing import Any
 
 from app.errors import StartFailed
 from app.jobs.collect_comments import collect_comments
+from app.jobs.export_comments import export_comments
+from app.jobs.match_keywords import match_keywords
 from app.jobs.progress import RunningJob
 from app.jobs.states import JobKind
 
@@ -14,7 +16,11 @@ PlainBody = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Runs in a process of its own, with the job's arguments; cancelled, it is killed, and it starts anew when retried."""
 Bodies = Mapping[JobKind, Body | PlainBody]
 
-BODIES: Bodies = {JobKind.COLLECT_COMMENTS: collect_comments}
+BODIES: Bodies = {
+    JobKind.COLLECT_COMMENTS: collect_comments,
+    JobKind.EXPORT_COMMENTS: export_comments,
+    JobKind.MATCH_KEYWORDS: match_keywords,
+}
 
 
 def kinds_named(names: str) -> list[JobKind]:

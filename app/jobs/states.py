@@ -7,6 +7,8 @@ class JobKind(Enum):
     """What a job does. The value names its module in `app.jobs`, its entry in the queue and its key in logs."""
 
     COLLECT_COMMENTS = "collect_comments"
+    EXPORT_COMMENTS = "export_comments"
+    MATCH_KEYWORDS = "match_keywords"
 
 
 class JobState(Enum):

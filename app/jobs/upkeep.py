@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from app import metrics
 from app.errors import ServiceUnavailable
 from app.jobs.engine import Clock
+from app.jobs.export_comments import remove_unneeded
 from app.jobs.monitoring import start_due
 from app.jobs.queue import restore_lost
 from app.jobs.states import JobKind, JobPriority
 from app.log import log
 from app.resources import Resources
-from app.store import entries, jobs, workers
+from app.store import entries, exports, jobs, workers
 
 EVERY_FIVE_SECONDS = "* * * * * */5"
 HOURLY = "17 * * * *"
@@ -26,7 +27,7 @@ def clock_of(resources: Resources) -> Clock:
     """Return what is done when."""
     return {
         "tick": (EVERY_FIVE_SECONDS, lambda: _each(resources, restore, drop_orphans, raise_waiting, start_due)),
-        "clear": (HOURLY, lambda: _each(resources, clear)),
+        "clear": (HOURLY, lambda: _each(resources, clear, clear_exports)),
     }
 
 
@@ -73,6 +74,15 @@ async def clear(resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await entries.delete_old_log(connection, LOG_DAYS, days or LOG_DAYS)
         await workers.forget_dead(connection)
+
+
+async def clear_exports(resources: Resources) -> None:
+    """Remove the files of exports that have expired or whose jobs are gone, and what crashed runs have left."""
+    async with resources.database.transaction() as connection:
+        await exports.remove_expired(connection)
+    async with resources.database.connect() as connection:
+        if count := await remove_unneeded(connection, resources.settings):
+            log.info("exports_removed", count=count)
 
 
 async def remove_finished(resources: Resources, before: datetime | None = None) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
-from app.db.engine import notice_silence
+from app.db.silence import notice_silence
 from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
 from app.jobs.engine import Queue, make_engine

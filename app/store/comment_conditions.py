@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, func, not_, or_, tuple_
+from sqlalchemy import ColumnElement, FromClause, and_, exists, func, literal_column, not_, or_, select, tuple_, union
 
-from app.db.tables import comment_features, comment_keywords, comment_search, comments, keywords
+from app.db.tables import CYRILLIC, LATIN, comment_features, comment_keywords, comment_search, comments, keywords
 
 RUSSIAN = "russian"
 """The configuration of PostgreSQL's full text search; it takes Latin words for English ones."""
@@ -69,8 +69,13 @@ class CommentConditions:
     def _combined(self) -> Iterator[ColumnElement[bool]]:
         yield from (and_(True, *part.sql()) for part in self.all_of)  # noqa: FBT003 - SQL's TRUE
         if self.any_of:
-            yield or_(*(and_(True, *part.sql()) for part in self.any_of))  # noqa: FBT003
+            yield _any(self.any_of)
         yield from (not_(and_(True, *part.sql())) for part in self.none_of)  # noqa: FBT003
+
+    def are_selective(self) -> bool:
+        """Tell whether an index finds those few that meet them, as far as that can be told without looking."""
+        values = (self.search, self.contains, self.posts, self.author_ids, self.keyword_ids, self.keyword_categories)
+        return any(value is not None for value in values) or any(part.are_selective() for part in self.all_of)
 
     def are_on_one_wall(self) -> bool:
         """Tell whether only comments of a single wall can meet them."""
@@ -90,8 +95,24 @@ def query_matches(search: str) -> ColumnElement[bool]:
 
 def _contains(part: str) -> ColumnElement[bool]:
     folded = func.lower(func.translate(part, "ёЁ", "еЕ"))
-    escaped = func.regexp_replace(folded, r"([\\%_])", r"\\\1", "g")
-    return comment_search.c.folded.like(func.concat("%", escaped, "%"))
+    pattern = func.concat("%", func.regexp_replace(folded, r"([\\%_])", r"\\\1", "g"), "%")
+    # the first condition is what there is an index for: it finds too much, as it takes letters of two scripts for one
+    return and_(_latin(comment_search.c.folded).like(_latin(pattern)), comment_search.c.folded.like(pattern))
+
+
+def _latin(words: ColumnElement[Any]) -> ColumnElement[Any]:
+    # as literals, by which PostgreSQL knows the index' expression again
+    return func.translate(words, literal_column(f"'{CYRILLIC}'"), literal_column(f"'{LATIN}'"))
+
+
+def _any(parts: tuple[CommentConditions, ...]) -> ColumnElement[bool]:
+    """Return the condition that at least one of these holds."""
+    c = comments.c
+    if all(part.are_selective() for part in parts):
+        # each finds its own by its own index; with OR, all comments would be looked at one after the other
+        found = (select(c.owner_id, c.id).where(*part.sql()).correlate(None) for part in parts)
+        return tuple_(c.owner_id, c.id).in_(union(*found))
+    return or_(*(and_(True, *part.sql()) for part in parts))  # noqa: FBT003 - SQL's TRUE
 
 
 def _truth(condition: ColumnElement[bool], *, is_true: bool) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """Comments and replies, keyed by (owner_id, id)."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
@@ -106,11 +106,17 @@ count_replies_by_comment = partial(_count_comments_by, ("owner_id", "thread_id")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of comments that were stored: so many were not there before, were edited, or are deleted now."""
+    """What became of comments that were stored: so many were not there before, were edited, or are deleted now.
+
+    `new_texts` are the comments that were not there before, and `other_texts`
+    those that may have another text than before.
+    """
 
     new: int = 0
     changed: int = 0
     deleted: int = 0
+    new_texts: Sequence[VkComment] = field(default=(), compare=False)
+    other_texts: Sequence[VkComment] = field(default=(), compare=False)
 
 
 async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment], seen_since: datetime) -> Stored:
@@ -120,6 +126,7 @@ async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment
     `changed_at` tells when a difference in text, attachments or deletion was
     seen. `last_seen_at` is written where it lies before `seen_since`, when the
     collection began: a comment that a collection meets twice is written once.
+    One that somebody here has removed is left out.
 
     Rows are written in the order of their keys, so that two collections that
     meet the same comments at once lock them in the same order.
@@ -128,14 +135,15 @@ async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment
         PostNotFound: a comment belongs to a post that is not stored.
     """
     by_key = {(comment.owner_id, comment.id): comment for comment in found}
-    rows = [by_key[key] for key in sorted(by_key)]
+    in_order = [by_key[key] for key in sorted(by_key)]
+    rows = await _without_removed(connection, in_order)
     if not rows:
         return Stored()
     await _hold_posts(connection, {(comment.owner_id, comment.post_id) for comment in rows})
     # A first collection finds nothing but new comments. COPY stores these in two thirds of the time that INSERT
     # with ON CONFLICT takes; where another collection has stored one of them meanwhile, it stores none.
     if not await _is_any_stored(connection, rows) and await _copy(connection, rows):
-        return Stored(new=len(rows))
+        return Stored(new=len(rows), new_texts=rows)
     return await _merge(connection, rows, seen_since)
 
 
@@ -150,6 +158,19 @@ async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, i
     held = {(row.owner_id, row.id) for row in await connection.execute(statement, _columns(list(keys)))}
     if missing := set(keys) - held:
         raise PostNotFound(*min(missing))
+
+
+async def _without_removed(connection: AsyncConnection, rows: Sequence[VkComment]) -> Sequence[VkComment]:
+    """Return the comments that nobody here has removed. `rows` are in the order of their keys."""
+    statement = text("""
+        SELECT r.owner_id, r.id FROM removed_comments r
+          JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))
+               AS wall(owner_id, first, last) ON r.owner_id = wall.owner_id AND r.id BETWEEN first AND last
+    """)
+    ids = {owner_id: [each.id for each in on_wall] for owner_id, on_wall in groupby(rows, lambda each: each.owner_id)}
+    ends = {"firsts": [each[0] for each in ids.values()], "lasts": [each[-1] for each in ids.values()]}
+    removed = {(row.owner_id, row.id) for row in await connection.execute(statement, {"owner_ids": list(ids)} | ends)}
+    return [each for each in rows if (each.owner_id, each.id) not in removed] if removed else rows
 
 
 async def _is_any_stored(connection: AsyncConnection, rows: Sequence[VkComment]) -> bool:
@@ -244,14 +265,11 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
                OR c.is_deleted IS DISTINCT FROM excluded.is_deleted
                OR NOT excluded.is_deleted AND (c.like_count, c.text, c.attachments) IS DISTINCT FROM
                                               (excluded.like_count, excluded.text, excluded.attachments)
-            RETURNING xmax = 0 AS is_new, is_deleted, changed_at
+            RETURNING owner_id, id, xmax = 0 AS is_new, is_deleted, changed_at
         )
-        SELECT count(*) FILTER (WHERE is_new),
-               count(*) FILTER (WHERE NOT is_new AND changed_at = now() AND NOT is_deleted),
-               count(*) FILTER (WHERE NOT is_new AND changed_at = now() AND is_deleted)
-          FROM written
+        SELECT owner_id, id, is_new, is_deleted FROM written WHERE is_new OR changed_at = now()
     """)
-    counts = await connection.execute(
+    written = await connection.execute(
         statement,
         {
             "seen_since": seen_since,
@@ -268,7 +286,18 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
             "deleted": [comment.is_deleted for comment in rows],
         },
     )
-    return Stored(*counts.one())
+    by_key = {(comment.owner_id, comment.id): comment for comment in rows}
+    new: list[VkComment] = []
+    changed: list[VkComment] = []
+    deleted = 0
+    for row in written:
+        if row.is_new:
+            new.append(by_key[row.owner_id, row.id])
+        elif row.is_deleted:
+            deleted += 1
+        else:
+            changed.append(by_key[row.owner_id, row.id])
+    return Stored(len(new), len(changed), deleted, new, changed)
 
 
 # what a collection knows of threads, and what it no longer finds

@@ -125,7 +125,7 @@ async def counts_by_key(
     return {tuple(row[:-1]): row[-1] for row in await connection.execute(statement)}
 
 
-async def count_rows(connection: AsyncConnection, table: Table, conditions: Conditions) -> int:
+async def count_rows(connection: AsyncConnection, table: FromClause, conditions: Conditions) -> int:
     """Count the rows of `table` that meet all `conditions`."""
     return await connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
 

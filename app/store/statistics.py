@@ -111,6 +111,22 @@ SCOPES = """
 PIECES = "JOIN comments c ON c.published_at >= p.start_at AND c.published_at < p.end_at"
 
 
+async def versions(connection: AsyncConnection, scopes: Sequence[Scope]) -> list[str]:
+    """Return for each scope a text that differs from a former one whenever anything that is counted has changed."""
+    found = await _by_scope(
+        connection,
+        """
+        summed AS (
+            SELECT n, concat(count(*), '-', bit_xor(hashtextextended(concat(owner_id, ' ', version), 0))) AS version
+              FROM asked JOIN wall_versions USING (owner_id) GROUP BY n)
+        SELECT * FROM summed
+        """,
+        scopes,
+        {},
+    )
+    return [found[place][0].version if place in found else "" for place in range(len(scopes))]
+
+
 async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
     """Count comments, replies, deleted, viewed and archived ones, and their likes: a row a scope."""
     return await _by_scope(

@@ -16,6 +16,9 @@ from sqlalchemy.dialects import postgresql
 revision = "0008"
 down_revision = "0007"
 
+CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґўәғқңөұүһҗјђћљњџѓќ"
+LATIN = "abvgdejziyklmnoprstufhcqwx012345iieguagknouuhjjdclndgk"
+
 ADDED, GONE = "SELECT 1 AS sign, * FROM added", "SELECT -1 AS sign, * FROM gone"
 BOTH = f"{ADDED} UNION ALL {GONE}"
 MONTH = "date_trunc('month', published_at AT TIME ZONE 'UTC')::date"
@@ -267,13 +270,12 @@ def _create_findings() -> None:
         comment="the texts of comments as they are searched",
     )
     op.create_index("comment_search_vector_idx", "comment_search", ["vector"], postgresql_using="gin")
-    op.create_index(
-        "comment_search_folded_idx",
-        "comment_search",
-        ["folded"],
-        postgresql_using="gin",
-        postgresql_ops={"folded": "gin_trgm_ops"},
-    )
+    # in Latin letters: pg_trgm takes letters for what the C library's locale of the database does, and where that is C,
+    # as in the embedded server, Cyrillic ones are none; the condition on the text itself follows
+    _execute(f"""
+        CREATE INDEX comment_search_latin_idx ON comment_search
+         USING gin (translate(folded, '{CYRILLIC}', '{LATIN}') gin_trgm_ops)
+    """)
     op.create_table(
         "comment_features",
         _key("owner_id"),

@@ -60,7 +60,7 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002
         """Return the context of a request; the process' resources come from its lifespan."""
         resources = request.state.resources
-        return Context(resources, open_loaders(resources.database))
+        return Context(resources, open_loaders(resources))
 
     async def get_root_value(self, request: Request | WebSocket) -> None:  # noqa: ARG002 - Strawberry's signature
         """Return the root value: there is none."""

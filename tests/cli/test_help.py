@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 from app.cli.commands import CONCURRENCY, app
 from app.settings import Settings
 
-COMMANDS = ["demo", "serve", "worker", "migrate", "collect", "simulate-vk", "schema"]
+COMMANDS = ["demo", "serve", "worker", "migrate", "collect", "export", "simulate-vk", "schema"]
 
 
 def test_without_arguments() -> None:

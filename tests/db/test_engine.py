@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.db.engine import SILENCE, Database, notice_silence, open_database
+from app.db.engine import Database, open_database
+from app.db.silence import SILENCE, notice_silence
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.resources import Resources
 from app.settings import Settings

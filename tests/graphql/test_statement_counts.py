@@ -14,6 +14,9 @@ NESTED = {
     "Group.comments": ("groups", "comments(first: 2) { nodes { id } }", 2),
     "Group.postCount": ("groups", "postCount", 2),
     "Group.commentCount": ("groups", "commentCount", 2),
+    # the versions of the walls, and a statement for each question
+    "Group.statistics": ("groups", "statistics { totals { commentCount } topAuthors { author { id } } }", 5),
+    "Comment.highlights": ("comments", 'highlights(search: "post") { start }', 2),
     "Post.group": ("posts", "group { id }", 2),
     "Post.author": ("posts", "author { id }", 2),
     "Post.comments": ("posts", "comments(first: 2) { nodes { id } }", 2),
@@ -24,6 +27,7 @@ NESTED = {
     "Comment.author.comments": ("comments", "author { comments(first: 1) { nodes { id } } }", 3),
     "Comment.thread": ("comments", "thread { id }", 2),
     "Comment.inReplyTo": ("comments", "inReplyTo { id }", 2),
+    "Comment.keywordMatches": ("comments", "keywordMatches { start keyword { id } }", 2),
     "Comment.replies": ("comments", "replies { nodes { id } }", 2),
     "Comment.replies with totalCount": ("comments", "replies { totalCount }", 3),
 }

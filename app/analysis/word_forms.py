@@ -1,0 +1,84 @@
+"""All forms of a Russian word, by pymorphy3 and its dictionary."""
+
+import re
+from collections import defaultdict
+from functools import cache, lru_cache
+from threading import Lock
+from typing import Any
+
+from pymorphy3 import MorphAnalyzer
+
+_LEAST_SHARE = 0.05
+"""Of a word that is several, like печь and печь, readings that are much rarer than another one are left out."""
+_CYRILLIC = re.compile("[а-яё]+")
+_VOWELS = frozenset("аеёиоуыэюя")
+_HARD_CONSONANTS = frozenset("бвдзлмнпрстф")
+_HARD_ENDINGS = ("", "а", "у", "ом", "е", "ы", "ов", "ам", "ами", "ах")
+_OPEN_CLASSES = ("NOUN", "ADJF", "INFN")
+"""New words are nouns, adjectives and verbs."""
+_LONGEST_ABBREVIATION = 5
+_one_at_a_time = Lock()
+
+
+@lru_cache(maxsize=50_000)
+def word_forms(word: str) -> tuple[str, ...]:
+    """Return all forms of a word in lower case, itself among them; one that is not Russian has no other.
+
+    A word that is its own normal form is taken as that: `банк` is not the
+    genitive of `банка`. Another one stands for the likeliest word of which it is
+    a form: `банками` for `банк`. A word that the dictionary does not know is
+    declined where it looks like one that can be, and else left as it is. Words
+    in capitals of up to five letters are abbreviations then, and have one form.
+    """
+    lower = word.lower()
+    if not _CYRILLIC.fullmatch(lower):
+        return (lower,)
+    with _one_at_a_time:
+        readings = _analyzer().parse(lower)
+        forms = _known(lower, readings) if readings[0].is_known else _unknown(word, readings)
+    return tuple(dict.fromkeys([lower, *(form for form in forms if _CYRILLIC.fullmatch(form))]))
+
+
+@cache
+def _analyzer() -> MorphAnalyzer:
+    return MorphAnalyzer()
+
+
+def _known(word: str, readings: list[Any]) -> list[str]:
+    """Return the forms of a word of the dictionary."""
+    # the same word in another case is another reading with a score of its own
+    scores: dict[tuple[str, str], float] = defaultdict(float)
+    by_word: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for reading in readings:
+        key = reading.normal_form, str(reading.tag.POS)
+        scores[key] += reading.score
+        by_word[key].append(reading)
+    own = [key for key in scores if key[0] == word]
+    wanted = own or [max(scores, key=lambda key: scores[key])]
+    likeliest = max(scores[key] for key in wanted)
+    return [
+        form.word
+        for key in wanted
+        if scores[key] >= _LEAST_SHARE * likeliest
+        for reading in _one_per_lexeme(by_word[key])
+        for form in reading.lexeme
+    ]
+
+
+def _one_per_lexeme(readings: list[Any]) -> list[Any]:
+    return list({reading.methods_stack[-1][2]: reading for reading in readings}.values())
+
+
+def _unknown(word: str, readings: list[Any]) -> list[str]:
+    """Return the forms that a word outside the dictionary has, if it ends like one that can be declined."""
+    lower = word.lower()
+    is_abbreviation = word.isupper() and len(word) <= _LONGEST_ABBREVIATION
+    if is_abbreviation or _VOWELS.isdisjoint(lower):
+        return []
+    own = [reading for reading in readings if reading.normal_form == lower and reading.tag.POS in _OPEN_CLASSES]
+    if own:
+        return [form.word for form in own[0].lexeme]
+    if readings[0].tag.POS == "NOUN" and lower[-1] in _HARD_CONSONANTS:
+        # a guess at a form of another word, such as `ютуб` of `ютуба`: names that end so are declined like `клуб`
+        return [lower + ending for ending in _HARD_ENDINGS]
+    return []

@@ -1,0 +1,84 @@
+"""Parquet, by pyarrow, which is not installed everywhere: it is an extra."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from app.errors import ValidationFailed
+from app.exports.files import NewFile
+from app.exports.options import Compression, ExportColumn, Kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_OF_A_GROUP = 20_000
+CHARACTERS_OF_A_GROUP = 8_000_000
+"""A row group ends, too, where its texts are longer: it is in memory as a whole."""
+
+
+def require_parquet() -> None:
+    """Look whether pyarrow is there.
+
+    Raises:
+        ValidationFailed: it is not; says how it gets there.
+    """
+    if find_spec("pyarrow") is None:
+        message = (
+            "Parquet needs the package pyarrow on the server, which is an extra: pip install 'vk-comments[parquet]'"
+        )
+        raise ValidationFailed({"format": message})
+
+
+class ParquetFile:
+    """A file of typed columns in row groups. Times are UTC to the microsecond, lists are lists of strings."""
+
+    cut_texts = 0
+
+    def __init__(self, file: NewFile, columns: Sequence[ExportColumn], compression: Compression | None) -> None:
+        # imported here: it takes 30 MB, and may not be there
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415
+
+        types = {
+            Kind.TEXT: pa.string(),
+            Kind.INTEGER: pa.int64(),
+            Kind.TIME: pa.timestamp("us", tz="UTC"),
+            Kind.TRUTH: pa.bool_(),
+            Kind.LIST: pa.list_(pa.string()),
+        }
+        self._schema = pa.schema([(column.value, types[column.kind]) for column in columns])
+        # what it frees goes back to the system, which other allocators put off
+        self._pool = pa.system_memory_pool()
+        self._make: Any = pa.RecordBatch.from_arrays
+        self._array: Any = pa.array
+        codec = "GZIP" if compression is Compression.GZIP else "ZSTD"
+        self._file: Any = parquet.ParquetWriter(file, self._schema, compression=codec, memory_pool=self._pool)
+        self._texts = [place for place, column in enumerate(columns) if column.kind is Kind.TEXT]
+        self._kept: list[Sequence[Any]] = []
+        self._characters = 0
+        self.rows = 0
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows, each with a value a column."""
+        self._kept += rows
+        self._characters += sum(len(row[place] or "") for row in rows for place in self._texts)
+        self.rows += len(rows)
+        if len(self._kept) >= ROWS_OF_A_GROUP or self._characters >= CHARACTERS_OF_A_GROUP:
+            self._write_group()
+
+    def close(self) -> None:
+        """Write what is left, and what tells where everything is."""
+        if self._kept:
+            self._write_group()
+        self._file.close()
+
+    def _write_group(self) -> None:
+        batch: pa.RecordBatch = self._make(
+            [
+                self._array([row[place] for row in self._kept], field.type, memory_pool=self._pool)
+                for place, field in enumerate(self._schema)
+            ],
+            schema=self._schema,
+        )
+        self._file.write_batch(batch)
+        self._kept, self._characters = [], 0

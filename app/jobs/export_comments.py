@@ -1,0 +1,256 @@
+"""Writes comments into a file: in a process of its own and a directory of the run; what is whole moves to its place."""
+
+import asyncio
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import DiskFull, QueryTimedOut, ServiceUnavailable
+from app.exports.csv import FORMULA_STARTS
+from app.exports.options import Compression, CsvOptions, Delimiter, ExportColumn, ExportFormat, ExportOptions
+from app.exports.parquet import require_parquet
+from app.jobs.offload import in_process
+from app.jobs.progress import Progress, RunningJob
+from app.jobs.write_export import WritingOrder, Written, read_told, write_in_peace
+from app.settings import Settings
+from app.store.comment_conditions import CommentConditions
+from app.store.comments import count_comments
+from app.store.conditions_json import from_json, to_json
+from app.store.exports import csv_statement, jobs_with_files, rows_statement, upsert_export
+from app.store.row_streams import SourceLost
+
+READING, WRITING, PACKING, DONE = "counting comments", "writing", "packing", "done"
+LOOK_SECONDS = 0.25
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where no room is left: on the disk, for this user, in a file."""
+_JOB_ID = re.compile(r"[1-9][0-9]{0,17}")
+LEFT_SECONDS = 60.0
+"""How long a directory that nobody needs is left alone: a job that is retried makes it anew."""
+
+
+class ExportNotWritten(Exception):
+    """The disk refuses a file, and not for being full: the operator has to look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What an export was asked for: which comments, in which kind of file."""
+
+    conditions: CommentConditions
+    options: ExportOptions
+
+    def arguments(self) -> dict[str, Any]:
+        """Return it as the job's row holds it."""
+        options = self.options
+        return {
+            "conditions": to_json(self.conditions),
+            "format": options.format.value,
+            "columns": [column.value for column in options.columns],
+            "compression": options.compression and options.compression.value,
+            "csv": {
+                "delimiter": options.csv.delimiter.value,
+                "escapes_formulas": options.csv.escapes_formulas,
+                "has_byte_order_mark": options.csv.has_byte_order_mark,
+            },
+        }
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "ExportRequest":
+        """Read it from the job's row."""
+        csv = arguments["csv"]
+        return cls(
+            from_json(CommentConditions, arguments["conditions"]),
+            ExportOptions(
+                ExportFormat(arguments["format"]),
+                tuple(ExportColumn(name) for name in arguments["columns"]),
+                arguments["compression"] and Compression(arguments["compression"]),
+                CsvOptions(Delimiter(csv["delimiter"]), csv["escapes_formulas"], csv["has_byte_order_mark"]),
+            ),
+        )
+
+
+def export_directory(settings: Settings) -> Path:
+    """Return where the files of exports are: each in a directory that has the id of its job for a name."""
+    return settings.data_dir / "exports"
+
+
+async def export_comments(job: RunningJob) -> dict[str, Any]:
+    """Write the file that the job's arguments ask for and return what it is.
+
+    A run begins at the beginning, whatever a former one of the job has left. What
+    this one has written is gone if it does not come to its end.
+
+    Raises:
+        DiskFull: there is no room for the file.
+        ServiceUnavailable: PostgreSQL went away meanwhile.
+        ValidationFailed: this process cannot write such a file.
+        TakenAway: another worker has the job.
+        CancelRequested: the job is to end.
+    """
+    return await _Export(job).run()
+
+
+class _Export:
+    """One run of one export."""
+
+    def __init__(self, job: RunningJob) -> None:
+        self._job = job
+        self._request = ExportRequest.of(job.arguments)
+        self._options = self._request.options
+        self._directory = export_directory(job.resources.settings) / str(job.id)
+        # a run that was declared dead may still be writing: each has a directory of its own
+        self._own = self._directory / f"run-{job.epoch}.part"
+        self._name = self._options.file_name(f"comments-{job.created_at:%Y-%m-%d}-{job.id}")
+        self._total: int | None = None
+
+    async def run(self) -> dict[str, Any]:
+        if self._options.format is ExportFormat.PARQUET:
+            require_parquet()
+        # in a step: who has lost the job must not remove what its next run has begun to write
+        async with self._job.step() as connection:
+            await self._job.report(connection, Progress(READING), None)
+            with _typed_failures():
+                await asyncio.to_thread(_make_anew, self._directory, self._own)
+        try:
+            order = await self._order()
+            return await self._finish(order, await self._write(order))
+        finally:
+            await asyncio.to_thread(_remove, self._own)
+
+    async def _order(self) -> WritingOrder:
+        database, options = self._job.resources.database, self._options
+        names = [column.value for column in options.columns]
+        mark = secrets.token_hex(8)
+        async with database.connect() as connection:
+            if options.format is ExportFormat.CSV:
+                starts = FORMULA_STARTS if options.csv.escapes_formulas else ""
+                statement = csv_statement(self._request.conditions, names, mark, starts, connection.dialect)
+            else:
+                statement = rows_statement(self._request.conditions, names, connection.dialect)
+            # what takes too long to be counted can be written nevertheless
+            with suppress(QueryTimedOut):
+                self._total = await count_comments(connection, self._request.conditions)
+        return WritingOrder(database.dsn, statement, options, self._own, mark)
+
+    async def _write(self, order: WritingOrder) -> Written:
+        """Let a process write, and tell how far it is. Whoever ends this ends that process at once."""
+        writing = asyncio.create_task(in_process(write_in_peace, order))
+        try:
+            while not (await asyncio.wait({writing}, timeout=LOOK_SECONDS))[0]:
+                rows, is_packing = read_told(order)
+                await self._report(Progress(PACKING if is_packing else WRITING, rows, self._total))
+            with _typed_failures():
+                return writing.result()
+        finally:
+            writing.cancel()
+            # it is waited for, as it must not write where its directory is being removed
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _finish(self, order: WritingOrder, written: Written) -> dict[str, Any]:
+        """Move the file to its place and record it, in one step: only the run that has the job does that."""
+        job, options, file = self._job, self._options, written.file
+        values = {
+            "job_id": job.id,
+            "name": self._name,
+            "format": options.format.value,
+            "compression": options.compression and options.compression.value,
+            "rows": written.rows,
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+        }
+        async with job.step() as connection:
+            row = await upsert_export(connection, values, job.resources.settings.export_retention_days)
+            await job.report(connection, Progress(DONE, written.rows, written.rows), None)
+            with _typed_failures():
+                target = order.file.rename(self._directory / self._name)
+                try:
+                    await asyncio.to_thread(_sync, self._directory)
+                except BaseException:
+                    target.unlink()
+                    raise
+        facts = {name: value for name, value in values.items() if name != "job_id"}
+        return facts | {
+            "columns": [column.value for column in options.columns],
+            "cut_texts": written.cut_texts,
+            "expires_at": row.expires_at.isoformat(),
+        }
+
+    async def _report(self, progress: Progress) -> None:
+        async with self._job.step() as connection:
+            await self._job.report(connection, progress, None)
+
+
+@contextmanager
+def _typed_failures() -> Iterator[None]:
+    """Tell failures of the disk from those of PostgreSQL: within a transaction, an OSError counts as one of these."""
+    try:
+        yield
+    except SourceLost as error:
+        raise ServiceUnavailable("PostgreSQL") from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull from error
+        raise ExportNotWritten(str(error)) from error
+
+
+def _make_anew(directory: Path, own: Path) -> None:
+    """Make the directory of a run, and remove what former runs of the job have left."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(directory)
+    directory.mkdir(mode=0o700, parents=True)
+    own.mkdir(mode=0o700)
+
+
+def _remove(own: Path) -> None:
+    """Remove the directory of a run, and that of its job where nothing else is in it."""
+    shutil.rmtree(own, ignore_errors=True)
+    with suppress(OSError):
+        own.parent.rmdir()
+
+
+def _sync(directory: Path) -> None:
+    """Bring the names in a directory to the disk."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# what nobody needs any more
+
+
+def _directories(settings: Settings) -> dict[int, Path]:
+    """Return the directories of exports: job id -> directory."""
+    try:
+        found = [path for path in export_directory(settings).iterdir() if _JOB_ID.fullmatch(path.name)]
+    except FileNotFoundError:
+        return {}
+    return {int(path.name): path for path in found}
+
+
+async def remove_unneeded(connection: AsyncConnection, settings: Settings) -> int:
+    """Remove the directories of exports that have expired or whose job is gone, and return how many they were."""
+    found = await asyncio.to_thread(_directories, settings)
+    needed = await jobs_with_files(connection, found.keys())
+    return await asyncio.to_thread(_remove_old, [path for job_id, path in found.items() if job_id not in needed])
+
+
+def _remove_old(paths: Sequence[Path]) -> int:
+    count = 0
+    for path in paths:
+        with suppress(FileNotFoundError):  # another process has been faster
+            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(path)
+                count += 1
+    return count

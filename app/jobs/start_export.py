@@ -1,0 +1,60 @@
+"""Starts an export: checks what is asked for and puts a job for it into the queue."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.errors import ValidationFailed
+from app.events import job_topic
+from app.exports.options import CsvOptions, ExportFormat, ExportOptions
+from app.exports.parquet import require_parquet
+from app.jobs.export_comments import ExportRequest
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.start_collection import LONGEST_TIMEOUT_SECONDS
+from app.jobs.states import JobKind, JobPriority
+from app.log import log
+from app.resources import Resources
+from app.store.comment_conditions import CommentConditions
+
+
+async def start_export(
+    resources: Resources,
+    conditions: CommentConditions,
+    options: ExportOptions,
+    *,
+    priority: JobPriority = JobPriority.NORMAL,
+    timeout_seconds: float | None = None,
+) -> Row[Any]:
+    """Queue a job that writes the comments that are wanted into a file and return its row.
+
+    Raises:
+        ValidationFailed: what is asked for does not go together, or this server cannot do it.
+        QueueFull: too many jobs wait.
+    """
+    _check(options, timeout_seconds)
+    topics: list[str] = []
+    async with resources.events.telling(topics) as connection:
+        arguments = ExportRequest(conditions, options).arguments()
+        new = NewJob(JobKind.EXPORT_COMMENTS, arguments, (), priority, timeout_seconds)
+        row = await enqueue(connection, resources, new)
+        topics.append(job_topic(row.id))
+    log.info("job_queued", job_id=row.id, kind=row.kind, format=options.format.value)
+    return row
+
+
+def _check(options: ExportOptions, timeout_seconds: float | None) -> None:
+    wrong: dict[str, str] = {}
+    if not options.columns:
+        wrong["columns"] = "name at least one column, or leave it out"
+    if len(set(options.columns)) < len(options.columns):
+        wrong["columns"] = "each column may be named once"
+    if options.compression and options.format is ExportFormat.XLSX:
+        wrong["compression"] = "XLSX is compressed already"
+    if options.csv != CsvOptions() and options.format is not ExportFormat.CSV:
+        wrong["csv"] = "is for the format CSV"
+    if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
+        wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
+    if wrong:
+        raise ValidationFailed(wrong)
+    if options.format is ExportFormat.PARQUET:
+        require_parquet()

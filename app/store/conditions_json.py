@@ -1,0 +1,45 @@
+"""Conditions as plain JSON and back, so that a job's row can hold which comments it is about."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def to_json(conditions: Any) -> dict[str, Any]:
+    """Return a dataclass of conditions as plain JSON; fields that have their default are left out.
+
+    Fields may be numbers, texts, truths, times, tuples of all these, and further conditions.
+    """
+    values = {field.name: (getattr(conditions, field.name), field.default) for field in fields(conditions)}
+    return {name: _plain(value) for name, (value, default) in values.items() if value != default}
+
+
+def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """Return the conditions that JSON holds."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _of(hints[name], value) for name, value in stored.items()})
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_json(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _of(hint: Any, value: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        [hint] = [each for each in get_args(hint) if each is not type(None)]
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            return tuple(_of(kinds[0], item) for item in value)
+        return tuple(_of(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if hint is datetime:
+        return datetime.fromisoformat(value)
+    return from_json(cast(type, hint), value) if is_dataclass(hint) else value

@@ -1,0 +1,17 @@
+"""The measurements run: whether their numbers are good, nobody can say on a machine that does other things beside."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from bench import export
+from bench.export import FULL, QUICK
+
+
+def test_the_measurements_run(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(export.run(replace(QUICK, comments=200, seconds=0.1)))
+    told = capsys.readouterr().out
+    for title in ("200 comments with 15 columns", "psql \\copy", "PARQUET", "A small query", "2 exports"):
+        assert title in told
+    assert FULL.comments == 1_000_000

@@ -1,0 +1,88 @@
+"""Comments with texts of a test's own, stored as a collection does, and what keywords should match of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from app.analysis.keywords import KeywordMatching, Matcher
+from app.jobs.change_keywords import WantedKeyword, add_keywords
+from app.jobs.known_keywords import KnownKeywords, as_keywords
+from app.resources import Resources
+from app.store import keywords
+from app.store.comments import upsert_comments
+from app.store.groups import lock_walls, upsert_groups
+from app.store.posts import upsert_posts
+from app.wall import VkComment, VkGroup
+from tests.jobs.conftest import ended
+from tests.store.rows import comment, post
+
+MONTH_SECONDS = 31 * 86_400
+
+
+async def open_walls(resources: Resources, owner_ids: Iterable[int]) -> None:
+    """Store communities with one post each."""
+    async with resources.database.transaction() as connection:
+        for owner_id in owner_ids:
+            await upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
+            await upsert_posts(connection, [post(1, owner_id=owner_id)])
+
+
+def said(texts: Sequence[str], owner_id: int = -1, first_id: int = 2) -> list[VkComment]:
+    """Return comments with these texts, each a month after the one before."""
+    return [
+        comment(first_id + place, words, owner_id=owner_id, date=1_772_323_200 + place % 5 * MONTH_SECONDS)
+        for place, words in enumerate(texts)
+    ]
+
+
+async def store(resources: Resources, found: Sequence[VkComment], known: KnownKeywords | None = None) -> None:
+    """Store comments and what keywords match of them, as a collection does."""
+    async with resources.database.transaction() as connection:
+        await lock_walls(connection, {each.owner_id for each in found})
+        now = (await connection.execute(text("SELECT now()"))).scalar_one()
+        stored = await upsert_comments(connection, found, now)
+        await (known or KnownKeywords()).match_stored(connection, stored)
+
+
+async def add(resources: Resources, *phrases: str, matching: KeywordMatching = KeywordMatching.WORD_FORMS) -> list[int]:
+    """Add keywords, wait until what is stored is matched, and return their ids."""
+    addition = await add_keywords(resources, [WantedKeyword(phrase, matching) for phrase in phrases])
+    if addition.job:
+        assert (await ended(resources, addition.job.id)).state == "SUCCEEDED"
+    return [outcome.keyword_id or 0 for outcome in addition.outcomes]
+
+
+async def matches(resources: Resources) -> dict[tuple[int, int, int], list[int]]:
+    """Return what is stored: (owner id, comment id, keyword id) -> positions."""
+    async with resources.database.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT owner_id, comment_id, keyword_id, positions FROM comment_keywords")
+        )
+        return {(row.owner_id, row.comment_id, row.keyword_id): row.positions for row in rows}
+
+
+async def expected(resources: Resources) -> dict[tuple[int, int, int], list[int]]:
+    """Return what active keywords match of what is stored, by going through all of it."""
+    async with resources.database.connect() as connection:
+        active = await keywords.active_keywords(connection, None)
+        rows = (await connection.execute(text("SELECT owner_id, id, text FROM comments"))).all()
+    found = Matcher(as_keywords(active.rows)).match([row.text for row in rows])
+    return {
+        (rows[number].owner_id, rows[number].id, keyword_id): places
+        for number, positions in found.items()
+        for keyword_id, places in positions.items()
+    }
+
+
+async def counts_are_right(resources: Resources) -> None:
+    """Compare what is counted of keywords with a count of all matches."""
+    counted: dict[int, tuple[int, int]] = {}
+    for (_, _, keyword_id), positions in (await matches(resources)).items():
+        comments, places = counted.get(keyword_id, (0, 0))
+        counted[keyword_id] = comments + 1, places + len(positions) // 2
+    async with resources.database.connect() as connection:
+        ids = (await connection.execute(text("SELECT DISTINCT keyword_id FROM keyword_months"))).scalars()
+        kept = await keywords.match_counts(connection, [(keyword_id,) for keyword_id in ids])
+    sums: dict[int, Any] = {key[0]: (row.comments, row.matches) for key, row in kept.items() if row.comments}
+    assert sums == counted

@@ -1,0 +1,402 @@
+"""Keywords and stored comments: matched while they are stored, and by a job when keywords change."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.analysis.keywords import KeywordMatching
+from app.communities import add_groups
+from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
+from app.jobs import match_keywords as matching_job
+from app.jobs.change_keywords import (
+    KeywordOutcome,
+    WantedKeyword,
+    add_keywords,
+    remove_keywords,
+    update_keyword,
+)
+from app.jobs.kinds import BODIES
+from app.jobs.known_keywords import KnownKeywords
+from app.jobs.match_keywords import match_keywords
+from app.jobs.progress import RunningJob
+from app.jobs.queue import cancel, retry
+from app.jobs.start_collection import start_collection
+from app.jobs.states import JobKind
+from app.jobs.worker import open_worker
+from app.resources import Resources, open_resources
+from app.store import jobs
+from tests.conftest import MakeSettings, statements
+from tests.jobs.conftest import ended, read_job
+from tests.jobs.matching import add, counts_are_right, expected, matches, open_walls, said, store
+
+FORMS, EXACT, PART = KeywordMatching.WORD_FORMS, KeywordMatching.EXACT_WORD, KeywordMatching.SUBSTRING
+TEXTS = ["Новый банк", "банками и банком", "нет", "ёжики в тумане", "Банкомат", "люди"]
+
+
+@pytest.fixture
+async def walls(resources: Resources) -> Resources:
+    """Store two communities with one post each."""
+    await open_walls(resources, [-1, -2])
+    return resources
+
+
+@pytest.fixture
+async def busy(walls: Resources) -> AsyncIterator[Resources]:
+    """Store six comments in each of two communities; a worker runs."""
+    for owner_id in (-1, -2):
+        await store(walls, said(TEXTS, owner_id))
+    async with open_worker(walls, 3):
+        yield walls
+
+
+async def queued(resources: Resources, job_id: int) -> RunningJob:
+    """Take a job as a worker would, without one, and return its run."""
+    async with resources.database.transaction() as connection:
+        row = await jobs.job_by_id(connection, job_id)
+        assert row
+        taken = await jobs.take_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
+    return RunningJob(resources, taken[0])
+
+
+# while comments are stored
+
+
+async def test_new_comments_are_matched_as_they_are_stored(walls: Resources) -> None:
+    bank, part = await add(walls, "банк", matching=FORMS), await add(walls, "банк", matching=PART)
+    await store(walls, said(TEXTS))
+    assert await matches(walls) == {
+        (-1, 2, bank[0]): [6, 10],
+        (-1, 2, part[0]): [6, 10],
+        (-1, 3, bank[0]): [0, 7, 10, 16],
+        (-1, 3, part[0]): [0, 4, 10, 14],
+        (-1, 6, part[0]): [0, 4],
+    }
+    await counts_are_right(walls)
+
+
+async def test_an_edited_comment_is_matched_anew(walls: Resources) -> None:
+    [bank, people] = await add(walls, "банк", "человек")
+    [first] = said(["банк"])
+    await store(walls, [first])
+    await update_keyword(walls, people, {"is_active": False})
+    await store(walls, said(["люди и банк", "люди"]))
+    assert await matches(walls) == {(-1, 2, bank): [7, 11]}
+    await store(walls, said(["нет", "нет"]))
+    assert await matches(walls) == {}
+    await counts_are_right(walls)
+
+
+async def test_what_is_stored_again_as_it_was_is_left_alone(walls: Resources) -> None:
+    await add(walls, "банк")
+    await store(walls, said(TEXTS))
+    with statements(walls) as seen:
+        await store(walls, said(TEXTS))
+    assert not [statement for statement in seen.texts if "keywords" in statement]
+
+
+async def test_without_keywords_only_their_absence_is_looked_at(walls: Resources) -> None:
+    with statements(walls) as seen:
+        await store(walls, said(TEXTS))
+    assert len([statement for statement in seen.texts if "keywords" in statement]) == 2
+
+
+async def test_keywords_are_read_again_only_when_they_have_changed(walls: Resources) -> None:
+    known = KnownKeywords()
+    [bank] = await add(walls, "банк")
+
+    async def count_reads(comment_id: int) -> int:
+        with statements(walls) as seen:
+            await store(walls, said(["банк"], first_id=comment_id), known)
+        return len([statement for statement in seen.texts if statement.startswith("SELECT id, phrase")])
+
+    assert [await count_reads(comment_id) for comment_id in (2, 3)] == [1, 0]
+    await update_keyword(walls, bank, {"category": "деньги"})
+    assert await count_reads(4) == 0
+    await update_keyword(walls, bank, {"phrase": "банкомат"})
+    assert await count_reads(5) == 1
+    await update_keyword(walls, bank, {"is_active": False})
+    assert [await count_reads(comment_id) for comment_id in (6, 7)] == [0, 0]
+    assert sorted(await matches(walls)) == [(-1, 2, bank), (-1, 3, bank), (-1, 4, bank)]
+
+
+# by jobs
+
+
+async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> None:
+    addition = await add_keywords(
+        busy,
+        [
+            WantedKeyword(" Банк\n"),
+            WantedKeyword("БАНК"),
+            WantedKeyword("банк", PART, " деньги  и\tпрочее "),
+            WantedKeyword("?!"),
+            WantedKeyword("ёж", category="\x07"),
+            WantedKeyword("ёж", category="й" * 101),
+        ],
+    )
+    assert [(each.outcome, each.message) for each in addition.outcomes] == [
+        (KeywordOutcome.ADDED, "Банк was added."),
+        (KeywordOutcome.ALREADY_THERE, "Банк was here already."),
+        (KeywordOutcome.ADDED, "банк was added."),
+        (KeywordOutcome.MALFORMED, "The phrase holds no letter, digit or emoji."),
+        (KeywordOutcome.MALFORMED, "The category holds characters that cannot be shown."),
+        (KeywordOutcome.MALFORMED, "The category is longer than 100 characters."),
+    ]
+    assert addition.job is not None
+    row = await ended(busy, addition.job.id)
+    assert (row.state, row.result) == (
+        "SUCCEEDED",
+        {"keywords": 2, "comments": 12, "new_matches": 10, "removed_matches": 0},
+    )
+    assert (row.done, row.total, row.stage) == (12, 12, "matching comments")
+    assert await matches(busy) == await expected(busy) != {}
+    await counts_are_right(busy)
+
+
+async def test_no_job_where_nothing_is_to_be_done(walls: Resources) -> None:
+    first = await add_keywords(walls, [WantedKeyword("банк")])
+    assert first.job is None  # nothing is stored
+    await store(walls, said(["нет"]))
+    assert (await add_keywords(walls, [WantedKeyword("банк")])).job is None
+    assert (await add_keywords(walls, [WantedKeyword("")])).job is None
+    [bank] = [outcome.keyword_id or 0 for outcome in first.outcomes]
+    for wishes in ({"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}):
+        assert (await update_keyword(walls, bank, wishes))[1] is None
+    assert await remove_keywords(walls, [bank, bank]) == (1, None)
+
+
+async def test_a_changed_keyword_is_matched_anew(busy: Resources) -> None:
+    [bank, people] = await add(busy, "банк", "человек")
+    before = await matches(busy)
+    row, job = await update_keyword(busy, bank, {"phrase": "банкомат", "category": " деньги "})
+    assert (row.phrase, row.category, row.is_active, row.revision) == ("банкомат", "деньги", True, 2)
+    assert row.changed_at > row.created_at
+    assert job is not None
+    assert (await ended(busy, job.id)).result == {
+        "keywords": 1,
+        "comments": 12,
+        "new_matches": 2,
+        "removed_matches": 4,
+    }
+    kept = {key: positions for key, positions in before.items() if key[2] == people}
+    assert await matches(busy) == {(-1, 6, bank): [0, 8], (-2, 6, bank): [0, 8]} | kept == await expected(busy)
+    _, job = await update_keyword(busy, bank, {"matching": PART, "phrase": "банк"})
+    assert job is not None
+    # what stays the same is not written again
+    assert (await ended(busy, job.id)).result["new_matches"] == 6
+    assert await matches(busy) == await expected(busy)
+    await counts_are_right(busy)
+
+
+async def test_a_keyword_that_is_switched_off_keeps_its_matches(busy: Resources) -> None:
+    [bank] = await add(busy, "банк")
+    before = await matches(busy)
+    row, job = await update_keyword(busy, bank, {"is_active": False})
+    assert (row.is_active, job) == (False, None)
+    await store(busy, said(["банк"], first_id=100))
+    assert await matches(busy) == before
+    row, job = await update_keyword(busy, bank, {"is_active": True})
+    assert row.is_active
+    assert job is not None
+    await ended(busy, job.id)
+    assert await matches(busy) == await expected(busy) == before | {(-1, 100, bank): [0, 4]}
+
+
+async def test_a_keyword_that_is_changed_while_it_is_off_forgets_its_matches(busy: Resources) -> None:
+    [bank, people] = await add(busy, "банк", "человек")
+    await update_keyword(busy, bank, {"is_active": False})
+    await update_keyword(busy, people, {"is_active": False})
+    _, job = await update_keyword(busy, bank, {"phrase": "ёж"})
+    assert job is not None
+    row = await ended(busy, job.id)
+    assert row.result == {"keywords": 0, "comments": 0, "new_matches": 0, "removed_matches": 4}
+    assert (row.done, row.total, row.stage) == (4, 4, "removing matches")
+    assert {keyword_id for _, _, keyword_id in await matches(busy)} == {people}
+    await counts_are_right(busy)
+
+
+async def test_a_keyword_that_is_on_again_forgets_nothing(walls: Resources) -> None:
+    [bank] = await add(walls, "банк")
+    await store(walls, said(["банк"]))
+    await update_keyword(walls, bank, {"is_active": False})
+    _, job = await update_keyword(walls, bank, {"phrase": "банки"})
+    assert job is not None
+    run = await queued(walls, job.id)
+
+    class SwitchedOn(matching_job.Matching):
+        async def _some_matches(self, keyword_id: int) -> list[tuple[int, int]]:
+            await update_keyword(walls, bank, {"is_active": True})
+            return await super()._some_matches(keyword_id)
+
+    await SwitchedOn(run).forget()
+    assert sorted(await matches(walls)) == [(-1, 2, bank)]
+
+
+async def test_removed_keywords_lose_their_matches(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching_job, "BATCH_MATCHES", 3)
+    [bank, people, hedgehog] = await add(busy, "банк", "человек", "ёжик")
+    removed, job = await remove_keywords(busy, [bank, people])
+    assert removed == 2
+    assert job is not None
+    assert (await ended(busy, job.id)).result["removed_matches"] == 6
+    assert {keyword_id for _, _, keyword_id in await matches(busy)} == {hedgehog}
+    assert await matches(busy) == await expected(busy)
+    await counts_are_right(busy)
+
+
+async def test_what_a_cancelled_removal_left_is_removed_by_the_next_job(walls: Resources) -> None:
+    [bank] = await add(walls, "банк")
+    await store(walls, said(TEXTS))
+    _, job = await remove_keywords(walls, [bank])
+    assert job is not None
+    await cancel(walls, job.id)
+    assert len(await matches(walls)) == 2
+    async with open_worker(walls, 1):
+        [people] = await add(walls, "человек")
+    assert sorted(await matches(walls)) == [(-1, 7, people)]
+    await counts_are_right(walls)
+
+
+async def test_an_old_job_matches_what_keywords_say_now(walls: Resources) -> None:
+    await store(walls, said(TEXTS))
+    first = await add_keywords(walls, [WantedKeyword("банк"), WantedKeyword("человек"), WantedKeyword("ёжик")])
+    ids = [outcome.keyword_id or 0 for outcome in first.outcomes]
+    await update_keyword(walls, ids[0], {"phrase": "банкомат"})
+    await update_keyword(walls, ids[1], {"is_active": False})
+    await remove_keywords(walls, ids[2:])
+    assert first.job is not None
+    await match_keywords(await queued(walls, first.job.id))
+    assert await matches(walls) == await expected(walls) == {(-1, 6, ids[0]): [0, 8]}
+
+
+async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching_job, "BATCH_COMMENTS", 4)
+    for owner_id in (-1, -2):
+        await store(walls, said(TEXTS, owner_id))
+    job = (await add_keywords(walls, [WantedKeyword("банк", PART)])).job
+    assert job is not None
+    found = matching_job.found_in
+    calls: list[int] = []
+
+    async def stop_at_third(*arguments: Any) -> Any:
+        calls.append(len(arguments[1]))
+        if len(calls) == 3:
+            raise ValidationFailed({})  # which does not pass
+        return await found(*arguments)
+
+    monkeypatch.setattr(matching_job, "found_in", stop_at_third)
+    async with open_worker(walls, 1):
+        assert (await ended(walls, job.id)).state == "FAILED"
+        row = await read_job(walls, job.id)
+        assert (row.done, row.total, row.checkpoint["owner_id"], row.checkpoint["id"]) == (8, 12, -1, 3)
+        await retry(walls, job.id)
+        row = await ended(walls, job.id)
+    assert calls == [4, 4, 4, 4]
+    assert row.result == {"keywords": 1, "comments": 12, "new_matches": 6, "removed_matches": 0}
+    assert await matches(walls) == await expected(walls)
+
+
+async def test_many_comments_are_matched_in_another_process(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching_job, "FEW_TEXTS", 0)
+    await store(walls, said(TEXTS))
+    async with open_worker(walls, 1):
+        await add(walls, "банк")
+    assert await matches(walls) == await expected(walls) != {}
+
+
+# failures
+
+
+async def test_what_is_refused(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(queue_limit=1)) as opened:
+        with pytest.raises(ValidationFailed, match="keywords: give between 1 and 10000 of them"):
+            await add_keywords(opened, [])
+        with pytest.raises(ValidationFailed, match="keywordIds: give between 1 and 10000 of them"):
+            await remove_keywords(opened, [])
+        [bank, people] = await add(opened, "банк", "человек")
+        for wishes, problem in (
+            ({"phrase": " "}, "phrase: is empty"),
+            ({"phrase": "?!"}, "phrase: holds no letter"),
+            ({"category": "й" * 101}, "category: The category is longer"),
+        ):
+            with pytest.raises(ValidationFailed, match=problem):
+                await update_keyword(opened, bank, wishes)
+        with pytest.raises(KeywordAlreadyThere) as there:
+            await update_keyword(opened, bank, {"phrase": "ЧЕЛОВЕК"})
+        assert there.value.facts() == {"keywordId": people}
+        with pytest.raises(KeywordNotFound) as unknown:
+            await update_keyword(opened, 999, {"is_active": False})
+        assert unknown.value.facts() == {"keywordId": 999}
+        with pytest.raises(KeywordNotFound, match="There is no keyword 999"):
+            await remove_keywords(opened, [bank, 999])
+        await open_walls(opened, [-1])
+        await store(opened, said(["банк"]))
+        assert (await add_keywords(opened, [WantedKeyword("новое")])).job
+        for change in (
+            add_keywords(opened, [WantedKeyword("другое")]),
+            update_keyword(opened, bank, {"phrase": "другое"}),
+            remove_keywords(opened, [bank]),
+        ):
+            with pytest.raises(QueueFull):
+                await change
+        async with opened.database.connect() as connection:
+            phrases = (await connection.execute(text("SELECT phrase FROM keywords ORDER BY id"))).scalars().all()
+        assert phrases == ["банк", "человек", "новое"]
+
+
+# all at once
+
+
+async def test_keywords_change_while_comments_are_stored(walls: Resources) -> None:
+    dice = random.Random(5)  # noqa: S311 - no secret
+    words = ["банк", "банками", "банкомат", "ёжик", "ежа", "человек", "людей", "год", "лет", "нет", "да"]
+
+    async def collect(owner_id: int) -> None:
+        known = KnownKeywords()
+        for number in range(12):
+            texts = [" ".join(dice.choices(words, k=4)) for _ in range(5)]
+            # every second time the comments of the time before, edited
+            await store(walls, said(texts, owner_id, 2 + 5 * (number // 2)), known)
+
+    async def change() -> None:
+        for number, (phrase, other) in enumerate([("банк", "ёжик"), ("человек", "лет"), ("нет", "год")]):
+            addition = await add_keywords(walls, [WantedKeyword(phrase), WantedKeyword(other, PART)])
+            first, second = (outcome.keyword_id or 0 for outcome in addition.outcomes)
+            await update_keyword(walls, first, {"phrase": f"да{number}", "matching": PART})
+            await update_keyword(walls, first, {"is_active": False})
+            await update_keyword(walls, first, {"phrase": phrase})
+            await update_keyword(walls, first, {"is_active": True})
+            if number == 1:
+                await remove_keywords(walls, [second])
+
+    async with open_worker(walls, 3):
+        await asyncio.gather(collect(-1), collect(-2), collect(-1), change())
+        async with walls.database.connect() as connection:
+            ids = (await connection.execute(text("SELECT id FROM jobs"))).scalars().all()
+        assert {(await ended(walls, job_id)).state for job_id in ids} == {"SUCCEEDED"}
+    assert await matches(walls) == await expected(walls) != {}
+    await counts_are_right(walls)
+
+
+async def test_keywords_change_during_collections(vk_resources: Resources, worker: None) -> None:  # noqa: ARG001
+    await add_groups(vk_resources, ["1"])
+    await add(vk_resources, "и", "не")
+    row = await start_collection(vk_resources, owner_ids=[-1])
+    first = await add_keywords(vk_resources, [WantedKeyword("в"), WantedKeyword("а", PART)])
+    ids = [outcome.keyword_id or 0 for outcome in first.outcomes]
+    _, second = await update_keyword(vk_resources, ids[0], {"phrase": "на"})
+    assert (await ended(vk_resources, row.id)).state == "SUCCEEDED"
+    for job in (first.job, second):
+        assert job is None or (await ended(vk_resources, job.id)).state == "SUCCEEDED"
+    assert len(await matches(vk_resources)) > 100
+    assert await matches(vk_resources) == await expected(vk_resources)
+    await counts_are_right(vk_resources)
+
+
+def test_workers_know_the_job() -> None:
+    body: Callable[..., Any] = BODIES[JobKind.MATCH_KEYWORDS]
+    assert body is match_keywords
