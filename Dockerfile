@@ -19,7 +19,8 @@ COPY requirements.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/vk-comments vk-comments
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/vk-comments vk-comments \
+ && install --directory --owner=vk-comments --mode=0700 /var/lib/vk-comments/exports
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/vk-comments
 COPY app/ app/

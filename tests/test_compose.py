@@ -105,6 +105,14 @@ def test_the_worker_is_asked_for_a_sign_of_life(services: dict[str, dict[str, An
     assert result.stderr.startswith("error: No worker runs on ")
 
 
+def test_web_servers_hand_out_what_workers_write(services: dict[str, dict[str, Any]], compose: dict[str, Any]) -> None:
+    [volume] = services["web"]["volumes"]
+    assert services["worker"]["volumes"] == [volume]
+    name, _, directory = volume.partition(":")
+    assert name in compose["volumes"]
+    assert f"DATA_DIR={directory.removesuffix('/exports')}\n" in (ROOT / "Dockerfile").read_text()
+
+
 def test_the_password_may_stand_in_a_url() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert "# POSTGRES_PASSWORD: letters and digits only." in text

@@ -136,7 +136,7 @@ async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment
     """
     by_key = {(comment.owner_id, comment.id): comment for comment in found}
     in_order = [by_key[key] for key in sorted(by_key)]
-    rows = await _without_removed(connection, in_order)
+    rows = await _without_removed(connection, in_order) if in_order else ()
     if not rows:
         return Stored()
     await _hold_posts(connection, {(comment.owner_id, comment.post_id) for comment in rows})

@@ -321,7 +321,10 @@ DELAYS: Mapping[str, int | None] = {
 
 
 async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
-    """Rank keywords by the comments they match: `keyword_id`, `comments`, `matches`."""
+    """Rank keywords by the comments they match: `keyword_id`, `comments`, `matches`.
+
+    What is left of one that was removed, until a job has deleted it, does not count.
+    """
     return await _by_scope(
         connection,
         f"""
@@ -332,7 +335,8 @@ async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period:
               FROM pieces p {PIECES.replace("comments", "comment_keywords")}),
         summed AS (
             SELECT n, keyword_id, sum(comments)::bigint AS comments, sum(matches)::bigint AS matches
-              FROM asked JOIN counted USING (owner_id) GROUP BY n, keyword_id HAVING sum(comments) > 0)
+              FROM asked JOIN counted USING (owner_id) JOIN keywords k ON k.id = keyword_id
+             GROUP BY n, keyword_id HAVING sum(comments) > 0)
         {FIRST.format(order="comments DESC, matches DESC, keyword_id")}
         """,
         scopes,

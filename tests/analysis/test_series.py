@@ -8,7 +8,7 @@ from app.analysis.series import count_steps, filled
 
 def local(*parts: int) -> datetime:
     """Return a time without a zone."""
-    return datetime(*parts)  # type: ignore[arg-type, misc]  # noqa: DTZ001
+    return datetime(*parts)  # type: ignore[arg-type]  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 import zstandard
-from click.testing import Result
 from rich.console import Console
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from app.cli import client as connections
 from app.cli.client import Client, RequestFailed

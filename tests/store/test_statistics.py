@@ -91,6 +91,8 @@ async def _find(resources: Resources, drawn: random.Random, keys: Sequence[tuple
     """Find keywords, languages and terms in the comments."""
     async with resources.database.transaction() as connection:
         await connection.execute(insert(tables.terms), [{"lemma": lemma} for lemma in ("один", "два", "три", "четыре")])
+        names = [{"phrase": phrase, "matching": "EXACT_WORD", "is_active": True} for phrase in ("один", "два", "три")]
+        await connection.execute(insert(tables.keywords), names)
     stored = await read(resources, tables.comments)
     found = [
         {
