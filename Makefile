@@ -21,7 +21,7 @@ test: $(DEV) web ## run all tests; every line has to be covered, branches are re
 	@$(BIN)/python -m pytest -n 2 -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
 
 bench: $(DEV) ## measure, in some minutes; QUICK=1 only shows that it runs
-	@$(BIN)/python -m bench.collect $(if $(QUICK),--quick) && $(BIN)/python -m bench.jobs $(if $(QUICK),--quick) && $(BIN)/python -m bench.export $(if $(QUICK),--quick)
+	@for part in collect jobs analysis export; do $(BIN)/python -m bench.$$part $(if $(QUICK),--quick) || exit; done
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet

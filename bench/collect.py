@@ -126,7 +126,7 @@ class Bench:
 
     async def storing(self) -> Table:
         """Compare how fast comments are stored with a plain COPY of the same rows into a table without indexes."""
-        found = _comments(self._sizes.stored)
+        found = invented_comments(self._sizes.stored)
         url = await self.database()
         copied = await _copy(url, found)
         stored = await _store(url, found)
@@ -151,7 +151,7 @@ def _wall(posts_count: int, comments_count: int) -> str:
     return f"{comments_count:,} comments under {posts_count:,} posts"
 
 
-def _comments(total: int) -> list[VkComment]:
+def invented_comments(total: int) -> list[VkComment]:
     """Return comments as VK sends them, in the order they are collected in: the simulator's."""
     wall = World(SimulatorOptions(posts=max(1, total // 100), comments=total)).wall(1)
     assert wall  # noqa: S101 - there is a community 1

@@ -1,0 +1,304 @@
+"""Measures finding and counting: matching keywords, storing with and without them, filters and statistics.
+
+`python -m bench.analysis` takes some minutes; with `--quick` it measures few comments, which shows that it runs.
+"""
+
+import argparse
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from itertools import count, islice
+from typing import Any
+
+import ahocorasick_rs
+from pymorphy3 import MorphAnalyzer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.analysis.folding import fold
+from app.analysis.keywords import Keyword, KeywordMatching, Matcher, forms_of
+from app.db.engine import open_database
+from app.jobs.known_keywords import KnownKeywords
+from app.settings import read_settings
+from app.statistics import Question, Statistics
+from app.store import comments, groups, keywords, posts
+from app.store.comment_conditions import CommentConditions
+from app.store.keyset import Order, Page
+from app.store.keywords import NewKeyword
+from app.store.statistics import Bucket, Period, PostRanking
+from app.wall import VkComment, VkGroup, VkPost
+from bench.collect import STORED_AT_ONCE, invented_comments
+from bench.million import fill, vocabulary
+from bench.surroundings import empty_database, postgresql
+
+UNLIMITED_SECONDS = 600.0
+NOUNS_PER_START = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured."""
+
+    texts: int
+    keywords: Sequence[int]
+    stored: int
+    counted: int
+
+
+FULL = Sizes(texts=100_000, keywords=(50, 500, 5_000), stored=50_000, counted=1_000_000)
+QUICK = Sizes(texts=2_000, keywords=(50,), stored=2_500, counted=3_000)
+
+
+class Bench:
+    """The measurements of one run, on one PostgreSQL."""
+
+    def __init__(self, url: str, sizes: Sizes) -> None:
+        self._url = url
+        self._sizes = sizes
+        self._numbers = count()
+
+    async def database(self) -> str:
+        """Return the address of a new database."""
+        return await empty_database(self._url, f"bench_{next(self._numbers)}")
+
+    async def matching(self) -> Table:
+        """Compare matching with the bare automaton, which is given folded texts and the same forms."""
+        texts = texts_of(self._sizes.texts)
+        folded = [fold(words).text for words in texts]
+        table = Table(
+            "keywords", "forms", "comments/s", "automaton/s", "ratio", "goal", "matches",
+            title=f"Matching {len(texts):,} comments of {sum(map(len, texts)) / len(texts):.0f} characters",
+        )  # fmt: skip
+        for number in self._sizes.keywords:
+            wanted = [Keyword(n, phrase, KeywordMatching.WORD_FORMS) for n, phrase in enumerate(nouns(number))]
+            forms = sorted(
+                {form for each in wanted for word in forms_of(each.phrase, each.matching) for form in word.forms}
+            )
+            automaton = ahocorasick_rs.AhoCorasick([fold(form).text for form in forms])
+            matcher = Matcher(wanted)
+            bare = _rate(len(texts), partial(_search, automaton, folded))
+            found = matcher.match(texts)
+            ours = _rate(len(texts), partial(matcher.match, texts))
+            table.add_row(
+                f"{number:,}", f"{len(forms):,}", f"{ours:,.0f}", f"{bare:,.0f}", f"{ours / bare:.2f}", ">= 0.5",
+                f"{sum(len(spans) // 2 for each in found.values() for spans in each.values()):,}",
+            )  # fmt: skip
+        return table
+
+    async def storing(self) -> Table:
+        """Compare storing comments that are matched with storing them without keywords."""
+        found = invented_comments(self._sizes.stored)
+        table = Table("keywords", "comments/s", "ratio", title=f"Storing {len(found):,} comments that are matched")
+        plain = await self._stored(found, 0)
+        table.add_row("0", f"{plain:,.0f}", "1")
+        for number in self._sizes.keywords:
+            rate = await self._stored(found, number)
+            table.add_row(f"{number:,}", f"{rate:,.0f}", f"{rate / plain:.2f}")
+        return table
+
+    async def _stored(self, found: Sequence[VkComment], number: int) -> float:
+        new = [NewKeyword(phrase, KeywordMatching.WORD_FORMS.value, None) for phrase in nouns(number)]
+        async with open_database(read_settings(), await self.database()) as database:
+            async with database.transaction() as connection:
+                await groups.upsert_groups(connection, [VkGroup(1, "g", "G")])
+                walls = sorted({each.post_id for each in found})
+                await posts.upsert_posts(connection, [_post(post_id) for post_id in walls])
+                if new:
+                    await keywords.insert_keywords(connection, new)
+            known, since = KnownKeywords(), datetime.now(UTC)
+            started = time.perf_counter()
+            for start in range(0, len(found), STORED_AT_ONCE):
+                async with database.transaction() as connection:
+                    pack = found[start : start + STORED_AT_ONCE]
+                    await known.match_stored(connection, await comments.upsert_comments(connection, pack, since))
+            return len(found) / (time.perf_counter() - started)
+
+    async def counting(self) -> list[Table]:
+        """Measure each statistic and each filter over very many comments."""
+        url = await self.database()
+        await fill(url, self._sizes.counted, findings=True)
+        settings = read_settings(database_statement_timeout_seconds=UNLIMITED_SECONDS)
+        async with open_database(settings, url) as database:
+            tables = [await _statistics(Statistics(database), f"{self._sizes.counted:,}")]
+            async with database.connect() as connection:
+                tables.append(await _filters(connection, f"{self._sizes.counted:,}"))
+        return tables
+
+
+QUESTIONS: Sequence[tuple[str, str, tuple[Any, ...]]] = (
+    ("totals", "totals", ()),
+    ("authors in all", "author_counts", ()),
+    ("activity by days", "series", (Bucket.DAY, "Europe/Moscow")),
+    ("activity by hours", "series", (Bucket.HOUR, "Europe/Moscow")),
+    ("activity by days, of a zone of half hours", "series", (Bucket.DAY, "Asia/Kolkata")),
+    ("hours of the week", "hours_of_week", ("Europe/Moscow",)),
+    ("top authors", "authors", (10,)),
+    ("top posts", "posts", (PostRanking.COMMENTS, 10)),
+    ("posts and delays", "posts_summary", ()),
+    ("top keywords", "keywords", (10,)),
+    ("languages", "languages", ()),
+    ("terms", "terms", (10,)),
+)
+
+
+async def _statistics(statistics: Statistics, size: str) -> Table:
+    """Ask each question for the first time, and again: of all communities and of one, ever and for eleven months."""
+    until = datetime(2026, 10, 15, 9, 30, tzinfo=UTC)
+    months = Period(until - timedelta(days=335), until)
+    cases = [(None, Period()), (None, months), ((-3,), Period()), ((-3,), months)]
+    names = ("all, ever", "all, 11 months", "one, ever", "one, 11 months")
+    table = Table(
+        "first / again, ms", *names, "goal again", title=f"Statistics over {size} comments of ten communities"
+    )
+    for name, function, arguments in QUESTIONS:
+        cells = []
+        for scope, period in cases:
+            question = Question(function, scope, period, arguments)
+            first, again = [await _milliseconds(partial(statistics.answers, [question])) for _ in range(2)]
+            cells.append(f"{first:.0f} / {again:.1f}")
+        table.add_row(name, *cells, "< 150")
+    return table
+
+
+async def _filters(connection: AsyncConnection, size: str) -> Table:
+    """Read a page by each filter alone, and look whether its plan reads all comments one after the other."""
+    table = Table("filter", "rows", "first, ms", "again, ms", "scans all", "goal", title=f"Pages of {size} comments")
+    executed: list[tuple[str, Any]] = []
+    engine = connection.engine.sync_engine
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        executed.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    for name, conditions in _alone():
+        orders = [comments.NEWEST, *([comments.RELEVANCE] if conditions.search else [])]
+        for order in orders:
+            page = Page(order, 20)
+            first, again = [
+                await _milliseconds(partial(comments.comments_page, connection, conditions, page)) for _ in range(2)
+            ]
+            statement, parameters = executed[-1]
+            rows = len((await comments.comments_page(connection, conditions, page)).rows)
+            plan = [row[0] for row in await driver.fetch(f"EXPLAIN {statement}", *parameters)]
+            table.add_row(
+                _titled(name, order),
+                str(rows),
+                f"{first:.0f}",
+                f"{again:.0f}",
+                "yes" if _scans_all(plan) else "no",
+                "no",
+            )
+    event.remove(engine, "before_cursor_execute", note)
+    return table
+
+
+def _alone() -> Iterator[tuple[str, CommentConditions]]:
+    words = vocabulary()
+    frequent, usual, rare = words[5], words[len(words) // 20], words[-3]
+    moment = datetime(2025, 11, 1, tzinfo=UTC)
+    yield "search, frequent word", CommentConditions(search=frequent)
+    yield "search, rare word", CommentConditions(search=rare)
+    yield "search, phrase", CommentConditions(search=f'"{frequent} {usual}"')
+    yield "search, minus word", CommentConditions(search=f"{usual} -{frequent}")
+    yield "contains", CommentConditions(contains=usual[1:-1])
+    yield "contains, nowhere", CommentConditions(contains="абвгдейка")
+    yield "groupIds", CommentConditions(owner_ids=(-3, -4))
+    yield "postIds", CommentConditions(posts=((-3, 4),))
+    yield "authorIds", CommentConditions(author_ids=(77_777,))
+    yield "keywordIds", CommentConditions(keyword_ids=(3,))
+    yield "keywordCategories", CommentConditions(keyword_categories=("category 1",))
+    for value in (True, False):
+        yield f"hasMatches: {value}", CommentConditions(has_matches=value)
+        yield f"isReply: {value}", CommentConditions(is_reply=value)
+        yield f"isDeleted: {value}", CommentConditions(is_deleted=value)
+        yield f"isViewed: {value}", CommentConditions(is_viewed=value)
+        yield f"isArchived: {value}", CommentConditions(is_archived=value)
+    yield "publishedFrom", CommentConditions(published_from=moment)
+    yield "publishedTo", CommentConditions(published_to=moment)
+    yield "language", CommentConditions(language="en")
+    yield "minLikes", CommentConditions(min_likes=200)
+    either = (CommentConditions(search=rare), CommentConditions(author_ids=(77_777,)))
+    yield "or", CommentConditions(any_of=either)
+    yield "not", CommentConditions(none_of=either)
+
+
+def _titled(name: str, order: Order) -> str:
+    return name if order is comments.NEWEST else f"{name}, by relevance"
+
+
+def _scans_all(plan: Sequence[str]) -> bool:
+    return any("Seq Scan on comment" in line for line in plan)
+
+
+@cache
+def nouns(number: int) -> list[str]:
+    """Return up to so many Russian nouns in their dictionary form, always the same."""
+    morph = MorphAnalyzer(lang="ru")
+    starts = [a + b + c for a in "бвгдзклмнпрст" for b in "аеиоу" for c in "бвклмнрт"]
+    random.Random(1).shuffle(starts)  # noqa: S311 - no secret
+    found: dict[str, None] = {}
+    for start in starts:
+        if len(found) >= number:
+            break
+        known = (each.word for each in morph.iter_known_word_parses(start) if _is_noun(each))
+        found |= dict.fromkeys(islice(known, NOUNS_PER_START))
+    return list(found)[:number]
+
+
+def _is_noun(parse: Any) -> bool:
+    return "NOUN,inan" in str(parse.tag) and parse.word == parse.normal_form
+
+
+def texts_of(number: int) -> list[str]:
+    """Return so many texts of about 170 characters, as comments on VK have where something is discussed."""
+    short = iter([each.text for each in invented_comments(4 * number)])
+    return [" ".join(islice(short, 4)) for _ in range(number)]
+
+
+def _search(automaton: ahocorasick_rs.AhoCorasick, folded: Sequence[str]) -> None:
+    for words in folded:
+        automaton.find_matches_as_indexes(words, overlapping=True)
+
+
+def _rate(number: int, work: Callable[[], object]) -> float:
+    """Return how many of `number` are done in a second: the best of three times."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return number / min(times)
+
+
+async def _milliseconds(work: Callable[[], Awaitable[object]]) -> float:
+    started = time.perf_counter()
+    await work()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _post(post_id: int) -> VkPost:
+    return VkPost(-1, post_id, -1, 0, "", 0, 0, 0, 0, is_pinned=False, attachments=[])
+
+
+async def run(sizes: Sizes) -> None:
+    """Measure and print."""
+    console = Console()
+    with postgresql() as url:
+        bench = Bench(url, sizes)
+        console.print(await bench.matching())
+        console.print(await bench.storing())
+        for table in await bench.counting():
+            console.print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few comments")
+    asyncio.run(run(QUICK if parser.parse_args().quick else FULL))
