@@ -9,6 +9,7 @@ from app.log import log
 from app.resources import Resources
 from app.store import groups
 from app.vk.batch import Batch
+from app.vk.client import VkClient
 from app.vk.references import GroupReference, read_group_reference
 from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, known_shape, read_groups
 from app.wall import VkGroup
@@ -21,6 +22,7 @@ class AddOutcome(Enum):
 
     ADDED = "ADDED"
     ALREADY_ADDED = "ALREADY_ADDED"
+    CLOSED = "CLOSED"
     NOT_FOUND = "NOT_FOUND"
     MALFORMED = "MALFORMED"
 
@@ -48,7 +50,7 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
         raise ValidationFailed({"references": f"give between 1 and {MOST_REFERENCES} of them"})
     read = [(reference, read_group_reference(reference)) for reference in references]
     names = list(dict.fromkeys(wanted.name for _, wanted in read if isinstance(wanted, GroupReference)))
-    found = await _ask(resources, names)
+    found = await known_groups(resources.vk, names)
     async with resources.database.transaction() as connection:
         new = await groups.upsert_groups(connection, found) if found else set()
     log.info("groups_added", asked=len(references), found=len(found), new=len(new))
@@ -62,10 +64,15 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
     return outcomes
 
 
-async def _ask(resources: Resources, names: Sequence[str]) -> list[VkGroup]:
+async def known_groups(vk: VkClient, names: Sequence[str]) -> list[VkGroup]:
+    """Ask VK for communities by id or screen name, thousands at once; those that it does not know are absent.
+
+    Raises:
+        VkFault: VK failed.
+    """
     calls = [groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)]
     found: list[VkGroup] = []
-    for call, answer in zip(calls, await Batch(resources.vk).answers(calls), strict=True):
+    for call, answer in zip(calls, await Batch(vk).answers(calls), strict=True):
         if not isinstance(answer, VkFault):
             with known_shape(call):
                 found += read_groups(answer)
@@ -85,6 +92,11 @@ def _outcome(reference: str, wanted: GroupReference | str, found: dict[str, VkGr
     group = found.get(wanted.name)
     if group is None:
         return AddedGroup(reference, AddOutcome.NOT_FOUND, f"VK knows no community {wanted.name!r}.")
-    if -group.id in new:
-        return AddedGroup(reference, AddOutcome.ADDED, f"{group.name} was added.", -group.id)
-    return AddedGroup(reference, AddOutcome.ALREADY_ADDED, f"{group.name} was here already.", -group.id)
+    outcome, verb = (
+        (AddOutcome.ADDED, "was added") if -group.id in new else (AddOutcome.ALREADY_ADDED, "was here already")
+    )
+    if group.is_closed:
+        return AddedGroup(
+            reference, AddOutcome.CLOSED, f"{group.name} {verb}, but only its members may read it.", -group.id
+        )
+    return AddedGroup(reference, outcome, f"{group.name} {verb}.", -group.id)

@@ -29,7 +29,6 @@ from app.db.programs import installation
 from app.exports.options import DEFAULT_COLUMNS, Compression, ExportFormat, ExportOptions
 from app.jobs.start_export import start_export
 from app.jobs.states import JobState
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs
@@ -75,11 +74,24 @@ class Measured:
     peak_bytes: int
 
 
-async def rates(resources: Resources, sizes: Sizes) -> Table:
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A web process of ours that runs jobs."""
+
+    url: str
+    pid: int
+
+    def writers(self) -> list[psutil.Process]:
+        """Return the processes that compute for it."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+
+async def rates(resources: Resources, server: Server, sizes: Sizes) -> Table:
     """Compare jobs, from their first line to their end, with psql, which writes the same columns, unescaped, as CSV.
 
-    They take turns, and each is as fast as the median of its rounds. The memory
-    is that of the process that writes, at its highest.
+    They take turns, and each is as fast as the median of its rounds. A web
+    process runs the jobs. The memory is that of the process that writes, at its
+    highest; each export has one of its own.
     """
     psql: list[float] = []
     found: dict[ExportOptions, list[Measured]] = {kind: [] for kind in KINDS}
@@ -87,7 +99,7 @@ async def rates(resources: Resources, sizes: Sizes) -> Table:
         psql.append(sizes.comments / await _copied_by_psql(resources))
         for kind in KINDS:
             if number == 0 or kind.format in LEAST_RATIOS:
-                found[kind].append(await _exported(resources, kind))
+                found[kind].append(await _exported(resources, server, kind))
     title = f"{sizes.comments:,} comments with {len(DEFAULT_COLUMNS)} columns"
     table = Table("", "rows a second", "of psql", "MB", "goal", "memory", "goal", title=title)
     table.add_row("psql \\copy", f"{median(psql):,.0f}", "1.00", "", "", "", "")
@@ -134,16 +146,18 @@ async def _copied_by_psql(resources: Resources) -> float:
         return time.perf_counter() - started
 
 
-async def _exported(resources: Resources, options: ExportOptions) -> Measured:
+async def _exported(resources: Resources, server: Server, options: ExportOptions) -> Measured:
     row = await start_export(resources, CommentConditions(), options)
     peak = 0
     while not JobState(row.state).is_final:
-        peak = max(peak, _memory_of_writers())
+        peak = max([peak, *(_memory(writer) for writer in server.writers())])
         await asyncio.sleep(SAMPLE_SECONDS)
         async with resources.database.connect() as connection:
             found = await jobs.job_by_id(connection, row.id)
         assert found  # noqa: S101 - nobody removes it
         row = found
+    for writer in server.writers():
+        writer.kill()
     if row.state != JobState.SUCCEEDED.value:
         raise RuntimeError(f"The export is {row.state}: {row.failure}")
     return Measured(row.result["rows"] / _seconds(row), row.result["bytes"], peak)
@@ -154,42 +168,37 @@ def _seconds(row: Row[object]) -> float:
     return seconds
 
 
-def _memory_of_writers() -> int:
-    """Return how much the largest of the Python processes has that this one has started."""
-    found = [0]
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if process.name().startswith("python"):
-                found.append(process.memory_info().rss)
-    return max(found)
+def _memory(process: psutil.Process) -> int:
+    with suppress(psutil.NoSuchProcess):
+        return process.memory_info().rss
+    return 0
 
 
-async def beside(url: str, sizes: Sizes) -> Table:
+async def beside(server: Server, sizes: Sizes) -> Table:
     """Ask a web process that runs exports itself a small query, again and again, beside none, one and two of XLSX."""
     title = "A small query of the web process that runs the jobs as well, ms"
     table = Table("beside", "queries", "p50", "p99", "longest", "goal", title=title)
-    async with _web_process(url) as server:
-        client = Client(server)
-        for count in range(3):
-            started = [
-                (await client.execute(START_EXPORT, {"input": {"format": "XLSX"}}))["startExport"]["job"]["id"]
-                for _ in range(count)
-            ]
-            delays = await _asked(server, sizes.seconds)
-            for job_id in started:
-                await client.execute(CANCEL, {"jobId": job_id})
-            p99 = _percentile(delays, 0.99)
-            table.add_row(
-                f"{count} exports", f"{len(delays):,}", f"{_percentile(delays, 0.5):.1f}", f"{p99:.1f}",
-                f"{max(delays):.1f}", _goal(f"<= {MOST_MS:g}", is_met=p99 <= MOST_MS),
-            )  # fmt: skip
+    client = Client(server.url)
+    for count in range(3):
+        started = [
+            (await client.execute(START_EXPORT, {"input": {"format": "XLSX"}}))["startExport"]["job"]["id"]
+            for _ in range(count)
+        ]
+        delays = await _asked(server.url, sizes.seconds)
+        for job_id in started:
+            await client.execute(CANCEL, {"jobId": job_id})
+        p99 = _percentile(delays, 0.99)
+        table.add_row(
+            f"{count} exports", f"{len(delays):,}", f"{_percentile(delays, 0.5):.1f}", f"{p99:.1f}",
+            f"{max(delays):.1f}", _goal(f"<= {MOST_MS:g}", is_met=p99 <= MOST_MS),
+        )  # fmt: skip
     return table
 
 
-async def _asked(server: str, seconds: float) -> list[float]:
+async def _asked(url: str, seconds: float) -> list[float]:
     """Return how many milliseconds each answer took."""
     delays: list[float] = []
-    async with httpx2.AsyncClient(base_url=server, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
         ends_at = time.perf_counter() + seconds
         while (begun := time.perf_counter()) < ends_at:
             (await http.post("/graphql", json={"query": SMALL_QUERY})).raise_for_status()
@@ -203,26 +212,26 @@ def _percentile(values: Sequence[float], share: float) -> float:
 
 
 @asynccontextmanager
-async def _web_process(url: str) -> AsyncIterator[str]:
+async def _web_process(url: str) -> AsyncIterator[Server]:
     port = free_port()
     with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
         variables = {"DATABASE_URL": url, "PORT": str(port), "DATA_DIR": directory}
-        server = f"http://127.0.0.1:{port}"
-        async with running(["serve"], variables, Path(directory) / "server.log", f"{server}/health/live"):
-            yield server
+        address = f"http://127.0.0.1:{port}"
+        async with running(["serve"], variables, Path(directory) / "server.log", f"{address}/health/live") as process:
+            yield Server(address, process.pid)
 
 
 async def run(sizes: Sizes) -> None:
     """Measure and print."""
     console = Console()
-    with postgresql() as url, TemporaryDirectory(prefix="vk-comments-bench-") as directory:
+    with postgresql() as url:
         database = await empty_database(url, "bench")
         # without its triggers: the indexes of the search, which no export of all comments uses, would take minutes
         await fill(f"{database}&session_replication_role=replica", sizes.comments, findings=True)
-        settings = read_settings(database_url=database, workers=0, data_dir=Path(directory))
-        async with open_resources(settings) as resources, open_worker(resources, 1):
-            console.print(await rates(resources, sizes))
-        console.print(await beside(database, sizes))
+        settings = read_settings(database_url=database, workers=0)
+        async with open_resources(settings) as resources, _web_process(database) as server:
+            console.print(await rates(resources, server, sizes))
+            console.print(await beside(server, sizes))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ described(
     {
         AddOutcome.ADDED: "It is new here.",
         AddOutcome.ALREADY_ADDED: "It was here already; its data were refreshed.",
+        AddOutcome.CLOSED: "It is here, new or not, but closed: only its members may read it.",
         AddOutcome.NOT_FOUND: "VK knows no such community.",
         AddOutcome.MALFORMED: "The reference is no id, screen name or link of a community.",
     },
@@ -118,6 +119,8 @@ described(
         JobKind.COLLECT_COMMENTS: "It collects the comments of communities.",
         JobKind.EXPORT_COMMENTS: "It writes comments into a file.",
         JobKind.MATCH_KEYWORDS: "It looks for keywords in the comments that are stored.",
+        JobKind.REFRESH_GROUPS: "It asks VK for communities anew.",
+        JobKind.REMOVE_GROUPS: "It removes communities with all that is stored of them.",
     },
 )
 described(JobState, "Where a job is in its life.", {state: f"The job {state.phrase}." for state in JobState})

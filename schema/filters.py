@@ -74,6 +74,11 @@ class GroupFilter:
     """Restricts communities."""
 
     search: str | None = strawberry.field(default=None, description="Part of the name or the screen name.")
+    labels: list[str] | None = strawberry.field(default=None, description="With one of these labels.")
+
+    def conditions(self) -> groups.GroupConditions:
+        """Return the filter as the store takes it."""
+        return groups.GroupConditions(self.search, None if self.labels is None else tuple(self.labels))
 
 
 @strawberry.input(description="Which posts are wanted; all conditions hold. What is left out does not restrict.")

@@ -1,12 +1,16 @@
-"""Adding communities: the mutation and what it answers for each reference. Their type is in `schema.wall`."""
+"""Adding, changing, refreshing and removing communities. Their type is in `schema.wall`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import strawberry
 
 from app.communities import AddOutcome, add_groups
+from app.jobs.change_groups import start_refresh, start_removal, update_group
 from schema.context import Info
 from schema.errors import (
+    GroupNotFoundError,
+    QueueFullError,
     ServiceUnavailableError,
     ValidationFailedError,
     VkAccessDeniedError,
@@ -15,7 +19,8 @@ from schema.errors import (
     VkTokenError,
     VkUnavailableError,
 )
-from schema.node import relation
+from schema.jobs import Job, JobAlreadyRunningError
+from schema.node import key_of, relation
 from schema.wall import Group
 
 
@@ -65,6 +70,83 @@ AddGroupsResult = Annotated[
 ]
 
 
+@strawberry.input(description="What to note of a community. What is left out stays as it is.")
+class UpdateGroupInput:
+    """The input of updateGroup."""
+
+    group_id: strawberry.ID = strawberry.field(description="The global id of the community.")
+    note: str | None = strawberry.field(
+        default=strawberry.UNSET, description="A remark, up to 2,000 characters; null is none."
+    )
+    labels: list[str] | None = strawberry.field(
+        default=strawberry.UNSET, description="All its labels from now on, up to 20 of 50 characters; null is none."
+    )
+
+
+@strawberry.type(description="The community is changed.")
+class UpdateGroupSuccess:
+    """A community was changed."""
+
+    group: Group = strawberry.field(description="The community as it is now.")
+
+
+UpdateGroupResult = Annotated[
+    UpdateGroupSuccess | GroupNotFoundError | ValidationFailedError | ServiceUnavailableError,
+    strawberry.union("UpdateGroupResult", description="What became of updateGroup."),
+]
+
+
+@strawberry.input(description="Which communities to ask VK for anew.")
+class RefreshGroupsInput:
+    """The input of refreshGroups."""
+
+    group_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="These communities, up to 10,000; all if it is left out."
+    )
+
+
+@strawberry.type(description="The refresh waits for a worker. Follow it with `jobProgress`.")
+class RefreshGroupsSuccess:
+    """A refresh was started."""
+
+    job: Job = strawberry.field(description="The job that refreshes.")
+
+
+RefreshGroupsResult = Annotated[
+    RefreshGroupsSuccess | GroupNotFoundError | ValidationFailedError | QueueFullError | ServiceUnavailableError,
+    strawberry.union("RefreshGroupsResult", description="What became of refreshGroups."),
+]
+
+
+@strawberry.input(description="Which communities to remove, with all that is stored of them.")
+class RemoveGroupsInput:
+    """The input of removeGroups."""
+
+    group_ids: list[strawberry.ID] = strawberry.field(description="The communities, up to 10,000.")
+
+
+@strawberry.type(description="The removal waits for a worker. Follow it with `jobProgress`.")
+class RemoveGroupsSuccess:
+    """A removal was started."""
+
+    job: Job = strawberry.field(description="The job that removes.")
+
+
+RemoveGroupsResult = Annotated[
+    RemoveGroupsSuccess
+    | GroupNotFoundError
+    | JobAlreadyRunningError
+    | ValidationFailedError
+    | QueueFullError
+    | ServiceUnavailableError,
+    strawberry.union("RemoveGroupsResult", description="What became of removeGroups."),
+]
+
+
+def _owner_ids(ids: Sequence[strawberry.ID]) -> list[int]:
+    return [key_of(value, "Group", f"groupIds.{number}")[0] for number, value in enumerate(ids)]
+
+
 @strawberry.type
 class GroupMutation:
     """The mutations of this file."""
@@ -86,3 +168,40 @@ class GroupMutation:
             ],
             added_count=sum(added.outcome is AddOutcome.ADDED for added in outcomes),
         )
+
+    @strawberry.mutation(description="Note something of a community.")
+    async def update_group(
+        self,
+        info: Info,
+        input: Annotated[UpdateGroupInput, strawberry.argument(description="Which community, and what.")],
+    ) -> UpdateGroupResult:
+        """Change a community."""
+        wishes = {
+            "note": input.note,
+            "labels": input.labels if input.labels is strawberry.UNSET else input.labels or [],
+        }
+        given = {name: value for name, value in wishes.items() if value is not strawberry.UNSET}
+        row = await update_group(info.context.resources, key_of(input.group_id, "Group", "groupId")[0], given)
+        return UpdateGroupSuccess(group=Group.of(row))
+
+    @strawberry.mutation(description="Ask VK for communities anew: their names, members, and whether they are closed.")
+    async def refresh_groups(
+        self,
+        info: Info,
+        input: Annotated[RefreshGroupsInput, strawberry.argument(description="Which communities.")],
+    ) -> RefreshGroupsResult:
+        """Refresh communities."""
+        owner_ids = None if input.group_ids is None else _owner_ids(input.group_ids)
+        return RefreshGroupsSuccess(job=Job.of(await start_refresh(info.context.resources, owner_ids)))
+
+    @strawberry.mutation(
+        description="Remove communities with their posts and comments. If one of them is being collected, nothing is."
+    )
+    async def remove_groups(
+        self,
+        info: Info,
+        input: Annotated[RemoveGroupsInput, strawberry.argument(description="Which communities.")],
+    ) -> RemoveGroupsResult:
+        """Remove communities."""
+        row = await start_removal(info.context.resources, _owner_ids(input.group_ids))
+        return RemoveGroupsSuccess(job=Job.of(row))

@@ -29,6 +29,7 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.export_files import ExportResult
+from schema.job_results import RefreshResult, RemovalResult
 from schema.node import Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
 from schema.wall import Group, Id
@@ -170,12 +171,14 @@ class MatchingResult:
 
 
 JobResult = Annotated[
-    CollectionResult | MatchingResult | ExportResult,
+    CollectionResult | MatchingResult | ExportResult | RefreshResult | RemovalResult,
     strawberry.union("JobResult", description="What a job has brought; a type per kind of job."),
 ]
 RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
     JobKind.COLLECT_COMMENTS: lambda row: CollectionResult.of(row.result),
     JobKind.MATCH_KEYWORDS: lambda row: MatchingResult.of(row.result),
+    JobKind.REFRESH_GROUPS: lambda row: RefreshResult.of(row.result),
+    JobKind.REMOVE_GROUPS: lambda row: RemovalResult.of(row.result),
     JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
 }
 """Kind of job -> what makes a result of its row, which has one."""
@@ -416,7 +419,9 @@ class RemoveFinishedJobsInput:
     )
 
 
-@strawberry.type(description="The jobs are removed, with their events. What they have stored stays.")
+@strawberry.type(
+    description="The jobs are removed, with their events. What they have stored stays, but for files of exports."
+)
 class RemoveFinishedJobsSuccess:
     """Jobs were removed."""
 

@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from app.errors import ValidationFailed
 from app.store import comments, groups, posts
+from app.store.groups import GroupConditions
 from app.store.highlights import spans_of_part
 from app.store.keyset import StoredRow
 from app.store.statistics import Bucket
@@ -71,6 +72,8 @@ class Group(Node):
     photo_url: str | None = strawberry.field(description="Its picture.")
     added_at: datetime = strawberry.field(description="When it was added here.")
     collected_at: datetime | None = strawberry.field(description="When a collection of it last came to its end.")
+    note: str | None = strawberry.field(description="A remark of those who work here.")
+    labels: list[str] = strawberry.field(description="Labels of those who work here.")
 
     post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "How many posts are stored.")
     comment_count: int = relation(
@@ -122,6 +125,8 @@ class Group(Node):
             photo_url=row.photo_url,
             added_at=row.added_at,
             collected_at=row.collected_at,
+            note=row.note,
+            labels=row.labels,
         )
 
 
@@ -381,12 +386,12 @@ class WallQuery:
     ) -> Connection[Group]:
         """Read a page of communities."""
         arguments = PageArguments(first, after, last, before)
-        search = filter.search if filter else None
+        conditions = filter.conditions() if filter else GroupConditions()
         return await page_of_all(
             info,
             arguments,
             (order_by or GroupOrder.ADDED).value,
-            search,
+            conditions,
             groups.groups_page,
             groups.count_groups,
             Group.of,

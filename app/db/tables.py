@@ -75,6 +75,8 @@ groups = Table(
     Column("photo_url", Text),
     _now("added_at"),
     _time("collected_at"),
+    Column("note", Text, comment="a remark of those who work here"),
+    Column("labels", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="theirs, too"),
     Index("groups_screen_name_idx", func.lower(text("screen_name"))),
     Index("groups_added_at_idx", "added_at", "owner_id"),
 )
@@ -359,6 +361,32 @@ terms = Table(
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("lemma", Text, nullable=False),
     Index("terms_lemma_idx", "lemma", unique=True),
+)
+
+comment_bands = Table(
+    "comment_bands",
+    metadata,
+    _key("owner_id"),
+    _key("comment_id"),
+    Column("bands", ARRAY(BigInteger), nullable=False, comment="of app.analysis.duplicates"),
+    Column("is_compared", Boolean, nullable=False, server_default=text("false")),
+    Index("comment_bands_bands_idx", "bands", postgresql_using="gin"),
+    Index("comment_bands_waiting_idx", "owner_id", "comment_id", postgresql_where=text("NOT is_compared")),
+    comment="by what comments that were analysed are compared with others, unless their texts are too short",
+)
+
+waves = Table(
+    "waves",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    *_counts("comment_count", "author_count", "post_count"),
+    Column("owner_id", BigInteger, nullable=False, comment="of its first comment"),
+    Column("comment_id", BigInteger, nullable=False, comment="its first comment"),
+    _time("first_at", nullable=False),
+    _time("last_at", nullable=False),
+    Index("waves_comment_count_idx", "comment_count", "id"),
+    Index("waves_last_at_idx", "last_at", "id"),
+    comment="comments that say nearly the same; numbers as of the last analysis",
 )
 
 # rollups, kept by triggers in the transaction that changes what they count; months are UTC

@@ -34,6 +34,7 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
 
     Raises:
         VkFault: VK failed in a way that is not about one post, or refused every community.
+        GroupNotFound, PostNotFound: a community was removed meanwhile.
         TakenAway: another worker has the job.
         CancelRequested: the job is to end.
     """
@@ -145,6 +146,8 @@ class Collection:
         state.missing += missing
         async with self._job.step() as connection:
             await groups.lock_walls(connection, {post.owner_id for post in found})
+            # somebody may have removed one of them while its single posts were collected
+            await groups.require_groups(connection, sorted({post.owner_id for post in found}))
             await authors.upsert_authors(connection, people)
             await posts.upsert_posts(connection, found)
             for owner_id, post_id in missing:

@@ -59,8 +59,8 @@ class Request:
 
 
 def owners_of(arguments: Mapping[str, Any]) -> list[int]:
-    """Return the communities that a job is about, by its arguments; of another kind of job none."""
-    return Request.of(arguments).owner_ids if "wall_ids" in arguments else []
+    """Return the communities that a job is about, by its arguments: those of a collection, or others' `owner_ids`."""
+    return Request.of(arguments).owner_ids if "wall_ids" in arguments else list(arguments.get("owner_ids") or ())
 
 
 @dataclass(slots=True)

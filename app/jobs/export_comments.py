@@ -116,12 +116,12 @@ class _Export:
     async def run(self) -> dict[str, Any]:
         if self._options.format is ExportFormat.PARQUET:
             require_parquet()
-        # in a step: who has lost the job must not remove what its next run has begun to write
-        async with self._job.step() as connection:
-            await self._job.report(connection, Progress(READING), None)
-            with _typed_failures():
-                await asyncio.to_thread(_make_anew, self._directory, self._own)
         try:
+            # in a step: who has lost the job must not remove what its next run has begun to write
+            async with self._job.step() as connection:
+                await self._job.report(connection, Progress(READING), None)
+                with _typed_failures():
+                    await asyncio.to_thread(_make_anew, self._directory, self._own)
             order = await self._order()
             return await self._finish(order, await self._write(order))
         finally:

@@ -8,6 +8,8 @@ from app.jobs.collect_comments import collect_comments
 from app.jobs.export_comments import export_comments
 from app.jobs.match_keywords import match_keywords
 from app.jobs.progress import RunningJob
+from app.jobs.refresh_groups import refresh_groups
+from app.jobs.remove_groups import remove_groups
 from app.jobs.states import JobKind
 
 Body = Callable[[RunningJob], Awaitable[dict[str, Any]]]
@@ -20,6 +22,8 @@ BODIES: Bodies = {
     JobKind.COLLECT_COMMENTS: collect_comments,
     JobKind.EXPORT_COMMENTS: export_comments,
     JobKind.MATCH_KEYWORDS: match_keywords,
+    JobKind.REFRESH_GROUPS: refresh_groups,
+    JobKind.REMOVE_GROUPS: remove_groups,
 }
 
 

@@ -32,9 +32,11 @@ async def start_export(
         QueueFull: too many jobs wait.
     """
     _check(options, timeout_seconds)
+    arguments = ExportRequest(conditions, options).arguments()
+    if _holds_nul(arguments):
+        raise ValidationFailed({"filter": "a text holds a NUL character, which no comment has"})
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
-        arguments = ExportRequest(conditions, options).arguments()
         new = NewJob(JobKind.EXPORT_COMMENTS, arguments, (), priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
         topics.append(job_topic(row.id))
@@ -58,3 +60,10 @@ def _check(options: ExportOptions, timeout_seconds: float | None) -> None:
         raise ValidationFailed(wrong)
     if options.format is ExportFormat.PARQUET:
         require_parquet()
+
+
+def _holds_nul(value: Any) -> bool:
+    """Tell whether a text has what PostgreSQL does not take."""
+    if isinstance(value, dict | list):
+        return any(map(_holds_nul, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and "\0" in value

@@ -9,6 +9,8 @@ class JobKind(Enum):
     COLLECT_COMMENTS = "collect_comments"
     EXPORT_COMMENTS = "export_comments"
     MATCH_KEYWORDS = "match_keywords"
+    REFRESH_GROUPS = "refresh_groups"
+    REMOVE_GROUPS = "remove_groups"
 
 
 class JobState(Enum):

@@ -82,5 +82,14 @@ async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> list[Key]:
     return [(row.owner_id, row.id) for row in rows]
 
 
+async def delete(connection: AsyncConnection, keys: Sequence[Key]) -> None:
+    """Delete comments, which may be stored again. The caller holds the locks of their walls."""
+    statement = text("""
+        DELETE FROM comments c USING unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE c.owner_id = r.owner_id AND c.id = r.id
+    """)
+    await connection.execute(statement, _columns(keys))
+
+
 def _columns(keys: Sequence[Key]) -> dict[str, list[int]]:
     return {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [comment_id for _, comment_id in keys]}

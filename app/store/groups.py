@@ -1,12 +1,23 @@
 """Communities: rows keyed by `owner_id`, the negative id of the community."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import ColumnElement, Row, Text, cast, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.tables import groups
+from app.db.tables import (
+    author_months,
+    comment_hours,
+    groups,
+    keyword_months,
+    language_months,
+    removed_comments,
+    term_months,
+    wall_versions,
+)
 from app.errors import GroupNotFound
 from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
 from app.wall import VkGroup
@@ -23,20 +34,32 @@ async def groups_by_key(
     return await rows_by_key(connection, groups, KEY, keys)
 
 
-async def groups_page(connection: AsyncConnection, search: str | None, page: Page) -> Slice:
-    """Read a page of the communities whose name or screen name contains `search`, whatever the case."""
-    return await page_rows(connection, groups, _conditions(search), page)
+@dataclass(frozen=True, slots=True)
+class GroupConditions:
+    """Which communities are wanted: `search` is in the name or the screen name, one of `labels` is theirs."""
+
+    search: str | None = None
+    labels: tuple[str, ...] | None = None
+
+    def sql(self) -> list[ColumnElement[bool]]:
+        """Return the conditions; all of them hold for a wanted community."""
+        wanted: list[ColumnElement[bool]] = []
+        if self.search:
+            names = (groups.c.name, groups.c.screen_name)
+            wanted.append(or_(*(name.icontains(self.search, autoescape=True) for name in names)))
+        if self.labels is not None:
+            wanted.append(groups.c.labels.overlap(cast(list(self.labels), ARRAY(Text))))
+        return wanted
 
 
-async def count_groups(connection: AsyncConnection, search: str | None) -> int:
-    """Count the communities whose name or screen name contains `search`."""
-    return await count_rows(connection, groups, _conditions(search))
+async def groups_page(connection: AsyncConnection, conditions: GroupConditions, page: Page) -> Slice:
+    """Read a page of the communities that are wanted."""
+    return await page_rows(connection, groups, conditions.sql(), page)
 
 
-def _conditions(search: str | None) -> list[Any]:
-    if not search:
-        return []
-    return [groups.c.name.icontains(search, autoescape=True) | groups.c.screen_name.icontains(search, autoescape=True)]
+async def count_groups(connection: AsyncConnection, conditions: GroupConditions) -> int:
+    """Count the communities that are wanted."""
+    return await count_rows(connection, groups, conditions.sql())
 
 
 async def group_by_screen_name(connection: AsyncConnection, screen_name: str) -> Row[Any] | None:
@@ -77,20 +100,76 @@ async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -
                photo_url = coalesce(excluded.photo_url, g.photo_url)
         RETURNING owner_id, xmax = 0 AS is_new
     """)
-    result = await connection.execute(
-        statement,
-        {
-            "owner_ids": [-group.id for group in rows],
-            "screen_names": [group.screen_name for group in rows],
-            "names": [group.name for group in rows],
-            "descriptions": [group.description for group in rows],
-            "members_counts": [group.members_count for group in rows],
-            "are_closed": [group.is_closed for group in rows],
-            "deactivated": [group.deactivated for group in rows],
-            "photo_urls": [group.photo_url for group in rows],
-        },
-    )
+    result = await connection.execute(statement, _columns(rows))
     return {row.owner_id for row in result if row.is_new}
+
+
+def _columns(rows: Sequence[VkGroup]) -> dict[str, Any]:
+    return {
+        "owner_ids": [-group.id for group in rows],
+        "screen_names": [group.screen_name for group in rows],
+        "names": [group.name for group in rows],
+        "descriptions": [group.description for group in rows],
+        "members_counts": [group.members_count for group in rows],
+        "are_closed": [group.is_closed for group in rows],
+        "deactivated": [group.deactivated for group in rows],
+        "photo_urls": [group.photo_url for group in rows],
+    }
+
+
+async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> int:
+    """Write what VK says of communities that are there, and return of how many it says something else than before."""
+    statement = text("""
+        UPDATE groups g
+           SET screen_name = r.screen_name, name = r.name, description = r.description,
+               members_count = r.members_count, is_closed = r.is_closed, deactivated = r.deactivated,
+               photo_url = r.photo_url
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:screen_names AS text[]), CAST(:names AS text[]),
+                      CAST(:descriptions AS text[]), CAST(:members_counts AS int[]), CAST(:are_closed AS bool[]),
+                      CAST(:deactivated AS text[]), CAST(:photo_urls AS text[]))
+               AS r(owner_id, screen_name, name, description, members_count, is_closed, deactivated, photo_url)
+         WHERE g.owner_id = r.owner_id
+           AND (g.screen_name, g.name, g.description, g.members_count, g.is_closed, g.deactivated, g.photo_url)
+               IS DISTINCT FROM
+               (r.screen_name, r.name, r.description, r.members_count, r.is_closed, r.deactivated, r.photo_url)
+    """)
+    return (await connection.execute(statement, _columns(found))).rowcount
+
+
+async def owner_ids_after(
+    connection: AsyncConnection, after: int | None, limit: int, among: Sequence[int] | None
+) -> list[int]:
+    """Return the communities behind an owner id, ascending: all of them, or those among some."""
+    statement = select(groups.c.owner_id).order_by(groups.c.owner_id).limit(limit)
+    if after is not None:
+        statement = statement.where(groups.c.owner_id > after)
+    if among is not None:
+        statement = statement.where(groups.c.owner_id.in_(among))
+    return list(await connection.scalars(statement))
+
+
+async def update_group(connection: AsyncConnection, owner_id: int, values: Mapping[str, Any]) -> Row[Any]:
+    """Change a community and return its row.
+
+    Raises:
+        GroupNotFound: it has not been added.
+    """
+    statement = update(groups).where(groups.c.owner_id == owner_id)
+    # with nothing to change the row is only read
+    changed = await connection.execute(statement.values(**(values or {"owner_id": owner_id})).returning(groups))
+    row: Row[Any] | None = changed.first()
+    if row is None:
+        raise GroupNotFound(owner_id)
+    return row
+
+
+async def delete_group(connection: AsyncConnection, owner_id: int) -> None:
+    """Delete a community with its posts and comments and all that was found in these, and what it had counted."""
+    await connection.execute(delete(groups).where(groups.c.owner_id == owner_id))
+    # the triggers of the comments have counted them off by now, and their rows are of no more use
+    rollups = (comment_hours, author_months, keyword_months, language_months, term_months, wall_versions)
+    for table in (*rollups, removed_comments):
+        await connection.execute(delete(table).where(table.c.owner_id == owner_id))
 
 
 async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) -> None:

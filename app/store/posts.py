@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -246,6 +247,12 @@ async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadP
             "calls": [post.calls for post in read],
         },
     )
+
+
+async def forget_collected(connection: AsyncConnection, owner_id: int) -> None:
+    """Forget that the comments of a wall's posts were read: the next collection reads them again."""
+    known = (posts.c.owner_id == owner_id) & posts.c.collected_count.is_not(None)
+    await connection.execute(update(posts).where(known).values(collected_count=None, read_calls=None))
 
 
 async def mark_posts_deleted(

@@ -181,6 +181,13 @@ def _now(name: str) -> sa.Column:
 
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    op.add_column("groups", sa.Column("note", sa.Text(), nullable=True, comment="a remark of those who work here"))
+    op.add_column(
+        "groups",
+        sa.Column(
+            "labels", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False, comment="theirs, too"
+        ),
+    )
     _create_keywords()
     _create_findings()
     _create_rollups()
@@ -401,6 +408,8 @@ def downgrade() -> None:
         "keywords",
     ):
         op.drop_table(table)
+    op.drop_column("groups", "labels")
+    op.drop_column("groups", "note")
     op.execute("DROP EXTENSION pg_trgm")
 
 

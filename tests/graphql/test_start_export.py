@@ -88,6 +88,7 @@ async def test_start_export_queues_a_job(api: Api) -> None:
         ({"timeoutSeconds": 0}, "timeoutSeconds"),
         ({"filter": {"groupIds": ["x"]}}, "filter.groupIds.0"),
         ({"filter": {"search": ""}}, "filter.search"),
+        ({"filter": {"not": {"or": [{"keywordCategories": ["a\0"]}]}}}, "filter"),
     ],
     ids=str,
 )

@@ -9,12 +9,14 @@ from app.resources import Resources
 from app.store.groups import (
     ADDED,
     NAME,
+    GroupConditions,
     count_groups,
     group_by_screen_name,
     groups_by_key,
     groups_page,
     mark_groups_collected,
     require_groups,
+    update_group,
     upsert_groups,
 )
 from app.store.keyset import Page
@@ -37,6 +39,7 @@ async def test_new_and_known_communities(resources: Resources) -> None:
     assert await upsert(resources, TWO, ONE) == set()
     row = (await read(resources, table))[(-BIG,)]
     assert row.pop("added_at") is not None
+    assert (row.pop("note"), row.pop("labels")) == (None, [])
     assert row == {
         "owner_id": -BIG,
         "screen_name": "big_club",
@@ -93,8 +96,9 @@ async def test_two_writers_of_the_same_rows(resources: Resources) -> None:
 async def test_search(resources: Resources, search: str | None, found: list[int]) -> None:
     await upsert(resources, ONE, TWO)
     async with resources.database.connect() as connection:
-        page = await groups_page(connection, search, Page(NAME, 10))
-        assert await count_groups(connection, search) == len(found)
+        conditions = GroupConditions(search)
+        page = await groups_page(connection, conditions, Page(NAME, 10))
+        assert await count_groups(connection, conditions) == len(found)
     assert [-row.owner_id for row in page.rows] == found
 
 
@@ -102,7 +106,7 @@ async def test_the_newest_first(resources: Resources) -> None:
     for number in (2, 3, 1):
         await upsert(resources, VkGroup(number, f"club{number}", ""))
     async with resources.database.connect() as connection:
-        page = await groups_page(connection, None, Page(ADDED, 2))
+        page = await groups_page(connection, GroupConditions(), Page(ADDED, 2))
     assert ([row.owner_id for row in page.rows], page.has_next) == ([-1, -3], True)
 
 
@@ -132,3 +136,15 @@ async def test_a_collected_community(resources: Resources) -> None:
         await mark_groups_collected(connection, [])
     rows = await read(resources, table)
     assert [key for key, row in rows.items() if row["collected_at"]] == [(-1,)]
+
+
+@pytest.mark.parametrize(("labels", "found"), [((), []), (("shop", "x"), [-1]), (("Shop",), []), (None, [-BIG, -1])])
+async def test_labels(resources: Resources, labels: tuple[str, ...] | None, found: list[int]) -> None:
+    await upsert(resources, ONE, TWO)
+    async with resources.database.transaction() as connection:
+        assert (await update_group(connection, -1, {"labels": ["shop", "city"]})).labels == ["shop", "city"]
+        assert (await update_group(connection, -1, {})).labels == ["shop", "city"]
+        page = await groups_page(connection, GroupConditions(labels=labels), Page(NAME, 10))
+        with pytest.raises(GroupNotFound):
+            await update_group(connection, -9, {})
+    assert sorted(row.owner_id for row in page.rows) == found

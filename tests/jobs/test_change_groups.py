@@ -1,0 +1,168 @@
+"""Jobs on communities: refreshing and removing them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from app.communities import add_groups
+from app.db import tables
+from app.errors import JobAlreadyRunning
+from app.jobs import refresh_groups, remove_groups
+from app.jobs.change_groups import start_refresh, start_removal
+from app.jobs.queue import cancel
+from app.jobs.start_collection import start_collection
+from app.jobs.states import JobState
+from app.jobs.worker import open_worker
+from app.resources import Resources
+from app.store import comment_marks, groups, posts
+from app.wall import VkGroup
+from tests.conftest import Simulator, write_wall
+from tests.jobs.conftest import collect, counts, ended, in_state, read_job
+
+DERIVED = (
+    "comments", "posts", "comment_search", "comment_keywords", "comment_features", "comment_hours", "author_months",
+    "post_stats", "keyword_months", "language_months", "term_months", "wall_versions", "removed_comments",
+    "monitorings", "job_groups",
+)  # fmt: skip
+
+
+async def left(resources: Resources, owner_id: int) -> dict[str, int]:
+    """Return how many rows of each table belong to a wall, where there are some."""
+    found = {}
+    async with resources.database.connect() as connection:
+        for name in DERIVED:
+            table = getattr(tables, name)
+            count = select(func.count()).select_from(table).where(table.c.owner_id == owner_id)
+            if number := await connection.scalar(count):
+                found[name] = number
+    return found
+
+
+async def _find(resources: Resources, owner_id: int) -> None:
+    """Write what is found in a comment, a removed comment, and a monitoring."""
+    values: dict[str, Any] = {"owner": owner_id}
+    async with resources.database.transaction() as connection:
+        for statement in (
+            "INSERT INTO comment_keywords VALUES (:owner, 2, 1, now(), '{0,1}')",
+            """INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones,
+                                             mention_ids, mood)
+               VALUES (:owner, 2, now(), 'ru', '{1}', '{}', '{}', '{}', 0)""",
+            "INSERT INTO removed_comments (owner_id, id) VALUES (:owner, 99)",
+            "INSERT INTO monitorings (owner_id, is_enabled, interval_seconds, priority) VALUES (:owner, false, 60, 0)",
+        ):
+            await connection.execute(text(statement), values)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_nothing_of_a_removed_community_is_left(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remove_groups, "BATCH", 5)
+    for owner_id in (-1, -2, -3):
+        await write_wall(vk_resources, owner_id)
+        await _find(vk_resources, owner_id)
+    before = await left(vk_resources, -2)
+    assert set(before) == set(DERIVED) - {"job_groups"}
+    row = await ended(vk_resources, (await start_removal(vk_resources, [-3, -1, -3])).id)
+    assert counts(row) == {"groups": 2, "comments": 24}
+    assert (row.done, row.total) == (24, 24)
+    for owner_id, wanted in ((-1, {}), (-2, before), (-3, {})):
+        assert await left(vk_resources, owner_id) == wanted
+    async with vk_resources.database.connect() as connection:
+        assert await groups.owner_ids_after(connection, None, 9, None) == [-2]
+
+
+async def test_a_removal_goes_on_after_a_crash(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is cancelled leaves posts that the next collection reads again."""
+    monkeypatch.setattr(remove_groups, "BATCH", 5)
+    await write_wall(vk_resources, -1)
+    async with vk_resources.database.transaction() as connection:
+        await connection.execute(update(tables.posts).values(collected_count=4))
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    forget = posts.forget_collected
+
+    async def wait(*arguments: Any) -> None:
+        await forget(*arguments)
+        reached.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(posts, "forget_collected", wait)
+    job_id = (await start_removal(vk_resources, [-1])).id
+    async with open_worker(vk_resources, 1):
+        await reached.wait()
+        with pytest.raises(JobAlreadyRunning):
+            await start_collection(vk_resources, owner_ids=[-1])
+    # stopped in the middle of its first step, of which nothing is left
+    assert (await read_job(vk_resources, job_id)).state == JobState.QUEUED.value
+    assert (await left(vk_resources, -1))["comments"] == 12
+    reached.clear()
+    go_on.set()
+    async with open_worker(vk_resources, 1):
+        assert counts(await ended(vk_resources, job_id)) == {"groups": 1, "comments": 12}
+    assert await left(vk_resources, -1) == {}
+
+
+async def test_a_cancelled_removal_is_healed_by_a_collection(
+    vk_resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remove_groups, "BATCH", 100)
+    async with open_worker(vk_resources, 2):
+        first = counts(await collect(vk_resources))
+        before = await left(vk_resources, -1)
+        delete = comment_marks.delete
+        done: list[int] = []
+
+        async def ask_to_cancel(connection: Any, keys: Any) -> None:
+            await delete(connection, keys)
+            done.append(len(keys))
+            if len(done) == 1:
+                asking.append(asyncio.create_task(cancel(vk_resources, job_id)))
+
+        asking: list[asyncio.Task[Any]] = []
+        monkeypatch.setattr(comment_marks, "delete", ask_to_cancel)
+        job_id = (await start_removal(vk_resources, [-1])).id
+        await in_state(vk_resources, job_id, JobState.CANCELLED)
+        assert 0 < (await left(vk_resources, -1))["comments"] < before["comments"]
+        again = counts(await collect(vk_resources))
+        assert again["new_comments"] == before["comments"] - (first["new_comments"] - sum(done))
+    assert (await left(vk_resources, -1))["comments"] == before["comments"]
+
+
+DELETED_BY_THE_START = """
+CREATE FUNCTION delete_groups() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM groups; RETURN NULL; END $$;
+CREATE TRIGGER late AFTER UPDATE OF state ON jobs
+   FOR EACH ROW WHEN (NEW.state = 'RUNNING') EXECUTE FUNCTION delete_groups();
+"""
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_community_that_is_gone_when_a_post_of_it_is_collected(
+    vk_resources: Resources, simulator: Simulator
+) -> None:
+    await add_groups(vk_resources, ["1"])
+    async with vk_resources.database.transaction() as connection:
+        for statement in DELETED_BY_THE_START.strip().split(";\n"):
+            await connection.execute(text(statement.rstrip(";")))
+    url = f"https://vk.com/wall-1_{min(simulator.truth())}"
+    row = await ended(vk_resources, (await start_collection(vk_resources, owner_ids=[], post_urls=[url])).id)
+    assert (row.state, row.failure["code"]) == ("FAILED", "GROUP_NOT_FOUND")
+
+
+@pytest.mark.usefixtures("worker")
+async def test_refresh(vk_resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What VK says of a community is written; what it does not know stays."""
+    monkeypatch.setattr(refresh_groups, "BATCH", 1)
+    await add_groups(vk_resources, ["1"])
+    async with vk_resources.database.transaction() as connection:
+        await groups.upsert_groups(connection, [VkGroup(777, "gone", "Gone")])
+        before = (await groups.groups_by_key(connection, [(-1,)]))[-1,]
+        await connection.execute(update(tables.groups).values(name="Old", note="mine"))
+    assert simulator.control()
+    row = await ended(vk_resources, (await start_refresh(vk_resources, None)).id)
+    assert counts(row) == {"groups": 2, "changed": 1, "missing": 1}
+    assert (row.done, row.total) == (2, 2)
+    async with vk_resources.database.connect() as connection:
+        found = await groups.groups_by_key(connection, [(-1,), (-777,)])
+    assert (found[-1,].name, found[-1,].note, found[-777,].name) == (before.name, "mine", "Old")
+    row = await ended(vk_resources, (await start_refresh(vk_resources, [-1])).id)
+    assert counts(row) == {"groups": 1, "changed": 0, "missing": 0}
