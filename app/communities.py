@@ -29,12 +29,13 @@ class AddOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AddedGroup:
-    """What became of one reference; `owner_id` is the community's where there is one."""
+    """What became of one reference; `owner_id` is the community's where there is one, which may be new here."""
 
     reference: str
     outcome: AddOutcome
     message: str
     owner_id: int | None = None
+    is_new: bool = False
 
 
 async def add_groups(resources: Resources, references: Sequence[str]) -> list[AddedGroup]:
@@ -92,11 +93,10 @@ def _outcome(reference: str, wanted: GroupReference | str, found: dict[str, VkGr
     group = found.get(wanted.name)
     if group is None:
         return AddedGroup(reference, AddOutcome.NOT_FOUND, f"VK knows no community {wanted.name!r}.")
-    outcome, verb = (
-        (AddOutcome.ADDED, "was added") if -group.id in new else (AddOutcome.ALREADY_ADDED, "was here already")
-    )
+    is_new = -group.id in new
+    verb = "was added" if is_new else "was here already"
     if group.is_closed:
-        return AddedGroup(
-            reference, AddOutcome.CLOSED, f"{group.name} {verb}, but only its members may read it.", -group.id
-        )
-    return AddedGroup(reference, outcome, f"{group.name} {verb}.", -group.id)
+        outcome, message = AddOutcome.CLOSED, f"{group.name} {verb}, but only its members may read it."
+    else:
+        outcome, message = AddOutcome.ADDED if is_new else AddOutcome.ALREADY_ADDED, f"{group.name} {verb}."
+    return AddedGroup(reference, outcome, message, -group.id, is_new)

@@ -10,9 +10,11 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from app.errors import ValidationFailed
+from schema.analysis import AnalysisMutation
 from schema.context import Info
 from schema.errors import FAULT_HANDLERS, MaskUnexpected
 from schema.exports import ExportMutation
+from schema.findings import FindingsQuery
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
@@ -40,7 +42,15 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
 
 @strawberry.type(description="What can be read.")
 class Query(
-    WallQuery, KeywordQuery, JobQuery, JobStatsQuery, MonitoringQuery, TokenQuery, HealthQuery, StatisticsQuery
+    WallQuery,
+    KeywordQuery,
+    JobQuery,
+    JobStatsQuery,
+    MonitoringQuery,
+    TokenQuery,
+    HealthQuery,
+    StatisticsQuery,
+    FindingsQuery,
 ):
     """All queries."""
 
@@ -68,7 +78,9 @@ class Query(
 @strawberry.type(
     description="What can be changed. Each answers with a union: a success, or a failure that was expected."
 )
-class Mutation(GroupMutation, KeywordMutation, JobMutation, MonitoringMutation, MarkingMutation, ExportMutation):
+class Mutation(
+    GroupMutation, KeywordMutation, JobMutation, MonitoringMutation, MarkingMutation, AnalysisMutation, ExportMutation
+):
     """All mutations."""
 
 

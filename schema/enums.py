@@ -7,6 +7,7 @@ from typing import TypeVar
 import strawberry
 
 from app.analysis.keywords import KeywordMatching
+from app.analysis.moods import Mood
 from app.communities import AddOutcome
 from app.errors import ErrorCode
 from app.health import HealthStatus
@@ -77,6 +78,15 @@ described(
     },
 )
 described(
+    Mood,
+    "The mood of a comment by its emoji and brackets alone: a weak signal, which knows nothing of words or irony.",
+    {
+        Mood.POSITIVE: "More glad marks than sad ones: `))`, 👍.",
+        Mood.NEUTRAL: "No marks, or as many of both. Most comments.",
+        Mood.NEGATIVE: "More sad marks than glad ones: `:(`, 😡.",
+    },
+)
+described(
     KeywordOutcome,
     "What became of a keyword that was to be added.",
     {
@@ -116,6 +126,7 @@ described(
     JobKind,
     "What a job does.",
     {
+        JobKind.ANALYZE_COMMENTS: "It looks at what is in the texts of comments, and which are nearly the same.",
         JobKind.COLLECT_COMMENTS: "It collects the comments of communities.",
         JobKind.EXPORT_COMMENTS: "It writes comments into a file.",
         JobKind.MATCH_KEYWORDS: "It looks for keywords in the comments that are stored.",

@@ -7,6 +7,7 @@ from enum import Enum
 
 import strawberry
 
+from app.analysis.moods import Mood
 from app.errors import ValidationFailed
 from app.store import comments, groups, posts
 from app.store.comment_conditions import CommentConditions
@@ -150,6 +151,16 @@ class CommentFilter:
         description="In this language, as an analysis has found it: ISO 639-1, such as `ru`; `und` where the text does "
         "not tell.",
     )
+    mood: Mood | None = strawberry.field(
+        default=None, description="Of this mood, as an analysis has read it off emoji and brackets: a weak signal."
+    )
+    has_links: bool | None = strawberry.field(
+        default=None, description="With links, as an analysis has found them, or without, or not analysed."
+    )
+    is_in_wave: bool | None = strawberry.field(
+        default=None, description="Nearly the same as others, as an analysis has found, or not, or not analysed."
+    )
+    wave_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="In one of these waves.")
     min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
     and_: list["CommentFilter"] | None = strawberry.field(
         default=None, name="and", description="All of these hold as well."
@@ -226,6 +237,10 @@ def _conditions(part: CommentFilter, path: str) -> CommentConditions:
         is_viewed=part.is_viewed,
         is_archived=part.is_archived,
         language=part.language,
+        mood=None if part.mood is None else part.mood.value,
+        has_links=part.has_links,
+        is_in_wave=part.is_in_wave,
+        wave_ids=_first_of(_keys(part.wave_ids, "Wave", f"{path}.waveIds")),
         min_likes=part.min_likes,
         all_of=tuple(inner["and"]),
         any_of=tuple(inner["or"]),

@@ -1,12 +1,15 @@
 """Adding, changing, refreshing and removing communities. Their type is in `schema.wall`."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
-from app.communities import AddOutcome, add_groups
+from app.communities import MOST_REFERENCES, AddOutcome, add_groups
+from app.errors import ValidationFailed
 from app.jobs.change_groups import start_refresh, start_removal, update_group
+from app.uploaded_lists import references_in
 from schema.context import Info
 from schema.errors import (
     GroupNotFoundError,
@@ -21,6 +24,7 @@ from schema.errors import (
 )
 from schema.jobs import Job, JobAlreadyRunningError
 from schema.node import key_of, relation
+from schema.scalars import Upload
 from schema.wall import Group
 
 
@@ -67,6 +71,34 @@ AddGroupsResult = Annotated[
     | VkRequestRefusedError
     | ServiceUnavailableError,
     strawberry.union("AddGroupsResult", description="What became of addGroups."),
+]
+
+
+@strawberry.input(description="A file with communities to add.")
+class ImportGroupsInput:
+    """The input of importGroups."""
+
+    file: Upload = strawberry.field(
+        description="Text or CSV, up to 10 MB, in UTF-8 or Windows-1251: a reference a line, or a table with a column "
+        "of them. References are what `addGroups` takes, up to 10,000."
+    )
+
+
+@strawberry.type(description="What became of each reference in the file, in their order.")
+class ImportGroupsSuccess(AddGroupsSuccess):
+    """All references were looked at."""
+
+
+ImportGroupsResult = Annotated[
+    ImportGroupsSuccess
+    | ValidationFailedError
+    | VkUnavailableError
+    | VkAccessDeniedError
+    | VkRateLimitedError
+    | VkTokenError
+    | VkRequestRefusedError
+    | ServiceUnavailableError,
+    strawberry.union("ImportGroupsResult", description="What became of importGroups."),
 ]
 
 
@@ -143,6 +175,15 @@ RemoveGroupsResult = Annotated[
 ]
 
 
+async def _added(info: Info, references: Sequence[str]) -> dict[str, Any]:
+    added = await add_groups(info.context.resources, references)
+    outcomes = [
+        AddedGroup(owner_id=each.owner_id, reference=each.reference, outcome=each.outcome, message=each.message)
+        for each in added
+    ]
+    return {"outcomes": outcomes, "added_count": sum(each.is_new for each in added)}
+
+
 def _owner_ids(ids: Sequence[strawberry.ID]) -> list[int]:
     return [key_of(value, "Group", f"groupIds.{number}")[0] for number, value in enumerate(ids)]
 
@@ -158,16 +199,20 @@ class GroupMutation:
         input: Annotated[AddGroupsInput, strawberry.argument(description="Which communities.")],
     ) -> AddGroupsResult:
         """Add communities."""
-        outcomes = await add_groups(info.context.resources, input.references)
-        return AddGroupsSuccess(
-            outcomes=[
-                AddedGroup(
-                    owner_id=added.owner_id, reference=added.reference, outcome=added.outcome, message=added.message
-                )
-                for added in outcomes
-            ],
-            added_count=sum(added.outcome is AddOutcome.ADDED for added in outcomes),
-        )
+        return AddGroupsSuccess(**await _added(info, input.references))
+
+    @strawberry.mutation(description="Add the communities that a file names. Known ones are refreshed.")
+    async def import_groups(
+        self,
+        info: Info,
+        input: Annotated[ImportGroupsInput, strawberry.argument(description="Which file.")],
+    ) -> ImportGroupsResult:
+        """Add the communities of a file."""
+        references = await asyncio.to_thread(references_in, input.file.name, input.file.data)
+        if len(references) > MOST_REFERENCES:
+            message = f"has {len(references)} references in it; {MOST_REFERENCES} are the most"
+            raise ValidationFailed({"file": message})
+        return ImportGroupsSuccess(**await _added(info, references))
 
     @strawberry.mutation(description="Note something of a community.")
     async def update_group(

@@ -29,6 +29,7 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.export_files import ExportResult
+from schema.findings import AnalysisResult
 from schema.job_results import RefreshResult, RemovalResult
 from schema.node import Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
@@ -171,7 +172,7 @@ class MatchingResult:
 
 
 JobResult = Annotated[
-    CollectionResult | MatchingResult | ExportResult | RefreshResult | RemovalResult,
+    CollectionResult | MatchingResult | ExportResult | AnalysisResult | RefreshResult | RemovalResult,
     strawberry.union("JobResult", description="What a job has brought; a type per kind of job."),
 ]
 RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
@@ -179,6 +180,7 @@ RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
     JobKind.MATCH_KEYWORDS: lambda row: MatchingResult.of(row.result),
     JobKind.REFRESH_GROUPS: lambda row: RefreshResult.of(row.result),
     JobKind.REMOVE_GROUPS: lambda row: RemovalResult.of(row.result),
+    JobKind.ANALYZE_COMMENTS: lambda row: AnalysisResult.of(row.result),
     JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
 }
 """Kind of job -> what makes a result of its row, which has one."""

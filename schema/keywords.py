@@ -11,6 +11,7 @@ import strawberry
 from app.analysis.keywords import KeywordMatching, clean_phrase, forms_of, problem_of
 from app.errors import KeywordAlreadyThere, ValidationFailed
 from app.jobs.change_keywords import (
+    MOST_KEYWORDS,
     KeywordOutcome,
     WantedKeyword,
     add_keywords,
@@ -19,6 +20,7 @@ from app.jobs.change_keywords import (
 )
 from app.store import keywords
 from app.store.keyset import StoredRow
+from app.uploaded_lists import KeywordRow, keywords_in
 from schema.context import Info
 from schema.enums import described
 from schema.errors import (
@@ -32,6 +34,7 @@ from schema.errors import (
 from schema.jobs import Job
 from schema.node import Node, key_of, relation
 from schema.paging import After, Before, Connection, First, Last, PageArguments, page_of_all
+from schema.scalars import Upload
 from schema.wall import Id
 
 
@@ -291,6 +294,33 @@ AddKeywordsResult = Annotated[
 ]
 
 
+@strawberry.input(description="A file with keywords to add.")
+class ImportKeywordsInput:
+    """The input of importKeywords."""
+
+    file: Upload = strawberry.field(
+        description="Text or CSV, up to 10 MB, in UTF-8 or Windows-1251: a phrase a line, or a table of phrase, "
+        "category and matching, with a header or in this order. Up to 10,000 of them."
+    )
+    matching: KeywordMatching = strawberry.field(
+        default=KeywordMatching.WORD_FORMS, description="How those match for which the file does not say it."
+    )
+    category: str | None = strawberry.field(
+        default=None, description="The category of those for which the file has none."
+    )
+
+
+@strawberry.type(description="What became of each keyword in the file, in their order.")
+class ImportKeywordsSuccess(AddKeywordsSuccess):
+    """All keywords were looked at."""
+
+
+ImportKeywordsResult = Annotated[
+    ImportKeywordsSuccess | ValidationFailedError | QueueFullError | ServiceUnavailableError,
+    strawberry.union("ImportKeywordsResult", description="What became of importKeywords."),
+]
+
+
 @strawberry.input(description="How to change a keyword. What is left out stays as it is.")
 class UpdateKeywordInput:
     """The input of updateKeyword."""
@@ -360,16 +390,24 @@ class KeywordMutation:
     ) -> AddKeywordsResult:
         """Add keywords."""
         wanted = [WantedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
-        added = await add_keywords(info.context.resources, wanted)
-        outcomes = [
-            AddedKeyword(keyword_id=each.keyword_id, phrase=each.phrase, outcome=each.outcome, message=each.message)
-            for each in added.outcomes
+        return AddKeywordsSuccess(**await _added(info, wanted))
+
+    @strawberry.mutation(
+        description="Add the keywords of a file. Those that are there already, whatever the case, stay as they are."
+    )
+    async def import_keywords(
+        self,
+        info: Info,
+        input: Annotated[ImportKeywordsInput, strawberry.argument(description="Which file.")],
+    ) -> ImportKeywordsResult:
+        """Add the keywords of a file."""
+        rows = await asyncio.to_thread(keywords_in, input.file.name, input.file.data)
+        if len(rows) > MOST_KEYWORDS:
+            raise ValidationFailed({"file": f"has {len(rows)} keywords in it; {MOST_KEYWORDS} are the most"})
+        wanted = [
+            WantedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category) for row in rows
         ]
-        return AddKeywordsSuccess(
-            outcomes=outcomes,
-            added_count=sum(each.outcome is KeywordOutcome.ADDED for each in outcomes),
-            job=_job(added.job),
-        )
+        return ImportKeywordsSuccess(**await _added(info, wanted))
 
     @strawberry.mutation(
         description="Change a keyword. If what it matches changes, or it is switched on, stored comments are matched "
@@ -409,3 +447,24 @@ KEYWORD_HANDLERS = [
     FaultHandler(KeywordAlreadyThere, KeywordAlreadyThereError, lambda fault: {"keyword_id": fault.keyword_id})
 ]
 """The faults whose types are in this file, beside those of `schema.errors`."""
+
+
+async def _added(info: Info, wanted: Sequence[WantedKeyword]) -> dict[str, Any]:
+    added = await add_keywords(info.context.resources, wanted)
+    outcomes = [
+        AddedKeyword(keyword_id=each.keyword_id, phrase=each.phrase, outcome=each.outcome, message=each.message)
+        for each in added.outcomes
+    ]
+    added_count = sum(each.outcome is KeywordOutcome.ADDED for each in outcomes)
+    return {"outcomes": outcomes, "added_count": added_count, "job": _job(added.job)}
+
+
+def _matching_of(row: KeywordRow, otherwise: KeywordMatching) -> KeywordMatching:
+    if row.matching is None:
+        return otherwise
+    try:
+        return KeywordMatching[row.matching.upper().replace(" ", "_")]
+    except KeyError:
+        known = ", ".join(matching.name for matching in KeywordMatching)
+        message = f"line {row.line}: there is no matching {row.matching!r}; there are {known}"
+        raise ValidationFailed({"file": message}) from None

@@ -17,10 +17,11 @@ from app.analysis.keywords import KeywordMatching
 from app.db.engine import Database
 from app.resources import Resources
 from app.statistics import Question
-from app.store import authors, comments, entries, groups, jobs, keywords, monitorings, posts
+from app.store import authors, comments, entries, features, groups, jobs, keywords, monitorings, posts, waves
 from app.store.highlights import Span, spans_of_search
 from app.store.keyset import Page, Slice, StoredRow
 from schema.filters import CommentFilter, PostFilter
+from schema.findings import CommentFeatures, Wave
 from schema.jobs import Job, JobEvent, JobPlace
 from schema.keywords import Keyword, KeywordMatch, distinct_forms
 from schema.monitoring import Monitoring
@@ -52,6 +53,8 @@ class Loaders:
     match_counts_by_keyword: DataLoader[Key, int]
     forms_by_keyword: DataLoader[tuple[str, KeywordMatching], list[str]]
     matches_by_comment: DataLoader[Key, list[KeywordMatch]]
+    features_by_comment: RowLoader[CommentFeatures]
+    waves: RowLoader[Wave]
     jobs: RowLoader[Job]
     places_by_job: RowLoader[JobPlace]
     silences_by_job: RowLoader[float]
@@ -63,6 +66,7 @@ class Loaders:
     comments_by_post: ChildrenLoader[Comment]
     comments_by_author: ChildrenLoader[Comment]
     replies_by_comment: ChildrenLoader[Comment]
+    comments_by_wave: ChildrenLoader[Comment]
     events_by_job: ChildrenLoader[JobEvent]
     statistics: DataLoader[Question, Sequence[StoredRow]]
     spans_by_search: DataLoader[tuple[Key, str], list[Span]]
@@ -81,6 +85,8 @@ def open_loaders(resources: Resources) -> Loaders:
         match_counts_by_keyword=make.rows_or(_zero, keywords.match_counts, lambda row: row.matches),
         forms_by_keyword=DataLoader(_forms, cache=False),
         matches_by_comment=make.rows_or(lambda _: [], keywords.matches_by_comment, KeywordMatch.of),
+        features_by_comment=make.rows(features.features_by_comment, CommentFeatures.of),
+        waves=make.rows(waves.waves_by_key, Wave.of),
         jobs=make.rows(jobs.jobs_by_key, Job.of),
         places_by_job=make.rows(entries.places_by_job, JobPlace.of),
         silences_by_job=make.rows(jobs.silences_by_job, lambda row: round(float(row.seconds), 3)),
@@ -92,6 +98,7 @@ def open_loaders(resources: Resources) -> Loaders:
         comments_by_post=make.children(comments.comments_by_post, comments.count_comments_by_post, Comment.of),
         comments_by_author=make.children(comments.comments_by_author, comments.count_comments_by_author, Comment.of),
         replies_by_comment=make.children(comments.replies_by_comment, comments.count_replies_by_comment, Comment.of),
+        comments_by_wave=make.children(waves.comments_by_wave, waves.count_comments_by_wave, Comment.of),
         events_by_job=make.children(jobs.events_by_job, jobs.count_events_by_job, JobEvent.of),
         statistics=DataLoader(resources.statistics.answers, cache=False),
         spans_by_search=make.spans(),

@@ -16,6 +16,7 @@ NODE_TYPES = {
     "Author": ("authors", 1),
     "Keyword": ("keywords", 1),
     "Job": ("jobs", 1),
+    "Wave": ("waves", 1),
 }
 """Type name -> its loader, and how many integers make its key; (owner_id, id) for what belongs to a wall."""
 

@@ -1,5 +1,6 @@
 """Scalars of our own."""
 
+from dataclasses import dataclass
 from typing import NewType
 
 import strawberry
@@ -19,11 +20,33 @@ def _parse(value: object) -> int:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file of a form: its name, and what is in it."""
+
+    name: str
+    data: bytes
+
+
+Upload = NewType("Upload", UploadedFile)
+
+
+def _parse_upload(value: object) -> object:
+    if not isinstance(value, UploadedFile):
+        raise ValidationFailed({"Upload": "must be a file, sent by the GraphQL multipart request specification"})
+    return value
+
+
 SCALARS: dict[object, ScalarDefinition] = {
+    Upload: strawberry.scalar(
+        name="Upload",
+        description="A file, sent as multipart/form-data by the GraphQL multipart request specification.",
+        parse_value=_parse_upload,
+    ),
     BigInt: strawberry.scalar(
         name="BigInt",
         description="An integer beyond 32 bits, as a JSON number; exact up to 2^53, as JavaScript's numbers are.",
         serialize=int,
         parse_value=_parse,
-    )
+    ),
 }

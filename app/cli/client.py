@@ -58,6 +58,7 @@ subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
             postCount commentCount newCommentCount changedCommentCount deletedCommentCount failedPostCount
             requestCount savedCallCount
           }
+          ... on MatchingResult { matchedCommentCount: commentCount newMatchCount }
           ... on ExportResult { url rowCount cutTextCount byteCount sha256 }
         }
       }
@@ -91,10 +92,22 @@ class Client:
         Raises:
             RequestFailed: the server cannot be reached, or answers with errors.
         """
-        body = {"query": query, "variables": dict(variables)}
+        return await self._post(json={"query": query, "variables": dict(variables)})
+
+    async def upload(self, query: str, variables: Mapping[str, Any], name: str, data: bytes) -> dict[str, Any]:
+        """Execute a mutation whose variable `file` is this file, and return its data.
+
+        Raises:
+            RequestFailed: the server cannot be reached, or answers with errors.
+        """
+        operations = orjson.dumps({"query": query, "variables": dict(variables)}).decode()
+        form = {"operations": operations, "map": '{"0": ["variables.file"]}'}
+        return await self._post(data=form, files={"0": (name, data)})
+
+    async def _post(self, **body: Any) -> dict[str, Any]:
         try:
             async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
-                reply = await http.post(f"{self.url}/graphql", json=body, headers=self.headers)
+                reply = await http.post(f"{self.url}/graphql", headers=self.headers, **body)
             answer = orjson.loads(reply.content)
         except (httpx2.HTTPError, orjson.JSONDecodeError) as error:
             raise RequestFailed(

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import uvloop
@@ -23,6 +23,8 @@ environment variables, which README lists; all of them have defaults.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+keywords = typer.Typer(help="Keywords of a running server.", no_args_is_help=True)
+app.add_typer(keywords, name="keywords")
 console = Console()
 
 CONCURRENCY = 10
@@ -30,6 +32,9 @@ CONCURRENCY = 10
 
 ApiKey = Annotated[str | None, typer.Option(help="Key, where the server asks for one.", envvar="VK_COMMENTS_API_KEY")]
 Server = Annotated[str, typer.Option(help="Address of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
+
+
+Matching = Literal["word-forms", "exact-word", "substring", "case-sensitive"]
 
 
 class Packing(Enum):
@@ -219,6 +224,26 @@ def export(  # noqa: PLR0913 - each is an option of its own
         console.print(exports.summary(result, output), markup=False, highlight=False, soft_wrap=True)
 
     _run(run())
+
+
+@keywords.command("import")
+def import_keywords(
+    file: Annotated[
+        Path, typer.Argument(help="Text or CSV: a phrase a line, or a table of phrase, category and matching.")
+    ],
+    *,
+    server: Server = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
+    category: Annotated[str | None, typer.Option(help="Category of those for which the file has none.")] = None,
+    matching: Annotated[
+        Matching, typer.Option(help="How those match for which the file does not say it.")
+    ] = "word-forms",
+) -> None:
+    """Add the keywords of a file to a running server and look for them in the comments that are stored."""
+    from app.cli.client import Client  # noqa: PLC0415
+    from app.cli.keywords import import_keywords as run_import  # noqa: PLC0415
+
+    _run(run_import(Client(server, api_key), console, file, category, matching))
 
 
 @app.command("simulate-vk")

@@ -351,6 +351,21 @@ comment_features = Table(
     Column("wave_id", BigInteger, comment="the wave of near-duplicates it is in"),
     _now("analyzed_at"),
     Index("comment_features_language_published_at_idx", "language", "published_at", "owner_id", "comment_id"),
+    Index(
+        "comment_features_mood_idx",
+        "mood",
+        "published_at",
+        "owner_id",
+        "comment_id",
+        postgresql_where=text("mood <> 0"),
+    ),
+    Index(
+        "comment_features_links_idx",
+        "published_at",
+        "owner_id",
+        "comment_id",
+        postgresql_where=text("links <> '{}'::text[]"),
+    ),
     Index("comment_features_wave_id_idx", "wave_id", postgresql_where=text("wave_id IS NOT NULL")),
     comment="what an analysis has found in the text of a comment; without a row it is still to be analysed",
 )

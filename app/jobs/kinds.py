@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from app.errors import StartFailed
+from app.jobs.analyze_comments import analyze_comments
 from app.jobs.collect_comments import collect_comments
 from app.jobs.export_comments import export_comments
 from app.jobs.match_keywords import match_keywords
@@ -19,6 +20,7 @@ PlainBody = Callable[[Mapping[str, Any]], dict[str, Any]]
 Bodies = Mapping[JobKind, Body | PlainBody]
 
 BODIES: Bodies = {
+    JobKind.ANALYZE_COMMENTS: analyze_comments,
     JobKind.COLLECT_COMMENTS: collect_comments,
     JobKind.EXPORT_COMMENTS: export_comments,
     JobKind.MATCH_KEYWORDS: match_keywords,

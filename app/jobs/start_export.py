@@ -15,6 +15,7 @@ from app.jobs.states import JobKind, JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
+from app.store.conditions_json import holds_nul
 
 
 async def start_export(
@@ -33,7 +34,7 @@ async def start_export(
     """
     _check(options, timeout_seconds)
     arguments = ExportRequest(conditions, options).arguments()
-    if _holds_nul(arguments):
+    if holds_nul(arguments):
         raise ValidationFailed({"filter": "a text holds a NUL character, which no comment has"})
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
@@ -60,10 +61,3 @@ def _check(options: ExportOptions, timeout_seconds: float | None) -> None:
         raise ValidationFailed(wrong)
     if options.format is ExportFormat.PARQUET:
         require_parquet()
-
-
-def _holds_nul(value: Any) -> bool:
-    """Tell whether a text has what PostgreSQL does not take."""
-    if isinstance(value, dict | list):
-        return any(map(_holds_nul, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) and "\0" in value

@@ -6,6 +6,7 @@ from enum import Enum
 class JobKind(Enum):
     """What a job does. The value names its module in `app.jobs`, its entry in the queue and its key in logs."""
 
+    ANALYZE_COMMENTS = "analyze_comments"
     COLLECT_COMMENTS = "collect_comments"
     EXPORT_COMMENTS = "export_comments"
     MATCH_KEYWORDS = "match_keywords"

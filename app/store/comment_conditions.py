@@ -11,6 +11,8 @@ from app.db.tables import CYRILLIC, LATIN, comment_features, comment_keywords, c
 
 RUSSIAN = "russian"
 """The configuration of PostgreSQL's full text search; it takes Latin words for English ones."""
+_HAS_LINKS = comment_features.c.links != literal_column("'{}'::text[]")
+_IS_IN_WAVE = comment_features.c.wave_id.is_not(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class CommentConditions:
     is_viewed: bool | None = None
     is_archived: bool | None = None
     language: str | None = None
+    mood: int | None = None
+    has_links: bool | None = None
+    is_in_wave: bool | None = None
+    wave_ids: tuple[int, ...] | None = None
     min_likes: int | None = None
     all_of: tuple["CommentConditions", ...] = ()
     any_of: tuple["CommentConditions", ...] = ()
@@ -62,6 +68,10 @@ class CommentConditions:
             (self.is_viewed, lambda: _truth(c.viewed_at.is_not(None), is_true=bool(self.is_viewed))),
             (self.is_archived, lambda: _truth(c.archived_at.is_not(None), is_true=bool(self.is_archived))),
             (self.language, lambda: _has_row(comment_features, comment_features.c.language == self.language)),
+            (self.mood, lambda: _has_row(comment_features, comment_features.c.mood == self.mood)),
+            (self.has_links, lambda: _truth(_has_row(comment_features, _HAS_LINKS), is_true=bool(self.has_links))),
+            (self.is_in_wave, lambda: _truth(_has_row(comment_features, _IS_IN_WAVE), is_true=bool(self.is_in_wave))),
+            (self.wave_ids, lambda: _has_row(comment_features, comment_features.c.wave_id.in_(self.wave_ids or ()))),
             (self.min_likes, lambda: c.like_count >= self.min_likes),
         ]
         return [condition() for value, condition in wanted if value is not None] + list(self._combined())
@@ -75,6 +85,7 @@ class CommentConditions:
     def are_selective(self) -> bool:
         """Tell whether an index finds those few that meet them, as far as that can be told without looking."""
         values = (self.search, self.contains, self.posts, self.author_ids, self.keyword_ids, self.keyword_categories)
+        values += (self.wave_ids,)
         return any(value is not None for value in values) or any(part.are_selective() for part in self.all_of)
 
     def are_on_one_wall(self) -> bool:

@@ -24,6 +24,13 @@ def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
     return kind(**{name: _of(hints[name], value) for name, value in stored.items()})
 
 
+def holds_nul(stored: Any) -> bool:
+    """Tell whether a text in JSON has what PostgreSQL does not take."""
+    if isinstance(stored, dict | list):
+        return any(map(holds_nul, stored.values() if isinstance(stored, dict) else stored))
+    return isinstance(stored, str) and "\0" in stored
+
+
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return to_json(value)

@@ -58,6 +58,13 @@ def upgrade() -> None:
     )
     op.create_index("waves_comment_count_idx", "waves", ["comment_count", "id"])
     op.create_index("waves_last_at_idx", "waves", ["last_at", "id"])
+    key = ["published_at", "owner_id", "comment_id"]
+    op.create_index(
+        "comment_features_mood_idx", "comment_features", ["mood", *key], postgresql_where=sa.text("mood <> 0")
+    )
+    op.create_index(
+        "comment_features_links_idx", "comment_features", key, postgresql_where=sa.text("links <> '{}'::text[]")
+    )
     op.execute(FORGET_BANDS)
     op.execute(AFTER_FEATURES)
 
@@ -65,6 +72,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER comment_features_forget_bands ON comment_features")
     op.execute("DROP FUNCTION forget_bands")
+    op.drop_index("comment_features_links_idx", table_name="comment_features")
+    op.drop_index("comment_features_mood_idx", table_name="comment_features")
     op.drop_table("waves")
     op.drop_table("comment_bands")
     # all is to be compared anew, should somebody go up again

@@ -1,9 +1,15 @@
 """What a client may send: how much of it, and in which shape."""
 
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from cross_web import HTTPException, StarletteRequestAdapter
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from strawberry.file_uploads.utils import replace_placeholders_with_files
 from strawberry.http import GraphQLRequestData
+
+from schema.scalars import UploadedFile
 
 LARGEST_BYTES = 1024 * 1024
 """The largest body or WebSocket message. The largest sensible operation, 500 ids for `nodes`, takes some 20 KB."""
@@ -14,11 +20,14 @@ PARTS: dict[str, tuple[type, str]] = {
     "extensions": (dict, "an object or null"),
 }
 """What may stand beside a query: name -> its type in Python, and in words."""
+LARGEST_UPLOAD_BYTES = 11 * 1024 * 1024
+"""The largest body with a file: 10 MB, and what stands around them."""
+FIELDS, FILES = 2, 1
 MESSAGES_WITH_ID = ("subscribe", "complete")
 
 
 class BoundedRequest(StarletteRequestAdapter):
-    """A request whose body is read up to `LARGEST_BYTES`."""
+    """A request whose body is read up to `LARGEST_BYTES`, or `LARGEST_UPLOAD_BYTES` where there is a file in it."""
 
     async def get_body(self) -> bytes:
         """Return the body.
@@ -26,15 +35,58 @@ class BoundedRequest(StarletteRequestAdapter):
         Raises:
             HTTPException: 413, before more than the limit is held; what else comes, the server drops unseen.
         """
-        too_large = HTTPException(413, f"A request may have {LARGEST_BYTES} bytes at most.")
-        if int(self.headers.get("content-length", 0)) > LARGEST_BYTES:
+        return b"".join([chunk async for chunk in self._bounded(LARGEST_BYTES)])
+
+    async def read_form(self) -> dict[str, Any]:
+        """Return the two fields and the file of an upload, by the GraphQL multipart request specification.
+
+        Raises:
+            HTTPException: 413 as above, or 400: the body is no such form.
+        """
+        parser = MultiPartParser(
+            self._request.headers,
+            self._bounded(LARGEST_UPLOAD_BYTES),
+            max_files=FILES,
+            max_fields=FIELDS,
+            max_part_size=LARGEST_BYTES,
+        )
+        try:
+            form = await parser.parse()
+        except (MultiPartException, KeyError) as error:
+            message = f"The form cannot be read: it has the fields `operations` and `map`, and {FILES} file."
+            raise HTTPException(400, message) from error
+        try:
+            return {name: await _part(value) for name, value in form.items()}
+        finally:
+            await form.close()
+
+    async def _bounded(self, largest: int) -> AsyncGenerator[bytes]:
+        too_large = HTTPException(413, f"A request may have {largest} bytes at most.")
+        if int(self.headers.get("content-length", 0)) > largest:
             raise too_large
-        body = bytearray()
+        size = 0
         async for chunk in self._request.stream():
-            body += chunk
-            if len(body) > LARGEST_BYTES:
+            size += len(chunk)
+            if size > largest:
                 raise too_large
-        return bytes(body)
+            yield chunk
+
+
+async def _part(value: UploadFile | str) -> UploadedFile | str:
+    return value if isinstance(value, str) else UploadedFile(value.filename or "", await value.read())
+
+
+def place_files(operations: Any, files_map: Any, form: Mapping[str, Any]) -> Any:
+    """Return an operation with the files of a form where the map says that they belong.
+
+    Raises:
+        HTTPException: 400, the map names a place or a file that is not there.
+    """
+    try:
+        return replace_placeholders_with_files(operations, files_map, form)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = 'The `map` of a form names for each file its places: {"0": ["variables.input.file"]}.'
+        raise HTTPException(400, message) from error
 
 
 def read_operation(sent: Any) -> GraphQLRequestData:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
@@ -13,13 +13,14 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
+from strawberry.http.websocket_origin import is_same_origin, normalize_origin
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from app.errors import ErrorCode, Unauthenticated
 from schema import Schema
 from schema.context import Context
 from schema.loaders import open_loaders
-from schema.transport.requests import BoundedRequest, read_operation
+from schema.transport.requests import BoundedRequest, place_files, read_operation
 from schema.transport.websocket import AsText, TextWebSocket, TransportHandler
 
 PAGE_HEADERS = {
@@ -94,10 +95,22 @@ class GraphQLView(GraphQL[Context, None]):
         """
         if request.method == "GET":
             return read_operation(self.parse_query_params(request.query_params))
-        if (request.content_type or "").partition(";")[0].strip().lower() != "application/json":
-            # other types may be sent by any page without asking this server first
-            raise HTTPException(400, "The Content-Type must be application/json.")
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data" and self._is_from_here(request):
+            form = await cast(BoundedRequest, request).read_form()
+            operations, files_map = (self.parse_json(_text_of(form.get(name))) for name in ("operations", "map"))
+            return read_operation(place_files(operations, files_map, form))
+        if kind != "application/json":
+            # other types may be sent by any page without asking this server first, and so may forms
+            raise HTTPException(400, "The Content-Type must be application/json, or a form with a file.")
         return read_operation(self.parse_json(await request.get_body()))
+
+    def _is_from_here(self, request: AsyncHTTPRequestAdapter) -> bool:
+        """Tell whether a request comes from a page that may use this server, or from no page at all."""
+        origin = request.headers.get("origin")
+        if origin is None or "*" in self.allowed_origins or is_same_origin(origin, request.headers.get("host")):
+            return True
+        return normalize_origin(origin) in self.allowed_origins
 
     async def on_ws_connect(self, context: Context) -> Any:
         """Let a WebSocket in if connection_init has a key, `{"authorization": "Bearer <key>"}`, or none is needed."""
@@ -126,6 +139,10 @@ class GraphQLView(GraphQL[Context, None]):
             JSONDecodeError: it is none.
         """
         return orjson.loads(data)
+
+
+def _text_of(field: Any) -> str:
+    return field if isinstance(field, str) else ""
 
 
 def _refusal(status_code: int, message: str, code: ErrorCode) -> JSONResponse:

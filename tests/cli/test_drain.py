@@ -9,6 +9,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from app.cli.client import JOB_PROGRESS, Client
+from app.jobs.states import JobKind
 from tests.cli.conftest import MakeEnvironment
 from tests.cli.test_serving import start_job, state_of
 from tests.conftest import Simulator
@@ -120,7 +121,8 @@ async def test_a_worker_of_some_kinds_with_metrics(vk_env: MakeEnvironment, simu
 def test_a_kind_that_does_not_exist(vk_env: MakeEnvironment) -> None:
     with started("worker", "--kinds", "collect_everything", env=vk_env()) as worker:
         assert worker.popen.wait(60) == 1
-        assert "--kinds: there is no kind of job 'collect_everything'; there are collect_comments." in worker.output()
+        known = ", ".join(kind.value for kind in JobKind)
+        assert f"--kinds: there is no kind of job 'collect_everything'; there are {known}." in worker.output()
 
 
 def test_a_port_of_metrics_that_is_in_use(vk_env: MakeEnvironment) -> None:

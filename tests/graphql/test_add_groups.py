@@ -1,5 +1,7 @@
 """`addGroups`: each member of its union."""
 
+from collections.abc import Callable
+
 import pytest
 
 from app.resources import open_resources
@@ -81,3 +83,14 @@ async def test_add_groups_while_postgresql_is_away(api_without_postgresql: Api) 
     assert answer["__typename"] == "ServiceUnavailableError"
     assert answer["service"] == "PostgreSQL"
     assert answer["retryAfterSeconds"] == 1.0
+
+
+async def test_add_a_closed_group(make_settings: MakeSettings, simulate: Callable[..., Simulator]) -> None:
+    simulator = simulate(groups=1, walls={1: "members"})
+    async with open_resources(make_settings(vk_api_url=simulator.url)) as resources:
+        async for api in serve(resources):
+            answer = (await api.execute(ADD, references=["1", "club1"]))["addGroups"]
+    assert answer["addedCount"] == 1
+    assert [(each["outcome"], each["group"]["vkId"]) for each in answer["outcomes"]] == [("CLOSED", 1), ("CLOSED", 1)]
+    assert "was added, but only its members may read it." in answer["outcomes"][0]["message"]
+    assert "was here already, but only its members may read it." in answer["outcomes"][1]["message"]

@@ -1,0 +1,64 @@
+"""Adds the keywords of a file through a running server, and follows the matching of stored comments."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.cli.client import Client, RequestFailed
+from app.cli.collect import show_progress
+
+IMPORT_KEYWORDS = """
+mutation ImportKeywords($file: Upload!, $category: String, $matching: KeywordMatching!) {
+  importKeywords(input: {file: $file, category: $category, matching: $matching}) {
+    __typename
+    ... on ImportKeywordsSuccess { outcomes { phrase outcome message } job { id } }
+    ... on Error { message }
+  }
+}"""
+MOST_SHOWN = 20
+
+
+async def import_keywords(client: Client, console: Console, path: Path, category: str | None, matching: str) -> None:
+    """Add the keywords of a file, say what became of them, and show the progress of matching until it has ended.
+
+    Raises:
+        RequestFailed: the file cannot be read, the server refuses, or the matching did not succeed.
+    """
+    data = await asyncio.to_thread(_contents_of, path)
+    variables = {"file": None, "category": category, "matching": matching.upper().replace("-", "_")}
+    answer = (await client.upload(IMPORT_KEYWORDS, variables, path.name, data))["importKeywords"]
+    if answer["__typename"] != "ImportKeywordsSuccess":
+        raise RequestFailed(answer["message"])
+    _tell(console, answer["outcomes"])
+    if answer["job"]:
+        job = await show_progress(client, console, answer["job"]["id"])
+        if job["state"] != "SUCCEEDED":
+            raise RequestFailed(f"The matching is {job['state']}. {(job['failure'] or {}).get('message', '')}".strip())
+        result = job["result"]
+        _say(
+            console, f"{result['matchedCommentCount']:,} comments looked at, {result['newMatchCount']:,} matches found."
+        )
+
+
+def _contents_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RequestFailed(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _tell(console: Console, outcomes: list[dict[str, Any]]) -> None:
+    counts = Counter(each["outcome"] for each in outcomes)
+    _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_THERE']:,} were there already.")
+    wrong = [each for each in outcomes if each["outcome"] == "MALFORMED"]
+    for each in wrong[:MOST_SHOWN]:
+        _say(console, f"{each['phrase']!r} was left out. {each['message']}", style="yellow")
+    if len(wrong) > MOST_SHOWN:
+        _say(console, f"{len(wrong) - MOST_SHOWN:,} more were left out.", style="yellow")
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,311 @@
+"""Analyses comments: what is in each text, which texts are nearly the same, and what stands out in all of them.
+
+Nothing is done about keywords: comments are matched in the transaction that stores them, and all again by a job of its
+own when keywords change (`match_keywords`), so no match is ever missing here.
+"""
+
+import asyncio
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.analysis.duplicates import near_duplicates
+from app.analysis.features import Features, features_of
+from app.analysis.terms import ranked
+from app.errors import QueryTimedOut
+from app.jobs.offload import in_process
+from app.jobs.progress import Progress, RunningJob
+from app.store import features, groups, waves
+from app.store.comment_conditions import CommentConditions
+from app.store.conditions_json import from_json, to_json
+from app.store.features import AnalyzedComment, Summary
+from app.store.keyset import StoredRow
+from app.store.waves import Alike, Bands, Key
+
+ANALYZING, COMPARING, SUMMING, DONE = "analysing comments", "comparing comments", "summing up", "done"
+BATCH_COMMENTS = 2_000
+BATCH_COMPARED = 1_000
+FEW_TEXTS = 200
+"""So few are analysed in a thread of this process: another one takes longer to start."""
+NICENESS = 10
+"""Who asks a small question of the web process comes first."""
+MOST_TERMS = 100
+MOST_RATED_TERMS = 5_000
+"""The most frequent terms of the scope; of these it is asked how much they stand out."""
+BEGINNING = (-(1 << 63), 0)
+"""A key before those of all comments."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest:
+    """What an analysis is asked for: which comments, and whether also those that were analysed before.
+
+    `owner_ids` are the communities it is about, None for all.
+    """
+
+    owner_ids: tuple[int, ...] | None
+    conditions: CommentConditions
+    full: bool = False
+
+    def scope(self) -> CommentConditions:
+        """Return which comments are to be analysed and summed up."""
+        if self.conditions == CommentConditions():
+            return CommentConditions(owner_ids=self.owner_ids)
+        return CommentConditions(owner_ids=self.owner_ids, all_of=(self.conditions,))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return it as the job's row holds it."""
+        owner_ids = None if self.owner_ids is None else list(self.owner_ids)
+        return {"owner_ids": owner_ids, "conditions": to_json(self.conditions), "full": self.full}
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "AnalysisRequest":
+        """Read it from the job's row."""
+        owner_ids = arguments["owner_ids"]
+        return cls(
+            None if owner_ids is None else tuple(owner_ids),
+            from_json(CommentConditions, arguments["conditions"]),
+            arguments["full"],
+        )
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a run has done so far, over all its tries."""
+
+    read: int = 0
+    analyzed: int = 0
+
+
+async def analyze_comments(job: RunningJob) -> dict[str, Any]:
+    """Analyse the comments that the job's arguments ask for and return what is in them; goes on from its checkpoint.
+
+    Only comments that were not analysed, or whose texts have changed since, are
+    looked at, unless all are wanted. Then those that nobody has compared are
+    compared with all others, whatever the scope; at the end the scope is summed up.
+
+    Raises:
+        TakenAway: another worker has the job.
+        CancelRequested: the job is to end.
+        ProcessDied: the process that analyses ended meanwhile.
+    """
+    analysis = Analysis(job)
+    await analysis.analyze()
+    await analysis.compare()
+    return await analysis.sum_up()
+
+
+class Analysis:
+    """One run of one job."""
+
+    def __init__(self, job: RunningJob) -> None:
+        checkpoint = job.checkpoint or {}
+        self.counts = Counts(**checkpoint.get("counts", {}))
+        self._job = job
+        self._database = job.resources.database
+        self._request = AnalysisRequest.of(job.arguments)
+        self._scope = self._request.scope()
+        self._full = checkpoint.get("full", self._request.full)
+        self._after: Key = tuple(checkpoint.get("after", BEGINNING))
+        self._must_return = checkpoint.get("must_return", False)
+        self._term_ids: dict[str, int] = {}
+
+    # what is in each text
+
+    async def analyze(self) -> None:
+        """Analyse all that is to be analysed, in batches in the order of keys; the walls of each are locked together.
+
+        They are not locked while texts are being analysed. What has changed meanwhile is gone through once more.
+        """
+        total = await self._count()
+        while True:
+            rows = await self._next_comments()
+            if not rows:
+                if not self._must_return:
+                    return
+                self._must_return, self._full, self._after = False, False, BEGINNING
+                continue
+            found = await self._analyzed(rows)
+            async with self._job.step() as connection:
+                await groups.lock_walls(connection, {row.owner_id for row in rows})
+                written = await features.write_features(connection, found, full=self._full)
+                self.counts.read += len(rows)
+                self.counts.analyzed += written.comments
+                self._must_return |= written.changed_meanwhile > 0
+                self._after = (rows[-1].owner_id, rows[-1].id)
+                done = self.counts.read
+                progress = Progress(ANALYZING, done, None if total is None else max(done, total))
+                await self._job.report(connection, progress, self._checkpoint())
+
+    async def _count(self) -> int | None:
+        # what takes too long to be counted can be analysed nevertheless
+        with suppress(QueryTimedOut):
+            async with self._database.connect() as connection:
+                left = await features.count_comments_to_analyze(connection, self._scope, full=self._full)
+                return left if self._full else self.counts.read + left
+        return None
+
+    async def _next_comments(self) -> Sequence[StoredRow]:
+        async with self._database.connect() as connection:
+            return await features.next_comments(connection, self._scope, self._after, BATCH_COMMENTS, full=self._full)
+
+    async def _analyzed(self, rows: Sequence[StoredRow]) -> list[AnalyzedComment]:
+        found = await found_in([row.text for row in rows])
+        await self._learn_terms({term for each in found for term in each.terms})
+        return [
+            AnalyzedComment(
+                owner_id=row.owner_id,
+                comment_id=row.id,
+                changed_at=row.changed_at,
+                language=each.language,
+                term_ids=[self._term_ids[term] for term in each.terms],
+                links=each.links,
+                phones=each.phones,
+                mention_ids=each.mention_ids,
+                mood=each.mood,
+                bands=each.bands,
+            )
+            for row, each in zip(rows, found, strict=True)
+        ]
+
+    async def _learn_terms(self, terms: set[str]) -> None:
+        # in a transaction of its own: one that waits for a wall must not make others wait for its new terms
+        if new := terms - self._term_ids.keys():
+            async with self._database.transaction() as connection:
+                self._term_ids |= await features.term_ids(connection, new)
+
+    # which are nearly the same
+
+    async def compare(self) -> None:
+        """Compare what has not been compared, in batches, and bring all waves up to date."""
+        async with self._database.connect() as connection:
+            total = await waves.count_waiting_comments(connection)
+        done = 0
+        while True:
+            async with self._job.step() as connection:
+                await waves.lock_waves(connection)
+                waiting = await waves.waiting_comments(connection, BATCH_COMPARED)
+                if not waiting:
+                    await self._bring_up_to_date(connection)
+                    await self._job.report(connection, Progress(COMPARING, done, done), self._checkpoint())
+                    return
+                await _compare(connection, waiting)
+                done += len(waiting)
+                await self._job.report(connection, Progress(COMPARING, done, max(done, total)), self._checkpoint())
+
+    async def _bring_up_to_date(self, connection: AsyncConnection) -> None:
+        """Count all waves anew: comments may have been edited or removed since the last analysis."""
+        gone = await waves.recount_waves(connection)
+        if gone:
+            await groups.lock_walls(connection, await waves.walls_of_waves(connection, gone))
+            await waves.dissolve_waves(connection, gone)
+
+    # what stands out
+
+    async def sum_up(self) -> dict[str, Any]:
+        """Sum up the scope."""
+        async with self._job.step() as connection:
+            await self._job.report(connection, Progress(SUMMING), self._checkpoint())
+        # not in a step: who asks to cancel would wait for the job's row
+        async with self._database.transaction() as connection:
+            summary = await features.sum_up(connection, self._scope, MOST_RATED_TERMS)
+        async with self._job.step() as connection:
+            count = summary.totals.comments
+            await self._job.report(connection, Progress(DONE, count, count), self._checkpoint())
+        return {"newly_analyzed": self.counts.analyzed} | result_of(summary)
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "after": list(self._after),
+            "full": self._full,
+            "must_return": self._must_return,
+            "counts": asdict(self.counts),
+        }
+
+
+async def found_in(texts: Sequence[str]) -> list[Features]:
+    """Analyse texts off the event loop."""
+    if len(texts) > FEW_TEXTS:
+        return await in_process(features_in_peace, list(texts))
+    return await asyncio.to_thread(features_of, texts)
+
+
+def features_in_peace(texts: list[str]) -> list[Features]:
+    """Analyse texts in a process that lets others go first."""
+    _let_others_go_first()
+    return features_of(texts)
+
+
+@functools.cache
+def _let_others_go_first() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+async def _compare(connection: AsyncConnection, waiting: dict[Key, Bands]) -> None:
+    """Find the waves that these comments are in, and write them; the caller has the lock of waves."""
+    alike = await _near(connection, waiting)
+    wave_of: list[tuple[int | None, set[int], list[Alike]]] = []
+    owner_ids = {owner_id for owner_id, _ in waiting}
+    for group in await asyncio.to_thread(near_duplicates, list(alike)):
+        members = [alike[bands] for bands in group]
+        keys = [key for each in members for key in each.keys]
+        wave_ids = set().union(*(each.wave_ids for each in members))
+        if wave_ids or (len(keys) >= waves.LEAST_COMMENTS and await waves.make_a_wave(connection, keys)):
+            wave_of.append((min(wave_ids, default=None), wave_ids, members))
+            owner_ids |= {owner_id for owner_id, _ in keys}
+    merged = [wave_id for kept, wave_ids, _ in wave_of for wave_id in wave_ids if wave_id != kept]
+    await groups.lock_walls(connection, owner_ids | await waves.walls_of_waves(connection, merged))
+    touched = []
+    for known_id, wave_ids, members in wave_of:
+        wave_id = await waves.insert_wave(connection) if known_id is None else known_id
+        if others := wave_ids - {wave_id}:
+            await waves.merge_waves(connection, wave_id, others)
+        await waves.join_wave(connection, wave_id, members)
+        touched.append(wave_id)
+    await waves.mark_compared(connection, waiting)
+    await waves.dissolve_waves(connection, await waves.recount_waves(connection, touched))
+
+
+async def _near(connection: AsyncConnection, waiting: dict[Key, Bands]) -> dict[Bands, Alike]:
+    """Return what is near these comments, directly or by way of comments that are in no wave: bands -> comments."""
+    near: dict[Bands, Alike] = {}
+    frontier = set(waiting.values())
+    while frontier:
+        known = near.keys() | frontier
+        found = {each.bands: each for each in await waves.sharing_bands(connection, _all_bands(frontier))}
+        groups_of_all = await asyncio.to_thread(near_duplicates, list(near.keys() | found.keys()))
+        wanted = {bands for group in groups_of_all if not known.isdisjoint(group) for bands in group}
+        near |= {bands: each for bands, each in found.items() if bands in wanted}
+        # a wave has all that is near it already, and so nothing is to be looked for beyond
+        frontier = {bands for bands in wanted - known if near[bands].keys}
+    return near
+
+
+def _all_bands(some: set[Bands]) -> set[int]:
+    return {band for bands in some for band in bands}
+
+
+def result_of(summary: Summary) -> dict[str, Any]:
+    """Return a summary as the job's row holds it."""
+    totals = summary.totals
+    terms = ranked(
+        ((row.lemma, row.comments, row.everywhere) for row in summary.terms),
+        totals.comments,
+        summary.comments_everywhere,
+        MOST_TERMS,
+    )
+    return {
+        **totals._asdict(),
+        "languages": [{"language": row.language, "comments": row.comments} for row in summary.languages],
+        "months": [{"month": row.month.isoformat(), "comments": row.comments} for row in summary.months],
+        "terms": [
+            {"term": term, "comments": comments, "score": round(score, 6)}
+            for term, comments, score in terms
+            if score > 0
+        ],
+    }

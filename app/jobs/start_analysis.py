@@ -1,0 +1,62 @@
+"""Starts an analysis: checks what is asked for and puts a job for it into the queue."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.errors import ValidationFailed
+from app.events import job_topic
+from app.jobs.analyze_comments import AnalysisRequest
+from app.jobs.queue import NewJob, enqueue
+from app.jobs.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
+from app.jobs.states import JobKind, JobPriority
+from app.log import log
+from app.resources import Resources
+from app.store import groups
+from app.store.comment_conditions import CommentConditions
+from app.store.conditions_json import holds_nul
+
+
+async def start_analysis(
+    resources: Resources,
+    *,
+    owner_ids: Sequence[int] | None = None,
+    conditions: CommentConditions | None = None,
+    full: bool = False,
+    priority: JobPriority = JobPriority.NORMAL,
+    timeout_seconds: float | None = None,
+) -> Row[Any]:
+    """Queue a job that analyses comments and return its row.
+
+    They are the comments of these communities (None for all) that meet the
+    conditions. Several analyses may run at once.
+
+    Raises:
+        ValidationFailed: too much is asked for, or nothing can be meant.
+        GroupNotFound: a community has not been added.
+        QueueFull: too many jobs wait.
+    """
+    wanted = None if owner_ids is None else tuple(dict.fromkeys(owner_ids))
+    request = AnalysisRequest(wanted, conditions or CommentConditions(), full)
+    _check(request, timeout_seconds)
+    topics: list[str] = []
+    async with resources.events.telling(topics) as connection:
+        await groups.require_groups(connection, wanted or ())
+        new = NewJob(JobKind.ANALYZE_COMMENTS, request.arguments(), (), priority, timeout_seconds)
+        row = await enqueue(connection, resources, new)
+        topics.append(job_topic(row.id))
+    log.info("job_queued", job_id=row.id, kind=row.kind, groups=None if wanted is None else len(wanted))
+    return row
+
+
+def _check(request: AnalysisRequest, timeout_seconds: float | None) -> None:
+    wrong: dict[str, str] = {}
+    if request.owner_ids is not None and not 1 <= len(request.owner_ids) <= MOST_GROUPS:
+        wrong["groupIds"] = f"give between 1 and {MOST_GROUPS} of them, or leave it out"
+    if holds_nul(request.arguments()):
+        wrong["filter"] = "a text holds a NUL character, which no comment has"
+    if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
+        wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
+    if wrong:
+        raise ValidationFailed(wrong)

@@ -1,0 +1,221 @@
+"""What an analysis finds in comments: which are still to be analysed, what was found, and sums of it over a scope.
+
+The rows of comments whose texts have changed are deleted by a trigger, so a comment without a row is to be analysed.
+Who writes rows here holds the locks of their walls.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, column, exists, func, insert, select, table, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import comment_features, comments
+from app.store.comment_conditions import CommentConditions
+from app.store.keyset import rows_by_key
+
+
+async def features_by_comment(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> dict[tuple[int, ...], Row[Any]]:
+    """Read what was found: (owner_id, id) of the comment -> row; comments that were not analysed are absent."""
+    return await rows_by_key(connection, comment_features, ("owner_id", "comment_id"), keys)
+
+
+# what is to be analysed
+
+
+async def next_comments(
+    connection: AsyncConnection, conditions: CommentConditions, after: tuple[int, int], limit: int, *, full: bool
+) -> Sequence[Row[Any]]:
+    """Return the next comments to analyse, in the order of their keys; with `full` also those that were analysed.
+
+    A row is `owner_id`, `id`, `published_at`, `changed_at`, `text`.
+    """
+    c = comments.c
+    statement = (
+        select(c.owner_id, c.id, c.published_at, c.changed_at, c.text)
+        .where(*_to_analyze(conditions, full=full), tuple_(c.owner_id, c.id) > tuple_(*after))
+        .order_by(c.owner_id, c.id)
+        .limit(limit)
+    )
+    rows: Sequence[Row[Any]] = (await connection.execute(statement)).all()  # type: ignore[assignment]  # untyped here
+    return rows
+
+
+async def count_comments_to_analyze(connection: AsyncConnection, conditions: CommentConditions, *, full: bool) -> int:
+    """Count the comments to analyse."""
+    statement = select(func.count()).select_from(comments).where(*_to_analyze(conditions, full=full))
+    return await connection.scalar(statement) or 0
+
+
+def _to_analyze(conditions: CommentConditions, *, full: bool) -> list[ColumnElement[bool]]:
+    f, c = comment_features.c, comments.c
+    was_analyzed = exists().where(f.owner_id == c.owner_id, f.comment_id == c.id).correlate(comments)
+    return conditions.sql() if full else [*conditions.sql(), ~was_analyzed]
+
+
+# what was found
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedComment:
+    """What was found in a comment, as it was when `changed_at` was what is given here."""
+
+    owner_id: int
+    comment_id: int
+    changed_at: datetime | None
+    language: str
+    term_ids: Sequence[int]
+    links: Sequence[str]
+    phones: Sequence[str]
+    mention_ids: Sequence[int]
+    mood: int
+    bands: Sequence[int]
+
+
+async def term_ids(connection: AsyncConnection, lemmas: Collection[str]) -> dict[str, int]:
+    """Return the ids of terms, of new ones too: lemma -> id.
+
+    In a transaction of its own, as others wait for those of new terms. Terms are never deleted.
+    """
+    known = text("SELECT lemma, id FROM terms WHERE lemma = ANY(CAST(:lemmas AS text[]))")
+    rows = await connection.execute(known, {"lemmas": list(lemmas)})
+    found: dict[str, int] = {row.lemma: row.id for row in rows}
+    if new := sorted(set(lemmas) - found.keys()):
+        # in one order, so that two that add the same ones cannot deadlock
+        insert = text("""
+            INSERT INTO terms (lemma) SELECT lemma FROM unnest(CAST(:lemmas AS text[])) AS r(lemma) ORDER BY 1
+            ON CONFLICT DO NOTHING
+        """)
+        await connection.execute(insert, {"lemmas": new})
+        rows = await connection.execute(known, {"lemmas": new})
+        found |= {row.lemma: row.id for row in rows}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many rows were written, and how many were not, as their comments have changed or are gone."""
+
+    comments: int
+    changed_meanwhile: int
+
+
+async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedComment], *, full: bool) -> Written:
+    """Write what was found in comments that are still as they were; with `full` over what is there already.
+
+    A comment stays in its wave unless it is compared by other bands now.
+    """
+    rows = orjson.dumps(found).decode()
+    given = """
+        given AS (
+            SELECT r.*, c.published_at
+              FROM json_to_recordset(CAST(:rows AS json))
+                AS r(owner_id bigint, comment_id bigint, changed_at timestamptz, language text, term_ids int[],
+                     links text[], phones text[], mention_ids bigint[], mood smallint, bands bigint[])
+              JOIN comments c ON c.owner_id = r.owner_id AND c.id = r.comment_id
+                             AND c.changed_at IS NOT DISTINCT FROM r.changed_at)"""
+    if full:
+        forget = text(f"""
+            WITH {given}
+            DELETE FROM comment_features f USING given g
+              LEFT JOIN comment_bands b ON b.owner_id = g.owner_id AND b.comment_id = g.comment_id
+             WHERE f.owner_id = g.owner_id AND f.comment_id = g.comment_id AND coalesce(b.bands, '{{}}') <> g.bands
+        """)  # noqa: S608 - SQL of this function
+        await connection.execute(forget, {"rows": rows})
+    columns = ("language", "term_ids", "links", "phones", "mention_ids", "mood")
+    conflict = "NOTHING"
+    if full:
+        conflict = f"UPDATE SET analyzed_at = now(), {', '.join(f'{name} = excluded.{name}' for name in columns)}"
+    statement = text(f"""
+        WITH {given},
+        written AS (
+            INSERT INTO comment_features (owner_id, comment_id, published_at, {", ".join(columns)})
+            SELECT owner_id, comment_id, published_at, {", ".join(columns)} FROM given ORDER BY 1, 2
+            ON CONFLICT (owner_id, comment_id) DO {conflict} RETURNING owner_id, comment_id),
+        compared_by AS (
+            INSERT INTO comment_bands (owner_id, comment_id, bands)
+            SELECT owner_id, comment_id, bands FROM given JOIN written USING (owner_id, comment_id)
+             WHERE bands <> '{{}}' ORDER BY 1, 2
+            ON CONFLICT DO NOTHING)
+        SELECT (SELECT count(*) FROM written) AS written, (SELECT count(*) FROM given) AS given
+    """)  # noqa: S608
+    counts = (await connection.execute(statement, {"rows": rows})).one()
+    return Written(counts.written, len(found) - counts.given)
+
+
+# sums over a scope
+
+_SUMMED = ("published_at", "language", "term_ids", "links", "phones", "mention_ids", "mood", "wave_id")
+_SCOPE = table("analyzed_scope", *(column(name) for name in _SUMMED))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was found in the analysed comments of a scope.
+
+    `totals` has `comments`, `positive`, `negative`, `with_links`, `with_phones`,
+    `with_mentions`, `waves`, `in_waves`; `languages` rows `language`, `comments`;
+    `months` `month`, `comments`; `terms` the most frequent ones: `lemma`,
+    `comments`, and `everywhere`, how many of all analysed comments have it, which are `comments_everywhere`.
+    """
+
+    totals: Row[Any]
+    languages: Sequence[Row[Any]]
+    months: Sequence[Row[Any]]
+    terms: Sequence[Row[Any]]
+    comments_everywhere: int
+
+
+async def sum_up(connection: AsyncConnection, conditions: CommentConditions, most_terms: int) -> Summary:
+    """Sum up a scope, as it is in one moment. May take seconds, and has no limit of time; then the transaction ends."""
+    f, c = comment_features.c, comments.c
+    scope = select(*(f[name] for name in _SUMMED))
+    if conditions == CommentConditions(owner_ids=conditions.owner_ids):
+        scope = scope.where(*([] if conditions.owner_ids is None else [f.owner_id.in_(conditions.owner_ids)]))
+    else:
+        is_its = (c.owner_id == f.owner_id) & (c.id == f.comment_id)
+        scope = scope.select_from(comments).join(comment_features, is_its).where(*conditions.sql())
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))  # the job has a limit of its own
+    await connection.execute(
+        text(f"""
+            CREATE TEMPORARY TABLE {_SCOPE.name} ON COMMIT DROP AS
+            SELECT {", ".join(_SUMMED)} FROM comment_features WITH NO DATA
+        """)  # noqa: S608 - SQL of this file
+    )
+    await connection.execute(insert(_SCOPE).from_select(_SUMMED, scope))
+    totals = text(f"""
+        SELECT count(*) AS comments, count(*) FILTER (WHERE mood > 0) AS positive,
+               count(*) FILTER (WHERE mood < 0) AS negative, count(*) FILTER (WHERE links <> '{{}}') AS with_links,
+               count(*) FILTER (WHERE phones <> '{{}}') AS with_phones,
+               count(*) FILTER (WHERE mention_ids <> '{{}}') AS with_mentions,
+               count(DISTINCT wave_id) AS waves, count(wave_id) AS in_waves FROM {_SCOPE.name}
+    """)  # noqa: S608
+    languages = text(f"""
+        SELECT language, count(*) AS comments FROM {_SCOPE.name} GROUP BY language ORDER BY 2 DESC, 1
+    """)  # noqa: S608
+    months = text(f"""
+        SELECT date_trunc('month', published_at, 'UTC') AS month, count(*) AS comments
+          FROM {_SCOPE.name} GROUP BY 1 ORDER BY 1
+    """)  # noqa: S608
+    terms = text(f"""
+        SELECT t.lemma, here.comments, everywhere.comments AS everywhere
+          FROM (SELECT term_id, count(*) AS comments FROM {_SCOPE.name}, LATERAL unnest(term_ids) AS term_id
+                 GROUP BY term_id ORDER BY 2 DESC, 1 LIMIT :limit) AS here
+          JOIN terms t ON t.id = term_id
+          JOIN (SELECT term_id, sum(comments)::bigint AS comments FROM term_months GROUP BY term_id) AS everywhere
+               USING (term_id)
+         ORDER BY here.comments DESC, t.lemma
+    """)  # noqa: S608
+    everywhere = text("SELECT coalesce(sum(comments), 0)::bigint FROM language_months")
+    return Summary(
+        (await connection.execute(totals)).one(),
+        (await connection.execute(languages)).all(),
+        (await connection.execute(months)).all(),
+        (await connection.execute(terms, {"limit": most_terms})).all(),
+        await connection.scalar(everywhere) or 0,
+    )

@@ -1,0 +1,244 @@
+"""Waves: groups of comments that say nearly the same. Which those are is found by their bands (`analysis.duplicates`).
+
+Who changes waves holds `lock_waves` first, and then the locks of the walls whose comments come to a wave or leave one.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, exists, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import comment_features, comments, waves
+from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+
+LARGEST = Order("LARGEST", ("comment_count", "id"), is_descending=True)
+LATEST = Order("LATEST", ("last_at", "id"), is_descending=True)
+OLDEST_COMMENT = Order("OLDEST_COMMENT", ("published_at", "owner_id", "id"))
+LEAST_COMMENTS = 3
+LEAST_SPREAD = 2
+"""A wave comes from so many authors, or stands under so many posts."""
+
+Key = tuple[int, int]
+Bands = tuple[int, ...]
+
+
+# reading them
+
+
+@dataclass(frozen=True, slots=True)
+class WaveConditions:
+    """Which waves are wanted; what is None does not restrict."""
+
+    owner_ids: tuple[int, ...] | None = None
+    min_comments: int | None = None
+
+    def sql(self) -> list[ColumnElement[bool]]:
+        """Return the conditions; all of them hold for a wanted wave."""
+        f = comment_features.c
+        wanted: list[ColumnElement[bool]] = []
+        if self.owner_ids is not None:
+            is_there = exists().where(f.wave_id == waves.c.id, f.owner_id.in_(self.owner_ids)).correlate(waves)
+            wanted.append(is_there)
+        if self.min_comments is not None:
+            wanted.append(waves.c.comment_count >= self.min_comments)
+        return wanted
+
+
+async def waves_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+    """Read waves: (id,) -> row; unknown ones are absent."""
+    return await rows_by_key(connection, waves, ("id",), keys)
+
+
+async def waves_page(connection: AsyncConnection, conditions: WaveConditions, page: Page) -> Slice:
+    """Read a page of the waves that are wanted."""
+    return await page_rows(connection, waves, conditions.sql(), page)
+
+
+async def count_waves(connection: AsyncConnection, conditions: WaveConditions) -> int:
+    """Count the waves that are wanted."""
+    return await count_rows(connection, waves, conditions.sql())
+
+
+_IN_WAVES = (
+    select(comments, comment_features.c.wave_id)
+    .join(
+        comment_features,
+        (comment_features.c.owner_id == comments.c.owner_id) & (comment_features.c.comment_id == comments.c.id),
+    )
+    .where(comment_features.c.wave_id.is_not(None))
+    .subquery("in_waves")
+)
+
+
+async def comments_by_wave(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None, page: Page
+) -> dict[tuple[int, ...], Slice]:
+    """Read a page of the comments of each wave: (id,) -> slice; waves without comments are absent."""
+    return await pages_by_key(connection, _IN_WAVES, ("wave_id",), keys, (), page)
+
+
+async def count_comments_by_wave(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None
+) -> dict[tuple[int, ...], int]:
+    """Count the comments of each wave as they are now: (id,) -> count; zeros are absent."""
+    return await counts_by_key(connection, comment_features, ("wave_id",), keys)
+
+
+# finding them
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Comments whose bands are all equal: the keys of those without a wave, and the waves of the others."""
+
+    bands: Bands
+    keys: tuple[Key, ...]
+    wave_ids: frozenset[int]
+
+
+async def lock_waves(connection: AsyncConnection) -> None:
+    """Wait until nobody else changes waves, until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('waves', 0))"))
+
+
+async def waiting_comments(connection: AsyncConnection, limit: int) -> dict[Key, Bands]:
+    """Return comments that have not been compared with others: key -> bands."""
+    statement = text("""
+        SELECT owner_id, comment_id, bands FROM comment_bands WHERE NOT is_compared
+         ORDER BY owner_id, comment_id LIMIT :limit
+    """)
+    rows = await connection.execute(statement, {"limit": limit})
+    return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
+
+
+async def count_waiting_comments(connection: AsyncConnection) -> int:
+    """Count the comments that have not been compared with others."""
+    return await connection.scalar(text("SELECT count(*) FROM comment_bands WHERE NOT is_compared")) or 0
+
+
+async def sharing_bands(connection: AsyncConnection, bands: Collection[int]) -> list[Alike]:
+    """Return all comments that have one of these bands."""
+    statement = text("""
+        SELECT b.bands, array_agg(b.owner_id) FILTER (WHERE f.wave_id IS NULL) AS owner_ids,
+               array_agg(b.comment_id) FILTER (WHERE f.wave_id IS NULL) AS ids,
+               array_agg(DISTINCT f.wave_id) FILTER (WHERE f.wave_id IS NOT NULL) AS wave_ids
+          FROM comment_bands b
+          JOIN comment_features f ON f.owner_id = b.owner_id AND f.comment_id = b.comment_id
+         WHERE b.bands && CAST(:bands AS bigint[]) GROUP BY b.bands ORDER BY b.bands
+    """)
+    rows = await connection.execute(statement, {"bands": list(bands)})
+    return [
+        Alike(
+            tuple(row.bands),
+            tuple(zip(row.owner_ids or (), row.ids or (), strict=True)),
+            frozenset(row.wave_ids or ()),
+        )
+        for row in rows
+    ]
+
+
+async def make_a_wave(connection: AsyncConnection, keys: Collection[Key]) -> bool:
+    """Tell whether these comments are enough for a wave."""
+    statement = text("""
+        SELECT count(*) >= :comments
+           AND greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
+          FROM comments c JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+            ON c.owner_id = r.owner_id AND c.id = r.id
+    """)
+    values = _columns(keys) | {"comments": LEAST_COMMENTS, "spread": LEAST_SPREAD}
+    return bool(await connection.scalar(statement, values))
+
+
+async def insert_wave(connection: AsyncConnection) -> int:
+    """Insert a wave without comments and return its id."""
+    statement = text("""
+        INSERT INTO waves (comment_count, author_count, post_count, owner_id, comment_id, first_at, last_at)
+        VALUES (0, 0, 0, 0, 0, now(), now()) RETURNING id
+    """)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def walls_of_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> set[int]:
+    """Return the walls that have comments of these waves."""
+    statement = select(comment_features.c.owner_id).distinct().where(comment_features.c.wave_id.in_(wave_ids))
+    return set((await connection.execute(statement)).scalars())
+
+
+async def join_wave(connection: AsyncConnection, wave_id: int, found: Sequence[Alike]) -> None:
+    """Put comments into a wave, but for those that have other bands by now."""
+    rows = [(key, each.bands) for each in found for key in each.keys]
+    statement = text("""
+        UPDATE comment_features f SET wave_id = :wave_id
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]))
+            AS r(owner_id, id, bands)
+          JOIN comment_bands b ON b.owner_id = r.owner_id AND b.comment_id = r.id
+         WHERE b.bands = CAST(r.bands AS bigint[]) AND f.owner_id = r.owner_id AND f.comment_id = r.id
+    """)
+    await connection.execute(statement, _with_bands(rows) | {"wave_id": wave_id})
+
+
+async def merge_waves(connection: AsyncConnection, wave_id: int, others: Collection[int]) -> None:
+    """Make other waves a part of one; they are gone then."""
+    values = {"wave_id": wave_id, "others": list(others)}
+    await connection.execute(
+        text("UPDATE comment_features SET wave_id = :wave_id WHERE wave_id = ANY(CAST(:others AS bigint[]))"), values
+    )
+    await connection.execute(waves.delete().where(waves.c.id.in_(others)))
+
+
+async def mark_compared(connection: AsyncConnection, compared: dict[Key, Bands]) -> None:
+    """Note that comments were compared with all others, but for those that have other bands by now."""
+    statement = text("""
+        UPDATE comment_bands b SET is_compared = true
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]))
+            AS r(owner_id, id, bands)
+         WHERE b.owner_id = r.owner_id AND b.comment_id = r.id AND b.bands = CAST(r.bands AS bigint[])
+    """)
+    await connection.execute(statement, _with_bands(list(compared.items())))
+
+
+async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] | None = None) -> list[int]:
+    """Count these waves anew, or all, and return the ids of those that are none any more."""
+    some = "" if wave_ids is None else "AND f.wave_id = ANY(CAST(:ids AS bigint[]))"
+    statement = text(f"""
+        WITH counted AS (
+            SELECT f.wave_id, count(*) AS comments, count(DISTINCT c.from_id) AS authors,
+                   count(DISTINCT (c.owner_id, c.post_id)) AS posts, min(c.published_at) AS first_at,
+                   max(c.published_at) AS last_at,
+                   (array_agg(c.owner_id ORDER BY c.published_at, c.owner_id, c.id))[1] AS owner_id,
+                   (array_agg(c.id ORDER BY c.published_at, c.owner_id, c.id))[1] AS comment_id
+              FROM comment_features f JOIN comments c ON c.owner_id = f.owner_id AND c.id = f.comment_id
+             WHERE f.wave_id IS NOT NULL {some} GROUP BY f.wave_id)
+        UPDATE waves w
+           SET comment_count = n.comments, author_count = n.authors, post_count = n.posts, owner_id = n.owner_id,
+               comment_id = n.comment_id, first_at = n.first_at, last_at = n.last_at
+          FROM counted n
+         WHERE n.wave_id = w.id
+           AND (w.comment_count, w.author_count, w.post_count, w.owner_id, w.comment_id, w.first_at, w.last_at)
+            IS DISTINCT FROM
+               (n.comments, n.authors, n.posts, n.owner_id, n.comment_id, n.first_at, n.last_at)
+    """)  # noqa: S608 - one of two texts of our own
+    await connection.execute(statement, {} if wave_ids is None else {"ids": list(wave_ids)})
+    w, f = waves.c, comment_features.c
+    is_small = (w.comment_count < LEAST_COMMENTS) | (func.greatest(w.author_count, w.post_count) < LEAST_SPREAD)
+    is_empty = ~exists().where(f.wave_id == w.id).correlate(waves)
+    wanted = is_small | is_empty if wave_ids is None else w.id.in_(wave_ids) & (is_small | is_empty)
+    return list((await connection.execute(select(w.id).where(wanted).order_by(w.id))).scalars())
+
+
+async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> None:
+    """Remove waves; their comments are in none then, but are still what others are compared with."""
+    statement = text("UPDATE comment_features SET wave_id = NULL WHERE wave_id = ANY(CAST(:ids AS bigint[]))")
+    await connection.execute(statement, {"ids": list(wave_ids)})
+    await connection.execute(waves.delete().where(waves.c.id.in_(wave_ids)))
+
+
+def _columns(keys: Collection[Key]) -> dict[str, Any]:
+    return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+
+
+def _with_bands(rows: Sequence[tuple[Key, Bands]]) -> dict[str, Any]:
+    # PostgreSQL's arrays of arrays have equal lengths, and are taken apart as a whole: so lists travel as text
+    return _columns([key for key, _ in rows]) | {"bands": [f"{{{','.join(map(str, bands))}}}" for _, bands in rows]}
