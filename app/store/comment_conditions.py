@@ -84,8 +84,8 @@ class CommentConditions:
 
     def are_selective(self) -> bool:
         """Tell whether an index finds those few that meet them, as far as that can be told without looking."""
-        values = (self.search, self.contains, self.posts, self.author_ids, self.keyword_ids, self.keyword_categories)
-        values += (self.wave_ids,)
+        values: tuple[object, ...] = (self.search, self.contains, self.posts, self.author_ids, self.wave_ids)
+        values += (self.keyword_ids, self.keyword_categories)
         return any(value is not None for value in values) or any(part.are_selective() for part in self.all_of)
 
     def are_on_one_wall(self) -> bool:

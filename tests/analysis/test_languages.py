@@ -19,7 +19,7 @@ OTHERS = {
     "en": ["Great coffee, thank you so much for the service", "WHERE IS MY ORDER AND WHEN WILL IT BE HERE"],
     "de": ["Das ist ein sehr gutes Geschäft mit freundlichen Leuten"],
     "zh": ["这家咖啡店很好,我们很喜欢这里的服务"],
-    UNKNOWN: ["", "👍👍", "1234", "а", "lol", "x y z", "asdfgh qwerty zxcvb", "₽"],
+    UNKNOWN: ["", "👍👍", "1234", "а", "lol", "x y z", "thanks!", "₽"],
 }  # fmt: skip
 
 

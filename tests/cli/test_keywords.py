@@ -38,8 +38,8 @@ async def test_import(api: Api, resources: Resources, wall: Wall, tmp_path: Path
         {"phrase": phrase, "category": "Words", "matching": "EXACT_WORD", "matchCount": 12}
         for phrase in ("comment", "post")
     ]
-    again = await run(api, path)
-    assert "2 keywords added, 1 were there already." in again.output
+    again = await run(api, path, "--matching", "exact-word")
+    assert "0 keywords added, 3 were there already." in again.output
 
 
 async def test_a_matching_that_is_cancelled(api: Api, resources: Resources, wall: Wall, tmp_path: Path) -> None:
