@@ -75,6 +75,28 @@ query ReadComments($groupIds: [ID!]!, $first: Int!) {
 }"""
 
 
+ADD_KEYWORDS = """
+mutation AddKeywords($keywords: [NewKeywordInput!]!) {
+  addKeywords(input: {keywords: $keywords}) { __typename ... on Error { message } }
+}"""
+START_ANALYSIS = """
+mutation StartAnalysis($groupIds: [ID!]!) {
+  startAnalysis(input: {groupIds: $groupIds}) {
+    __typename
+    ... on StartAnalysisSuccess { job { id } }
+    ... on Error { message }
+  }
+}"""
+READ_STATISTICS = """
+query ReadStatistics($groupIds: [ID!]!) {
+  statistics(groupIds: $groupIds) {
+    topKeywords(first: 5) { keyword { phrase } commentCount }
+    terms(first: 5) { term commentCount }
+    topAuthors(first: 5) { author { name } commentCount }
+  }
+}"""
+
+
 class RequestFailed(Fault):
     """The server refused a request, or cannot be reached; the message says so to the person at the terminal."""
 

@@ -5,6 +5,8 @@ import re
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import zip_longest
+from pathlib import Path
 
 import httpx2
 import orjson
@@ -12,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.client import READ_COMMENTS, Client
+from app.cli.client import ADD_KEYWORDS, READ_COMMENTS, READ_STATISTICS, START_ANALYSIS, Client, RequestFailed
 from app.cli.collect import add_groups, show_progress, start_collection, summary
+from app.cli.export import export
+from app.cli.export import summary as summary_of_export
 from app.cli.processes import free_port, running
 from app.errors import StartFailed
 from app.settings import Settings
@@ -21,6 +25,9 @@ from app.settings import Settings
 FIRST_PORT = 8000
 NOTE = "demo.json"
 """The file in DATA_DIR that says where a running demo is."""
+FILE = "demo-comments.csv"
+"""The file in DATA_DIR that the comments are exported to."""
+KEYWORDS = ("кофе", "бариста", "очередь", "вкусный", "спасибо")
 POSTS, SEED = 60, 1
 TOKEN = "demo-token"  # noqa: S105 - the simulator takes any
 SHOWN_COMMENTS = 5
@@ -30,7 +37,7 @@ MENTION = re.compile(r"\[(?:id|club)\d+\|([^\]]*)\]")
 
 
 async def run_demo(settings: Settings, console: Console, *, comments: int, once: bool) -> None:
-    """Start a simulated VK and a server, collect the community and show it; then serve until cancelled, unless `once`.
+    """Start a simulated VK and a server, collect, analyse and export a community; then serve on, unless `once`.
 
     Where a demo runs on this DATA_DIR already, its server is the one that
     collects, and goes on when this one has ended. `comments` is the size of the
@@ -38,15 +45,16 @@ async def run_demo(settings: Settings, console: Console, *, comments: int, once:
 
     Raises:
         StartFailed: a process does not start, or ends meanwhile.
-        RequestFailed: the collection fails.
+        RequestFailed: one of the jobs fails.
     """
+    file = settings.data_dir / FILE
     if live := await _live_server(settings):
         console.print(f"A demo is running at {live} already: following that one.")
-        await _collect(Client(live), console)
+        await _show(Client(live), console, file)
         _say_where(console, live)
         return
     async with _own_servers(settings, console, comments) as (url, processes):
-        await _collect(Client(url), console)
+        await _show(Client(url), console, file)
         if not once:
             _say_where(console, url)
             console.print("\nPress Ctrl-C to stop.")
@@ -54,7 +62,19 @@ async def run_demo(settings: Settings, console: Console, *, comments: int, once:
             raise StartFailed(f"The server or the simulator has ended. The logs in {settings.data_dir} say why.")
 
 
-async def _collect(client: Client, console: Console) -> None:
+async def _show(client: Client, console: Console, file: Path) -> None:
+    """Collect, analyse and export what keywords are looked for in meanwhile, and show what was found."""
+    await client.execute(ADD_KEYWORDS, {"keywords": [{"phrase": phrase, "category": "demo"} for phrase in KEYWORDS]})
+    group = await _collect(client, console)
+    await _analyze(client, console, group)
+    await _show_statistics(client, console, group)
+    console.print(
+        summary_of_export(await export(client, console, file, force=True, format="CSV"), file), soft_wrap=True
+    )
+
+
+async def _collect(client: Client, console: Console) -> str:
+    """Collect the community, show some of its comments, and return its id."""
     from app.simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
 
     [group] = await add_groups(client, [f"https://vk.com/{DEMO_SCREEN_NAME}"])
@@ -71,6 +91,36 @@ async def _collect(client: Client, console: Console) -> None:
         author = (comment["author"] or {}).get("name", "")
         # Text, so that rich does not take VK's brackets for its own
         table.add_row(Text(author), Text(_shown(comment["text"])), str(comment["likeCount"]))
+    console.print(table)
+    return str(group["id"])
+
+
+async def _analyze(client: Client, console: Console, group_id: str) -> None:
+    answer = (await client.execute(START_ANALYSIS, {"groupIds": [group_id]}))["startAnalysis"]
+    if answer["__typename"] != "StartAnalysisSuccess":
+        raise RequestFailed(answer["message"])
+    job = await show_progress(client, console, answer["job"]["id"])
+    if job["state"] != "SUCCEEDED":
+        raise RequestFailed(f"The analysis is {job['state']}. {(job['failure'] or {}).get('message', '')}".strip())
+
+
+async def _show_statistics(client: Client, console: Console, group_id: str) -> None:
+    found = (await client.execute(READ_STATISTICS, {"groupIds": [group_id]}))["statistics"]
+    table = Table(title="What they say", title_justify="left", expand=True)
+    columns = (
+        ("keyword", "comments", [(each["keyword"]["phrase"], each["commentCount"]) for each in found["topKeywords"]]),
+        ("term", "comments", [(each["term"], each["commentCount"]) for each in found["terms"]]),
+        (
+            "author",
+            "comments",
+            [((each["author"] or {}).get("name", ""), each["commentCount"]) for each in found["topAuthors"]],
+        ),
+    )
+    for name, counted, _ in columns:
+        table.add_column(name, style="cyan", no_wrap=True)
+        table.add_column(counted, justify="right", style="magenta")
+    for row in zip_longest(*(rows for _, _, rows in columns), fillvalue=("", 0)):
+        table.add_row(*(Text(part) for name, count in row for part in (name, f"{count:,}" if count else "")))
     console.print(table)
 
 

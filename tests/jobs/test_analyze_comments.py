@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -20,11 +19,11 @@ from app.jobs.start_analysis import start_analysis
 from app.jobs.states import JobKind, JobState
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
-from app.store import features, waves
+from app.store import features
 from app.store.comment_conditions import CommentConditions
 from app.wall import VkComment
 from tests.conftest import MakeSettings
-from tests.jobs.conftest import ended, events_of, in_state, read_job
+from tests.jobs.conftest import ended, events_of, in_state, read_job, take
 from tests.jobs.matching import open_walls, said, store
 from tests.store.rows import comment, read
 
@@ -89,6 +88,14 @@ def copies(*words: str, owner_id: int = -1, first_id: int = 100, **facts: Any) -
     ]
 
 
+async def queued(resources: Resources, **wishes: Any) -> RunningJob:
+    """Start an analysis, take its job as a worker would, and return its run."""
+    job_id = (await start_analysis(resources, **wishes)).id
+    row = await take(resources, job_id, "test")
+    assert row
+    return RunningJob(resources, row)
+
+
 async def test_what_is_found_and_summed_up(busy: Resources) -> None:
     row = await ended(busy, (await start_analysis(busy)).id)
     assert row.state == "SUCCEEDED", row.failure
@@ -107,15 +114,326 @@ async def test_what_is_found_and_summed_up(busy: Resources) -> None:
     assert result["terms"][0]["term"]
     assert {each["term"] for each in result["terms"]} == set(terms.values())
     assert {key: value for key, value in result.items() if key not in ("terms", "claims")} == {
-        "comments": 12, "newly_analyzed": 12, "positive": 2, "negative": 2, "with_links": 2, "with_phones": 2,
+        "comments": 12, "newly_analyzed": 12, "positive": 4, "negative": 2, "with_links": 2, "with_phones": 2,
         "with_mentions": 2, "waves": 1, "in_waves": 4,
         "languages": [{"language": "ru", "comments": 8}, {"language": "uk", "comments": 2}, {"language": "und", "comments": 2}],
         "months": [
             {"month": "2026-03-01T00:00:00+00:00", "comments": 4},
             {"month": "2026-04-01T00:00:00+00:00", "comments": 4},
             {"month": "2026-05-01T00:00:00+00:00", "comments": 2},
+            {"month": "2026-06-01T00:00:00+00:00", "comments": 2},
             {"month": "2026-07-01T00:00:00+00:00", "comments": 2},
         ],
     }  # fmt: skip
     assert await by_language(busy) == {"ru": 8, "uk": 2, "und": 2}
     assert list((await members(busy)).values()) == [{(-1, 4), (-1, 7), (-2, 4), (-2, 7)}]
+
+
+async def test_only_what_is_new_or_has_changed_is_analysed_again(busy: Resources) -> None:
+    assert (await analyze(busy))["newly_analyzed"] == 12
+    before = await read(busy, tables.comment_features)
+    assert (await analyze(busy))["newly_analyzed"] == 0
+    edited, new, same = comment(2, "Now it is in English, all of it"), comment(50, "новое"), said(TEXTS)[1]
+    await store(busy, [edited, new, same])
+    assert (-1, 2) not in await read(busy, tables.comment_features)
+    result = await analyze(busy)
+    assert (result["comments"], result["newly_analyzed"]) == (13, 2)
+    after = await read(busy, tables.comment_features)
+    assert {key for key, row in after.items() if row != before.get(key)} == {(-1, 2), (-1, 50)}
+    assert await by_language(busy) == {"ru": 8, "uk": 2, "und": 2, "en": 1}
+
+
+async def test_all_is_analysed_again_where_that_is_wanted(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    await analyze(busy)
+    before = await members(busy)
+    languages = await by_language(busy)
+
+    def otherwise(texts: Sequence[str]) -> list[Any]:
+        return [each._replace(language="tt", mood=1) for each in features_of(texts)]
+
+    monkeypatch.setattr(analysis_job, "features_of", otherwise)
+    assert (await analyze(busy))["newly_analyzed"] == 0
+    assert await by_language(busy) == languages
+    result = await analyze(busy, full=True)
+    assert (result["newly_analyzed"], result["positive"]) == (12, 12)
+    assert await by_language(busy) == {"tt": 12}
+    assert await members(busy) == before  # what has the same bands stays in its wave
+
+
+async def test_other_bands_make_other_waves(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    await analyze(busy)
+    [before] = (await members(busy)).values()
+
+    def otherwise(texts: Sequence[str]) -> list[Any]:
+        return [
+            each._replace(bands=list(range(8)) if "о" in words else [])
+            for words, each in zip(texts, features_of(texts), strict=True)
+        ]
+
+    monkeypatch.setattr(analysis_job, "features_of", otherwise)
+    assert (await analyze(busy, full=True))["newly_analyzed"] == 12
+    [after] = (await members(busy)).values()
+    assert before < after
+    assert len(after) == 10 - 2
+
+
+async def test_a_scope_by_communities_and_conditions(busy: Resources) -> None:
+    result = await analyze(busy, owner_ids=[-1, -1], conditions=CommentConditions(search="кофе"))
+    assert (result["comments"], result["newly_analyzed"], result["terms"]) == (1, 1, [])
+    result = await analyze(busy, owner_ids=[-1])
+    assert (result["comments"], result["newly_analyzed"]) == (6, 5)
+    result = await analyze(busy, conditions=CommentConditions(any_of=(CommentConditions(contains="vk.com"),)))
+    assert (result["comments"], result["newly_analyzed"]) == (2, 1)
+    best = result["terms"][0]
+    assert (best["term"], best["comments"]) == ("звонить", 2)
+    assert best["score"] == pytest.approx(0.9808, abs=1e-3)  # ln(8 / 3)
+    result = await analyze(busy, conditions=CommentConditions(language="uk"))
+    # only what was analysed has a language
+    assert (result["comments"], result["newly_analyzed"]) == (1, 0)
+
+
+async def test_a_scope_without_comments(busy: Resources) -> None:
+    await open_walls(busy, [-3])
+    result = await analyze(busy, owner_ids=[-3])
+    assert (result["comments"], result["languages"], result["terms"]) == (0, [], [])
+
+
+# waves
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        copies(SPAM, SPAM),
+        copies(SPAM, SPAM, SPAM, from_id=5),
+        copies("Спасибо!", "Спасибо!", "Спасибо!"),
+        copies(SPAM, SPAM, f"Совсем о другом: {SPAM[:30]} и ещё кое-что про погоду и кофе"),
+    ],
+    ids=["two", "one author under one post", "short", "too different"],
+)
+async def test_what_is_no_wave(resources: Resources, found: list[VkComment]) -> None:
+    await open_walls(resources, [-1])
+    await store(resources, found)
+    await analyze_alone(resources)
+    assert await members(resources) == {}
+
+
+async def analyze_alone(resources: Resources, **wishes: Any) -> dict[str, Any]:
+    """Analyse without a worker."""
+    return await analysis_job.analyze_comments(await queued(resources, **wishes))
+
+
+async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 2)
+    middle = {"first": (*range(8),), "bridge": (0, 1, 2, 90, 91, 13, 14, 15), "second": (*range(10, 18),)}
+
+    def by_first_word(texts: Sequence[str]) -> list[Any]:
+        names = [words.partition(" ")[0] for words in texts]
+        return [
+            each._replace(bands=list(middle.get(name, ())))
+            for name, each in zip(names, features_of(texts), strict=True)
+        ]
+
+    monkeypatch.setattr(analysis_job, "features_of", by_first_word)
+    await open_walls(resources, [-1, -2, -3])
+    # two by two they are none
+    await store(resources, copies("first", "first"))
+    await store(resources, copies("second", "second", owner_id=-2))
+    await analyze_alone(resources)
+    assert await members(resources) == {}
+    # the third makes one wave of those that were compared before, and of the others another
+    await store(resources, copies("first", owner_id=-3, first_id=1))
+    await store(resources, copies("second", owner_id=-3, first_id=2))
+    await analyze_alone(resources)
+    first, second = {(-1, 100), (-1, 101), (-3, 1)}, {(-2, 100), (-2, 101), (-3, 2)}
+    found = await members(resources)
+    assert sorted(map(sorted, found.values())) == [sorted(first), sorted(second)]
+    wave = (await read(resources, tables.waves))[min(found),]
+    assert {name: wave[name] for name in ("comment_count", "author_count", "post_count")} == {
+        "comment_count": 3, "author_count": 2, "post_count": 2,
+    }  # fmt: skip
+    # what is near both makes one of them
+    await store(resources, copies("bridge", owner_id=-3, first_id=3))
+    await analyze_alone(resources)
+    assert await members(resources) == {min(found): first | second | {(-3, 3)}}
+    # edited and removed comments leave it, and few are none
+    await store(resources, copies("edited", "edited"))
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("DELETE FROM comments WHERE owner_id = -2"))
+    await analyze_alone(resources)
+    assert await members(resources) == {min(found): {(-3, 1), (-3, 2), (-3, 3)}} | {}
+    await store(resources, copies("edited", owner_id=-3, first_id=3))
+    await analyze_alone(resources)
+    assert await members(resources) == {}
+    # what is left is still what others are compared with
+    await store(resources, copies("first", "first", first_id=200))
+    await analyze_alone(resources)
+    assert list((await members(resources)).values()) == [{(-3, 1), (-1, 200), (-1, 201)}]
+
+
+async def test_waves_are_the_same_however_they_are_found(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = SPAM.replace(",", "").split()
+    texts = [" ".join([*words, *"раз два три четыре".split()[: place % 4]]) for place in range(30)]
+    await open_walls(resources, [-1])
+    for first in range(0, 30, 10):
+        await store(resources, copies(*texts[first : first + 10], first_id=100 + first))
+        monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 3 + first)
+        await analyze_alone(resources)
+    by_and_by = set(map(frozenset, (await members(resources)).values()))
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("DELETE FROM comment_features"))
+    assert await read(resources, tables.comment_bands) == {}
+    await analyze_alone(resources)
+    assert set(map(frozenset, (await members(resources)).values())) == by_and_by != set()
+
+
+# whatever comes between
+
+
+async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 4)
+    found_in = analysis_job.found_in
+    calls: list[int] = []
+
+    async def stop_at_third(texts: Sequence[str]) -> Any:
+        calls.append(len(texts))
+        if len(calls) == 3:
+            raise ValidationFailed({})  # which does not pass
+        return await found_in(texts)
+
+    monkeypatch.setattr(analysis_job, "found_in", stop_at_third)
+    row = await start_analysis(busy)
+    assert (await ended(busy, row.id)).state == "FAILED"
+    failed = await read_job(busy, row.id)
+    assert (failed.done, failed.total, failed.checkpoint["after"]) == (8, 12, [-1, 3])
+    await retry(busy, row.id)
+    again = await ended(busy, row.id)
+    assert calls == [4, 4, 4, 4]
+    assert (again.result["comments"], again.result["newly_analyzed"]) == (12, 12)
+
+
+async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_in = analysis_job.found_in
+    changes = [[comment(2, "Now it is in English, all of it")], []]
+
+    async def found_while_it_changes(texts: Sequence[str]) -> Any:
+        if changes:
+            await store(walls, changes.pop(0))
+        return await found_in(texts)
+
+    monkeypatch.setattr(analysis_job, "found_in", found_while_it_changes)
+    result = await analyze_alone(walls, full=True)
+    assert (result["comments"], result["newly_analyzed"]) == (12, 12)
+    assert (await read(walls, tables.comment_features))[-1, 2]["language"] == "en"
+
+
+async def test_a_comment_that_goes_meanwhile_is_left_out(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_in = analysis_job.found_in
+
+    async def found_while_one_goes(texts: Sequence[str]) -> Any:
+        async with walls.database.transaction() as connection:
+            await connection.execute(text("DELETE FROM comments WHERE id = 2"))
+        return await found_in(texts)
+
+    monkeypatch.setattr(analysis_job, "found_in", found_while_one_goes)
+    assert (await analyze_alone(walls))["newly_analyzed"] == 10
+    assert set(await read(walls, tables.comment_features)) == {
+        (owner_id, comment_id) for owner_id in (-1, -2) for comment_id in range(3, 8)
+    }
+
+
+async def test_cancelled_within_a_second(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = asyncio.Event()
+
+    async def for_ever(_: Sequence[str]) -> Any:
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(analysis_job, "found_in", for_ever)
+    row = await start_analysis(busy)
+    await in_state(busy, row.id, JobState.RUNNING)
+    async with asyncio.timeout(20):
+        await reached.wait()
+    await cancel(busy, row.id)
+    async with asyncio.timeout(1):
+        assert (await ended(busy, row.id)).state == "CANCELLED"
+    assert await read(busy, tables.comment_features) == {}
+
+
+async def test_two_at_once_and_a_collection_beside(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 5)
+    monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 3)
+
+    async def collect(owner_id: int) -> None:
+        for number in range(8):
+            words = f"{SPAM} {'ещё раз' if number % 2 else ''}"
+            await store(
+                walls, copies(words, words, f"кофе {number}", owner_id=owner_id, first_id=100 + 3 * (number // 2))
+            )
+
+    async with open_worker(walls, 4):
+        started = [start_analysis(walls), start_analysis(walls, owner_ids=[-2], full=True), start_analysis(walls)]
+        rows = await asyncio.gather(*started, collect(-1), collect(-2))
+        for row in rows[:3]:
+            assert row is not None
+            assert (await ended(walls, row.id)).state == "SUCCEEDED"
+        assert (await analyze(walls))["comments"] == 36
+    found = await read(walls, tables.comment_features)
+    async with walls.database.connect() as connection:
+        comments = (await connection.execute(text("SELECT owner_id, id, text FROM comments"))).all()
+    for row, each in zip(comments, features_of([row.text for row in comments]), strict=True):
+        assert found[row.owner_id, row.id]["language"] == each.language
+        assert found[row.owner_id, row.id]["links"] == each.links
+    assert sum((await by_language(walls)).values()) == 36
+    spam = {(row.owner_id, row.id) for row in comments if SPAM in row.text}
+    assert set().union(*(await members(walls)).values()) == spam
+    assert all(row["is_compared"] for row in (await read(walls, tables.comment_bands)).values())
+
+
+async def test_many_texts_are_analysed_in_another_process(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "FEW_TEXTS", 0)
+    assert (await analyze_alone(walls))["newly_analyzed"] == 12
+
+
+def test_that_process_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "setpriority", lambda *arguments: asked.append(arguments))
+    analysis_job._let_others_go_first.cache_clear()  # noqa: SLF001 - it may have been called here
+    assert analysis_job.features_in_peace(TEXTS) == features_of(TEXTS)
+    assert asked == [(os.PRIO_PROCESS, 0, 10)]
+
+
+async def test_what_cannot_be_counted_is_analysed(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def too_slow(*_: Any, **__: Any) -> int:
+        raise QueryTimedOut
+
+    monkeypatch.setattr(features, "count_comments_to_analyze", too_slow)
+    assert (await analyze_alone(walls))["newly_analyzed"] == 12
+
+
+# starting
+
+
+async def test_what_is_refused(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(queue_limit=1)) as opened:
+        await open_walls(opened, [-1])
+        wrong: Mapping[str, Any]
+        for wrong, path in (
+            ({"owner_ids": []}, "groupIds"),
+            ({"owner_ids": range(-1001, 0)}, "groupIds"),
+            ({"conditions": CommentConditions(keyword_categories=("a\0",))}, "filter"),
+            ({"timeout_seconds": 0.5}, "timeoutSeconds"),
+        ):
+            with pytest.raises(ValidationFailed) as refused:
+                await start_analysis(opened, **wrong)
+            assert list(refused.value.fields) == [path]
+        with pytest.raises(GroupNotFound):
+            await start_analysis(opened, owner_ids=[-1, -9])
+        await start_analysis(opened, owner_ids=[-1])
+        with pytest.raises(QueueFull):
+            await start_analysis(opened)
+
+
+def test_workers_know_the_job() -> None:
+    body: Any = BODIES[JobKind.ANALYZE_COMMENTS]
+    assert body is analysis_job.analyze_comments
