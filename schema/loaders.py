@@ -9,6 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
@@ -20,7 +21,8 @@ from app.statistics import Question
 from app.store import authors, comments, entries, features, groups, jobs, keywords, monitorings, posts, waves
 from app.store.highlights import Span, spans_of_search
 from app.store.keyset import Page, Slice, StoredRow
-from schema.filters import CommentFilter, PostFilter
+from app.store.statistics import counts_by_group
+from schema.filters import PostFilter
 from schema.findings import CommentFeatures, Wave
 from schema.jobs import Job, JobEvent, JobPlace
 from schema.keywords import Keyword, KeywordMatch, distinct_forms
@@ -91,8 +93,8 @@ def open_loaders(resources: Resources) -> Loaders:
         places_by_job=make.rows(entries.places_by_job, JobPlace.of),
         silences_by_job=make.rows(jobs.silences_by_job, lambda row: round(float(row.seconds), 3)),
         monitorings=make.rows_or(Monitoring.unset, monitorings.monitorings_by_key, Monitoring.of),
-        post_counts_by_group=make.plain_counts(posts.count_posts_by_group, PostFilter.everything()),
-        comment_counts_by_group=make.plain_counts(comments.count_comments_by_group, CommentFilter.everything()),
+        post_counts_by_group=make.plain_counts(partial(posts.count_posts_by_group, conditions=PostFilter.everything())),
+        comment_counts_by_group=make.plain_counts(counts_by_group),
         posts_by_group=make.children(posts.posts_by_group, posts.count_posts_by_group, Post.of),
         comments_by_group=make.children(comments.comments_by_group, comments.count_comments_by_group, Comment.of),
         comments_by_post=make.children(comments.comments_by_post, comments.count_comments_by_post, Comment.of),
@@ -132,12 +134,12 @@ class _Factory:
 
         return DataLoader(load, cache=False)
 
-    def plain_counts(self, count: ReadCounts, conditions: Any) -> DataLoader[Key, int]:
+    def plain_counts(self, count: Callable[[Any, Sequence[Key]], Awaitable[Mapping[Key, int]]]) -> DataLoader[Key, int]:
         """Make a loader of how many children each parent has."""
 
         async def load(keys: list[Key]) -> list[int]:
             async with self.database.connect() as connection:
-                found = await count(connection, _unique(keys), conditions)
+                found = await count(connection, _unique(keys))
             return [found.get(key, 0) for key in keys]
 
         return DataLoader(load, cache=False)

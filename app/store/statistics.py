@@ -377,6 +377,16 @@ async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Pe
     )
 
 
+async def counts_by_group(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    """Count the comments of walls: (owner_id,) -> how many; walls without are absent."""
+    statement = text("""
+        SELECT owner_id, sum(comments)::bigint FROM comment_hours WHERE owner_id = ANY(CAST(:owner_ids AS bigint[]))
+         GROUP BY owner_id HAVING sum(comments) > 0
+    """)
+    rows = await connection.execute(statement, {"owner_ids": [key[0] for key in keys]})
+    return {(owner_id,): count for owner_id, count in rows}
+
+
 async def _by_scope(
     connection: AsyncConnection, statement: str, scopes: Sequence[Scope], parameters: Mapping[str, Any]
 ) -> Rows:
