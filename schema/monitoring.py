@@ -17,7 +17,8 @@ from schema.errors import (
     ServiceUnavailableError,
     ValidationFailedError,
 )
-from schema.jobs import CollectionResult, Job, JobAlreadyRunningError, JobFailure, JobResult
+from schema.job_results import CollectionResult, JobResult
+from schema.jobs import Job, JobAlreadyRunningError, JobFailure
 from schema.node import Key, key_of, relation
 from schema.paging import After, Before, Connection, First, Last, PageArguments, page_of_all
 from schema.wall import Group

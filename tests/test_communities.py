@@ -11,7 +11,7 @@ from app.vk.wire import VkFault
 from tests.conftest import MakeSettings, Simulator
 from tests.store.rows import read
 
-ADDED, ALREADY, CLOSED, UNKNOWN, MALFORMED = AddOutcome
+ADDED, ALREADY, _, UNKNOWN, MALFORMED = AddOutcome
 NAME = "teply_polden_coffee"
 """The screen name of the simulated community 1."""
 
