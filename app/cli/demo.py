@@ -68,9 +68,9 @@ async def _show(client: Client, console: Console, file: Path) -> None:
     group = await _collect(client, console)
     await _analyze(client, console, group)
     await _show_statistics(client, console, group)
-    console.print(
-        summary_of_export(await export(client, console, file, force=True, format="CSV"), file), soft_wrap=True
-    )
+    console.print("Exporting them for Excel ...")
+    result = await export(client, console, file, force=True, format="CSV")
+    console.print(summary_of_export(result, file), soft_wrap=True)
 
 
 async def _collect(client: Client, console: Console) -> str:
@@ -99,6 +99,7 @@ async def _analyze(client: Client, console: Console, group_id: str) -> None:
     answer = (await client.execute(START_ANALYSIS, {"groupIds": [group_id]}))["startAnalysis"]
     if answer["__typename"] != "StartAnalysisSuccess":
         raise RequestFailed(answer["message"])
+    console.print("Analysing them: languages, words, links, moods, waves of spam ...")
     job = await show_progress(client, console, answer["job"]["id"])
     if job["state"] != "SUCCEEDED":
         raise RequestFailed(f"The analysis is {job['state']}. {(job['failure'] or {}).get('message', '')}".strip())
@@ -117,8 +118,8 @@ async def _show_statistics(client: Client, console: Console, group_id: str) -> N
         ),
     )
     for name, counted, _ in columns:
-        table.add_column(name, style="cyan", no_wrap=True)
-        table.add_column(counted, justify="right", style="magenta")
+        table.add_column(name, style="cyan", no_wrap=True, ratio=1)
+        table.add_column(counted, justify="right", style="magenta", no_wrap=True)
     for row in zip_longest(*(rows for _, _, rows in columns), fillvalue=("", 0)):
         table.add_row(*(Text(part) for name, count in row for part in (name, f"{count:,}" if count else "")))
     console.print(table)

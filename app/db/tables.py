@@ -385,7 +385,13 @@ comment_bands = Table(
     _key("comment_id"),
     Column("bands", ARRAY(BigInteger), nullable=False, comment="of app.analysis.duplicates"),
     Column("is_compared", Boolean, nullable=False, server_default=text("false")),
-    Index("comment_bands_bands_idx", "bands", postgresql_using="gin"),
+    Column("is_in_wave", Boolean, nullable=False, server_default=text("false")),
+    Index(
+        "comment_bands_bands_idx",
+        "bands",
+        postgresql_using="gin",
+        postgresql_where=text("is_compared AND NOT is_in_wave"),
+    ),
     Index("comment_bands_waiting_idx", "owner_id", "comment_id", postgresql_where=text("NOT is_compared")),
     comment="by what comments that were analysed are compared with others, unless their texts are too short",
 )
@@ -402,6 +408,15 @@ waves = Table(
     Index("waves_comment_count_idx", "comment_count", "id"),
     Index("waves_last_at_idx", "last_at", "id"),
     comment="comments that say nearly the same; numbers as of the last analysis",
+)
+
+wave_bands = Table(
+    "wave_bands",
+    metadata,
+    Column("band", BigInteger, primary_key=True, autoincrement=False),
+    Column("wave_id", BigInteger, ForeignKey("waves.id", ondelete="CASCADE"), nullable=False),
+    Index("wave_bands_wave_id_idx", "wave_id"),
+    comment="the bands of the comments of waves: who has one of them belongs to that wave",
 )
 
 # rollups, kept by triggers in the transaction that changes what they count; months are UTC

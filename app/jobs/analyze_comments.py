@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +25,7 @@ from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, to_json
 from app.store.features import AnalyzedComment, Summary
 from app.store.keyset import StoredRow
-from app.store.waves import Alike, Bands, Key
+from app.store.waves import Bands, Key
 
 ANALYZING, COMPARING, SUMMING, DONE = "analysing comments", "comparing comments", "summing up", "done"
 BATCH_COMMENTS = 2_000
@@ -246,48 +246,57 @@ def _let_others_go_first() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-async def _compare(connection: AsyncConnection, waiting: dict[Key, Bands]) -> None:
+async def _compare(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> None:
     """Find the waves that these comments are in, and write them; the caller has the lock of waves."""
-    alike = await _near(connection, waiting)
-    wave_of: list[tuple[int | None, set[int], list[Alike]]] = []
-    owner_ids = {owner_id for owner_id, _ in waiting}
-    for group in await asyncio.to_thread(near_duplicates, list(alike)):
-        members = [alike[bands] for bands in group]
-        keys = [key for each in members for key in each.keys]
-        wave_ids = set().union(*(each.wave_ids for each in members))
-        if wave_ids or (len(keys) >= waves.LEAST_COMMENTS and await waves.make_a_wave(connection, keys)):
-            wave_of.append((min(wave_ids, default=None), wave_ids, members))
-            owner_ids |= {owner_id for owner_id, _ in keys}
-    merged = [wave_id for kept, wave_ids, _ in wave_of for wave_id in wave_ids if wave_id != kept]
-    await groups.lock_walls(connection, owner_ids | await waves.walls_of_waves(connection, merged))
-    touched = []
-    for known_id, wave_ids, members in wave_of:
-        wave_id = await waves.insert_wave(connection) if known_id is None else known_id
-        if others := wave_ids - {wave_id}:
-            await waves.merge_waves(connection, wave_id, others)
-        await waves.join_wave(connection, wave_id, members)
-        touched.append(wave_id)
+    loose = await _loose_near(connection, waiting)
+    known = await waves.waves_with_bands(connection, _all_bands(loose))
+    found = [_Group.of(members) for members in near_duplicates({**loose, **known})]
+    may_be = [each for each in found if not each.wave_ids and len(each.keys) >= waves.LEAST_COMMENTS]
+    are = await waves.which_make_waves(connection, [each.keys for each in may_be])
+    new = [each for place, each in enumerate(may_be) if place in are]
+    merged = {other: each.wave_ids[0] for each in found for other in each.wave_ids[1:]}
+    owner_ids = {owner_id for owner_id, _ in loose} | await waves.walls_of_waves(connection, merged)
+    await groups.lock_walls(connection, owner_ids)
+    new_ids = await waves.insert_waves(connection, len(new))
+    await waves.merge_waves(connection, merged)
+    wave_of = {key: each.wave_ids[0] for each in found if each.wave_ids for key in each.keys}
+    wave_of |= {key: wave_id for each, wave_id in zip(new, new_ids, strict=True) for key in each.keys}
+    await waves.join_waves(connection, loose, wave_of)
     await waves.mark_compared(connection, waiting)
-    await waves.dissolve_waves(connection, await waves.recount_waves(connection, touched))
+    # waves that have grown are counted at the end, once: they may be large
+    await waves.dissolve_waves(connection, await waves.recount_waves(connection, new_ids))
 
 
-async def _near(connection: AsyncConnection, waiting: dict[Key, Bands]) -> dict[Bands, Alike]:
-    """Return what is near these comments, directly or by way of comments that are in no wave: bands -> comments."""
-    near: dict[Bands, Alike] = {}
-    frontier = set(waiting.values())
-    while frontier:
-        known = near.keys() | frontier
-        found = {each.bands: each for each in await waves.sharing_bands(connection, _all_bands(frontier))}
-        groups_of_all = await asyncio.to_thread(near_duplicates, list(near.keys() | found.keys()))
-        wanted = {bands for group in groups_of_all if not known.isdisjoint(group) for bands in group}
-        near |= {bands: each for bands, each in found.items() if bands in wanted}
-        # a wave has all that is near it already, and so nothing is to be looked for beyond
-        frontier = {bands for bands in wanted - known if near[bands].keys}
+class _Group(NamedTuple):
+    """Near-duplicates: comments that are in no wave, and the waves of others, the oldest first."""
+
+    keys: list[Key]
+    wave_ids: list[int]
+
+    @classmethod
+    def of(cls, members: Sequence[Key | int]) -> "_Group":
+        return cls(
+            [member for member in members if not isinstance(member, int)],
+            sorted(member for member in members if isinstance(member, int)),
+        )
+
+
+async def _loose_near(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> dict[Key, Bands]:
+    """Return these comments and those in no wave that are near them, directly or by way of others: key -> bands.
+
+    Few are too few for a wave, or all by one author, and so there are never many.
+    """
+    near = dict(waiting)
+    new: Mapping[Key, Bands] = waiting
+    while new:
+        found = await waves.loose_comments(connection, _all_bands(new))
+        new = {key: bands for key, bands in found.items() if key not in near}
+        near |= new
     return near
 
 
-def _all_bands(some: set[Bands]) -> set[int]:
-    return {band for bands in some for band in bands}
+def _all_bands(some: Mapping[Key, Bands]) -> set[int]:
+    return {band for bands in some.values() for band in bands}
 
 
 def result_of(summary: Summary) -> dict[str, Any]:

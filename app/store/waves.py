@@ -3,7 +3,7 @@
 Who changes waves holds `lock_waves` first, and then the locks of the walls whose comments come to a wave or leave one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,15 +89,6 @@ async def count_comments_by_wave(
 # finding them
 
 
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Comments whose bands are all equal: the keys of those without a wave, and the waves of the others."""
-
-    bands: Bands
-    keys: tuple[Key, ...]
-    wave_ids: frozenset[int]
-
-
 async def lock_waves(connection: AsyncConnection) -> None:
     """Wait until nobody else changes waves, until the transaction ends."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('waves', 0))"))
@@ -118,46 +109,51 @@ async def count_waiting_comments(connection: AsyncConnection) -> int:
     return await connection.scalar(text("SELECT count(*) FROM comment_bands WHERE NOT is_compared")) or 0
 
 
-async def sharing_bands(connection: AsyncConnection, bands: Collection[int]) -> list[Alike]:
-    """Return all comments that have one of these bands."""
+async def loose_comments(connection: AsyncConnection, bands: Collection[int]) -> dict[Key, Bands]:
+    """Return comments that were compared, are in no wave, and have one of these bands: key -> bands."""
     statement = text("""
-        SELECT b.bands, array_agg(b.owner_id) FILTER (WHERE f.wave_id IS NULL) AS owner_ids,
-               array_agg(b.comment_id) FILTER (WHERE f.wave_id IS NULL) AS ids,
-               array_agg(DISTINCT f.wave_id) FILTER (WHERE f.wave_id IS NOT NULL) AS wave_ids
-          FROM comment_bands b
-          JOIN comment_features f ON f.owner_id = b.owner_id AND f.comment_id = b.comment_id
-         WHERE b.bands && CAST(:bands AS bigint[]) GROUP BY b.bands ORDER BY b.bands
+        SELECT owner_id, comment_id, bands FROM comment_bands
+         WHERE is_compared AND NOT is_in_wave AND bands && CAST(:bands AS bigint[])
     """)
     rows = await connection.execute(statement, {"bands": list(bands)})
-    return [
-        Alike(
-            tuple(row.bands),
-            tuple(zip(row.owner_ids or (), row.ids or (), strict=True)),
-            frozenset(row.wave_ids or ()),
-        )
-        for row in rows
-    ]
+    return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
 
 
-async def make_a_wave(connection: AsyncConnection, keys: Collection[Key]) -> bool:
-    """Tell whether these comments are enough for a wave."""
+async def waves_with_bands(connection: AsyncConnection, bands: Collection[int]) -> dict[int, list[int]]:
+    """Return waves that have some of these bands: id -> those bands."""
     statement = text("""
-        SELECT count(*) >= :comments
-           AND greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
-          FROM comments c JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
-            ON c.owner_id = r.owner_id AND c.id = r.id
+        SELECT wave_id, array_agg(band) AS bands FROM wave_bands WHERE band = ANY(CAST(:bands AS bigint[]))
+         GROUP BY wave_id ORDER BY wave_id
     """)
-    values = _columns(keys) | {"comments": LEAST_COMMENTS, "spread": LEAST_SPREAD}
-    return bool(await connection.scalar(statement, values))
+    rows = await connection.execute(statement, {"bands": list(bands)})
+    return {row.wave_id: row.bands for row in rows}
 
 
-async def insert_wave(connection: AsyncConnection) -> int:
-    """Insert a wave without comments and return its id."""
+async def which_make_waves(connection: AsyncConnection, found: Sequence[Collection[Key]]) -> set[int]:
+    """Tell which of these groups of comments are enough for a wave: their places."""
+    statement = text("""
+        SELECT r.place FROM comments c
+          JOIN unnest(CAST(:places AS int[]), CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))
+            AS r(place, owner_id, id) ON c.owner_id = r.owner_id AND c.id = r.id
+         GROUP BY r.place
+        HAVING count(*) >= :comments
+           AND greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
+    """)
+    values = _columns([key for keys in found for key in keys]) | {
+        "places": [place for place, keys in enumerate(found) for _ in keys],
+        "comments": LEAST_COMMENTS,
+        "spread": LEAST_SPREAD,
+    }
+    return set((await connection.execute(statement, values)).scalars())
+
+
+async def insert_waves(connection: AsyncConnection, count: int) -> list[int]:
+    """Insert so many waves without comments and return their ids."""
     statement = text("""
         INSERT INTO waves (comment_count, author_count, post_count, owner_id, comment_id, first_at, last_at)
-        VALUES (0, 0, 0, 0, 0, now(), now()) RETURNING id
+        SELECT 0, 0, 0, 0, 0, now(), now() FROM generate_series(1, :count) RETURNING id
     """)
-    return int((await connection.execute(statement)).scalar_one())
+    return list((await connection.execute(statement, {"count": count})).scalars())
 
 
 async def walls_of_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> set[int]:
@@ -166,37 +162,51 @@ async def walls_of_waves(connection: AsyncConnection, wave_ids: Collection[int])
     return set((await connection.execute(statement)).scalars())
 
 
-async def join_wave(connection: AsyncConnection, wave_id: int, found: Sequence[Alike]) -> None:
-    """Put comments into a wave, but for those that have other bands by now."""
-    rows = [(key, each.bands) for each in found for key in each.keys]
+async def join_waves(connection: AsyncConnection, found: Mapping[Key, Bands], wave_ids: Mapping[Key, int]) -> None:
+    """Put each comment into its wave, but for those that have other bands by now."""
     statement = text("""
-        UPDATE comment_features f SET wave_id = :wave_id
-          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]))
-            AS r(owner_id, id, bands)
-          JOIN comment_bands b ON b.owner_id = r.owner_id AND b.comment_id = r.id
-         WHERE b.bands = CAST(r.bands AS bigint[]) AND f.owner_id = r.owner_id AND f.comment_id = r.id
+        WITH joined AS (
+            UPDATE comment_bands b SET is_compared = true, is_in_wave = true
+              FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]),
+                          CAST(:wave_ids AS bigint[])) AS r(owner_id, id, bands, wave_id)
+             WHERE b.owner_id = r.owner_id AND b.comment_id = r.id AND b.bands = CAST(r.bands AS bigint[])
+            RETURNING b.owner_id, b.comment_id, b.bands, r.wave_id),
+        known AS (
+            INSERT INTO wave_bands (band, wave_id)
+            SELECT DISTINCT band, wave_id FROM joined, LATERAL unnest(bands) AS band
+            ON CONFLICT (band) DO NOTHING)
+        UPDATE comment_features f SET wave_id = j.wave_id FROM joined j
+         WHERE f.owner_id = j.owner_id AND f.comment_id = j.comment_id
     """)
-    await connection.execute(statement, _with_bands(rows) | {"wave_id": wave_id})
+    keys = list(wave_ids)
+    values = _columns(keys) | {"bands": _as_texts(found[key] for key in keys), "wave_ids": list(wave_ids.values())}
+    await connection.execute(statement, values)
 
 
-async def merge_waves(connection: AsyncConnection, wave_id: int, others: Collection[int]) -> None:
-    """Make other waves a part of one; they are gone then."""
-    values = {"wave_id": wave_id, "others": list(others)}
-    await connection.execute(
-        text("UPDATE comment_features SET wave_id = :wave_id WHERE wave_id = ANY(CAST(:others AS bigint[]))"), values
-    )
-    await connection.execute(waves.delete().where(waves.c.id.in_(others)))
+async def merge_waves(connection: AsyncConnection, merged: Mapping[int, int]) -> None:
+    """Make waves a part of others: wave -> the one it belongs to now. They are gone then."""
+    if not merged:
+        return
+    values = {"ids": list(merged), "others": list(merged.values())}
+    for table in ("comment_features", "wave_bands"):
+        statement = f"""
+            UPDATE {table} w SET wave_id = r.other
+              FROM unnest(CAST(:ids AS bigint[]), CAST(:others AS bigint[])) AS r(id, other) WHERE w.wave_id = r.id
+        """  # noqa: S608 - SQL of this function
+        await connection.execute(text(statement), values)
+    await connection.execute(waves.delete().where(waves.c.id.in_(merged)))
 
 
-async def mark_compared(connection: AsyncConnection, compared: dict[Key, Bands]) -> None:
+async def mark_compared(connection: AsyncConnection, compared: Mapping[Key, Bands]) -> None:
     """Note that comments were compared with all others, but for those that have other bands by now."""
     statement = text("""
         UPDATE comment_bands b SET is_compared = true
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]))
             AS r(owner_id, id, bands)
          WHERE b.owner_id = r.owner_id AND b.comment_id = r.id AND b.bands = CAST(r.bands AS bigint[])
+           AND NOT b.is_compared
     """)
-    await connection.execute(statement, _with_bands(list(compared.items())))
+    await connection.execute(statement, _columns(compared) | {"bands": _as_texts(compared.values())})
 
 
 async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] | None = None) -> list[int]:
@@ -230,7 +240,13 @@ async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] |
 
 async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> None:
     """Remove waves; their comments are in none then, but are still what others are compared with."""
-    statement = text("UPDATE comment_features SET wave_id = NULL WHERE wave_id = ANY(CAST(:ids AS bigint[]))")
+    statement = text("""
+        WITH freed AS (
+            UPDATE comment_features SET wave_id = NULL WHERE wave_id = ANY(CAST(:ids AS bigint[]))
+            RETURNING owner_id, comment_id)
+        UPDATE comment_bands b SET is_in_wave = false FROM freed f
+         WHERE b.owner_id = f.owner_id AND b.comment_id = f.comment_id
+    """)
     await connection.execute(statement, {"ids": list(wave_ids)})
     await connection.execute(waves.delete().where(waves.c.id.in_(wave_ids)))
 
@@ -239,6 +255,6 @@ def _columns(keys: Collection[Key]) -> dict[str, Any]:
     return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
 
 
-def _with_bands(rows: Sequence[tuple[Key, Bands]]) -> dict[str, Any]:
-    # PostgreSQL's arrays of arrays have equal lengths, and are taken apart as a whole: so lists travel as text
-    return _columns([key for key, _ in rows]) | {"bands": [f"{{{','.join(map(str, bands))}}}" for _, bands in rows]}
+def _as_texts(some: Iterable[Bands]) -> list[str]:
+    # an array of arrays is taken apart as a whole, so arrays travel as texts
+    return [f"{{{','.join(map(str, bands))}}}" for bands in some]

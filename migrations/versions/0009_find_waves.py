@@ -33,10 +33,18 @@ def upgrade() -> None:
         sa.Column("comment_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("bands", postgresql.ARRAY(sa.BigInteger()), nullable=False, comment="of app.analysis.duplicates"),
         sa.Column("is_compared", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("is_in_wave", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "comment_id", name="comment_bands_pkey"),
         comment="by what comments that were analysed are compared with others, unless their texts are too short",
     )
-    op.create_index("comment_bands_bands_idx", "comment_bands", ["bands"], postgresql_using="gin")
+    # only of those that others are still looked up among: the bands of a wave, however large it is, stand in wave_bands
+    op.create_index(
+        "comment_bands_bands_idx",
+        "comment_bands",
+        ["bands"],
+        postgresql_using="gin",
+        postgresql_where=sa.text("is_compared AND NOT is_in_wave"),
+    )
     op.create_index(
         "comment_bands_waiting_idx",
         "comment_bands",
@@ -58,6 +66,15 @@ def upgrade() -> None:
     )
     op.create_index("waves_comment_count_idx", "waves", ["comment_count", "id"])
     op.create_index("waves_last_at_idx", "waves", ["last_at", "id"])
+    op.create_table(
+        "wave_bands",
+        sa.Column("band", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wave_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("band", name="wave_bands_pkey"),
+        sa.ForeignKeyConstraint(["wave_id"], ["waves.id"], name="wave_bands_wave_id_fkey", ondelete="CASCADE"),
+        comment="the bands of the comments of waves: who has one of them belongs to that wave",
+    )
+    op.create_index("wave_bands_wave_id_idx", "wave_bands", ["wave_id"])
     key = ["published_at", "owner_id", "comment_id"]
     op.create_index(
         "comment_features_mood_idx", "comment_features", ["mood", *key], postgresql_where=sa.text("mood <> 0")
@@ -74,6 +91,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION forget_bands")
     op.drop_index("comment_features_links_idx", table_name="comment_features")
     op.drop_index("comment_features_mood_idx", table_name="comment_features")
+    op.drop_table("wave_bands")
     op.drop_table("waves")
     op.drop_table("comment_bands")
     # all is to be compared anew, should somebody go up again
