@@ -390,6 +390,7 @@ comment_bands = Table(
         "comment_bands_bands_idx",
         "bands",
         postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
         postgresql_where=text("is_compared AND NOT is_in_wave"),
     ),
     Index("comment_bands_waiting_idx", "owner_id", "comment_id", postgresql_where=text("NOT is_compared")),

@@ -111,9 +111,11 @@ async def count_waiting_comments(connection: AsyncConnection) -> int:
 
 async def loose_comments(connection: AsyncConnection, bands: Collection[int]) -> dict[Key, Bands]:
     """Return comments that were compared, are in no wave, and have one of these bands: key -> bands."""
+    # band by band: with && each row that is looked at would be compared with all of them
     statement = text("""
-        SELECT owner_id, comment_id, bands FROM comment_bands
-         WHERE is_compared AND NOT is_in_wave AND bands && CAST(:bands AS bigint[])
+        SELECT DISTINCT b.owner_id, b.comment_id, b.bands
+          FROM unnest(CAST(:bands AS bigint[])) AS r(band)
+          JOIN comment_bands b ON b.is_compared AND NOT b.is_in_wave AND b.bands @> ARRAY[r.band]
     """)
     rows = await connection.execute(statement, {"bands": list(bands)})
     return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
@@ -122,7 +124,7 @@ async def loose_comments(connection: AsyncConnection, bands: Collection[int]) ->
 async def waves_with_bands(connection: AsyncConnection, bands: Collection[int]) -> dict[int, list[int]]:
     """Return waves that have some of these bands: id -> those bands."""
     statement = text("""
-        SELECT wave_id, array_agg(band) AS bands FROM wave_bands WHERE band = ANY(CAST(:bands AS bigint[]))
+        SELECT wave_id, array_agg(band ORDER BY band) AS bands FROM wave_bands WHERE band = ANY(CAST(:bands AS bigint[]))
          GROUP BY wave_id ORDER BY wave_id
     """)
     rows = await connection.execute(statement, {"bands": list(bands)})

@@ -43,6 +43,7 @@ def upgrade() -> None:
         "comment_bands",
         ["bands"],
         postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},  # it is read as often as it is written
         postgresql_where=sa.text("is_compared AND NOT is_in_wave"),
     )
     op.create_index(

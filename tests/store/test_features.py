@@ -1,0 +1,165 @@
+"""What analyses find, as rows: written, read, counted, summed up; and waves. How jobs use it is in tests/jobs."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from app.db import tables
+from app.resources import Resources
+from app.store import features, waves
+from app.store.comment_conditions import CommentConditions
+from app.store.conditions_json import from_json, holds_nul, to_json
+from app.store.features import AnalyzedComment, Written
+from app.store.keyset import Page
+from app.store.waves import WaveConditions
+from tests.jobs.matching import open_walls, said, store
+from tests.store.rows import comment, read
+
+BEGINNING = (-(1 << 63), 0)
+
+
+@pytest.fixture
+async def walls(resources: Resources) -> Resources:
+    """Store two communities with three comments each."""
+    await open_walls(resources, [-1, -2])
+    for owner_id in (-1, -2):
+        await store(resources, said(["кофе", "чай", "вода"], owner_id))
+    return resources
+
+
+def found(comment_id: int, owner_id: int = -1, bands: tuple[int, ...] = (), language: str = "ru") -> AnalyzedComment:
+    """Return what was found in a comment that nobody has changed."""
+    return AnalyzedComment(
+        owner_id, comment_id, None, language, [1, 2], ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1], 1, bands
+    )
+
+
+async def write(resources: Resources, *rows: AnalyzedComment, full: bool = False) -> Written:
+    async with resources.database.transaction() as connection:
+        return await features.write_features(connection, rows, full=full)
+
+
+async def test_what_was_found_is_written_once(walls: Resources) -> None:
+    row = found(2, bands=(1, -2))
+    assert await write(walls, row, found(3)) == Written(2, 0)
+    assert await write(walls, replace(row, language="uk")) == Written(0, 0)
+    async with walls.database.connect() as connection:
+        kept = (await features.features_by_comment(connection, [(-1, 2), (-1, 9)]))[-1, 2]
+    assert (kept.language, kept.term_ids, kept.links, kept.phones, kept.mention_ids, kept.mood, kept.wave_id) == (
+        "ru", [1, 2], ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1], 1, None
+    )  # fmt: skip
+    assert kept.published_at == datetime.fromtimestamp(1_772_323_200, UTC)
+    assert {key: each["bands"] for key, each in (await read(walls, tables.comment_bands)).items()} == {(-1, 2): [1, -2]}
+
+
+async def test_what_was_found_is_written_over(walls: Resources) -> None:
+    await write(walls, found(2, bands=(1, 2)), found(3, bands=(1, 2)), found(4))
+    async with walls.database.transaction() as connection:
+        await connection.execute(text("UPDATE comment_features SET wave_id = 7"))
+    rows = [found(2, bands=(1, 2), language="uk"), found(3, language="uk"), found(4, bands=(3,), language="uk")]
+    assert await write(walls, *rows, full=True) == Written(3, 0)
+    kept = await read(walls, tables.comment_features)
+    assert {key: (row["language"], row["wave_id"]) for key, row in kept.items()} == {
+        (-1, 2): ("uk", 7),
+        (-1, 3): ("uk", None),
+        (-1, 4): ("uk", None),
+    }
+    assert {key: each["bands"] for key, each in (await read(walls, tables.comment_bands)).items()} == {
+        (-1, 2): [1, 2],
+        (-1, 4): [3],
+    }
+
+
+async def test_what_has_changed_or_is_gone_is_not_written(walls: Resources) -> None:
+    await store(walls, [comment(2, "иное")])
+    assert await write(walls, found(2), found(99), found(3)) == Written(1, 2)
+    assert set(await read(walls, tables.comment_features)) == {(-1, 3)}
+
+
+async def test_what_is_to_be_analysed(walls: Resources) -> None:
+    await write(walls, found(2), found(3, owner_id=-2))
+
+    async def keys(
+        conditions: CommentConditions, after: tuple[int, int] = BEGINNING, *, full: bool = False
+    ) -> list[str]:
+        async with walls.database.connect() as connection:
+            rows = await features.next_comments(connection, conditions, after, 3, full=full)
+            counted = await features.count_comments_to_analyze(connection, conditions, full=full)
+        assert counted >= len(rows)
+        return [f"{row.owner_id}_{row.id}" for row in rows]
+
+    assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
+    assert await keys(CommentConditions(), (-1, 3)) == ["-1_4"]
+    assert await keys(CommentConditions(), full=True) == ["-2_2", "-2_3", "-2_4"]
+    assert await keys(CommentConditions(owner_ids=(-1,), search="кофе or чай")) == ["-1_3"]
+
+
+async def test_terms_that_two_add_at_once(resources: Resources) -> None:
+    lemmas = [f"слово{number}" for number in range(200)]
+
+    async def ids(some: list[str]) -> dict[str, int]:
+        async with resources.database.transaction() as connection:
+            return await features.term_ids(connection, some)
+
+    first, second, third = await asyncio.gather(ids(lemmas), ids(lemmas[::-1]), ids(lemmas[50:]))
+    assert first == second == third | {lemma: first[lemma] for lemma in lemmas[:50]}
+    assert len(set(first.values())) == 200
+    assert await ids([]) == {}
+
+
+async def test_sums(walls: Resources) -> None:
+    async with walls.database.transaction() as connection:
+        ids = await features.term_ids(connection, ["один", "два"])
+    one = replace(found(2), term_ids=[ids["один"], ids["два"]])
+    await write(walls, one, replace(one, owner_id=-2, term_ids=[ids["один"]], mood=-1, links=[]))
+    for conditions in (CommentConditions(owner_ids=(-2,)), CommentConditions(all_of=(CommentConditions(mood=-1),))):
+        async with walls.database.transaction() as connection:
+            found_sums = await features.sum_up(connection, conditions, 10)
+        assert found_sums.totals._asdict() == {
+            "comments": 1, "positive": 0, "negative": 1, "with_links": 0, "with_phones": 1, "with_mentions": 1,
+            "waves": 0, "in_waves": 0,
+        }  # fmt: skip
+        assert [tuple(row) for row in found_sums.languages] == [("ru", 1)]
+        assert [tuple(row) for row in found_sums.terms] == [("один", 1, 2)]
+        assert found_sums.comments_everywhere == 2
+    async with walls.database.transaction() as connection:
+        found_sums = await features.sum_up(connection, CommentConditions(), 1)
+    assert [tuple(row) for row in found_sums.terms] == [("один", 2, 2)]
+
+
+async def test_waves_that_are_wanted(walls: Resources) -> None:
+    keys = {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4), (-2, 3): (9,)}
+    await write(walls, *(found(key[1], key[0], bands) for key, bands in keys.items()))
+    async with walls.database.transaction() as connection:
+        assert await waves.count_waiting_comments(connection) == 4
+        assert await waves.waiting_comments(connection, 1) == {(-2, 2): (3, 4)}
+        assert await waves.which_make_waves(connection, [list(keys)[:3], list(keys)[:2], []]) == {0}
+        one, other, empty = await waves.insert_waves(connection, 3)
+        wave_of = {(-1, 2): one, (-1, 3): one, (-2, 2): other}
+        # one of them has other bands by now
+        await waves.join_waves(connection, {**keys, (-2, 2): (3, 5)}, wave_of)
+        await waves.mark_compared(connection, {(-2, 3): (9,), (-2, 2): (7,)})
+        assert await waves.waves_with_bands(connection, [1, 3, 9]) == {one: [1, 3]}
+        assert await waves.loose_comments(connection, [1, 3, 9]) == {(-2, 3): (9,)}
+        await waves.join_waves(connection, keys, wave_of)
+        await waves.merge_waves(connection, {})
+        await waves.merge_waves(connection, {other: one})
+        assert await waves.recount_waves(connection) == [empty]
+        await waves.dissolve_waves(connection, [empty])
+        assert await waves.walls_of_waves(connection, [one, other]) == {-1, -2}
+        page = await waves.waves_page(connection, WaveConditions((-2,), 3), Page(waves.LARGEST, 5))
+        assert [(row.id, row.comment_count, row.author_count, row.post_count) for row in page.rows] == [(one, 3, 1, 2)]
+        assert await waves.count_waves(connection, WaveConditions((-3,))) == 0
+        await waves.dissolve_waves(connection, [one])
+        assert await waves.loose_comments(connection, [1, 3]) == {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4)}
+    assert await read(walls, tables.waves) == await read(walls, tables.wave_bands) == {}
+
+
+def test_conditions_as_json() -> None:
+    conditions = CommentConditions(mood=-1, has_links=False, is_in_wave=True, wave_ids=(1, 2))
+    assert from_json(CommentConditions, to_json(conditions)) == conditions
+    assert not holds_nul(to_json(conditions))
+    assert holds_nul({"a": [{"b": ["x", "y\0"]}]})
