@@ -38,7 +38,7 @@ async def next_comments(
     c = comments.c
     statement = (
         select(c.owner_id, c.id, c.published_at, c.changed_at, c.text)
-        .where(*_to_analyze(conditions, full=full), tuple_(c.owner_id, c.id) > tuple_(*after))
+        .where(*_to_analyze(conditions, after, full=full))
         .order_by(c.owner_id, c.id)
         .limit(limit)
     )
@@ -48,14 +48,20 @@ async def next_comments(
 
 async def count_comments_to_analyze(connection: AsyncConnection, conditions: CommentConditions, *, full: bool) -> int:
     """Count the comments to analyse."""
-    statement = select(func.count()).select_from(comments).where(*_to_analyze(conditions, full=full))
+    statement = select(func.count()).select_from(comments).where(*_to_analyze(conditions, None, full=full))
     return await connection.scalar(statement) or 0
 
 
-def _to_analyze(conditions: CommentConditions, *, full: bool) -> list[ColumnElement[bool]]:
+def _to_analyze(
+    conditions: CommentConditions, after: tuple[int, int] | None, *, full: bool
+) -> list[ColumnElement[bool]]:
     f, c = comment_features.c, comments.c
-    was_analyzed = exists().where(f.owner_id == c.owner_id, f.comment_id == c.id).correlate(comments)
-    return conditions.sql() if full else [*conditions.sql(), ~was_analyzed]
+    wanted, its = conditions.sql(), [f.owner_id == c.owner_id, f.comment_id == c.id]
+    if after is not None:
+        wanted.append(tuple_(c.owner_id, c.id) > tuple_(*after))
+        # the same once more, so that PostgreSQL need not look at all that was analysed up to there
+        its.append(tuple_(f.owner_id, f.comment_id) > tuple_(*after))
+    return wanted if full else [*wanted, ~exists().where(*its).correlate(comments)]
 
 
 # what was found
