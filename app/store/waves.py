@@ -124,7 +124,8 @@ async def loose_comments(connection: AsyncConnection, bands: Collection[int]) ->
 async def waves_with_bands(connection: AsyncConnection, bands: Collection[int]) -> dict[int, list[int]]:
     """Return waves that have some of these bands: id -> those bands."""
     statement = text("""
-        SELECT wave_id, array_agg(band ORDER BY band) AS bands FROM wave_bands WHERE band = ANY(CAST(:bands AS bigint[]))
+        SELECT wave_id, array_agg(band ORDER BY band) AS bands FROM wave_bands
+         WHERE band = ANY(CAST(:bands AS bigint[]))
          GROUP BY wave_id ORDER BY wave_id
     """)
     rows = await connection.execute(statement, {"bands": list(bands)})
