@@ -80,8 +80,8 @@ mutation AddKeywords($keywords: [NewKeywordInput!]!) {
   addKeywords(input: {keywords: $keywords}) { __typename ... on Error { message } }
 }"""
 START_ANALYSIS = """
-mutation StartAnalysis($groupIds: [ID!]!) {
-  startAnalysis(input: {groupIds: $groupIds}) {
+mutation StartAnalysis($input: StartAnalysisInput!) {
+  startAnalysis(input: $input) {
     __typename
     ... on StartAnalysisSuccess { job { id } }
     ... on Error { message }

@@ -133,6 +133,36 @@ async def show_progress(client: Client, console: Console, job_id: str) -> dict[s
     return job
 
 
+async def start_job(
+    client: Client, console: Console, mutation: str, wishes: dict[str, Any], what: str
+) -> dict[str, Any]:
+    """Start a job by a mutation, show its progress until it has ended, and return what it has brought.
+
+    `what` names it in failures: `export`.
+
+    Raises:
+        RequestFailed: the server refuses, or the job did not succeed.
+    """
+    [answer] = (await client.execute(mutation, {"input": wishes})).values()
+    if "job" not in answer:
+        raise RequestFailed(answer["message"])
+    return await result_of(client, console, answer["job"]["id"], what)
+
+
+async def result_of(client: Client, console: Console, job_id: str, what: str) -> dict[str, Any]:
+    """Show a job's progress until it has ended and return what it has brought.
+
+    Raises:
+        RequestFailed: it did not succeed.
+    """
+    job = await show_progress(client, console, job_id)
+    if job["state"] != "SUCCEEDED":
+        failure = job["failure"]["message"] if job["failure"] else ""
+        raise RequestFailed(f"The {what} is {job['state']}. {failure}".strip())
+    result: dict[str, Any] = job["result"]
+    return result
+
+
 def summary(job: dict[str, Any]) -> str:
     """Say in a line what a collection has brought.
 

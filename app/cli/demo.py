@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.client import ADD_KEYWORDS, READ_COMMENTS, READ_STATISTICS, START_ANALYSIS, Client, RequestFailed
-from app.cli.collect import add_groups, show_progress, start_collection, summary
+from app.cli.client import ADD_KEYWORDS, READ_COMMENTS, READ_STATISTICS, START_ANALYSIS, Client
+from app.cli.collect import add_groups, show_progress, start_collection, start_job, summary
 from app.cli.export import export
 from app.cli.export import summary as summary_of_export
 from app.cli.processes import free_port, running
@@ -66,7 +66,8 @@ async def _show(client: Client, console: Console, file: Path) -> None:
     """Collect, analyse and export what keywords are looked for in meanwhile, and show what was found."""
     await client.execute(ADD_KEYWORDS, {"keywords": [{"phrase": phrase, "category": "demo"} for phrase in KEYWORDS]})
     group = await _collect(client, console)
-    await _analyze(client, console, group)
+    console.print("Analysing them: languages, words, links, moods, waves of spam ...")
+    await start_job(client, console, START_ANALYSIS, {"groupIds": [group]}, "analysis")
     await _show_statistics(client, console, group)
     console.print("Exporting them for Excel ...")
     result = await export(client, console, file, force=True, format="CSV")
@@ -93,16 +94,6 @@ async def _collect(client: Client, console: Console) -> str:
         table.add_row(Text(author), Text(_shown(comment["text"])), str(comment["likeCount"]))
     console.print(table)
     return str(group["id"])
-
-
-async def _analyze(client: Client, console: Console, group_id: str) -> None:
-    answer = (await client.execute(START_ANALYSIS, {"groupIds": [group_id]}))["startAnalysis"]
-    if answer["__typename"] != "StartAnalysisSuccess":
-        raise RequestFailed(answer["message"])
-    console.print("Analysing them: languages, words, links, moods, waves of spam ...")
-    job = await show_progress(client, console, answer["job"]["id"])
-    if job["state"] != "SUCCEEDED":
-        raise RequestFailed(f"The analysis is {job['state']}. {(job['failure'] or {}).get('message', '')}".strip())
 
 
 async def _show_statistics(client: Client, console: Console, group_id: str) -> None:

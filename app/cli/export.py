@@ -23,7 +23,7 @@ from rich.progress import (
 
 from app.cli import client as connection
 from app.cli.client import START_EXPORT, TIMEOUT_SECONDS, Client, RequestFailed
-from app.cli.collect import show_progress
+from app.cli.collect import start_job
 from app.exports.options import Compression, ExportColumn, ExportFormat
 from app.vk.references import GroupReference, read_group_reference
 
@@ -135,14 +135,7 @@ async def export(client: Client, console: Console, path: Path, *, force: bool, *
         RequestFailed: the server refuses, or fails, or the file cannot be written.
     """
     check_target(path, force=force)
-    answer = (await client.execute(START_EXPORT, {"input": wishes}))["startExport"]
-    if answer["__typename"] != "StartExportSuccess":
-        raise RequestFailed(answer["message"])
-    job = await show_progress(client, console, answer["job"]["id"])
-    if job["state"] != "SUCCEEDED":
-        failure = job["failure"]["message"] if job["failure"] else ""
-        raise RequestFailed(f"The export is {job['state']}. {failure}".strip())
-    result: dict[str, Any] = job["result"]
+    result = await start_job(client, console, START_EXPORT, wishes, "export")
     await download(client, console, result, path)
     return result
 

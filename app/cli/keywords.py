@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from app.cli.client import Client, RequestFailed
-from app.cli.collect import show_progress
+from app.cli.collect import result_of
 
 IMPORT_KEYWORDS = """
 mutation ImportKeywords($file: Upload!, $category: String, $matching: KeywordMatching!) {
@@ -34,10 +34,7 @@ async def import_keywords(client: Client, console: Console, path: Path, category
         raise RequestFailed(answer["message"])
     _tell(console, answer["outcomes"])
     if answer["job"]:
-        job = await show_progress(client, console, answer["job"]["id"])
-        if job["state"] != "SUCCEEDED":
-            raise RequestFailed(f"The matching is {job['state']}. {(job['failure'] or {}).get('message', '')}".strip())
-        result = job["result"]
+        result = await result_of(client, console, answer["job"]["id"], "matching")
         _say(
             console, f"{result['matchedCommentCount']:,} comments looked at, {result['newMatchCount']:,} matches found."
         )

@@ -12,6 +12,6 @@ from bench.export import FULL, QUICK
 def test_the_measurements_run(capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(export.run(replace(QUICK, comments=200, seconds=0.1)))
     told = capsys.readouterr().out
-    for title in ("200 comments with 15 columns", "psql \\copy", "PARQUET", "A small query", "2 exports"):
+    for title in ("200 comments with 15 columns", "psql \\copy", "PARQUET", "A small query", "and an analysis"):
         assert title in told
     assert FULL.comments == 1_000_000

@@ -14,9 +14,12 @@ GROUPS = """mutation ($file: Upload!) { importGroups(input: {file: $file}) { __t
   ... on ValidationFailedError { fields { path message } } ... on Error { code } } }"""
 KEYWORDS = """mutation ($file: Upload!, $category: String) {
   importKeywords(input: {file: $file, category: $category, matching: EXACT_WORD}) { __typename
-  ... on ImportKeywordsSuccess { addedCount outcomes { phrase outcome keyword { category matching } } job { id } }
+  ... on ImportKeywordsSuccess { addedCount outcomes { phrase outcome keyword { category matching matchCount commentCount } } job { id } }
   ... on ValidationFailedError { fields { path message } }
   ... on QueueFullError { limit } ... on ServiceUnavailableError { service } } }"""
+
+
+NONE = {"matchCount": 0, "commentCount": 0}
 
 
 async def send(
@@ -53,9 +56,9 @@ async def test_import_keywords(api: Api, resources: Resources) -> None:
     answer = await answer_to(api, KEYWORDS, "words.csv", data, category="Прочее")
     assert (answer["__typename"], answer["addedCount"], answer["job"]) == ("ImportKeywordsSuccess", 2, None)
     assert [(each["phrase"], each["outcome"], each["keyword"]) for each in answer["outcomes"]] == [
-        ("банк", "ADDED", {"category": "Деньги", "matching": "EXACT_WORD"}),
-        ("дом", "ADDED", {"category": "Прочее", "matching": "WORD_FORMS"}),
-        ("банк", "ALREADY_THERE", {"category": "Деньги", "matching": "EXACT_WORD"}),
+        ("банк", "ADDED", {"category": "Деньги", "matching": "EXACT_WORD", **NONE}),
+        ("дом", "ADDED", {"category": "Прочее", "matching": "WORD_FORMS", **NONE}),
+        ("банк", "ALREADY_THERE", {"category": "Деньги", "matching": "EXACT_WORD", **NONE}),
         ("…", "MALFORMED", None),
     ]
 
