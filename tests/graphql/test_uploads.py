@@ -14,7 +14,8 @@ GROUPS = """mutation ($file: Upload!) { importGroups(input: {file: $file}) { __t
   ... on ValidationFailedError { fields { path message } } ... on Error { code } } }"""
 KEYWORDS = """mutation ($file: Upload!, $category: String) {
   importKeywords(input: {file: $file, category: $category, matching: EXACT_WORD}) { __typename
-  ... on ImportKeywordsSuccess { addedCount outcomes { phrase outcome keyword { category matching matchCount commentCount } } job { id } }
+  ... on ImportKeywordsSuccess {
+    addedCount job { id } outcomes { phrase outcome keyword { category matching matchCount commentCount } } }
   ... on ValidationFailedError { fields { path message } }
   ... on QueueFullError { limit } ... on ServiceUnavailableError { service } } }"""
 
