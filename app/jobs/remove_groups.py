@@ -31,18 +31,21 @@ async def remove_groups(job: RunningJob) -> dict[str, Any]:
         TakenAway: another worker has the job.
         CancelRequested: the job is to end.
     """
-    counts = Counts(**(job.checkpoint or {}))
-    owner_ids = job.arguments["owner_ids"]
+    checkpoint = job.checkpoint or {"after": None, "counts": {}}
+    # behind the last one that is done: somebody may have added that again, which is not what was to be removed
+    after, counts = checkpoint["after"], Counts(**checkpoint["counts"])
+    owner_ids = [owner_id for owner_id in job.arguments["owner_ids"] if after is None or owner_id > after]
     async with job.resources.database.connect() as connection:
         left = await count_comments(connection, CommentConditions(owner_ids=tuple(owner_ids)))
-        known = await groups.owner_ids_after(connection, None, len(owner_ids), owner_ids)
+        known = await groups.owner_ids_after(connection, after, max(1, len(owner_ids)), owner_ids)
     total = counts.comments + left
     for owner_id in known:
-        await _remove(job, owner_id, counts, total)
+        await _remove(job, owner_id, after, counts, total)
+        after = owner_id
     return asdict(counts)
 
 
-async def _remove(job: RunningJob, owner_id: int, counts: Counts, total: int) -> None:
+async def _remove(job: RunningJob, owner_id: int, after: int | None, counts: Counts, total: int) -> None:
     wanted = CommentConditions(owner_ids=(owner_id,))
     while True:
         async with job.step() as connection:
@@ -52,10 +55,12 @@ async def _remove(job: RunningJob, owner_id: int, counts: Counts, total: int) ->
                 # what is left goes with the community, posts and their last comments by the database's own triggers
                 await groups.delete_group(connection, owner_id)
                 counts.groups += 1
+                after = owner_id
             else:
                 await posts.forget_collected(connection, owner_id)
                 await comment_marks.delete(connection, keys)
             counts.comments += len(keys)
-            await job.report(connection, Progress(STAGE, counts.comments, max(total, counts.comments)), asdict(counts))
+            progress = Progress(STAGE, counts.comments, max(total, counts.comments))
+            await job.report(connection, progress, {"after": after, "counts": asdict(counts)})
         if len(keys) < BATCH:
             return
