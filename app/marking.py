@@ -52,7 +52,7 @@ async def remove_comments(resources: Resources, wanted: Wanted) -> Marked:
     Raises:
         ValidationFailed: no key is given, or more than 10,000, or conditions that restrict nothing.
     """
-    if wanted == CommentConditions():
+    if isinstance(wanted, CommentConditions) and not wanted.restrict():
         raise ValidationFailed({"filter": "restricts nothing; remove communities instead"})
     done = await _by_steps(resources, wanted, None, comment_marks.remove)
     log.info("comments_removed", count=done.count)

@@ -1,7 +1,7 @@
 """Which comments are wanted: the conditions of their lists, searches, marks and exports, as SQL."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -80,7 +80,18 @@ class CommentConditions:
         yield from (and_(True, *part.sql()) for part in self.all_of)  # noqa: FBT003 - SQL's TRUE
         if self.any_of:
             yield _any(self.any_of)
-        yield from (not_(and_(True, *part.sql())) for part in self.none_of)  # noqa: FBT003
+        # IS NOT TRUE, as a comment without an author is by none, and so is not by somebody
+        yield from (and_(True, *part.sql()).is_not(True) for part in self.none_of)  # noqa: FBT003
+
+    def restrict(self) -> bool:
+        """Tell whether there may be comments that do not meet them, as far as that can be told without looking."""
+        plain = replace(self, all_of=(), any_of=(), none_of=(), min_likes=self.min_likes or None)
+        return (
+            plain != CommentConditions()
+            or any(part.restrict() for part in self.all_of)
+            or (bool(self.any_of) and all(part.restrict() for part in self.any_of))
+            or any(part.restrict() for part in self.none_of)
+        )
 
     def are_selective(self) -> bool:
         """Tell whether an index finds those few that meet them, as far as that can be told without looking."""

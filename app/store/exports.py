@@ -42,8 +42,8 @@ _ATTACHMENTS = """
                                    LATERAL (SELECT coalesce(a.item ->> 'type', 'unknown') AS kind) AS its
                      ORDER BY a.place) END"""
 _KEYWORDS = """
-    ARRAY(SELECT (SELECT {} FROM keywords k WHERE k.id = m.keyword_id)
-            FROM comment_keywords m WHERE m.owner_id = comments.owner_id AND m.comment_id = comments.id
+    ARRAY(SELECT {} FROM comment_keywords m JOIN keywords k ON k.id = m.keyword_id
+           WHERE m.owner_id = comments.owner_id AND m.comment_id = comments.id
            ORDER BY m.keyword_id)"""
 
 _COLUMNS = {

@@ -19,6 +19,7 @@ SESSION = {
     "timezone": "UTC",
     "jit": "off",
     "statement_timeout": "0",  # the job has a limit of its own
+    "client_connection_check_interval": "5s",  # one whose writer was killed ends as well
     # one processor is enough: others are waiting for the rest
     "max_parallel_workers_per_gather": "0",
     # a million rows joined with their authors take 8.6 s, with the default of 4 MB 11.8 s

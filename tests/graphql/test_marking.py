@@ -115,8 +115,9 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
 async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     answer = await mark(api, filter={})
     assert answer["fields"] == [{"path": "viewed", "message": "give viewed, archived or both"}]
-    answer = await remove(api, filter={})
-    assert answer["fields"] == [{"path": "filter", "message": "restricts nothing; remove communities instead"}]
+    for everything in ({}, {"and": [{}]}, {"or": [{}, {"isReply": True}]}, {"minLikes": 0}, {"or": []}):
+        answer = await remove(api, filter=everything)
+        assert answer["fields"] == [{"path": "filter", "message": "restricts nothing; remove communities instead"}]
 
 
 async def test_without_postgresql(api_without_postgresql: Api) -> None:
