@@ -355,7 +355,10 @@ def statistics_of(
         wrong["timeZone"] = f"there is no time zone {time_zone!r}"
     if wrong:
         raise ValidationFailed(wrong)
-    since, until = since and since.astimezone(UTC), until and until.astimezone(UTC)
+    try:
+        since, until = since and since.astimezone(UTC), until and until.astimezone(UTC)
+    except OverflowError:
+        raise ValidationFailed({"from": "is, or to is, beyond the years 1 to 9999"}) from None
     return Statistics(
         scope=scope, period=Period(since, until), since=since, until=until, bucket=bucket, time_zone=time_zone
     )

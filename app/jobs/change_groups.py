@@ -29,8 +29,8 @@ async def update_group(resources: Resources, owner_id: int, wishes: Mapping[str,
     wrong: dict[str, str] = {}
     if "note" in wishes:
         values["note"] = (wishes["note"] or "").strip() or None
-        if len(values["note"] or "") > LONGEST_NOTE:
-            wrong["note"] = f"may have {LONGEST_NOTE} characters at most"
+        if len(values["note"] or "") > LONGEST_NOTE or "\0" in (values["note"] or ""):
+            wrong["note"] = f"may have {LONGEST_NOTE} characters at most, none of them NUL"
     if "labels" in wishes:
         values["labels"] = list(dict.fromkeys(" ".join(label.split()) for label in wishes["labels"]))
         if len(values["labels"]) > MOST_LABELS:

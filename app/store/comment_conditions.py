@@ -90,8 +90,13 @@ class CommentConditions:
             plain != CommentConditions()
             or any(part.restrict() for part in self.all_of)
             or (bool(self.any_of) and all(part.restrict() for part in self.any_of))
-            or any(part.restrict() for part in self.none_of)
+            or any(part.restrict() and not part.want_nothing() for part in self.none_of)
         )
+
+    def want_nothing(self) -> bool:
+        """Tell whether a list of theirs is empty, so that no comment meets them."""
+        lists = (self.owner_ids, self.posts, self.author_ids, self.keyword_ids, self.keyword_categories, self.wave_ids)
+        return () in lists
 
     def are_selective(self) -> bool:
         """Tell whether an index finds those few that meet them, as far as that can be told without looking."""

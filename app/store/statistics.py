@@ -73,8 +73,9 @@ class Period:
         return {"first": _month_of(since), "last": _month_from(until)}
 
     def _ends(self) -> tuple[datetime, datetime]:
-        since = self.since.astimezone(UTC) if self.since else FIRST_TIME
-        until = self.until.astimezone(UTC) if self.until else LAST_TIME
+        # none of VK's comments is beyond these, and what is reckoned with them stays in the calendar
+        since = min(max(self.since.astimezone(UTC), FIRST_TIME), LAST_TIME) if self.since else FIRST_TIME
+        until = min(max(self.until.astimezone(UTC), FIRST_TIME), LAST_TIME) if self.until else LAST_TIME
         return since, max(since, until)
 
 

@@ -115,7 +115,15 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
 async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     answer = await mark(api, filter={})
     assert answer["fields"] == [{"path": "viewed", "message": "give viewed, archived or both"}]
-    for everything in ({}, {"and": [{}]}, {"or": [{}, {"isReply": True}]}, {"minLikes": 0}, {"or": []}):
+    nothing: list[dict[str, Any]] = [
+        {},
+        {"and": [{}]},
+        {"or": [{}, {"isReply": True}]},
+        {"minLikes": 0},
+        {"or": []},
+        {"not": {"authorIds": []}},
+    ]
+    for everything in nothing:
         answer = await remove(api, filter=everything)
         assert answer["fields"] == [{"path": "filter", "message": "restricts nothing; remove communities instead"}]
 

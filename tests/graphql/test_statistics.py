@@ -145,6 +145,7 @@ async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"from": "2026-03-01T00:00:00"}, "from", "needs a time zone, such as 2026-01-31T00:00:00Z"),
         ({"to": "2026-03-01T00:00:00"}, "to", "needs a time zone, such as 2026-01-31T00:00:00Z"),
         ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}, "from", "is later than to"),
+        ({"from": "0001-01-01T00:00:00+03:00"}, "from", "is, or to is, beyond the years 1 to 9999"),
         ({"timeZone": "Moscow"}, "timeZone", "there is no time zone 'Moscow'"),
         ({"timeZone": "../etc"}, "timeZone", "there is no time zone '../etc'"),
     ]
@@ -154,6 +155,12 @@ async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
     for size in (0, 101):
         error = await api.fail(f"{{ statistics {{ topAuthors(first: {size}) {{ commentCount }} }} }}")
         assert error["extensions"]["fields"] == [{"path": "first", "message": "must be between 1 and 100"}]
+
+
+@pytest.mark.usefixtures("wall")
+async def test_the_ends_of_the_calendar(api: Api) -> None:
+    found = await api.execute(ALL, **{"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T00:00:00Z"})
+    assert found["statistics"]["totals"]["commentCount"] == 12
 
 
 @pytest.mark.usefixtures("wall")
