@@ -60,7 +60,7 @@ class CommentConditions:
             (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
             (self.keyword_ids, lambda: _has_keyword(comment_keywords.c.keyword_id.in_(self.keyword_ids or ()))),
             (self.keyword_categories, lambda: _has_keyword(_is_in_categories(self.keyword_categories or ()))),
-            (self.has_matches, lambda: _truth(_has_keyword(), is_true=bool(self.has_matches))),
+            (self.has_matches, lambda: _truth(_has_keyword(_is_there()), is_true=bool(self.has_matches))),
             (self.published_from, lambda: c.published_at >= self.published_from),
             (self.published_to, lambda: c.published_at < self.published_to),
             (self.is_reply, lambda: _truth(c.thread_id.is_not(None), is_true=bool(self.is_reply))),
@@ -155,6 +155,11 @@ def _has_row(table: FromClause, *conditions: ColumnElement[bool]) -> ColumnEleme
 
 def _has_keyword(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return _has_row(comment_keywords, *conditions)
+
+
+def _is_there() -> ColumnElement[bool]:
+    # matches of a keyword that was removed stay until a job has deleted them
+    return exists().where(keywords.c.id == comment_keywords.c.keyword_id).correlate(comment_keywords)
 
 
 def _is_in_categories(categories: tuple[str, ...]) -> ColumnElement[bool]:

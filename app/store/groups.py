@@ -118,7 +118,13 @@ def _columns(rows: Sequence[VkGroup]) -> dict[str, Any]:
 
 
 async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> int:
-    """Write what VK says of communities that are there, and return of how many it says something else than before."""
+    """Write what VK says of communities that are there, and return of how many it says something else than before.
+
+    They are locked in the order in which `upsert_groups` writes them, so that neither waits for the other crosswise.
+    """
+    rows = sorted(found, key=lambda group: group.id)
+    in_order = select(groups.c.owner_id).where(groups.c.owner_id.in_([-group.id for group in rows]))
+    await connection.execute(in_order.order_by(groups.c.owner_id.desc()).with_for_update(key_share=True))
     statement = text("""
         UPDATE groups g
            SET screen_name = r.screen_name, name = r.name, description = r.description,
@@ -133,7 +139,7 @@ async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) 
                IS DISTINCT FROM
                (r.screen_name, r.name, r.description, r.members_count, r.is_closed, r.deactivated, r.photo_url)
     """)
-    return (await connection.execute(statement, _columns(found))).rowcount
+    return (await connection.execute(statement, _columns(rows))).rowcount
 
 
 async def owner_ids_after(

@@ -48,7 +48,11 @@ async def _texts(resources: Resources) -> None:
         )
         await connection.execute(
             insert(tables.comment_keywords),
-            [{"owner_id": -1, "comment_id": n, "keyword_id": 1, "positions": [0, 1], **now} for n in (10, 12)],
+            [
+                {"owner_id": -1, "comment_id": n, "keyword_id": keyword_id, "positions": [0, 1], **now}
+                # what is left of a keyword that was removed counts no more
+                for n, keyword_id in ((10, 1), (12, 1), (13, 99))
+            ],
         )
         features: dict[str, Any] = {"term_ids": [], "links": [], "phones": [], "mention_ids": [], "mood": 0, **now}
         await connection.execute(
