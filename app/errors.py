@@ -165,12 +165,12 @@ class JobNotFound(Fault):
 
 
 class JobAlreadyRunning(Fault):
-    """A community is being collected already; `job_id` is the job that does it."""
+    """A community is being collected, or removed, already; `job_id` is the job that does it."""
 
     code = ErrorCode.JOB_ALREADY_RUNNING
 
     def __init__(self, job_id: int, owner_id: int) -> None:
-        super().__init__(f"Community {-owner_id} is being collected already, by job {job_id}.")
+        super().__init__(f"Job {job_id} collects or removes community {-owner_id} already.")
         self.job_id = job_id
         self.owner_id = owner_id
 

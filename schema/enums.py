@@ -37,7 +37,7 @@ described(
         ErrorCode.KEYWORD_NOT_FOUND: "There is no such keyword.",
         ErrorCode.KEYWORD_ALREADY_THERE: "There is another keyword with this phrase that matches in the same way.",
         ErrorCode.JOB_NOT_FOUND: "There is no such job.",
-        ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected already.",
+        ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected, or removed, already.",
         ErrorCode.JOB_STATE_CONFLICT: "The job is in a state that does not allow this.",
         ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
         ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",

@@ -235,7 +235,9 @@ class JobQuery:
 # mutations
 
 
-@strawberry.type(description="A community is being collected already, and nothing was started. Follow that job.")
+@strawberry.type(
+    description="A community is being collected, or removed, already, and nothing was started. Follow that job."
+)
 class JobAlreadyRunningError(Error):
     """A community is busy."""
 
@@ -324,6 +326,7 @@ RetryJobResult = Annotated[
     RetryJobSuccess
     | JobNotFoundError
     | JobStateConflictError
+    | GroupNotFoundError
     | JobAlreadyRunningError
     | QueueFullError
     | ValidationFailedError

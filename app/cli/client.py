@@ -30,7 +30,7 @@ mutation StartCollection($input: StartCollectionInput!) {
   startCollection(input: $input) {
     __typename
     ... on StartCollectionSuccess { job { id } }
-    ... on JobAlreadyRunningError { job { id groups { id name } } }
+    ... on JobAlreadyRunningError { job { id kind groups { id name } } }
     ... on Error { message }
   }
 }"""

@@ -83,11 +83,12 @@ async def collect(client: Client, console: Console, groups: Sequence[dict[str, A
             return await show_progress(client, console, job["id"])
         busy = [group for group in job["groups"] if group["id"] in ids] or groups
         verb = "are" if len(busy) > 1 else "is"
-        _say(console, f"{_names(busy)} {verb} being collected already: following that first.")
+        work = "removed" if job["kind"] == "REMOVE_GROUPS" else "collected"
+        _say(console, f"{_names(busy)} {verb} being {work} already: following that first.")
         ended = await show_progress(client, console, job["id"])
         if ended["state"] != "SUCCEEDED":
-            _say(console, f"That collection is {ended['state']}.")
-    raise RequestFailed(f"{MOST_TRIES} collections of others came first, so nothing was started. Try again later.")
+            _say(console, f"That job is {ended['state']}.")
+    raise RequestFailed(f"{MOST_TRIES} jobs of others came first, so nothing was started. Try again later.")
 
 
 def _names(groups: Sequence[dict[str, Any]]) -> str:

@@ -1,15 +1,13 @@
 """Matches comments with keywords in the transaction that stores them, off the event loop."""
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.analysis.keywords import Keyword, KeywordMatching, matches_of
+from app.analysis.keywords import Keyword
+from app.jobs.matching import as_keywords, search_texts
 from app.store import keywords
 from app.store.comments import Stored
-from app.store.keyset import StoredRow
 from app.store.keywords import ActiveKeywords, MatchedComment
 
 
@@ -25,6 +23,9 @@ class KnownKeywords:
 
         Costs two short statements where there are no keywords. Nobody changes
         keywords before the transaction ends.
+
+        Raises:
+            ProcessDied: the process that matches ended meanwhile.
         """
         if not stored.new_texts and not stored.other_texts:
             return
@@ -36,15 +37,10 @@ class KnownKeywords:
         if not self._keywords:
             return
         comments = [*stored.new_texts, *stored.other_texts]
-        found = await asyncio.to_thread(matches_of, self._keywords, [comment.text for comment in comments])
+        found = await search_texts(self._keywords, [comment.text for comment in comments])
         matched = [
             MatchedComment(comment.owner_id, comment.id, datetime.fromtimestamp(comment.date, UTC), found[number])
             for number, comment in enumerate(comments)
             if number in found
         ]
         await keywords.insert_matches(connection, matched)
-
-
-def as_keywords(rows: Sequence[StoredRow]) -> tuple[Keyword, ...]:
-    """Make keywords of their rows."""
-    return tuple(Keyword(row.id, row.phrase, KeywordMatching(row.matching)) for row in rows)

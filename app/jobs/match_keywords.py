@@ -1,13 +1,11 @@
 """Matches the comments that are stored with keywords that are new or have changed, and forgets what others matched."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.analysis.keywords import Keyword, Positions, matches_of
-from app.jobs.known_keywords import as_keywords
-from app.jobs.offload import in_process
+from app.analysis.keywords import Keyword
+from app.jobs.matching import as_keywords, search_texts
 from app.jobs.progress import Progress, RunningJob
 from app.store import groups, keywords
 from app.store.keyset import StoredRow
@@ -17,8 +15,6 @@ FORGETTING = "removing matches"
 MATCHING = "matching comments"
 BATCH_COMMENTS = 2_000
 BATCH_MATCHES = 5_000
-FEW_TEXTS = 500
-"""So few are matched in a thread of this process: another one takes longer to start."""
 BEGINNING = (-(1 << 63), 0)
 """A key before those of all comments."""
 
@@ -124,12 +120,7 @@ class Matching:
 
 async def found_in(wanted: tuple[Keyword, ...], rows: Sequence[StoredRow]) -> list[MatchedComment]:
     """Search the texts of comments off the event loop; comments without a match are left out."""
-    texts = [row.text for row in rows]
-    found: dict[int, Positions]
-    if len(texts) > FEW_TEXTS:
-        found = await in_process(matches_of, wanted, texts)
-    else:
-        found = await asyncio.to_thread(matches_of, wanted, texts)
+    found = await search_texts(wanted, [row.text for row in rows])
     return [
         MatchedComment(row.owner_id, row.id, row.published_at, found[number])
         for number, row in enumerate(rows)

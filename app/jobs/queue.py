@@ -12,7 +12,7 @@ from sqlalchemy import CursorResult, Row, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import JobNotFound, JobStateConflict, QueueFull
+from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
 from app.events import CANCELLATIONS, job_topic
 from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.log import log
@@ -25,7 +25,7 @@ CLOSE_TO_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is asked for. `owner_ids` are the communities that no other job may collect meanwhile.
+    """A job that is asked for. `owner_ids` are the communities that no other job may collect or remove meanwhile.
 
     They are kept in its arguments as `claims`, for it to be retried with.
     """
@@ -45,7 +45,8 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
 
     Raises:
         QueueFull: as many jobs wait as QUEUE_LIMIT allows.
-        JobAlreadyRunning: another job collects one of the communities.
+        GroupNotFound: one of the communities was removed meanwhile.
+        JobAlreadyRunning: another job collects or removes one of the communities.
     """
     settings = resources.settings
     await _check_room(connection, settings.queue_limit)
@@ -59,8 +60,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
         },
     )
-    if new.owner_ids:
-        await jobs.claim_groups(connection, row.id, new.owner_ids)
+    await _claim_groups(connection, row)
     await _put_into_queue(connection, row)
     await add_state_event(connection, row.id, JobState.QUEUED, new.reason)
     return row
@@ -101,7 +101,8 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
     Raises:
         JobNotFound: no job has this id.
         JobStateConflict: it has not ended, or has succeeded.
-        JobAlreadyRunning: another job collects one of its communities meanwhile.
+        GroupNotFound: one of its communities was removed meanwhile, other than by this job.
+        JobAlreadyRunning: another job collects or removes one of its communities meanwhile.
         QueueFull: as many jobs wait as QUEUE_LIMIT allows.
     """
     async with resources.events.telling([job_topic(job_id)]) as connection:
@@ -121,7 +122,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         )
         if not row:
             raise await _conflict(connection, job_id, "retried")
-        await jobs.claim_groups(connection, job_id, row.arguments.get("claims", ()))
+        await _claim_groups(connection, row)
         await _put_into_queue(connection, row)
         await add_state_event(connection, job_id, JobState.QUEUED, MoveReason.RETRY_REQUESTED)
     log.info("job_retried", job_id=job_id)
@@ -169,6 +170,14 @@ async def keep_room(connection: AsyncConnection, limit: int, wanted: int = 0) ->
         return count
     await jobs.lock_queue(connection)
     return await jobs.count_jobs(connection, waiting)
+
+
+async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
+    claims = set(row.arguments.get("claims", ()))
+    missing = claims - await jobs.claim_groups(connection, row.id, claims)
+    # a removal that goes on has removed some of them itself
+    if missing and JobKind(row.kind) is not JobKind.REMOVE_GROUPS:
+        raise GroupNotFound(max(missing))
 
 
 async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:

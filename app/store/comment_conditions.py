@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, and_, exists, func, literal_column, not_, or_, select, tuple_, union
 
 from app.db.tables import CYRILLIC, LATIN, comment_features, comment_keywords, comment_search, comments, keywords
+from app.store.arrays import are_among, is_among
 
 RUSSIAN = "russian"
 """The configuration of PostgreSQL's full text search; it takes Latin words for English ones."""
@@ -51,14 +52,14 @@ class CommentConditions:
 
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions on a row of `comments`; all of them hold for a wanted comment."""
-        c = comments.c
+        c, features = comments.c, comment_features.c
         wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.search, lambda: _has_row(comment_search, query_matches(self.search or ""))),
             (self.contains, lambda: _has_row(comment_search, _contains(self.contains or ""))),
-            (self.owner_ids, lambda: c.owner_id.in_(self.owner_ids or ())),
-            (self.posts, lambda: tuple_(c.owner_id, c.post_id).in_(self.posts or ())),
-            (self.author_ids, lambda: c.from_id.in_(self.author_ids or ())),
-            (self.keyword_ids, lambda: _has_keyword(comment_keywords.c.keyword_id.in_(self.keyword_ids or ()))),
+            (self.owner_ids, lambda: is_among(c.owner_id, self.owner_ids or ())),
+            (self.posts, lambda: are_among((c.owner_id, c.post_id), self.posts or ())),
+            (self.author_ids, lambda: is_among(c.from_id, self.author_ids or ())),
+            (self.keyword_ids, lambda: _has_keyword(is_among(comment_keywords.c.keyword_id, self.keyword_ids or ()))),
             (self.keyword_categories, lambda: _has_keyword(_is_in_categories(self.keyword_categories or ()))),
             (self.has_matches, lambda: _truth(_has_keyword(_is_there()), is_true=bool(self.has_matches))),
             (self.published_from, lambda: c.published_at >= self.published_from),
@@ -67,11 +68,14 @@ class CommentConditions:
             (self.is_deleted, lambda: _truth(c.is_deleted, is_true=bool(self.is_deleted))),
             (self.is_viewed, lambda: _truth(c.viewed_at.is_not(None), is_true=bool(self.is_viewed))),
             (self.is_archived, lambda: _truth(c.archived_at.is_not(None), is_true=bool(self.is_archived))),
-            (self.language, lambda: _has_row(comment_features, comment_features.c.language == self.language)),
-            (self.mood, lambda: _has_row(comment_features, comment_features.c.mood == self.mood)),
+            (self.language, lambda: _has_row(comment_features, features.language == self.language)),
+            (self.mood, lambda: _has_row(comment_features, features.mood == self.mood)),
             (self.has_links, lambda: _truth(_has_row(comment_features, _HAS_LINKS), is_true=bool(self.has_links))),
             (self.is_in_wave, lambda: _truth(_has_row(comment_features, _IS_IN_WAVE), is_true=bool(self.is_in_wave))),
-            (self.wave_ids, lambda: _has_row(comment_features, comment_features.c.wave_id.in_(self.wave_ids or ()))),
+            (
+                self.wave_ids,
+                lambda: _has_row(comment_features, is_among(features.wave_id, self.wave_ids or ())),
+            ),
             (self.min_likes, lambda: c.like_count >= self.min_likes),
         ]
         return [condition() for value, condition in wanted if value is not None] + list(self._combined())
@@ -163,5 +167,5 @@ def _is_there() -> ColumnElement[bool]:
 
 
 def _is_in_categories(categories: tuple[str, ...]) -> ColumnElement[bool]:
-    is_in = (keywords.c.id == comment_keywords.c.keyword_id) & keywords.c.category.in_(categories)
+    is_in = (keywords.c.id == comment_keywords.c.keyword_id) & is_among(keywords.c.category, categories)
     return exists().where(is_in).correlate(comment_keywords)

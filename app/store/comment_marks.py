@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comments
+from app.store.arrays import key_columns
 from app.store.comment_conditions import CommentConditions
 
 Key = tuple[int, int]
@@ -61,7 +62,7 @@ async def mark(connection: AsyncConnection, keys: Sequence[Key], marks: Marks) -
                 OR (c.archived_at IS NOT NULL) <> CAST(:archived AS bool))
         RETURNING c.owner_id, c.id
     """)
-    rows = await connection.execute(statement, _columns(keys) | {"viewed": marks.viewed, "archived": marks.archived})
+    rows = await connection.execute(statement, key_columns(keys) | {"viewed": marks.viewed, "archived": marks.archived})
     return [(row.owner_id, row.id) for row in rows]
 
 
@@ -78,7 +79,7 @@ async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> list[Key]:
             INSERT INTO removed_comments (owner_id, id) SELECT owner_id, id FROM gone ON CONFLICT DO NOTHING)
         SELECT owner_id, id FROM gone
     """)
-    rows = await connection.execute(statement, _columns(keys))
+    rows = await connection.execute(statement, key_columns(keys))
     return [(row.owner_id, row.id) for row in rows]
 
 
@@ -88,8 +89,4 @@ async def delete(connection: AsyncConnection, keys: Sequence[Key]) -> None:
         DELETE FROM comments c USING unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
          WHERE c.owner_id = r.owner_id AND c.id = r.id
     """)
-    await connection.execute(statement, _columns(keys))
-
-
-def _columns(keys: Sequence[Key]) -> dict[str, list[int]]:
-    return {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [comment_id for _, comment_id in keys]}
+    await connection.execute(statement, key_columns(keys))

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.copying import copy_new_rows
 from app.db.tables import comment_search, comments
 from app.errors import PostNotFound
+from app.store.arrays import key_columns
 from app.store.comment_conditions import CommentConditions, query, query_matches
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkComment
@@ -109,7 +110,7 @@ class Stored:
     """What became of comments that were stored: so many were not there before, were edited, or are deleted now.
 
     `new_texts` are the comments that were not there before, and `other_texts`
-    those that may have another text than before.
+    those that have another text than before.
     """
 
     new: int = 0
@@ -155,7 +156,7 @@ async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, i
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
          ORDER BY owner_id, id FOR KEY SHARE OF posts
     """)
-    held = {(row.owner_id, row.id) for row in await connection.execute(statement, _columns(list(keys)))}
+    held = {(row.owner_id, row.id) for row in await connection.execute(statement, key_columns(list(keys)))}
     if missing := set(keys) - held:
         raise PostNotFound(*min(missing))
 
@@ -265,9 +266,13 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
                OR c.is_deleted IS DISTINCT FROM excluded.is_deleted
                OR NOT excluded.is_deleted AND (c.like_count, c.text, c.attachments) IS DISTINCT FROM
                                               (excluded.like_count, excluded.text, excluded.attachments)
-            RETURNING owner_id, id, xmax = 0 AS is_new, is_deleted, changed_at
+            RETURNING owner_id, id, xmax = 0 AS is_new, is_deleted, changed_at, text
         )
-        SELECT owner_id, id, is_new, is_deleted FROM written WHERE is_new OR changed_at = now()
+        SELECT owner_id, id, is_new, is_deleted,
+               -- a statement reads what was there before it
+               (SELECT former.text FROM comments former WHERE former.owner_id = written.owner_id
+                                                          AND former.id = written.id) <> text AS has_other_text
+          FROM written WHERE is_new OR changed_at = now()
     """)
     written = await connection.execute(
         statement,
@@ -288,16 +293,18 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
     )
     by_key = {(comment.owner_id, comment.id): comment for comment in rows}
     new: list[VkComment] = []
-    changed: list[VkComment] = []
-    deleted = 0
+    other_texts: list[VkComment] = []
+    changed = deleted = 0
     for row in written:
         if row.is_new:
             new.append(by_key[row.owner_id, row.id])
         elif row.is_deleted:
             deleted += 1
         else:
-            changed.append(by_key[row.owner_id, row.id])
-    return Stored(len(new), len(changed), deleted, new, changed)
+            changed += 1
+            if row.has_other_text:
+                other_texts.append(by_key[row.owner_id, row.id])
+    return Stored(len(new), changed, deleted, new, other_texts)
 
 
 # what a collection knows of threads, and what it no longer finds
@@ -322,7 +329,7 @@ async def read_threads(
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
          WHERE thread_read_count IS NOT NULL
     """)
-    rows = await connection.execute(statement, _columns(keys))
+    rows = await connection.execute(statement, key_columns(keys))
     return {(row.owner_id, row.id): ReadThread(*row) for row in rows}
 
 
@@ -337,7 +344,7 @@ async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadT
          WHERE c.owner_id = r.owner_id AND c.id = r.id
     """)
     counts = {"counts": [thread.count for thread in threads], "last_ids": [thread.last_id for thread in threads]}
-    await connection.execute(statement, _columns([(thread.owner_id, thread.id) for thread in threads]) | counts)
+    await connection.execute(statement, key_columns([(thread.owner_id, thread.id) for thread in threads]) | counts)
 
 
 async def mark_deleted_replies(
@@ -351,7 +358,7 @@ async def mark_deleted_replies(
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
          WHERE c.owner_id = r.owner_id AND c.thread_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
     """)
-    marked = await connection.execute(statement, _columns(threads) | {"seen_since": seen_since})
+    marked = await connection.execute(statement, key_columns(threads) | {"seen_since": seen_since})
     return marked.rowcount
 
 
@@ -379,7 +386,7 @@ async def mark_deleted(
          WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
            {unshown}
     """)  # noqa: S608 - one of two texts of our own
-    marked = await connection.execute(statement, _columns(posts) | {"seen_since": seen_since})
+    marked = await connection.execute(statement, key_columns(posts) | {"seen_since": seen_since})
     return marked.rowcount
 
 
@@ -397,9 +404,5 @@ async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tup
           JOIN posts p ON p.owner_id = r.owner_id AND p.id = r.id AND p.is_deleted
          WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted
     """)
-    marked = await connection.execute(statement, _columns(posts))
+    marked = await connection.execute(statement, key_columns(posts))
     return marked.rowcount
-
-
-def _columns(keys: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}

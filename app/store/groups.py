@@ -19,6 +19,7 @@ from app.db.tables import (
     wall_versions,
 )
 from app.errors import GroupNotFound
+from app.store.arrays import is_among
 from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
 from app.wall import VkGroup
 
@@ -123,7 +124,7 @@ async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) 
     They are locked in the order in which `upsert_groups` writes them, so that neither waits for the other crosswise.
     """
     rows = sorted(found, key=lambda group: group.id)
-    in_order = select(groups.c.owner_id).where(groups.c.owner_id.in_([-group.id for group in rows]))
+    in_order = select(groups.c.owner_id).where(is_among(groups.c.owner_id, [-group.id for group in rows]))
     await connection.execute(in_order.order_by(groups.c.owner_id.desc()).with_for_update(key_share=True))
     statement = text("""
         UPDATE groups g
@@ -150,7 +151,7 @@ async def owner_ids_after(
     if after is not None:
         statement = statement.where(groups.c.owner_id > after)
     if among is not None:
-        statement = statement.where(groups.c.owner_id.in_(among))
+        statement = statement.where(is_among(groups.c.owner_id, among))
     return list(await connection.scalars(statement))
 
 
@@ -194,4 +195,6 @@ async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) ->
 async def mark_groups_collected(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:
     """Note that all that was asked for of these communities has just been collected."""
     if owner_ids:
-        await connection.execute(update(groups).where(groups.c.owner_id.in_(owner_ids)).values(collected_at=func.now()))
+        await connection.execute(
+            update(groups).where(is_among(groups.c.owner_id, owner_ids)).values(collected_at=func.now())
+        )

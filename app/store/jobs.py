@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import job_events, job_groups, jobs
 from app.errors import JobAlreadyRunning
+from app.store.arrays import is_among
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 
 NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
@@ -161,8 +162,8 @@ async def insert_job(connection: AsyncConnection, values: Mapping[str, Any]) -> 
     return row
 
 
-async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Sequence[int]) -> None:
-    """Reserve communities for a job until it ends, all or none.
+async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Collection[int]) -> set[int]:
+    """Reserve communities for a job until it ends, all that are there or none; returns those that are there.
 
     Two jobs that ask for the same one at once wait for each other here: the
     second sees the first one's row, or none if that was rolled back.
@@ -171,18 +172,25 @@ async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Sequ
         JobAlreadyRunning: another unfinished job has one of them.
     """
     statement = text("""
-        INSERT INTO job_groups (owner_id, job_id)
-        SELECT owner_id, :job_id FROM unnest(CAST(:owner_ids AS bigint[])) AS wanted (owner_id) ORDER BY owner_id
-        ON CONFLICT (owner_id) DO NOTHING RETURNING owner_id
+        WITH there AS (
+            SELECT owner_id FROM groups WHERE owner_id = ANY(:owner_ids) ORDER BY owner_id FOR KEY SHARE),
+        claimed AS (
+            INSERT INTO job_groups (owner_id, job_id) SELECT owner_id, :job_id FROM there
+            ON CONFLICT (owner_id) DO NOTHING RETURNING owner_id)
+        SELECT owner_id, EXISTS (SELECT FROM claimed WHERE claimed.owner_id = there.owner_id) AS is_claimed FROM there
     """)
-    wanted = list(owner_ids)
+    there: set[int] = set()
+    wanted = set(owner_ids)
     while wanted:
-        claimed = set(await connection.scalars(statement, {"job_id": job_id, "owner_ids": wanted}))
-        wanted = [owner_id for owner_id in wanted if owner_id not in claimed]
-        held = select(job_groups.c.owner_id, job_groups.c.job_id).where(job_groups.c.owner_id.in_(wanted))
-        # no holder any more: it has just ended, and the community is free
+        # before communities are held: one that removes them would wait for that, and this here for its removal
+        held = select(job_groups.c.owner_id, job_groups.c.job_id).where(is_among(job_groups.c.owner_id, wanted))
         if holder := (await connection.execute(held.order_by(job_groups.c.owner_id.desc()))).first():
             raise JobAlreadyRunning(holder.job_id, holder.owner_id)
+        rows = (await connection.execute(statement, {"job_id": job_id, "owner_ids": list(wanted)})).all()
+        there |= {row.owner_id for row in rows}
+        # these were claimed by somebody meanwhile, who may have ended already
+        wanted = {row.owner_id for row in rows if not row.is_claimed}
+    return there
 
 
 async def release_groups(connection: AsyncConnection, job_ids: Collection[int]) -> None:

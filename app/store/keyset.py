@@ -11,17 +11,15 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
-    TableValuedAlias,
-    cast,
-    column,
     func,
     literal,
     select,
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.arrays import rows_of
 
 Conditions = Sequence[ColumnElement[bool]]
 StoredRow = Row[Any]
@@ -85,7 +83,7 @@ async def pages_by_key(
 
     `key` names the columns of `table` that hold the parent's key.
     """
-    wanted = _wanted(table, key, keys)
+    wanted = rows_of([table.c[name] for name in key], keys)
     inner = _paged(
         select(table).where(*(table.c[name] == wanted.c[name] for name in key), *conditions), table, page
     ).lateral("page")
@@ -104,7 +102,7 @@ async def rows_by_key(
     connection: AsyncConnection, table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
     """Read rows by their unique key: key values -> row; unknown keys are absent."""
-    wanted = _wanted(table, key, keys)
+    wanted = rows_of([table.c[name] for name in key], keys)
     joined = wanted.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(wanted.c[name] for name in key)))
     rows = await connection.execute(select(table).select_from(joined))
     return {tuple(getattr(row, name) for name in key): row for row in rows}
@@ -118,7 +116,7 @@ async def counts_by_key(
     conditions: Conditions = (),
 ) -> dict[tuple[int, ...], int]:
     """Count the rows of each parent that meet all `conditions`: key values -> count; zeros are absent."""
-    wanted = _wanted(table, key, keys)
+    wanted = rows_of([table.c[name] for name in key], keys)
     columns = [table.c[name] for name in key]
     joined = wanted.join(table, tuple_(*columns) == tuple_(*(wanted.c[name] for name in key)))
     statement = select(*columns, func.count()).select_from(joined).where(*conditions).group_by(*columns)
@@ -128,14 +126,6 @@ async def counts_by_key(
 async def count_rows(connection: AsyncConnection, table: FromClause, conditions: Conditions) -> int:
     """Count the rows of `table` that meet all `conditions`."""
     return await connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
-
-
-def _wanted(table: FromClause, key: Sequence[str], keys: Sequence[tuple[int, ...]]) -> TableValuedAlias:
-    arrays = [
-        cast([values[position] for values in keys], ARRAY(table.c[name].type)) for position, name in enumerate(key)
-    ]
-    columns = [column(name, table.c[name].type) for name in key]
-    return func.unnest(*arrays).table_valued(*columns).render_derived(name="wanted")
 
 
 def _paged(statement: Select[Any], table: FromClause, page: Page) -> Select[Any]:

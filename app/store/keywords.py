@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import keywords
 from app.errors import KeywordAlreadyThere, KeywordNotFound
+from app.store.arrays import is_among, key_columns
 from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
 
 PHRASE = Order("PHRASE", ("folded_phrase", "id"))
@@ -47,7 +48,7 @@ class KeywordConditions:
         if self.search:
             wanted.append(c.phrase.icontains(self.search, autoescape=True))
         if self.categories is not None:
-            wanted.append(c.category.in_(self.categories))
+            wanted.append(is_among(c.category, self.categories))
         if self.matching is not None:
             wanted.append(c.matching.in_(self.matching))
         if self.is_active is not None:
@@ -270,8 +271,7 @@ async def forget_matches(connection: AsyncConnection, keys: Collection[tuple[int
                                              AS r(owner_id, id)
          WHERE k.owner_id = r.owner_id AND k.comment_id = r.id
     """)
-    values = {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [comment_id for _, comment_id in keys]}
-    await connection.execute(statement, values)
+    await connection.execute(statement, key_columns(keys))
 
 
 def _columns(rows: Sequence[tuple[MatchedComment, int]]) -> dict[str, list[Any]]:
@@ -412,5 +412,5 @@ async def delete_matches(connection: AsyncConnection, keyword_id: int, keys: Seq
                                              AS r(owner_id, id)
          WHERE k.owner_id = r.owner_id AND k.comment_id = r.id AND k.keyword_id = :keyword_id
     """)
-    values = {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [comment_id for _, comment_id in keys]}
-    return (await connection.execute(statement, values | {"keyword_id": keyword_id})).rowcount
+    values = key_columns(keys) | {"keyword_id": keyword_id}
+    return (await connection.execute(statement, values)).rowcount

@@ -7,13 +7,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Row,
     and_,
-    any_,
-    cast,
     exists,
     func,
     not_,
@@ -26,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comments, posts
+from app.store.arrays import is_among
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkPost
 
@@ -47,7 +44,7 @@ class PostConditions:
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions; all of them hold for a wanted post."""
         wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
-            (self.owner_ids, lambda: posts.c.owner_id.in_(self.owner_ids or ())),
+            (self.owner_ids, lambda: is_among(posts.c.owner_id, self.owner_ids or ())),
             (self.published_from, lambda: posts.c.published_at >= self.published_from),
             (self.published_to, lambda: posts.c.published_at < self.published_to),
             (self.has_comments, lambda: (posts.c.comment_count > 0).is_(self.has_comments)),
@@ -144,10 +141,9 @@ class PostsToCollect:
     def listed(self) -> ColumnElement[bool]:
         """Return the condition for the posts that were listed."""
         whole = [owner_id for owner_id in self.owner_ids if owner_id not in self.post_ids]
-        # arrays, as thousands of single values would take long to compile
-        walls = [posts.c.owner_id == _any(whole)]
+        walls = [is_among(posts.c.owner_id, whole)]
         single = [
-            and_(posts.c.owner_id == owner_id, posts.c.id == _any(ids)) for owner_id, ids in self.post_ids.items()
+            and_(posts.c.owner_id == owner_id, is_among(posts.c.id, ids)) for owner_id, ids in self.post_ids.items()
         ]
         return and_(or_(*walls, *single), posts.c.last_seen_at >= self.listed_since)
 
@@ -172,10 +168,6 @@ class Workload:
     posts: int
     comments: int
     saved_calls: int
-
-
-def _any(ids: Sequence[int]) -> Any:
-    return any_(cast(list(ids), ARRAY(BigInteger)))
 
 
 async def count_to_collect(connection: AsyncConnection, to_collect: PostsToCollect) -> Workload:

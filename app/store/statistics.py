@@ -113,14 +113,21 @@ PIECES = "JOIN comments c ON c.published_at >= p.start_at AND c.published_at < p
 
 
 async def versions(connection: AsyncConnection, scopes: Sequence[Scope]) -> list[str]:
-    """Return for each scope a text that differs from a former one whenever anything that is counted has changed."""
+    """Return for each scope a text that differs from a former one whenever anything that is counted has changed.
+
+    That is so where its walls have other versions, or there are other keywords:
+    removed ones are counted no more before their matches are deleted.
+    """
     found = await _by_scope(
         connection,
         """
         summed AS (
-            SELECT n, concat(count(*), '-', bit_xor(hashtextextended(concat(owner_id, ' ', version), 0))) AS version
-              FROM asked JOIN wall_versions USING (owner_id) GROUP BY n)
-        SELECT * FROM summed
+            SELECT n, concat(count(*), '-', bit_xor(hashtextextended(concat(owner_id, ' ', version), 0))) AS walls
+              FROM asked JOIN wall_versions USING (owner_id) GROUP BY n),
+        known AS (
+            -- ids only grow, so that no other set has as many with this last one
+            SELECT concat(count(*), '-', max(id)) AS keywords FROM keywords)
+        SELECT n, concat(walls, ' ', keywords) AS version FROM summed, known
         """,
         scopes,
         {},

@@ -222,7 +222,7 @@ async def test_a_collection_that_was_in_the_way_is_cancelled(idle: tuple[Api, Re
         async with open_worker(resources, 1):
             result = await end(two)
     assert result.code == 0
-    assert "That collection is CANCELLED.\nStarted a collection of " in result.output
+    assert "That job is CANCELLED.\nStarted a collection of " in result.output
     assert await stored_comments(resources, -2)
 
 
@@ -232,7 +232,8 @@ class BusyClient(Client):
     async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Name a job that is in the way."""
         assert (query, variables["input"]["groupIds"]) == (START_COLLECTION, ["a"])
-        job = {"id": "other", "groups": [{"id": "a", "name": "A [b]"}, {"id": "b", "name": "B"}]}
+        named = [{"id": "a", "name": "A [b]"}, {"id": "b", "name": "B"}]
+        job = {"id": "other", "kind": "COLLECT_COMMENTS", "groups": named}
         return {"startCollection": {"__typename": "JobAlreadyRunningError", "job": job}}
 
     async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
@@ -244,7 +245,7 @@ class BusyClient(Client):
 
 async def test_others_are_always_first() -> None:
     shown = StringIO()
-    with pytest.raises(RequestFailed, match="20 collections of others came first, so nothing was started"):
+    with pytest.raises(RequestFailed, match="20 jobs of others came first, so nothing was started"):
         await collect_groups(BusyClient("http://none"), Console(file=shown), [{"id": "a", "name": "A [b]"}])
     assert shown.getvalue().count("A [b] is being collected already: following that first.\n") == 20
 

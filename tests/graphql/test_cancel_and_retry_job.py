@@ -2,8 +2,10 @@
 
 import pytest
 
-from app.jobs.queue import cancel
-from app.resources import open_resources
+from app.jobs.queue import NewJob, cancel, enqueue
+from app.jobs.states import JobKind
+from app.resources import Resources, open_resources
+from app.store import groups
 from tests.conftest import Api, MakeSettings, serve
 from tests.graphql.conftest import MakeJob, gid
 from tests.jobs.conftest import queue_job
@@ -27,6 +29,7 @@ mutation ($jobId: ID!) {
     ... on JobAlreadyRunningError { job { id } }
     ... on QueueFullError { limit }
     ... on JobNotFoundError { id }
+    ... on GroupNotFoundError { id }
     ... on Error { code message }
   }
 }"""
@@ -85,6 +88,30 @@ async def test_retry_a_job_whose_community_is_busy(api: Api, make_job: MakeJob) 
     answer = (await api.execute(RETRY, jobId=first))["retryJob"]
     assert answer["__typename"] == "JobAlreadyRunningError"
     assert answer["job"] == {"id": second}
+
+
+async def test_retry_a_job_whose_community_is_gone(api: Api, resources: Resources, make_job: MakeJob) -> None:
+    """A collection needs it; a removal goes on with the others."""
+    first = gid("Job", await make_job())
+    await api.execute(CANCEL, jobId=first)
+    await make_job(-2)
+    async with resources.database.transaction() as connection:
+        await groups.delete_group(connection, -1)
+        removal = await enqueue(connection, resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": [-3]}, [-3]))
+    assert removal.arguments["claims"] == [-3]
+    answer = (await api.execute(RETRY, jobId=first))["retryJob"]
+    assert answer == {
+        "__typename": "GroupNotFoundError",
+        "id": gid("Group", -1),
+        "code": "GROUP_NOT_FOUND",
+        "message": "Community 1 has not been added.",
+    }
+    assert (await api.execute("query ($id: ID!) {job: node(id: $id) {... on Job {state}}}", id=first))["job"] == {
+        "state": "CANCELLED"
+    }
+    removal_id = gid("Job", removal.id)
+    await api.execute(CANCEL, jobId=removal_id)
+    assert (await api.execute(RETRY, jobId=removal_id))["retryJob"]["__typename"] == "RetryJobSuccess"
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

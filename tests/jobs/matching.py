@@ -7,7 +7,8 @@ from sqlalchemy import text
 
 from app.analysis.keywords import KeywordMatching, Matcher
 from app.jobs.change_keywords import WantedKeyword, add_keywords
-from app.jobs.known_keywords import KnownKeywords, as_keywords
+from app.jobs.known_keywords import KnownKeywords
+from app.jobs.matching import as_keywords
 from app.resources import Resources
 from app.store import keywords
 from app.store.comments import upsert_comments

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from app.analysis.keywords import KeywordMatching
 from app.communities import add_groups
 from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
 from app.jobs import match_keywords as matching_job
+from app.jobs import matching, offload
 from app.jobs.change_keywords import (
     KeywordOutcome,
     WantedKeyword,
@@ -88,6 +90,19 @@ async def test_an_edited_comment_is_matched_anew(walls: Resources) -> None:
     await store(walls, said(["нет", "нет"]))
     assert await matches(walls) == {}
     await counts_are_right(walls)
+
+
+async def test_a_comment_with_other_attachments_keeps_what_a_switched_off_keyword_matches(walls: Resources) -> None:
+    [bank, people] = await add(walls, "банк", "человек")
+    [first] = said(["люди и банк"])
+    await store(walls, [first])
+    before = await matches(walls)
+    await update_keyword(walls, people, {"is_active": False})
+    await store(walls, [replace(first, is_deleted=True, text="")])
+    photo = {"type": "photo", "photo": {"id": 1, "owner_id": 1}}
+    await store(walls, [replace(first, attachments=[photo])])
+    assert sorted(before) == [(-1, 2, bank), (-1, 2, people)]
+    assert await matches(walls) == before
 
 
 async def test_what_is_stored_again_as_it_was_is_left_alone(walls: Resources) -> None:
@@ -300,11 +315,24 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
     assert await matches(walls) == await expected(walls)
 
 
-async def test_many_comments_are_matched_in_another_process(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching_job, "FEW_TEXTS", 0)
+@pytest.mark.parametrize("bound", ["FEW_TEXTS", "FEW_KEYWORDS"])
+async def test_much_is_matched_in_another_process(
+    walls: Resources, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """Many texts, or many keywords, of which a matcher has to be made first: by a job, and while they are stored."""
+    monkeypatch.setattr(matching, bound, 0)
+    counts: list[int] = []
+
+    async def counted(function: Callable[..., Any], *given: Any) -> Any:
+        counts.append(len(given[1]))
+        return await offload.in_process(function, *given)
+
+    monkeypatch.setattr(matching, "in_process", counted)
     await store(walls, said(TEXTS))
     async with open_worker(walls, 1):
         await add(walls, "банк")
+    await store(walls, said(TEXTS[:2], first_id=100))
+    assert counts == [6, 2]
     assert await matches(walls) == await expected(walls) != {}
 
 

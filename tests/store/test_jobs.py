@@ -154,6 +154,14 @@ async def test_communities_are_claimed_until_they_are_released(communities: Reso
     }
 
 
+async def test_only_communities_that_are_there_are_claimed(communities: Resources) -> None:
+    job_id = (await insert(communities)).id
+    async with communities.database.transaction() as connection:
+        assert await jobs.claim_groups(connection, job_id, [-1, -99, -98, -2]) == {-1, -2}
+        assert await jobs.claim_groups(connection, job_id, [-99]) == set()
+    assert set(await read(communities, job_groups)) == {(-1,), (-2,)}
+
+
 async def test_many_jobs_claim_at_once(communities: Resources) -> None:
     """In opposite orders and overlapping: one gets all of its own, nobody half, and nobody is stuck."""
     ids = [(await insert(communities)).id for _ in range(6)]

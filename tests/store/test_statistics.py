@@ -338,6 +338,17 @@ async def test_the_version_changes_with_everything_that_is_counted(resources: Re
         after = await versions()
         assert (after[0] != before[0], after[1] == before[1], after[2] != before[2], after[3]) == (True, True, True, "")
         before = after
+    added = {"matching": "EXACT_WORD", "is_active": True}
+    for statement in (
+        insert(tables.keywords).values([added | {"phrase": phrase} for phrase in ("a", "b")]),
+        delete(tables.keywords).where(tables.keywords.c.phrase == "a"),
+        insert(tables.keywords).values(phrase="c", **added),
+        delete(tables.keywords),
+    ):
+        await change(statement)
+        after = await versions()
+        assert {one == other for one, other in zip(before[:2], after[:2], strict=True)} == {False}
+        before = after
 
 
 async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -> None:

@@ -40,7 +40,7 @@ from app.errors import (
         (
             JobAlreadyRunning(7, -1),
             ErrorCode.JOB_ALREADY_RUNNING,
-            "Community 1 is being collected already, by job 7.",
+            "Job 7 collects or removes community 1 already.",
             {"jobId": 7, "vkOwnerId": -1},
         ),
         (
