@@ -1,7 +1,9 @@
 """Where in the texts of comments a search is met: for a client to highlight."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain, pairwise
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,6 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 Span = tuple[int, int]
 START, STOP = "\x02", "\x03"
 MARK = re.compile(f"[{START}{STOP}]")
+LONG = 500
+"""PostgreSQL leaves out words, and what is between words, of 2,048 bytes and more; a character has 4 at most."""
+RUNS = re.compile(r"[^ \t\n\r\f\v]+"), re.compile(r"[\W_]+")
+PIECE = re.compile(r".{1,400}(?<=\W)|.{1,400}", re.DOTALL)
 
 
 async def spans_of_search(
@@ -18,28 +24,40 @@ async def spans_of_search(
 
     Comments in which there are none are absent. PostgreSQL finds them, by the
     same rules by which it searches. What it is given has as many characters as
-    the text: ё as е, and spaces for the two signs that mark what is found.
+    the text: ё as е, and spaces for the two signs that mark what is found and
+    for that which begins a tag.
     """
-    statement = text("""
-        SELECT owner_id, id,
-               ts_headline('russian', translate(text, 'ёЁ' || :signs, 'еЕ  '),
-                           websearch_to_tsquery('russian', translate(:search, 'ёЁ', 'еЕ')), :options) AS marked
-          FROM comments
+    texts = text("""
+        SELECT owner_id, id, text FROM comments
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
     """)
+    stored = await connection.execute(texts, {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]})
+    parts = [
+        ((row.owner_id, row.id), start, row.text[start:end])
+        for row in stored
+        for start, end in places_of_parts(row.text)
+    ]
+    statement = text("""
+        SELECT ts_headline('russian', translate(words, 'ёЁ<' || :signs, 'еЕ   '),
+                           websearch_to_tsquery('russian', translate(:search, 'ёЁ', 'еЕ')), :options)
+          FROM unnest(CAST(:parts AS text[])) WITH ORDINALITY AS r(words, n) ORDER BY n
+    """)
     options = f'HighlightAll=true, StartSel="{START}", StopSel="{STOP}"'
-    rows = await connection.execute(
-        statement,
-        {
-            "signs": START + STOP,
-            "search": search,
-            "options": options,
-            "owner_ids": [key[0] for key in keys],
-            "ids": [key[1] for key in keys],
-        },
-    )
-    found = {(row.owner_id, row.id): spans_of_marks(row.marked) for row in rows}
-    return {key: spans for key, spans in found.items() if spans}
+    values = {"signs": START + STOP, "search": search, "options": options, "parts": [part for *_, part in parts]}
+    found: dict[tuple[int, ...], list[Span]] = defaultdict(list)
+    for (key, offset, _), marked in zip(parts, await connection.scalars(statement, values), strict=True):
+        if spans := spans_of_marks(marked):
+            found[key] += [(offset + start, offset + end) for start, end in spans]
+    return found
+
+
+def places_of_parts(words: str) -> list[Span]:
+    """Cut a text where it goes on for very long without white space, or without a word: where each part is."""
+    cuts = {0, len(words)}
+    for run in chain.from_iterable(kind.finditer(words) for kind in RUNS):
+        if run.end() - run.start() >= LONG:
+            cuts |= {piece.start() for piece in PIECE.finditer(words, *run.span())} | {run.end()}
+    return list(pairwise(sorted(cuts)))
 
 
 def spans_of_marks(marked: str) -> list[Span]:

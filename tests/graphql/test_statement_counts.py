@@ -16,7 +16,7 @@ NESTED = {
     "Group.commentCount": ("groups", "commentCount", 2),
     # the versions of the walls, and a statement for each question
     "Group.statistics": ("groups", "statistics { totals { commentCount } topAuthors { author { id } } }", 5),
-    "Comment.highlights": ("comments", 'highlights(search: "post") { start }', 2),
+    "Comment.highlights": ("comments", 'highlights(search: "post") { start }', 3),
     "Post.group": ("posts", "group { id }", 2),
     "Post.author": ("posts", "author { id }", 2),
     "Post.comments": ("posts", "comments(first: 2) { nodes { id } }", 2),
