@@ -1,7 +1,8 @@
 """Series of counts over time: the steps that nothing happened in, put in, so that a chart shows them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -16,9 +17,7 @@ def filled(points: Mapping[datetime, T], step: str, zone: ZoneInfo) -> Iterator[
     `step` is hour, day, week or month. Points are given by their local time
     without a zone; hours by UTC, as local ones are there twice when clocks go back.
     """
-    if not points:
-        return
-    for start in _steps(min(points), max(points), step):
+    for start in _steps(sorted(points), step):
         local = start.replace(tzinfo=UTC if step == "hour" else zone)
         yield local.astimezone(UTC), points.get(start)
 
@@ -31,8 +30,11 @@ def count_steps(points: Iterable[datetime], step: str) -> int:
     return (max(moments) - min(moments)) // STEPS.get(step, timedelta(days=30)) + 1
 
 
-def _steps(first: datetime, last: datetime, step: str) -> Iterator[datetime]:
-    moment = first
-    while moment <= last:
-        yield moment
-        moment = moment + STEPS[step] if step in STEPS else (moment + timedelta(days=32)).replace(day=1)
+def _steps(points: Sequence[datetime], step: str) -> Iterator[datetime]:
+    # from point to point, as hours begin at other minutes where a zone has moved by a part of an hour
+    for point, following in pairwise(points):
+        moment = point
+        while moment < following:
+            yield moment
+            moment = moment + STEPS[step] if step in STEPS else (moment + timedelta(days=32)).replace(day=1)
+    yield from points[-1:]

@@ -6,7 +6,6 @@ Who writes rows here holds the locks of their walls.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, column, exists, func, insert, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comment_features, comments
+from app.store.arrays import is_among
 from app.store.comment_conditions import CommentConditions
 from app.store.keyset import rows_by_key
 
@@ -33,11 +33,11 @@ async def next_comments(
 ) -> Sequence[Row[Any]]:
     """Return the next comments to analyse, in the order of their keys; with `full` also those that were analysed.
 
-    A row is `owner_id`, `id`, `published_at`, `changed_at`, `text`.
+    A row is `owner_id`, `id`, `text`, `text_hash`.
     """
     c = comments.c
     statement = (
-        select(c.owner_id, c.id, c.published_at, c.changed_at, c.text)
+        select(c.owner_id, c.id, c.text, func.md5(c.text).label("text_hash"))
         .where(*_to_analyze(conditions, after, full=full))
         .order_by(c.owner_id, c.id)
         .limit(limit)
@@ -69,11 +69,11 @@ def _to_analyze(
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedComment:
-    """What was found in a comment, as it was when `changed_at` was what is given here."""
+    """What was found in the text of a comment that `next_comments` has given this hash."""
 
     owner_id: int
     comment_id: int
-    changed_at: datetime | None
+    text_hash: str
     language: str
     term_ids: Sequence[int]
     links: Sequence[str]
@@ -105,14 +105,14 @@ async def term_ids(connection: AsyncConnection, lemmas: Collection[str]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many rows were written, and how many were not, as their comments have changed or are gone."""
+    """How many rows were written, and how many were not, as their comments have other texts by now or are gone."""
 
     comments: int
     changed_meanwhile: int
 
 
 async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedComment], *, full: bool) -> Written:
-    """Write what was found in comments that are still as they were; with `full` over what is there already.
+    """Write what was found in comments whose texts are still the same; with `full` over what is there already.
 
     A comment stays in its wave unless it is compared by other bands now.
     """
@@ -121,10 +121,9 @@ async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedCo
         given AS (
             SELECT r.*, c.published_at
               FROM json_to_recordset(CAST(:rows AS json))
-                AS r(owner_id bigint, comment_id bigint, changed_at timestamptz, language text, term_ids int[],
+                AS r(owner_id bigint, comment_id bigint, text_hash text, language text, term_ids int[],
                      links text[], phones text[], mention_ids bigint[], mood smallint, bands bigint[])
-              JOIN comments c ON c.owner_id = r.owner_id AND c.id = r.comment_id
-                             AND c.changed_at IS NOT DISTINCT FROM r.changed_at)"""
+              JOIN comments c ON c.owner_id = r.owner_id AND c.id = r.comment_id AND md5(c.text) = r.text_hash)"""
     if full:
         forget = text(f"""
             WITH {given}
@@ -156,7 +155,9 @@ async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedCo
 
 # sums over a scope
 
-_SUMMED = ("published_at", "language", "term_ids", "links", "phones", "mention_ids", "mood", "wave_id")
+_SUMMED = (
+    "owner_id", "comment_id", "published_at", "language", "term_ids", "links", "phones", "mention_ids", "mood", "wave_id"
+)  # fmt: skip
 _SCOPE = table("analyzed_scope", *(column(name) for name in _SUMMED))
 
 
@@ -165,24 +166,32 @@ class Summary:
     """What was found in the analysed comments of a scope.
 
     `totals` has `comments`, `positive`, `negative`, `with_links`, `with_phones`,
-    `with_mentions`, `waves`, `in_waves`; `languages` rows `language`, `comments`;
-    `months` `month`, `comments`; `terms` the most frequent ones: `lemma`,
+    `with_mentions`, `waves`, `in_waves`; `sources` `authors`, `posts`, `matched`,
+    the comments that keywords match; `keywords` those that match most: `id`,
+    `phrase`, `comments`, `matches`; `languages` rows `language`, `comments`;
+    `months` `month`, `comments`; `hours` of the week, in UTC: `weekday` (1 is
+    Monday), `hour`, `comments`; `terms` the most frequent ones: `lemma`,
     `comments`, and `everywhere`, how many of all analysed comments have it, which are `comments_everywhere`.
     """
 
     totals: Row[Any]
+    sources: Row[Any]
+    keywords: Sequence[Row[Any]]
     languages: Sequence[Row[Any]]
     months: Sequence[Row[Any]]
+    hours: Sequence[Row[Any]]
     terms: Sequence[Row[Any]]
     comments_everywhere: int
 
 
-async def sum_up(connection: AsyncConnection, conditions: CommentConditions, most_terms: int) -> Summary:
+async def sum_up(
+    connection: AsyncConnection, conditions: CommentConditions, most_terms: int, most_keywords: int
+) -> Summary:
     """Sum up a scope, as it is in one moment. May take seconds, and has no limit of time; then the transaction ends."""
     f, c = comment_features.c, comments.c
     scope = select(*(f[name] for name in _SUMMED))
     if conditions == CommentConditions(owner_ids=conditions.owner_ids):
-        scope = scope.where(*([] if conditions.owner_ids is None else [f.owner_id.in_(conditions.owner_ids)]))
+        scope = scope.where(*([] if conditions.owner_ids is None else [is_among(f.owner_id, conditions.owner_ids)]))
     else:
         is_its = (c.owner_id == f.owner_id) & (c.id == f.comment_id)
         scope = scope.select_from(comments).join(comment_features, is_its).where(*conditions.sql())
@@ -194,6 +203,7 @@ async def sum_up(connection: AsyncConnection, conditions: CommentConditions, mos
         """)  # noqa: S608 - SQL of this file
     )
     await connection.execute(insert(_SCOPE).from_select(_SUMMED, scope))
+    await connection.execute(text(f"ANALYZE {_SCOPE.name} (owner_id, comment_id)"))
     totals = text(f"""
         SELECT count(*) AS comments, count(*) FILTER (WHERE mood > 0) AS positive,
                count(*) FILTER (WHERE mood < 0) AS negative, count(*) FILTER (WHERE links <> '{{}}') AS with_links,
@@ -201,12 +211,32 @@ async def sum_up(connection: AsyncConnection, conditions: CommentConditions, mos
                count(*) FILTER (WHERE mention_ids <> '{{}}') AS with_mentions,
                count(DISTINCT wave_id) AS waves, count(wave_id) AS in_waves FROM {_SCOPE.name}
     """)  # noqa: S608
+    sources = text(f"""
+        SELECT count(DISTINCT c.from_id) AS authors, count(DISTINCT (c.owner_id, c.post_id)) AS posts,
+               count(*) FILTER (WHERE m.comment_id IS NOT NULL) AS matched
+          FROM {_SCOPE.name} s JOIN comments c ON c.owner_id = s.owner_id AND c.id = s.comment_id
+          LEFT JOIN (SELECT DISTINCT owner_id, comment_id
+                       FROM comment_keywords WHERE keyword_id IN (SELECT id FROM keywords)) m
+               ON m.owner_id = s.owner_id AND m.comment_id = s.comment_id
+    """)  # noqa: S608
+    keywords = text(f"""
+        SELECT k.id, k.phrase, count(*) AS comments, sum(cardinality(m.positions) / 2)::bigint AS matches
+          FROM {_SCOPE.name} s
+          JOIN comment_keywords m ON m.owner_id = s.owner_id AND m.comment_id = s.comment_id
+          JOIN keywords k ON k.id = m.keyword_id
+         GROUP BY k.id ORDER BY 3 DESC, 4 DESC, 1 LIMIT :limit
+    """)  # noqa: S608
     languages = text(f"""
         SELECT language, count(*) AS comments FROM {_SCOPE.name} GROUP BY language ORDER BY 2 DESC, 1
     """)  # noqa: S608
     months = text(f"""
         SELECT date_trunc('month', published_at, 'UTC') AS month, count(*) AS comments
           FROM {_SCOPE.name} GROUP BY 1 ORDER BY 1
+    """)  # noqa: S608
+    hours = text(f"""
+        SELECT extract(isodow FROM published_at AT TIME ZONE 'UTC')::int AS weekday,
+               extract(hour FROM published_at AT TIME ZONE 'UTC')::int AS hour, count(*) AS comments
+          FROM {_SCOPE.name} GROUP BY 1, 2 ORDER BY 1, 2
     """)  # noqa: S608
     terms = text(f"""
         SELECT t.lemma, here.comments, everywhere.comments AS everywhere
@@ -220,8 +250,11 @@ async def sum_up(connection: AsyncConnection, conditions: CommentConditions, mos
     everywhere = text("SELECT coalesce(sum(comments), 0)::bigint FROM language_months")
     return Summary(
         (await connection.execute(totals)).one(),
+        (await connection.execute(sources)).one(),
+        (await connection.execute(keywords, {"limit": most_keywords})).all(),
         (await connection.execute(languages)).all(),
         (await connection.execute(months)).all(),
+        (await connection.execute(hours)).all(),
         (await connection.execute(terms, {"limit": most_terms})).all(),
         await connection.scalar(everywhere) or 0,
     )

@@ -15,13 +15,19 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import ValidationFailed
 
 Scope = tuple[int, ...] | None
 Rows = dict[int, list[Row[Any]]]
 
 FIRST_DAY, LAST_DAY = date(1, 1, 1), date(9999, 1, 1)
 FIRST_TIME, LAST_TIME = (datetime.combine(day, time(), UTC) for day in (FIRST_DAY, LAST_DAY))
+
+
+INVALID_PARAMETER_VALUE = "22023"
 
 
 class Bucket(Enum):
@@ -162,8 +168,12 @@ async def series(
     """Count by steps of time in a time zone; those without comments are absent.
 
     A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`, in order.
+
+    Raises:
+        ValidationFailed: PostgreSQL knows no such time zone.
     """
-    start = "date_trunc('hour', hour) AT TIME ZONE 'UTC'"
+    # the minutes of the zone's own hour, which is not the one of UTC where the zone differs by a part of an hour
+    start = "(hour - extract(minute FROM hour AT TIME ZONE :zone) * interval '1 minute') AT TIME ZONE 'UTC'"
     if bucket is not Bucket.HOUR:
         start = f"date_trunc('{bucket.value}', hour AT TIME ZONE :zone)"
     hours = await _hours(connection, zone)
@@ -185,7 +195,11 @@ async def series(
 
 
 async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, zone: str) -> Rows:
-    """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`."""
+    """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`.
+
+    Raises:
+        ValidationFailed: PostgreSQL knows no such time zone.
+    """
     hours = await _hours(connection, zone)
     return await _by_scope(
         connection,
@@ -204,14 +218,17 @@ async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], pe
 
 async def _hours(connection: AsyncConnection, zone: str) -> str:
     """Return the SQL of what is counted by hours (UTC), or by quarters where the zone's hours begin within those."""
-    offsets = await connection.execute(
-        text("""
-            SELECT bool_or(extract(minute FROM moment AT TIME ZONE :zone) <> 0)
-              FROM generate_series(timestamptz '2006-01-15 00:00Z', now(), interval '3 months') AS moment
-        """),
-        {"zone": zone},
-    )
-    if offsets.scalar():
+    offsets = text("""
+        SELECT bool_or(extract(minute FROM moment AT TIME ZONE :zone) <> 0)
+          FROM generate_series(timestamptz '2006-01-15 00:00Z', now(), interval '3 months') AS moment
+    """)
+    try:
+        has_parts_of_hours = await connection.scalar(offsets, {"zone": zone})
+    except DBAPIError as error:
+        is_unknown = getattr(error.orig, "sqlstate", None) == INVALID_PARAMETER_VALUE
+        unknown = ValidationFailed({"timeZone": f"there is no time zone {zone!r}"})
+        raise (unknown if is_unknown else error) from None
+    if has_parts_of_hours:
         return f"""
             counted AS (
                 SELECT owner_id, date_bin('15 minutes', published_at, timestamptz 'epoch') AS hour, 1 AS comments,

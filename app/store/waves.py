@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comment_features, comments, waves
+from app.store.arrays import is_among, key_columns
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 
 LARGEST = Order("LARGEST", ("comment_count", "id"), is_descending=True)
@@ -18,7 +19,9 @@ LATEST = Order("LATEST", ("last_at", "id"), is_descending=True)
 OLDEST_COMMENT = Order("OLDEST_COMMENT", ("published_at", "owner_id", "id"))
 LEAST_COMMENTS = 3
 LEAST_SPREAD = 2
-"""A wave comes from so many authors, or stands under so many posts."""
+"""A wave comes from so many authors, or stands under so many posts, unless it is a flood."""
+LEAST_FLOOD = 20
+"""So many comments are a wave wherever they come from. So there are never more that are near each other and in none."""
 
 Key = tuple[int, int]
 Bands = tuple[int, ...]
@@ -39,7 +42,7 @@ class WaveConditions:
         f = comment_features.c
         wanted: list[ColumnElement[bool]] = []
         if self.owner_ids is not None:
-            is_there = exists().where(f.wave_id == waves.c.id, f.owner_id.in_(self.owner_ids)).correlate(waves)
+            is_there = exists().where(f.wave_id == waves.c.id, is_among(f.owner_id, self.owner_ids)).correlate(waves)
             wanted.append(is_there)
         if self.min_comments is not None:
             wanted.append(waves.c.comment_count >= self.min_comments)
@@ -94,13 +97,14 @@ async def lock_waves(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('waves', 0))"))
 
 
-async def waiting_comments(connection: AsyncConnection, limit: int) -> dict[Key, Bands]:
-    """Return comments that have not been compared with others: key -> bands."""
+async def waiting_comments(connection: AsyncConnection, after: Key, limit: int) -> dict[Key, Bands]:
+    """Return the next comments behind a key that have not been compared with others: key -> bands, in their order."""
     statement = text("""
-        SELECT owner_id, comment_id, bands FROM comment_bands WHERE NOT is_compared
+        SELECT owner_id, comment_id, bands FROM comment_bands
+         WHERE NOT is_compared AND (owner_id, comment_id) > (:owner_id, :id)
          ORDER BY owner_id, comment_id LIMIT :limit
     """)
-    rows = await connection.execute(statement, {"limit": limit})
+    rows = await connection.execute(statement, {"owner_id": after[0], "id": after[1], "limit": limit})
     return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
 
 
@@ -140,12 +144,14 @@ async def which_make_waves(connection: AsyncConnection, found: Sequence[Collecti
             AS r(place, owner_id, id) ON c.owner_id = r.owner_id AND c.id = r.id
          GROUP BY r.place
         HAVING count(*) >= :comments
-           AND greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
+           AND (greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
+                OR count(*) >= :flood)
     """)
-    values = _columns([key for keys in found for key in keys]) | {
+    values = key_columns([key for keys in found for key in keys]) | {
         "places": [place for place, keys in enumerate(found) for _ in keys],
         "comments": LEAST_COMMENTS,
         "spread": LEAST_SPREAD,
+        "flood": LEAST_FLOOD,
     }
     return set((await connection.execute(statement, values)).scalars())
 
@@ -161,7 +167,7 @@ async def insert_waves(connection: AsyncConnection, count: int) -> list[int]:
 
 async def walls_of_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> set[int]:
     """Return the walls that have comments of these waves."""
-    statement = select(comment_features.c.owner_id).distinct().where(comment_features.c.wave_id.in_(wave_ids))
+    statement = select(comment_features.c.owner_id).distinct().where(is_among(comment_features.c.wave_id, wave_ids))
     return set((await connection.execute(statement)).scalars())
 
 
@@ -182,7 +188,7 @@ async def join_waves(connection: AsyncConnection, found: Mapping[Key, Bands], wa
          WHERE f.owner_id = j.owner_id AND f.comment_id = j.comment_id
     """)
     keys = list(wave_ids)
-    values = _columns(keys) | {"bands": _as_texts(found[key] for key in keys), "wave_ids": list(wave_ids.values())}
+    values = key_columns(keys) | {"bands": _as_texts(found[key] for key in keys), "wave_ids": list(wave_ids.values())}
     await connection.execute(statement, values)
 
 
@@ -197,7 +203,7 @@ async def merge_waves(connection: AsyncConnection, merged: Mapping[int, int]) ->
               FROM unnest(CAST(:ids AS bigint[]), CAST(:others AS bigint[])) AS r(id, other) WHERE w.wave_id = r.id
         """  # noqa: S608 - SQL of this function
         await connection.execute(text(statement), values)
-    await connection.execute(waves.delete().where(waves.c.id.in_(merged)))
+    await connection.execute(waves.delete().where(is_among(waves.c.id, merged)))
 
 
 async def mark_compared(connection: AsyncConnection, compared: Mapping[Key, Bands]) -> None:
@@ -209,13 +215,23 @@ async def mark_compared(connection: AsyncConnection, compared: Mapping[Key, Band
          WHERE b.owner_id = r.owner_id AND b.comment_id = r.id AND b.bands = CAST(r.bands AS bigint[])
            AND NOT b.is_compared
     """)
-    await connection.execute(statement, _columns(compared) | {"bands": _as_texts(compared.values())})
+    await connection.execute(statement, key_columns(compared) | {"bands": _as_texts(compared.values())})
 
 
-async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] | None = None) -> list[int]:
-    """Count these waves anew, or all, and return the ids of those that are none any more."""
-    some = "" if wave_ids is None else "AND f.wave_id = ANY(CAST(:ids AS bigint[]))"
-    statement = text(f"""
+async def waves_after(connection: AsyncConnection, after: int, limit: int, most_comments: int) -> list[int]:
+    """Return the next waves behind an id: up to `limit`, and not many more comments than `most_comments` in all."""
+    statement = text("""
+        SELECT id
+          FROM (SELECT id, sum(comment_count) OVER (ORDER BY id) - comment_count AS before
+                  FROM (SELECT id, comment_count FROM waves WHERE id > :after ORDER BY id LIMIT :limit) AS next) AS w
+         WHERE before < :most ORDER BY id
+    """)
+    return list(await connection.scalars(statement, {"after": after, "limit": limit, "most": most_comments}))
+
+
+async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> list[int]:
+    """Count these waves anew and return the ids of those that are none any more."""
+    statement = text("""
         WITH counted AS (
             SELECT f.wave_id, count(*) AS comments, count(DISTINCT c.from_id) AS authors,
                    count(DISTINCT (c.owner_id, c.post_id)) AS posts, min(c.published_at) AS first_at,
@@ -223,7 +239,7 @@ async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] |
                    (array_agg(c.owner_id ORDER BY c.published_at, c.owner_id, c.id))[1] AS owner_id,
                    (array_agg(c.id ORDER BY c.published_at, c.owner_id, c.id))[1] AS comment_id
               FROM comment_features f JOIN comments c ON c.owner_id = f.owner_id AND c.id = f.comment_id
-             WHERE f.wave_id IS NOT NULL {some} GROUP BY f.wave_id)
+             WHERE f.wave_id = ANY(CAST(:ids AS bigint[])) GROUP BY f.wave_id)
         UPDATE waves w
            SET comment_count = n.comments, author_count = n.authors, post_count = n.posts, owner_id = n.owner_id,
                comment_id = n.comment_id, first_at = n.first_at, last_at = n.last_at
@@ -232,13 +248,13 @@ async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int] |
            AND (w.comment_count, w.author_count, w.post_count, w.owner_id, w.comment_id, w.first_at, w.last_at)
             IS DISTINCT FROM
                (n.comments, n.authors, n.posts, n.owner_id, n.comment_id, n.first_at, n.last_at)
-    """)  # noqa: S608 - one of two texts of our own
-    await connection.execute(statement, {} if wave_ids is None else {"ids": list(wave_ids)})
+    """)
+    await connection.execute(statement, {"ids": list(wave_ids)})
     w, f = waves.c, comment_features.c
-    is_small = (w.comment_count < LEAST_COMMENTS) | (func.greatest(w.author_count, w.post_count) < LEAST_SPREAD)
+    is_narrow = (func.greatest(w.author_count, w.post_count) < LEAST_SPREAD) & (w.comment_count < LEAST_FLOOD)
     is_empty = ~exists().where(f.wave_id == w.id).correlate(waves)
-    wanted = is_small | is_empty if wave_ids is None else w.id.in_(wave_ids) & (is_small | is_empty)
-    return list((await connection.execute(select(w.id).where(wanted).order_by(w.id))).scalars())
+    is_none = (w.comment_count < LEAST_COMMENTS) | is_narrow | is_empty
+    return list(await connection.scalars(select(w.id).where(is_among(w.id, wave_ids), is_none).order_by(w.id)))
 
 
 async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> None:
@@ -251,11 +267,7 @@ async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int])
          WHERE b.owner_id = f.owner_id AND b.comment_id = f.comment_id
     """)
     await connection.execute(statement, {"ids": list(wave_ids)})
-    await connection.execute(waves.delete().where(waves.c.id.in_(wave_ids)))
-
-
-def _columns(keys: Collection[Key]) -> dict[str, Any]:
-    return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+    await connection.execute(waves.delete().where(is_among(waves.c.id, wave_ids)))
 
 
 def _as_texts(some: Iterable[Bands]) -> list[str]:

@@ -30,6 +30,12 @@ def test_steps(step: str, first: tuple[int, ...], last: tuple[int, ...], starts:
     assert count_steps(points, step) == len(starts)
 
 
+def test_hours_of_a_zone_that_moved_by_half_an_hour() -> None:
+    points = {local(2018, 5, 4, 13, 30): 1, local(2018, 5, 4, 16): 2}
+    found = [(f"{start:%H:%M}", point) for start, point in filled(points, "hour", ZoneInfo("Asia/Pyongyang"))]
+    assert found == [("13:30", 1), ("14:30", None), ("15:30", None), ("16:00", 2)]
+
+
 def test_nothing() -> None:
     assert list(filled({}, "day", ZoneInfo("UTC"))) == []
     assert count_steps([], "day") == 0

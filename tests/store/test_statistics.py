@@ -246,7 +246,8 @@ def _ranked(values: Iterable[Any]) -> Found:
 
 def _step(moment: datetime, bucket: Bucket, zone: str) -> datetime:
     if bucket is Bucket.HOUR:
-        return moment.replace(minute=0, second=0, tzinfo=None)
+        local = moment.astimezone(ZoneInfo(zone))
+        return (moment - timedelta(minutes=local.minute, seconds=local.second)).replace(tzinfo=None)
     day = moment.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, tzinfo=None)
     if bucket is Bucket.WEEK:
         return day - timedelta(days=day.weekday())
