@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from app.errors import Fault, ServiceUnavailable, Unauthenticated
-from app.jobs.export_comments import export_directory
+from app.jobs.export_files import export_directory
 from app.resources import Resources
 from app.store.exports import export_by_key
 

@@ -33,7 +33,7 @@ from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs
 from app.store.comment_conditions import CommentConditions
-from app.store.exports import rows_statement
+from app.store.export_statements import rows_statement
 from bench.million import fill
 from bench.surroundings import empty_database, postgresql
 

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from app.exports.options import Compression, ExportFormat, ExportOptions
-from app.jobs.export_comments import export_comments, export_directory
+from app.jobs.export_comments import export_comments
+from app.jobs.export_files import export_directory
 from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, Wall, serve
 from tests.jobs.test_export_comments import taken

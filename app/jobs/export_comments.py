@@ -2,86 +2,33 @@
 
 import asyncio
 import errno
-import os
-import re
 import secrets
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import DiskFull, QueryTimedOut, ServiceUnavailable
 from app.exports.csv import FORMULA_STARTS
-from app.exports.options import Compression, CsvOptions, Delimiter, ExportColumn, ExportFormat, ExportOptions
+from app.exports.options import ExportFormat
 from app.exports.parquet import require_parquet
+from app.jobs.export_files import export_directory, make_anew, remove_run, sync_names
+from app.jobs.export_request import ExportRequest
 from app.jobs.offload import in_process
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.write_export import WritingOrder, Written, read_told, write_in_peace
-from app.settings import Settings
-from app.store.comment_conditions import CommentConditions
 from app.store.comments import count_comments
-from app.store.conditions_json import from_json, to_json
-from app.store.exports import csv_statement, jobs_with_files, rows_statement, upsert_export
+from app.store.export_statements import csv_statement, rows_statement
+from app.store.exports import upsert_export
 from app.store.row_streams import SourceLost
 
 READING, WRITING, PACKING, DONE = "counting comments", "writing", "packing", "done"
 LOOK_SECONDS = 0.25
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where no room is left: on the disk, for this user, in a file."""
-_JOB_ID = re.compile(r"[1-9][0-9]{0,17}")
-LEFT_SECONDS = 60.0
-"""How long a directory that nobody needs is left alone: a job that is retried makes it anew."""
 
 
 class ExportNotWritten(Exception):
     """The disk refuses a file, and not for being full: the operator has to look at it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """What an export was asked for: which comments, in which kind of file."""
-
-    conditions: CommentConditions
-    options: ExportOptions
-
-    def arguments(self) -> dict[str, Any]:
-        """Return it as the job's row holds it."""
-        options = self.options
-        return {
-            "conditions": to_json(self.conditions),
-            "format": options.format.value,
-            "columns": [column.value for column in options.columns],
-            "compression": options.compression and options.compression.value,
-            "csv": {
-                "delimiter": options.csv.delimiter.value,
-                "escapes_formulas": options.csv.escapes_formulas,
-                "has_byte_order_mark": options.csv.has_byte_order_mark,
-            },
-        }
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "ExportRequest":
-        """Read it from the job's row."""
-        csv = arguments["csv"]
-        return cls(
-            from_json(CommentConditions, arguments["conditions"]),
-            ExportOptions(
-                ExportFormat(arguments["format"]),
-                tuple(ExportColumn(name) for name in arguments["columns"]),
-                arguments["compression"] and Compression(arguments["compression"]),
-                CsvOptions(Delimiter(csv["delimiter"]), csv["escapes_formulas"], csv["has_byte_order_mark"]),
-            ),
-        )
-
-
-def export_directory(settings: Settings) -> Path:
-    """Return where the files of exports are: each in a directory that has the id of its job for a name."""
-    return settings.data_dir / "exports"
 
 
 async def export_comments(job: RunningJob) -> dict[str, Any]:
@@ -121,11 +68,11 @@ class _Export:
             async with self._job.step() as connection:
                 await self._job.report(connection, Progress(READING), None)
                 with _typed_failures():
-                    await asyncio.to_thread(_make_anew, self._directory, self._own)
+                    await asyncio.to_thread(make_anew, self._directory, self._own)
             order = await self._order()
             return await self._finish(order, await self._write(order))
         finally:
-            await asyncio.to_thread(_remove, self._own)
+            await asyncio.to_thread(remove_run, self._own)
 
     async def _order(self) -> WritingOrder:
         database, options = self._job.resources.database, self._options
@@ -174,7 +121,7 @@ class _Export:
             with _typed_failures():
                 target = order.file.rename(self._directory / self._name)
                 try:
-                    await asyncio.to_thread(_sync, self._directory)
+                    await asyncio.to_thread(sync_names, self._directory)
                 except BaseException:
                     target.unlink()
                     raise
@@ -201,56 +148,3 @@ def _typed_failures() -> Iterator[None]:
         if error.errno in FULL:
             raise DiskFull from error
         raise ExportNotWritten(str(error)) from error
-
-
-def _make_anew(directory: Path, own: Path) -> None:
-    """Make the directory of a run, and remove what former runs of the job have left."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(directory)
-    directory.mkdir(mode=0o700, parents=True)
-    own.mkdir(mode=0o700)
-
-
-def _remove(own: Path) -> None:
-    """Remove the directory of a run, and that of its job where nothing else is in it."""
-    shutil.rmtree(own, ignore_errors=True)
-    with suppress(OSError):
-        own.parent.rmdir()
-
-
-def _sync(directory: Path) -> None:
-    """Bring the names in a directory to the disk."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-# what nobody needs any more
-
-
-def _directories(settings: Settings) -> dict[int, Path]:
-    """Return the directories of exports: job id -> directory."""
-    try:
-        found = [path for path in export_directory(settings).iterdir() if _JOB_ID.fullmatch(path.name)]
-    except FileNotFoundError:
-        return {}
-    return {int(path.name): path for path in found}
-
-
-async def remove_unneeded(connection: AsyncConnection, settings: Settings) -> int:
-    """Remove the directories of exports that have expired or whose job is gone, and return how many they were."""
-    found = await asyncio.to_thread(_directories, settings)
-    needed = await jobs_with_files(connection, found.keys())
-    return await asyncio.to_thread(_remove_old, [path for job_id, path in found.items() if job_id not in needed])
-
-
-def _remove_old(paths: Sequence[Path]) -> int:
-    count = 0
-    for path in paths:
-        with suppress(FileNotFoundError):  # another process has been faster
-            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
-                shutil.rmtree(path)
-                count += 1
-    return count

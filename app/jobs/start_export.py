@@ -8,7 +8,7 @@ from app.errors import ValidationFailed
 from app.events import job_topic
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
 from app.exports.parquet import require_parquet
-from app.jobs.export_comments import ExportRequest
+from app.jobs.export_request import ExportRequest
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.jobs.states import JobKind, JobPriority

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app import metrics
 from app.errors import ServiceUnavailable
 from app.jobs.engine import Clock
-from app.jobs.export_comments import remove_unneeded
+from app.jobs.export_files import remove_unneeded
 from app.jobs.monitoring import start_due
 from app.jobs.queue import restore_lost
 from app.jobs.states import JobKind, JobPriority

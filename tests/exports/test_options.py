@@ -3,7 +3,7 @@
 import pytest
 
 from app.exports.options import DEFAULT_COLUMNS, Compression, ExportColumn, ExportFormat, ExportOptions, Kind
-from app.store.exports import COLUMNS
+from app.store.export_statements import COLUMNS
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,10 @@ from app.exports.options import (
     ExportOptions,
 )
 from app.jobs import export_comments as body
-from app.jobs import upkeep, write_export
-from app.jobs.export_comments import ExportNotWritten, ExportRequest, export_comments, export_directory
+from app.jobs import export_files, upkeep, write_export
+from app.jobs.export_comments import ExportNotWritten, export_comments
+from app.jobs.export_files import export_directory
+from app.jobs.export_request import ExportRequest
 from app.jobs.offload import in_process
 from app.jobs.progress import CancelRequested, RunningJob, TakenAway
 from app.jobs.queue import cancel
@@ -305,7 +307,7 @@ async def test_a_name_that_does_not_reach_the_disk(resources: Resources, monkeyp
     def fail(_: Path) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(body, "_sync", fail)
+    monkeypatch.setattr(body, "sync_names", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
@@ -409,4 +411,4 @@ async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
 
 
 def test_another_process_removes_the_same(tmp_path: Path) -> None:
-    assert body._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001
+    assert export_files._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001

@@ -16,7 +16,7 @@ from app.resources import Resources
 from app.store import authors, comments, exports, groups, posts
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, to_json
-from app.store.exports import COLUMNS, csv_statement, rows_statement
+from app.store.export_statements import COLUMNS, csv_statement, rows_statement
 from app.store.row_streams import DriverStatement, SourceLost, copy_csv, reading, row_batches
 from app.wall import VkAuthor, VkGroup
 from tests.conftest import Wall
