@@ -4,9 +4,11 @@ It imports nothing that it does not need: all that it has in memory is there bes
 """
 
 import asyncio
+import gc
 import os
 import struct
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +71,24 @@ def write_export(order: WritingOrder) -> Written:
         OSError: the disk is full, or is none.
         SourceLost: PostgreSQL cannot be reached, or went away meanwhile.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_write(order))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_write(order))
+    except BaseException as error:
+        _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException) -> None:
+    """Close the files that a failed writing has left open: until then they take room, also without a name.
+
+    A workbook has some that only its end closes, and this process may wait long for the next file.
+    """
+    cause: BaseException | None = error
+    while cause:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__context__
+    gc.collect()
 
 
 def read_told(order: WritingOrder) -> tuple[int, bool]:
