@@ -323,6 +323,23 @@ async def test_conditions(
     assert count == len(found)
 
 
+@pytest.mark.usefixtures("wall")
+async def test_conditions_with_more_ids_than_a_statement_has_parameters(resources: Resources) -> None:
+    ids = tuple(range(40_000))
+    async with resources.database.connect() as connection:
+        for conditions, count in (
+            (CommentConditions(owner_ids=(-1, *ids)), 12),
+            (CommentConditions(posts=((-1, 1), *((-9, number) for number in ids))), 4),
+            (CommentConditions(author_ids=ids), 9),
+            (CommentConditions(keyword_ids=ids), 0),
+            (CommentConditions(keyword_categories=tuple(map(str, ids))), 0),
+            (CommentConditions(wave_ids=ids), 0),
+            (CommentConditions(posts=()), 0),
+            (CommentConditions(author_ids=()), 0),
+        ):
+            assert await comments.count_comments(connection, conditions) == count
+
+
 async def test_comments_of_each_parent(resources: Resources, wall: Wall) -> None:
     everything = CommentConditions()
     async with resources.database.connect() as connection:

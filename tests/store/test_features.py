@@ -3,13 +3,15 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import md5
 
 import pytest
 from sqlalchemy import text
 
 from app.db import tables
+from app.jobs.change_keywords import WantedKeyword, add_keywords
 from app.resources import Resources
-from app.store import features, waves
+from app.store import features, keywords, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, holds_nul, to_json
 from app.store.features import AnalyzedComment, Written
@@ -26,15 +28,18 @@ async def walls(resources: Resources) -> Resources:
     """Store two communities with three comments each."""
     await open_walls(resources, [-1, -2])
     for owner_id in (-1, -2):
-        await store(resources, said(["кофе", "чай", "вода"], owner_id))
+        await store(resources, said(list(TEXTS.values()), owner_id))
     return resources
+
+
+TEXTS = {2: "кофе", 3: "чай", 4: "вода"}
 
 
 def found(comment_id: int, owner_id: int = -1, bands: tuple[int, ...] = (), language: str = "ru") -> AnalyzedComment:
     """Return what was found in a comment that nobody has changed."""
-    return AnalyzedComment(
-        owner_id, comment_id, None, language, [1, 2], ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1], 1, bands
-    )
+    text_hash = md5(TEXTS.get(comment_id, "").encode(), usedforsecurity=False).hexdigest()
+    links, phones, mentions = ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1]
+    return AnalyzedComment(owner_id, comment_id, text_hash, language, [1, 2], links, phones, mentions, 1, bands)
 
 
 async def write(resources: Resources, *rows: AnalyzedComment, full: bool = False) -> Written:
@@ -74,9 +79,10 @@ async def test_what_was_found_is_written_over(walls: Resources) -> None:
 
 
 async def test_what_has_changed_or_is_gone_is_not_written(walls: Resources) -> None:
-    await store(walls, [comment(2, "иное")])
-    assert await write(walls, found(2), found(99), found(3)) == Written(1, 2)
-    assert set(await read(walls, tables.comment_features)) == {(-1, 3)}
+    await store(walls, [comment(2, "иное"), comment(4, "вода", attachments=[{"type": "photo"}])])
+    assert await write(walls, found(2), found(99), found(3), found(4)) == Written(2, 2)
+    # another attachment is no other text
+    assert set(await read(walls, tables.comment_features)) == {(-1, 3), (-1, 4)}
 
 
 async def test_what_is_to_be_analysed(walls: Resources) -> None:
@@ -89,6 +95,7 @@ async def test_what_is_to_be_analysed(walls: Resources) -> None:
             rows = await features.next_comments(connection, conditions, after, 3, full=full)
             counted = await features.count_comments_to_analyze(connection, conditions, full=full)
         assert counted >= len(rows)
+        assert [row.text_hash for row in rows] == [found(row.id).text_hash for row in rows]
         return [f"{row.owner_id}_{row.id}" for row in rows]
 
     assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
@@ -111,23 +118,44 @@ async def test_terms_that_two_add_at_once(resources: Resources) -> None:
 
 
 async def test_sums(walls: Resources) -> None:
+    await open_walls(walls, [-3])
+    addition = await add_keywords(walls, [WantedKeyword("кофе"), WantedKeyword("чай")])
+    keyword_id = addition.outcomes[0].keyword_id
+    await store(walls, [comment(2, "кофе", owner_id=-3), comment(3, "чай", owner_id=-3)])
+    async with walls.database.transaction() as connection:
+        # as a job would, of the other two communities
+        await connection.execute(
+            text("""
+                INSERT INTO comment_keywords (owner_id, comment_id, keyword_id, published_at, positions)
+                SELECT owner_id, id, :id, published_at, '{0,4}' FROM comments WHERE owner_id <> -3 AND text = 'кофе'
+            """),
+            {"id": keyword_id},
+        )
     async with walls.database.transaction() as connection:
         ids = await features.term_ids(connection, ["один", "два"])
     one = replace(found(2), term_ids=[ids["один"], ids["два"]])
     await write(walls, one, replace(one, owner_id=-2, term_ids=[ids["один"]], mood=-1, links=[]))
     for conditions in (CommentConditions(owner_ids=(-2,)), CommentConditions(all_of=(CommentConditions(mood=-1),))):
         async with walls.database.transaction() as connection:
-            found_sums = await features.sum_up(connection, conditions, 10)
+            found_sums = await features.sum_up(connection, conditions, 10, 10)
         assert found_sums.totals._asdict() == {
             "comments": 1, "positive": 0, "negative": 1, "with_links": 0, "with_phones": 1, "with_mentions": 1,
             "waves": 0, "in_waves": 0,
         }  # fmt: skip
+        assert found_sums.sources._asdict() == {"authors": 1, "posts": 1, "matched": 1}
+        assert [tuple(row) for row in found_sums.keywords] == [(keyword_id, "кофе", 1, 1)]
+        assert [tuple(row) for row in found_sums.hours] == [(7, 0, 1)]
         assert [tuple(row) for row in found_sums.languages] == [("ru", 1)]
         assert [tuple(row) for row in found_sums.terms] == [("один", 1, 2)]
         assert found_sums.comments_everywhere == 2
     async with walls.database.transaction() as connection:
-        found_sums = await features.sum_up(connection, CommentConditions(), 1)
+        found_sums = await features.sum_up(connection, CommentConditions(), 1, 0)
     assert [tuple(row) for row in found_sums.terms] == [("один", 2, 2)]
+    assert found_sums.keywords == []
+    # what a removed keyword matches stays until a job has deleted it
+    async with walls.database.transaction() as connection:
+        await keywords.delete_keywords(connection, [keyword_id or 0])
+        assert (await features.sum_up(connection, CommentConditions(), 1, 9)).sources.matched == 0
 
 
 async def test_waves_that_are_wanted(walls: Resources) -> None:
@@ -135,7 +163,8 @@ async def test_waves_that_are_wanted(walls: Resources) -> None:
     await write(walls, *(found(key[1], key[0], bands) for key, bands in keys.items()))
     async with walls.database.transaction() as connection:
         assert await waves.count_waiting_comments(connection) == 4
-        assert await waves.waiting_comments(connection, 1) == {(-2, 2): (3, 4)}
+        assert await waves.waiting_comments(connection, BEGINNING, 1) == {(-2, 2): (3, 4)}
+        assert list(await waves.waiting_comments(connection, (-2, 3), 2)) == [(-1, 2), (-1, 3)]
         assert await waves.which_make_waves(connection, [list(keys)[:3], list(keys)[:2], []]) == {0}
         one, other, empty = await waves.insert_waves(connection, 3)
         wave_of = {(-1, 2): one, (-1, 3): one, (-2, 2): other}
@@ -147,7 +176,11 @@ async def test_waves_that_are_wanted(walls: Resources) -> None:
         await waves.join_waves(connection, keys, wave_of)
         await waves.merge_waves(connection, {})
         await waves.merge_waves(connection, {other: one})
-        assert await waves.recount_waves(connection) == [empty]
+        assert await waves.recount_waves(connection, [one, empty, other]) == [empty]
+        assert await waves.waves_after(connection, 0, 1, 100) == [one]
+        assert await waves.waves_after(connection, 0, 9, 3) == [one]
+        assert await waves.waves_after(connection, 0, 9, 4) == [one, empty]
+        assert await waves.waves_after(connection, one, 9, 1) == [empty]
         await waves.dissolve_waves(connection, [empty])
         assert await waves.walls_of_waves(connection, [one, other]) == {-1, -2}
         page = await waves.waves_page(connection, WaveConditions((-2,), 3), Page(waves.LARGEST, 5))
@@ -156,6 +189,17 @@ async def test_waves_that_are_wanted(walls: Resources) -> None:
         await waves.dissolve_waves(connection, [one])
         assert await waves.loose_comments(connection, [1, 3]) == {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4)}
     assert await read(walls, tables.waves) == await read(walls, tables.wave_bands) == {}
+
+
+async def test_very_many_waves(resources: Resources) -> None:
+    """Of more than a statement can have parameters."""
+    ids = list(range(1, 40_000))
+    async with resources.database.transaction() as connection:
+        assert await waves.walls_of_waves(connection, ids) == set()
+        assert await waves.recount_waves(connection, ids) == []
+        await waves.dissolve_waves(connection, ids)
+        await waves.merge_waves(connection, dict.fromkeys(ids, 40_000))
+        assert await waves.count_waves(connection, WaveConditions(tuple(ids))) == 0
 
 
 def test_conditions_as_json() -> None:
