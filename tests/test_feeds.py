@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import DBAPIError
 
-from app import feeds as feeds_module
 from app.errors import JobNotFound, SubscriberTooSlow, ValidationFailed
 from app.events import job_topic
-from app.feeds import JobChange
+from app.feeds import JobChange, JobFeeds, all_jobs_feed, base, job_feed, turns
 from app.jobs.follow import Change, follow, follow_all
 from app.jobs.queue import cancel, retry
 from app.resources import Resources, open_resources
@@ -34,17 +33,17 @@ EVERYTHING = JobConditions()
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds_module, "TICK_SECONDS", 0.01)
-    monkeypatch.setattr(feeds_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(base, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(base, "RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch, _no_pauses: None) -> int:
     """Have as few events and jobs kept as this, and fewer read at once."""
     kept = 10
-    monkeypatch.setattr(feeds_module, "EVENTS_KEPT", kept)
-    monkeypatch.setattr(feeds_module, "JOBS_KEPT", kept)
-    monkeypatch.setattr(feeds_module, "EVENTS_AT_ONCE", 3)
+    monkeypatch.setattr(job_feed, "EVENTS_KEPT", kept)
+    monkeypatch.setattr(all_jobs_feed, "JOBS_KEPT", kept)
+    monkeypatch.setattr(job_feed, "EVENTS_AT_ONCE", 3)
     return kept
 
 
@@ -165,7 +164,7 @@ async def test_a_hundred_subscribers_cost_one_reader(resources: Resources, write
         await asyncio.gather(*tasks)
     assert all(list(dict.fromkeys(numbers)) == list(range(1, 18)) for numbers in told)
     # the row and its events, five times a second at the most, as for a single subscriber
-    looks = (time.monotonic() - started) / feeds_module.TICK_SECONDS + 1
+    looks = (time.monotonic() - started) / base.TICK_SECONDS + 1
     assert len(seen) <= 2 * looks
     assert subscribers("jobProgress") == 0
 
@@ -189,7 +188,7 @@ async def test_a_hundred_subscribers_of_all_jobs_cost_one_reader(resources: Reso
             await cancel(writer, job_id)
         await asyncio.gather(*tasks)
     # one statement a look; two for the first one and after connecting, which read everything
-    assert len(seen) <= (time.monotonic() - started) / feeds_module.TICK_SECONDS + 1 + 3
+    assert len(seen) <= (time.monotonic() - started) / base.TICK_SECONDS + 1 + 3
     assert subscribers("jobs") == 0
 
 
@@ -249,8 +248,8 @@ async def test_a_bug_in_a_feed_reaches_all_who_follow(resources: Resources, writ
 async def test_a_subscriber_that_goes_while_others_have_their_turn(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds_module, "TURNS", 2)
-    feeds = feeds_module.JobFeeds(resources.database, resources.events)
+    monkeypatch.setattr(turns, "TURNS", 2)
+    feeds = JobFeeds(resources.database, resources.events)
     order: list[int] = []
 
     async def take(place: int) -> None:
@@ -319,7 +318,7 @@ async def test_progress_is_conflated(resources: Resources, writer: Resources) ->
         started = time.monotonic()
         while not told or told[-1] < 99:
             told.append((await soon(changes)).job.done)
-        assert len(told) <= (time.monotonic() - started) / feeds_module.TICK_SECONDS + 2
+        assert len(told) <= (time.monotonic() - started) / base.TICK_SECONDS + 2
     assert told == sorted(set(told))
 
 
@@ -354,7 +353,7 @@ async def test_an_event_that_only_other_processes_know_yet(resources: Resources,
 
 @pytest.mark.usefixtures("_no_pauses")
 async def test_a_notification_is_lost(resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     job_id = await queue_job(writer)
     changes, all_jobs = follow(resources, job_id, 1), follow_all(resources, EVERYTHING)
     async with following(changes, all_jobs):
@@ -371,7 +370,7 @@ async def test_connections_are_cut_meanwhile(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.events.RECONNECT_SECONDS", 0.01)
-    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
     await add_events(writer, job_id, 98)
     changes, late, all_jobs = (
@@ -441,7 +440,7 @@ class Readers:
         """Let the feed read, whether anybody takes from it or not."""
         with self._resources.feeds.follow_job(self._job_id) as feed:
             await feed.newest()
-            assert len(feed.events) <= feeds_module.EVENTS_KEPT
+            assert len(feed.events) <= job_feed.EVENTS_KEPT
 
     async def come_back(self, place: int) -> None:
         """Subscribe again with the last event that is known."""
@@ -641,7 +640,7 @@ async def test_more_topics_than_are_remembered(resources: Resources, writer: Res
 async def test_many_jobs_that_ended_lately_are_told_once(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     changes = follow_all(resources, EVERYTHING)
     told: list[JobChange] = []
 
@@ -667,7 +666,7 @@ async def test_many_jobs_that_ended_lately_are_told_once(
         assert len({change.job.id for change in told}) == len(told) == 5 * few // 2
         assert len(feed._ended) == len(told)  # noqa: SLF001
         # they are forgotten when they are read no more
-        monkeypatch.setattr(feeds_module, "SETTLING", timedelta(0))
+        monkeypatch.setattr(all_jobs_feed, "SETTLING", timedelta(0))
         await until(lambda: len(feed._ended) == few)  # noqa: SLF001
         assert len(told) == 5 * few // 2
         taking.cancel()
@@ -677,7 +676,7 @@ async def test_many_jobs_that_ended_lately_are_told_once(
 async def test_jobs_that_are_removed(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr(feeds_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     ids = [await queue_job(writer, -1 - number) for number in range(few)]
     changes = follow_all(resources, EVERYTHING)
     async with following(changes):

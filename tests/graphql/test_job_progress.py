@@ -14,8 +14,8 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from app import feeds
 from app.events import job_topic
+from app.feeds import base, job_feed
 from app.jobs.follow import Change, follow
 from app.jobs.queue import cancel
 from app.resources import Resources
@@ -195,8 +195,8 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
     api: Api, resources: Resources, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = 20
-    monkeypatch.setattr(feeds, "EVENTS_KEPT", kept)
-    monkeypatch.setattr(feeds, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(job_feed, "EVENTS_KEPT", kept)
+    monkeypatch.setattr(base, "TICK_SECONDS", 0.01)
     job_id = await make_job()
     pulled: list[int] = []
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from app import feeds
 from app.communities import add_groups
 from app.db.tables import jobs as table
 from app.events import job_topic
+from app.feeds import all_jobs_feed
 from app.jobs.follow import follow_all
 from app.jobs.queue import cancel
 from app.jobs.start_collection import start_collection
@@ -162,7 +162,7 @@ async def test_a_subscriber_that_is_too_slow(
             await anext(witness)
         waiting = asyncio.ensure_future(anext(messages))
         await is_open.wait()
-        monkeypatch.setattr(feeds, "JOBS_KEPT", kept)
+        monkeypatch.setattr(all_jobs_feed, "JOBS_KEPT", kept)
         for done in (1, 2, 3):
             async with resources.events.telling([job_topic(job_id) for job_id in ids]) as connection:
                 await connection.execute(table.update().values(done=done))

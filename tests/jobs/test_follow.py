@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import app.feeds
 from app.db.embedded import embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
 from app.db.tables import jobs as table
 from app.errors import JobNotFound
 from app.events import job_topic
+from app.feeds import base
 from app.jobs.follow import follow, follow_all
 from app.jobs.queue import cancel
 from app.resources import Resources, open_resources
@@ -66,8 +66,8 @@ async def test_all_jobs_that_meet_conditions(resources: Resources) -> None:
 
 
 async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.feeds, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(app.feeds, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(base, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     with ExitStack() as first, ExitStack() as second:
         server = await asyncio.to_thread(first.enter_context, embedded_postgres(data_dir))
         async with open_database(read_settings(), server.url) as database:
