@@ -299,7 +299,14 @@ keywords = Table(
     ),
     _now("created_at"),
     _now("changed_at"),
-    Index("keywords_phrase_idx", func.lower(text("phrase")), "matching", unique=True),
+    Index(
+        "keywords_phrase_idx",
+        func.lower(text("phrase")),
+        "matching",
+        unique=True,
+        postgresql_where=text("matching <> 'CASE_SENSITIVE'"),
+    ),
+    Index("keywords_exact_phrase_idx", "phrase", unique=True, postgresql_where=text("matching = 'CASE_SENSITIVE'")),
 )
 
 comment_keywords = Table(

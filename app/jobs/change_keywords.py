@@ -61,7 +61,8 @@ class Addition:
 async def add_keywords(resources: Resources, wanted: Sequence[WantedKeyword]) -> Addition:
     """Add the keywords that are not there yet, active, and say what became of each.
 
-    Two are the same if their phrases are, whatever the case, and they match alike.
+    Two are the same if they match alike and their phrases are the same: whatever the
+    case, unless it matters to how they match.
     One that is there stays as it is.
 
     Raises:

@@ -25,6 +25,9 @@ NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 KEY = ("id",)
 _LISTED = select(keywords, func.lower(keywords.c.phrase).label("folded_phrase")).subquery("listed")
 
+_COMPARED = "(CASE {0}.matching WHEN 'CASE_SENSITIVE' THEN {0}.phrase ELSE lower({0}.phrase) END)"
+"""What of a phrase tells two keywords apart that match alike, by which there are unique indexes."""
+
 Positions = Mapping[int, Sequence[int]]
 """Keyword id -> start, end, start, end ... of its matches in one text."""
 
@@ -135,7 +138,8 @@ async def insert_keywords(
     rows = await connection.execute(
         text(f"""
             SELECT k.* FROM {unnested} WITH ORDINALITY AS r(phrase, matching, category, n)
-              JOIN keywords k ON lower(k.phrase) = lower(r.phrase) AND k.matching = r.matching ORDER BY r.n
+              JOIN keywords k ON {_COMPARED.format("k")} = {_COMPARED.format("r")} AND k.matching = r.matching
+             ORDER BY r.n
         """),  # noqa: S608
         values,
     )
@@ -161,12 +165,13 @@ async def update_keyword(connection: AsyncConnection, row: Row[Any], values: Map
         KeywordAlreadyThere: there is another one with this phrase and this matching.
     """
     wanted = {"phrase": row.phrase, "matching": row.matching, **values}
-    same = select(keywords.c.id).where(
-        func.lower(keywords.c.phrase) == func.lower(wanted["phrase"]),
-        keywords.c.matching == wanted["matching"],
-        keywords.c.id != row.id,
-    )
-    if other := await connection.scalar(same):
+    same = text(f"""
+        SELECT k.id FROM keywords k, (SELECT CAST(:phrase AS text) AS phrase, CAST(:matching AS text) AS matching) AS r
+         WHERE {_COMPARED.format("k")} = {_COMPARED.format("r")} AND k.matching = r.matching AND k.id <> :id
+    """)  # noqa: S608 - SQL of this file
+    if other := await connection.scalar(
+        same, {"id": row.id, **{name: wanted[name] for name in ("phrase", "matching")}}
+    ):
         raise KeywordAlreadyThere(other, wanted["phrase"])
     changed = keywords.update().where(keywords.c.id == row.id).values(**values, changed_at=func.now())
     new: Row[Any] = (await connection.execute(changed.returning(keywords))).one()

@@ -172,6 +172,21 @@ async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> 
     await counts_are_right(busy)
 
 
+async def test_case_tells_keywords_apart_where_it_matters(walls: Resources) -> None:
+    wanted = [WantedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
+    outcomes = (await add_keywords(walls, wanted)).outcomes
+    assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_THERE"]
+    [first, second, third] = [each.keyword_id or 0 for each in outcomes]
+    assert first == third != second
+    with pytest.raises(KeywordAlreadyThere):
+        await update_keyword(walls, second, {"phrase": "США"})
+    assert (await update_keyword(walls, second, {"phrase": "Сша"}))[0].phrase == "Сша"
+    with pytest.raises(KeywordAlreadyThere):
+        await update_keyword(
+            walls, (await add(walls, "сША"))[0], {"matching": KeywordMatching.CASE_SENSITIVE, "phrase": "США"}
+        )
+
+
 async def test_no_job_where_nothing_is_to_be_done(walls: Resources) -> None:
     first = await add_keywords(walls, [WantedKeyword("банк")])
     assert first.job is None  # nothing is stored
