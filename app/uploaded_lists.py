@@ -1,12 +1,15 @@
 """Reads the lists that people upload, text or CSV as their programs write them: communities, and keywords.
 
-Pure: bytes in, values or what is wrong with them out.
+Pure: bytes in, values or what is wrong with them out. A file is read line by line, and no further than to the first
+entry that is one too many, so that whatever is in it takes a few times its size and less than a second.
 """
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from itertools import chain, islice
 from typing import TypeVar
 
 from app.errors import ValidationFailed
@@ -23,8 +26,14 @@ PHRASE_HEADERS = frozenset({"phrase", "keyword", "keywords", "word", "слово
 CATEGORY_HEADERS = frozenset({"category", "group", "категория", "группа", "рубрика"})
 MATCHING_HEADERS = frozenset({"matching", "mode", "режим"})
 DELIMITERS = ";\t,"
+MOST_COLUMNS = 100
+MOST_LINES = 500_000
+"""Of which nearly all would be empty."""
+LONGEST_CELL = 1000
+"""Characters; what is longer is cut, as no keyword and no reference is that long."""
 T = TypeVar("T")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_CONTROLS = bytes([*range(0x09), *range(0x0E, 0x20)])
+_WORD = re.compile(r"[^\s,;]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,9 @@ class Row:
 
     line: int
     cells: tuple[str, ...]
+
+
+_NOTHING = Row(0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +57,27 @@ class KeywordRow:
     matching: str | None
 
 
-def references_in(name: str, data: bytes) -> list[str]:
+def references_in(name: str, data: bytes, most: int) -> list[str]:
     """Return the references to communities in a file: of a text each word, of a table (`name` ends in .csv) a column.
 
     That is the column with a known header (link, id, сообщество ...), else the
     first one. In a text, too, the first line may be such a header.
 
     Raises:
-        ValidationFailed: the file is too large, is no text, or has nothing in it.
+        ValidationFailed: the file is too large, is no text, or has nothing in it, or more than `most` of them.
     """
     rows = _rows(name, data)
-    columns = _columns(rows[0], LINK_HEADERS, GROUP_HEADERS)
-    if columns:
-        rows = rows[1:]
+    first = next(rows, _NOTHING)
+    columns = _columns(first, LINK_HEADERS, GROUP_HEADERS)
     column = columns.get(LINK_HEADERS, columns.get(GROUP_HEADERS, 0))
-    found = [row.cells[column] for row in rows if column < len(row.cells)]
-    if not _is_table(name):
-        found = [word for line in found for word in re.split(r"[\s,;]+", line)]
-    return _not_empty([each for each in found if each])
+    cells = (row.cells[column] for row in (rows if columns else chain([first], rows)) if column < len(row.cells))
+    if _is_table(name):
+        return _some((cell[:LONGEST_CELL] for cell in cells if cell), most, "references")
+    words = (word.group()[:LONGEST_CELL] for cell in cells for word in _WORD.finditer(cell))
+    return _some(words, most, "references")
 
 
-def keywords_in(name: str, data: bytes) -> list[KeywordRow]:
+def keywords_in(name: str, data: bytes, most: int) -> list[KeywordRow]:
     """Return the keywords in a file: of a text each line; of a table (`name` ends in .csv) a row.
 
     A text may have columns that tabs part, as Excel writes them. With a header
@@ -73,25 +85,25 @@ def keywords_in(name: str, data: bytes) -> list[KeywordRow]:
     in any order, without one they stand in this one.
 
     Raises:
-        ValidationFailed: the file is too large, is no text, or has nothing in it.
+        ValidationFailed: the file is too large, is no text, or has nothing in it, or more than `most` of them.
     """
     rows = _rows(name, data)
-    columns = _columns(rows[0], PHRASE_HEADERS, CATEGORY_HEADERS, MATCHING_HEADERS)
-    if PHRASE_HEADERS in columns:
-        rows = rows[1:]
-    else:
+    first = next(rows, _NOTHING)
+    columns = _columns(first, PHRASE_HEADERS, CATEGORY_HEADERS, MATCHING_HEADERS)
+    if PHRASE_HEADERS not in columns:
+        rows = chain([first], rows)
         columns = {PHRASE_HEADERS: 0, CATEGORY_HEADERS: 1, MATCHING_HEADERS: 2}
 
     def cell(row: Row, header: frozenset[str]) -> str:
         place = columns.get(header, len(row.cells))
-        return row.cells[place] if place < len(row.cells) else ""
+        return row.cells[place][:LONGEST_CELL] if place < len(row.cells) else ""
 
-    found = [
+    found = (
         KeywordRow(row.line, phrase, cell(row, CATEGORY_HEADERS) or None, cell(row, MATCHING_HEADERS) or None)
         for row in rows
         if (phrase := cell(row, PHRASE_HEADERS))
-    ]
-    return _not_empty(found)
+    )
+    return _some(found, most, "keywords")
 
 
 def _columns(header: Row, *known: frozenset[str]) -> dict[frozenset[str], int]:
@@ -104,52 +116,66 @@ def _columns(header: Row, *known: frozenset[str]) -> dict[frozenset[str], int]:
     return found
 
 
-def _not_empty(found: list[T]) -> list[T]:
-    if not found:
+def _some(found: Iterable[T], most: int, noun: str) -> list[T]:
+    some = list(islice(found, most + 1))
+    if not some:
         raise ValidationFailed({"file": "has nothing in it"})
-    return found
+    if len(some) > most:
+        raise ValidationFailed({"file": f"has more than {most} {noun} in it"})
+    return some
 
 
 def _is_table(name: str) -> bool:
     return name.lower().endswith((".csv", ".tsv"))
 
 
-def _rows(name: str, data: bytes) -> list[Row]:
+def _rows(name: str, data: bytes) -> Iterator[Row]:
+    """Yield the rows in which there is anything."""
     if len(data) > LARGEST_FILE_BYTES:
         raise ValidationFailed({"file": f"is larger than {LARGEST_FILE_BYTES // 2**20} MB"})
-    lines = _lines(_text(data))
+    lines = _lines(data)
+    for line, cells in _table(lines) if _is_table(name) else _text(lines):
+        if line > MOST_LINES:
+            raise ValidationFailed({"file": f"has more than {MOST_LINES} lines"})
+        stripped = tuple(cell.strip() for cell in cells[:MOST_COLUMNS])
+        if any(stripped):
+            yield Row(line, stripped)
+
+
+def _text(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     # in a text commas and quotes are its own
-    is_table = _is_table(name)
-    if is_table:
-        reader = csv.reader(lines, delimiter=_delimiter(lines))
-    else:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    for number, line in enumerate(lines, 1):
+        yield number, line.split("\t", MOST_COLUMNS)
+
+
+def _table(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    some = list(islice(lines, 1000))
+    reader = csv.reader(chain(some, lines), delimiter=_delimiter(some))
     try:
-        rows = [Row(reader.line_num, tuple(cell.strip() for cell in cells)) for cells in reader]
+        for cells in reader:
+            yield reader.line_num, cells
     except csv.Error as error:
-        raise ValidationFailed({"file": f"line {reader.line_num}: {error}"}) from error
-    return _not_empty([row for row in rows if any(row.cells)])
+        longest = f"a cell has more than {csv.field_size_limit()} characters"
+        message = f"line {reader.line_num}: {longest}; is there a quote that is never closed?"
+        raise ValidationFailed({"file": message}) from error
 
 
-def _text(data: bytes) -> str:
-    """Decode what Excel, editors and shells write: UTF-8, UTF-16 with a mark, or else Windows-1251."""
+def _lines(data: bytes) -> Iterator[str]:
+    """Return the lines of what Excel, editors and shells write: UTF-8, UTF-16 with a mark, or else Windows-1251."""
     encodings = ["utf-16"] if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "windows-1251"]
     for encoding in encodings:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if not _CONTROL.search(text):
-            return text
+        plain = text.encode() if encoding == "utf-16" else data
+        if len(plain.translate(None, _CONTROLS)) == len(plain):
+            # any line ends, also those of old Macs; not str.splitlines, which knows some more that stand in texts
+            return TextIOWrapper(BytesIO(data), encoding, newline=None)
     raise ValidationFailed({"file": "is no text in UTF-8 or Windows-1251; save tables as CSV"})
 
 
-def _lines(text: str) -> list[str]:
-    # any line ends, also those of old Macs; not str.splitlines, which knows some more that stand in texts
-    return re.split(r"\r\n|\r|\n", text)
-
-
-def _delimiter(lines: Sequence[str]) -> str:
+def _delimiter(lines: Iterable[str]) -> str:
     """Return what parts the columns: the one of `;`, tab and `,` that the most lines have; with none any will do."""
-    some = [line for line in lines[:1000] if line.strip()]
+    some = [line for line in lines if line.strip()]
     return max(DELIMITERS, key=lambda sign: sum(sign in line for line in some))

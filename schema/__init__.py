@@ -20,15 +20,17 @@ from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
 from schema.job_stats import JobStatsQuery
 from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
-from schema.keywords import KEYWORD_HANDLERS, KeywordMutation, KeywordQuery
+from schema.keyword_changes import KEYWORD_HANDLERS, KeywordMutation
+from schema.keywords import KeywordQuery
 from schema.logging import LogOperation
+from schema.long_lists import InParts
 from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
-from schema.node import NODE_TYPES, Node, split_global_id
+from schema.node import NODE_TYPES, Id, Node, split_global_id
 from schema.scalars import SCALARS
 from schema.statistics import StatisticsQuery
 from schema.tokens import TokenQuery
-from schema.wall import Id, WallQuery
+from schema.wall_query import WallQuery
 
 LARGEST_NODES = 500
 
@@ -105,5 +107,6 @@ def make_schema() -> Schema:
         types=[JobFailure],
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
+        execution_context_class=InParts,
         exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS, *KEYWORD_HANDLERS],
     )

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import strawberry
 
 from app.communities import MOST_REFERENCES, AddOutcome, add_groups
-from app.errors import ValidationFailed
 from app.jobs.change_groups import start_refresh, start_removal, update_group
 from app.uploaded_lists import references_in
 from schema.context import Info
@@ -208,10 +207,7 @@ class GroupMutation:
         input: Annotated[ImportGroupsInput, strawberry.argument(description="Which file.")],
     ) -> ImportGroupsResult:
         """Add the communities of a file."""
-        references = await asyncio.to_thread(references_in, input.file.name, input.file.data)
-        if len(references) > MOST_REFERENCES:
-            message = f"has {len(references)} references in it; {MOST_REFERENCES} are the most"
-            raise ValidationFailed({"file": message})
+        references = await asyncio.to_thread(references_in, input.file.name, input.file.data, MOST_REFERENCES)
         return ImportGroupsSuccess(**await _added(info, references))
 
     @strawberry.mutation(description="Note something of a community.")

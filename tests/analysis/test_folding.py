@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.analysis import folding
 from app.analysis.folding import fold
 
 STRANGE = st.lists(
@@ -31,6 +32,7 @@ STRANGE = st.lists(
         ("𝐁ａnk м² ﷺ", "bank м2 ﷺ"),
         ("[club1|Банк] [id1:bp-1_2|Bank]", "банк bank"),
         ("[https://vk.com/bank|сюда][club1|Банк]ам", "сюдабанкам"),
+        ("B[id1|анк] [club1|c]ша е[id1|\u0308]", "ванк сша е"),
         ("[id1|", "[id1|"),
         ("[не|то] [club1|] [A|B]", "[не|то] [club1|] [a|b]"),
         ("бaнк CШA Бáнк", "банк сша банк"),
@@ -39,6 +41,9 @@ STRANGE = st.lists(
         ("pаypаl", "paypal"),
         ("iPhoneный ВMW", "iphoneный bmw"),
         ("кафé é", "кафе é"),
+        ("а\u00ad\u0308 \u00ad\u0308", "ӓ "),
+        ("ツя ツ ℃ ℃", "ツя ツ ℃ ℃"),
+        ("❤\ufe0f" * 30, "❤" * 30),
     ],
 )
 def test_what_is_folded(source: str, folded: str) -> None:
@@ -76,3 +81,18 @@ def test_any_text_can_be_folded(source: str) -> None:
     folded = fold(source)
     assert len(folded.text) <= len(source)
     assert fold(source.replace("ё", "е")).text == folded.text
+
+
+@given(st.lists(STRANGE.map(lambda text: text.replace("\0", "")), max_size=5))
+def test_texts_are_folded_together_as_they_are_alone(texts: list[str]) -> None:
+    for keep_case in (False, True):
+        together = fold("\0".join(["", *texts, ""]), keep_case=keep_case)
+        assert together.text.split("\0")[1:-1] == [fold(text, keep_case=keep_case).text for text in texts]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "_MOST_RUNS", 3)
+    runs = [f"{sign}\ufe0f" for sign in "☀☂☃☄★☎☔"]
+    assert [fold(run).text for run in runs] == list("☀☂☃☄★☎☔")
+    assert [fold(f"{run}{run} {run}").text for run in runs] == [f"{run[0]}{run[0]} {run[0]}" for run in runs]
+    assert len(folding._CASELESS.runs) <= 3  # noqa: SLF001 - nobody sees it from outside

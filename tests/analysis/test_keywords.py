@@ -84,6 +84,19 @@ def found(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str
         # numbers, marks
         ("15", "15 в 2015, «15». 15й", ["15", "15"]),
         ("C++", "C++ c++, C+++ C", ["C++", "c++"]),
+        ("C++", "С++ с++ с + (С++)", ["С++", "с++", "С++"]),
+        ("С++", "C++ с++ C", ["C++", "с++"]),
+        ("язык С++", "языка C++, язык с", ["языка C++"]),
+        ("C++ разработчик", "С++ разработчика; с разработчиком", ["С++ разработчика"]),
+        ("c#", "С# С", ["С#"]),
+        ("#а", "#A a", ["#A"]),
+        ("А/В", "A/B тест, A/В, а в", ["A/B", "A/В"]),
+        ("X5", "Х5, x5 и Х", ["Х5", "x5"]),
+        ("В2В", "B2B", ["B2B"]),
+        ("C", "с тобой, C.", ["C"]),
+        ("в банке", "b банке, #в банке", ["в банке"]),
+        ("#тор", "#top", []),
+        ("Д++", "D++ Д++", ["Д++"]),
         (".NET", "на .NET и net", [".NET"]),
         ("«банк».", "банки", ["банки"]),
         ("100$", "100$ 100", ["100$"]),
@@ -116,6 +129,10 @@ def test_word_forms(phrase: str, text: str, parts: list[str]) -> None:
         ("ый б", PART, "новый банк", ["ый б"]),
         ("?!", PART, "да?! ну!?", ["?!"]),
         ("club1", PART, "[club1|Банк]", []),
+        ("С++", PART, "C++14 и с++", ["C++", "с++"]),
+        ("на С++", PART, "на C++", []),
+        ("X5", EXACT, "Х5", ["Х5"]),
+        ("В++", CASED, "B++ В++ b++ в++", ["B++", "В++"]),
         ("США", CASED, "США сша Сша США́ СШАх CША", ["США", "США́", "CША"]),
         ("Орёл", CASED, "Орёл Орел орёл", ["Орёл"]),
         ("Новый Банк", CASED, "Новый\nБанк, новый Банк", ["Новый\nБанк"]),
@@ -225,6 +242,7 @@ PIECES = st.sampled_from(
         "15",
         "2015",
         "C++",
+        "С++",
         "👍🏽",
         "👍",
         "İ",
@@ -250,8 +268,10 @@ def expression(keyword: Keyword) -> re.Pattern[str]:
 
 
 def _folded(keyword: Keyword) -> list[tuple[str, list[str]]]:
+    # a single letter beside symbols may be of either alphabet
+    both = {"c++": ["c++", "с++"]}
     return [
-        (word, sorted({fold(form).text for form in forms}, key=len, reverse=True))
+        (word, sorted({each for form in forms for each in both.get(form, [fold(form).text])}, key=len, reverse=True))
         for word, forms in forms_of(keyword.phrase, keyword.matching)
     ]
 

@@ -1,4 +1,4 @@
-"""`addGroups`: each member of its union."""
+"""`addGroups`: each member of its union, and those of `importGroups` that VK gives rise to."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,8 @@ import pytest
 
 from app.resources import open_resources
 from tests.conftest import Api, MakeSettings, Simulator, serve
+from tests.graphql.test_uploads import GROUPS as IMPORT
+from tests.graphql.test_uploads import answer_to
 
 ADD = """
 mutation ($references: [String!]!) {
@@ -59,14 +61,16 @@ async def test_add_groups_without_references(vk_api: Api) -> None:
     ],
     ids=str,
 )
-async def test_add_groups_when_vk_fails(
+async def test_add_and_import_groups_when_vk_fails(
     vk_api: Api, simulator: Simulator, fault: dict[str, int], expected: dict[str, object]
 ) -> None:
-    simulator.control(faults=[{**fault, "times": 10}])
+    simulator.control(faults=[{**fault, "times": 100}])
     answer = (await vk_api.execute(ADD, references=["1"]))["addGroups"]
     message = answer.pop("message")
     assert message
     assert answer == expected
+    imported = await answer_to(vk_api, IMPORT, "a.txt", b"1")
+    assert imported == {"__typename": expected["__typename"], "code": expected["code"]}
 
 
 async def test_add_groups_without_a_token(make_settings: MakeSettings) -> None:

@@ -1,7 +1,21 @@
+import tracemalloc
+from collections.abc import Callable, Sized
+
 import pytest
 
 from app.errors import ValidationFailed
-from app.uploaded_lists import LARGEST_FILE_BYTES, KeywordRow, keywords_in, references_in
+from app.uploaded_lists import (
+    LARGEST_FILE_BYTES,
+    LONGEST_CELL,
+    MOST_COLUMNS,
+    MOST_LINES,
+    KeywordRow,
+    keywords_in,
+    references_in,
+)
+
+Read = Callable[[str, bytes, int], Sized]
+TOO_LONG = "a cell has more than 131072 characters; is there a quote that is never closed?"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +35,7 @@ from app.uploaded_lists import LARGEST_FILE_BYTES, KeywordRow, keywords_in, refe
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "windows-1251", "utf-16"])
 def test_references(name: str, text: str, references: list[str], encoding: str) -> None:
-    assert references_in(name, text.encode(encoding)) == references
+    assert references_in(name, text.encode(encoding), 10) == references
 
 
 @pytest.mark.parametrize(
@@ -36,7 +50,7 @@ def test_references(name: str, text: str, references: list[str], encoding: str) 
 )
 def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
     wanted = [KeywordRow(*row, *[None] * (4 - len(row))) for row in rows]  # type: ignore[arg-type]
-    assert keywords_in(name, text.encode()) == wanted
+    assert keywords_in(name, text.encode(), 10) == wanted
 
 
 @pytest.mark.parametrize(
@@ -48,18 +62,52 @@ def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
         (b"\xff\xfea", "is no text in UTF-8 or Windows-1251; save tables as CSV"),
         (b"\xd0\x98\x98", "is no text in UTF-8 or Windows-1251; save tables as CSV"),
         (b"x" * (LARGEST_FILE_BYTES + 1), "is larger than 10 MB"),
-        (b"x" * 200_000, "line 1: field larger than field limit (131072)"),
+        (b'1\n2\n"' + b"x\n" * 100_000, f"line 65539: {TOO_LONG}"),
+        (b"x" * 200_000, f"line 1: {TOO_LONG}"),
+        (b"\n" * (MOST_LINES + 1), f"has more than {MOST_LINES} lines"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_files_that_cannot_be_read(data: bytes, message: str) -> None:
     for read in (references_in, keywords_in):
         with pytest.raises(ValidationFailed) as caught:
-            read("a.csv", data)
+            read("a.csv", data, 10)
         assert caught.value.fields == {"file": message}
 
 
 def test_nothing_but_a_header() -> None:
     for read, header in ((references_in, "Ссылка"), (keywords_in, "Слово;Режим")):
         with pytest.raises(ValidationFailed, match="has nothing in it"):
-            read("a.csv", header.encode())
+            read("a.csv", header.encode(), 10)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+@pytest.mark.parametrize(("read", "noun"), [(references_in, "references"), (keywords_in, "keywords")])
+def test_a_file_is_read_no_further_than_to_the_first_entry_too_many(name: str, read: Read, noun: str) -> None:
+    data = b"1\r" * (LARGEST_FILE_BYTES // 2)
+    assert len(read(name, data[: 2 * 10_000], 10_000)) == 10_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValidationFailed, match=f"has more than 10000 {noun} in it"):
+            read(name, data, 10_000)
+        # the file as text, and what is read of it: five million lines would be a hundred times as much
+        assert tracemalloc.get_traced_memory()[1] < 3 * LARGEST_FILE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_very_many_references_in_one_line() -> None:
+    links = [f"https://vk.com/club{number}" for number in range(1, 10_001)]
+    for delimiter in (" ", ", ", ";"):
+        assert references_in("a.txt", delimiter.join(links).encode(), 10_000) == links
+    with pytest.raises(ValidationFailed, match="has more than 9999 references in it"):
+        references_in("a.txt", " ".join(links).encode(), 9_999)
+
+
+def test_what_is_longer_than_anything_meant_is_cut() -> None:
+    [row] = keywords_in("a.txt", b"x" * 200_000 + b"\t" + b"y" * 2000 + b"\tz" * 200, 1)
+    assert (row.phrase, row.category, row.matching) == ("x" * LONGEST_CELL, "y" * LONGEST_CELL, "z")
+    assert references_in("a.txt", b"x" * 200_000 + b" 1", 2) == ["x" * LONGEST_CELL, "1"]
+    assert references_in("a.csv", b"x" * 2000 + b"\n1", 2) == ["x" * LONGEST_CELL, "1"]
+    header = ["name"] * MOST_COLUMNS
+    assert references_in("a.csv", f"{';'.join(header)};url\n1;2".encode(), 2) == ["name", "1"]

@@ -1,0 +1,129 @@
+"""Lists that are longer than any page: they are completed in parts."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import strawberry
+from graphql import GraphQLError
+
+from app.resources import Resources
+from schema.long_lists import PART, InParts
+from schema.paging import LARGEST_SIZE
+from tests.conftest import Api, statements
+
+MANY = LARGEST_SIZE + PART + 1
+WRONG = LARGEST_SIZE + 7
+ADD = """
+mutation ($keywords: [NewKeywordInput!]!) {
+  addKeywords(input: {keywords: $keywords}) {
+    ... on AddKeywordsSuccess { outcomes { phrase outcome keyword { phrase category matching matchCount } } }
+  }
+}"""
+
+
+class Silent(strawberry.Schema):
+    """A schema that does not log the errors of a test."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        """Do nothing."""
+
+
+def _always(root: strawberry.Parent[Any]) -> Any:
+    return root.number_or_error() if root.number == WRONG else asyncio.sleep(0, root.number)
+
+
+@strawberry.type
+class Item:
+    """One of many."""
+
+    number: int
+    always: int = strawberry.field(resolver=_always, graphql_type=int)
+
+    @strawberry.field
+    def at_once(self) -> int | None:
+        """Answer at once, but for one."""
+        return self.number_or_error()
+
+    @strawberry.field
+    async def later(self) -> int | None:
+        """Answer after others had their turn, but for one."""
+        await asyncio.sleep(0)
+        return self.number_or_error()
+
+    def number_or_error(self) -> int:
+        """Return the number, but not that of one."""
+        if self.number == WRONG:
+            raise ValueError("wrong")
+        return self.number
+
+
+@strawberry.type
+class Query:
+    """Answers with many."""
+
+    @strawberry.field
+    def items(self, count: int) -> list[Item] | None:
+        """Return so many items."""
+        return [Item(number=number) for number in range(count)]
+
+
+SCHEMA = Silent(Query, execution_context_class=InParts)
+
+
+async def ask(selection: str, count: int) -> tuple[Any, int]:
+    """Execute a query; returns its result, and how often another task had its turn meanwhile."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(others())
+        result = await SCHEMA.execute(f"{{ items(count: {count}) {{ {selection} }} }}")
+        other.cancel()
+    return result, turns
+
+
+async def test_others_have_their_turn_between_the_parts() -> None:
+    short, turns_of_short = await ask("number", LARGEST_SIZE)
+    long, turns_of_long = await ask("number", MANY)
+    assert short.data == {"items": [{"number": number} for number in range(LARGEST_SIZE)]}
+    assert long.data == {"items": [{"number": number} for number in range(MANY)]}
+    assert turns_of_long >= turns_of_short + MANY // PART
+
+
+@pytest.mark.parametrize("field", ["atOnce", "later"])
+async def test_an_item_that_fails(field: str) -> None:
+    result, _ = await ask(field, MANY)
+    assert [error.path for error in result.errors] == [["items", WRONG, field]]
+    assert result.data == {"items": [{field: None if number == WRONG else number} for number in range(MANY)]}
+
+
+async def test_an_item_that_may_not_fail() -> None:
+    result, _ = await ask("always", MANY)
+    assert [error.path for error in result.errors] == [["items", WRONG, "always"]]
+    assert result.data == {"items": None}
+
+
+async def test_outcomes_of_very_many_keywords(api: Api, resources: Resources) -> None:
+    phrases = [f"слово{number}" for number in range(MANY)]
+    keywords = [
+        {"phrase": phrases[0], "category": "a"},
+        {"phrase": phrases[1], "matching": "SUBSTRING", "category": None},
+        *({"phrase": phrase} for phrase in phrases[2:]),
+    ]
+    with statements(resources) as seen:
+        outcomes = (await api.execute(ADD, keywords=keywords))["addKeywords"]["outcomes"]
+    assert [each["phrase"] for each in outcomes] == phrases
+    assert {each["outcome"] for each in outcomes} == {"ADDED"}
+    plain = {"category": None, "matching": "WORD_FORMS", "matchCount": 0}
+    assert [each["keyword"] for each in outcomes] == [
+        {**plain, "phrase": phrases[0], "category": "a"},
+        {**plain, "phrase": phrases[1], "matching": "SUBSTRING"},
+        *({**plain, "phrase": phrase} for phrase in phrases[2:]),
+    ]
+    assert sum("FROM keyword_months" in text for text in seen.texts) == MANY // PART + 1
