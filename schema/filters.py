@@ -81,6 +81,11 @@ class GroupFilter:
         """Return the filter as the store takes it."""
         return groups.GroupConditions(self.search, None if self.labels is None else tuple(self.labels))
 
+    @staticmethod
+    def everything() -> groups.GroupConditions:
+        """Return the conditions of no filter."""
+        return groups.GroupConditions()
+
 
 @strawberry.input(description="Which posts are wanted; all conditions hold. What is left out does not restrict.")
 class PostFilter:

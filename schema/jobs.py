@@ -29,9 +29,9 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.job_results import RESULTS, JobResult
-from schema.node import Node, key_of, relation
-from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
-from schema.wall import Group, Id
+from schema.node import Id, Node, key_of, relation
+from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, all_of
+from schema.wall import Group
 
 
 class JobOrder(Enum):
@@ -61,6 +61,11 @@ class JobFilter:
             kinds=None if self.kinds is None else tuple(kind.value for kind in self.kinds),
             states=None if self.states is None else tuple(state.value for state in self.states),
         )
+
+    @staticmethod
+    def everything() -> jobs.JobConditions:
+        """Return the conditions of no filter."""
+        return jobs.JobConditions()
 
 
 @strawberry.type(description="How far a job is.")
@@ -214,22 +219,9 @@ class JobQuery:
         """Find a job."""
         return info.context.loaders.jobs.load(key_of(id, "Job"))
 
-    @strawberry.field(description="All jobs.")
-    async def jobs(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: Annotated[JobFilter | None, strawberry.argument(description="Which jobs are wanted.")] = None,
-        order_by: Annotated[JobOrder | None, strawberry.argument(description="The order; NEWEST if left out.")] = None,
-    ) -> Connection[Job]:
-        """Read a page of jobs."""
-        arguments = PageArguments(first, after, last, before)
-        conditions = filter.conditions() if filter else jobs.JobConditions()
-        order = (order_by or JobOrder.NEWEST).value
-        return await page_of_all(info, arguments, order, conditions, jobs.jobs_page, jobs.count_jobs, Job.of)
+    jobs: Connection[Job] = all_of(
+        Job, "All jobs.", JobFilter, JobOrder, JobOrder.NEWEST, jobs.jobs_page, jobs.count_jobs
+    )
 
 
 # mutations

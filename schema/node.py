@@ -1,7 +1,7 @@
 """Global ids: one opaque id names one thing among all types, as Relay's `Node` wants it."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 
@@ -9,6 +9,7 @@ from app.errors import ValidationFailed
 from schema.context import Info
 
 Key = tuple[int, ...]
+Id = Annotated[strawberry.ID, strawberry.argument(description="The global id.")]
 NODE_TYPES = {
     "Group": ("groups", 1),
     "Post": ("posts", 2),

@@ -179,6 +179,39 @@ async def page_of_all(
     return connection_of(found, order, wrap, total)
 
 
+def all_of(
+    returns: Any,
+    description: str,
+    filter_type: Any,
+    order_type: Any,
+    default_order: Any,
+    read: Callable[[Any, Any, Page], Awaitable[Slice]],
+    count: Callable[[Any, Any], Awaitable[int]],
+) -> Any:
+    """Declare a field of Query that pages a whole table, with the store's two functions for it.
+
+    `returns` is the type of the items, made of a row by its `of`.
+    """
+
+    async def resolve(
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Annotated[filter_type | None, strawberry.argument(description="Which of them are wanted.")] = None,
+        order_by: Annotated[
+            order_type | None, strawberry.argument(description=f"The order; {default_order.name} if left out.")
+        ] = None,
+    ) -> Any:
+        conditions = filter.conditions() if filter else filter_type.everything()
+        arguments = PageArguments(first, after, last, before)
+        order = (order_by or default_order).value
+        return await page_of_all(info, arguments, order, conditions, read, count, returns.of)
+
+    return strawberry.field(resolver=resolve, graphql_type=Connection[returns], description=description)
+
+
 def require_conditions(order: Order, conditions: Any) -> None:
     """Check that the filter has what an ordering needs.
 

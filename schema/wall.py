@@ -1,6 +1,5 @@
-"""Communities, posts, comments and authors. They point at each other, so they share a file; with their queries."""
+"""Communities, posts, comments and authors. They point at each other, so they share a file."""
 
-from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
-from app.errors import ValidationFailed
-from app.store import comments, groups, posts
-from app.store.groups import GroupConditions
+from app.store import comments
 from app.store.highlights import spans_of_part
 from app.store.keyset import StoredRow
 from app.store.statistics import Bucket
 from schema.context import Info
 from schema.enums import described
-from schema.filters import CommentFilter, CommentOrder, GroupFilter, GroupOrder, PostFilter, PostOrder
-from schema.node import Key, Node, key_of, relation
-from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children, page_of_all
+from schema.filters import CommentFilter, CommentOrder, PostFilter, PostOrder
+from schema.node import Key, Node, relation
+from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children
 from schema.scalars import BigInt
 
 if TYPE_CHECKING:
@@ -355,125 +352,3 @@ class Author(Node):
             photo_url=row.photo_url,
             is_deactivated=row.deactivated is not None,
         )
-
-
-GroupId = Annotated[strawberry.ID | None, strawberry.argument(description="The global id.")]
-VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, with or without a minus.")]
-ScreenName = Annotated[str | None, strawberry.argument(description="The last part of its address.")]
-Id = Annotated[strawberry.ID, strawberry.argument(description="The global id.")]
-Groups = Annotated[GroupFilter | None, strawberry.argument(description="Which communities are wanted.")]
-Posts = Annotated[PostFilter | None, strawberry.argument(description="Which posts are wanted.")]
-Comments = Annotated[CommentFilter | None, strawberry.argument(description="Which comments are wanted.")]
-
-
-@strawberry.type
-class WallQuery:
-    """The queries of this file."""
-
-    @strawberry.field(description="One community, by one of its three names; null if it has not been added.")
-    async def group(
-        self,
-        info: Info,
-        id: GroupId = None,
-        vk_id: VkId = None,
-        screen_name: ScreenName = None,
-    ) -> Group | None:
-        """Find a community."""
-        if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three
-            raise ValidationFailed({"id": "give exactly one of id, vkId and screenName"})
-        if screen_name is not None:
-            async with info.context.resources.database.connect() as connection:
-                row = await groups.group_by_screen_name(connection, screen_name)
-            return Group.of(row) if row else None
-        key = key_of(id, "Group") if id is not None else (-abs(vk_id or 0),)
-        found: Group | None = await info.context.loaders.groups.load(key)
-        return found
-
-    @strawberry.field(description="The communities that have been added.")
-    async def groups(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: Groups = None,
-        order_by: Annotated[GroupOrder | None, strawberry.argument(description="The order; ADDED if left out.")] = None,
-    ) -> Connection[Group]:
-        """Read a page of communities."""
-        arguments = PageArguments(first, after, last, before)
-        conditions = filter.conditions() if filter else GroupConditions()
-        return await page_of_all(
-            info,
-            arguments,
-            (order_by or GroupOrder.ADDED).value,
-            conditions,
-            groups.groups_page,
-            groups.count_groups,
-            Group.of,
-        )
-
-    @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
-    def post(self, info: Info, id: Id) -> Awaitable[Post | None]:
-        """Find a post."""
-        return info.context.loaders.posts.load(key_of(id, "Post"))
-
-    @strawberry.field(description="The posts of all communities.")
-    async def posts(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: Posts = None,
-        order_by: Annotated[PostOrder | None, strawberry.argument(description="The order; NEWEST if left out.")] = None,
-    ) -> Connection[Post]:
-        """Read a page of posts."""
-        arguments = PageArguments(first, after, last, before)
-        conditions = filter.conditions() if filter else PostFilter.everything()
-        return await page_of_all(
-            info,
-            arguments,
-            (order_by or PostOrder.NEWEST).value,
-            conditions,
-            posts.posts_page,
-            posts.count_posts,
-            Post.of,
-        )
-
-    @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
-    def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:
-        """Find a comment."""
-        return info.context.loaders.comments.load(key_of(id, "Comment"))
-
-    @strawberry.field(description="The comments and replies of all communities.")
-    async def comments(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: Comments = None,
-        order_by: Annotated[
-            CommentOrder | None, strawberry.argument(description="The order; NEWEST if left out.")
-        ] = None,
-    ) -> Connection[Comment]:
-        """Read a page of comments."""
-        arguments = PageArguments(first, after, last, before)
-        conditions = filter.conditions() if filter else CommentFilter.everything()
-        return await page_of_all(
-            info,
-            arguments,
-            (order_by or CommentOrder.NEWEST).value,
-            conditions,
-            comments.comments_page,
-            comments.count_comments,
-            Comment.of,
-        )
-
-    @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)
-    def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
-        """Find an author."""
-        return info.context.loaders.authors.load(key_of(id, "Author"))

@@ -1,0 +1,88 @@
+"""The queries of communities, posts, comments and authors."""
+
+from collections.abc import Awaitable
+from typing import Annotated
+
+import strawberry
+
+from app.errors import ValidationFailed
+from app.store import comments, groups, posts
+from schema.context import Info
+from schema.filters import CommentFilter, CommentOrder, GroupFilter, GroupOrder, PostFilter, PostOrder
+from schema.node import Id, key_of
+from schema.paging import Connection, all_of
+from schema.scalars import BigInt
+from schema.wall import Author, Comment, Group, Post
+
+GroupId = Annotated[strawberry.ID | None, strawberry.argument(description="The global id.")]
+VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, with or without a minus.")]
+ScreenName = Annotated[str | None, strawberry.argument(description="The last part of its address.")]
+
+
+@strawberry.type
+class WallQuery:
+    """The queries of this file."""
+
+    @strawberry.field(description="One community, by one of its three names; null if it has not been added.")
+    async def group(
+        self,
+        info: Info,
+        id: GroupId = None,
+        vk_id: VkId = None,
+        screen_name: ScreenName = None,
+    ) -> Group | None:
+        """Find a community."""
+        if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three
+            raise ValidationFailed({"id": "give exactly one of id, vkId and screenName"})
+        if screen_name is not None:
+            async with info.context.resources.database.connect() as connection:
+                row = await groups.group_by_screen_name(connection, screen_name)
+            return Group.of(row) if row else None
+        key = key_of(id, "Group") if id is not None else (-abs(vk_id or 0),)
+        found: Group | None = await info.context.loaders.groups.load(key)
+        return found
+
+    groups: Connection[Group] = all_of(
+        Group,
+        "The communities that have been added.",
+        GroupFilter,
+        GroupOrder,
+        GroupOrder.ADDED,
+        groups.groups_page,
+        groups.count_groups,
+    )
+
+    @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
+    def post(self, info: Info, id: Id) -> Awaitable[Post | None]:
+        """Find a post."""
+        return info.context.loaders.posts.load(key_of(id, "Post"))
+
+    posts: Connection[Post] = all_of(
+        Post,
+        "The posts of all communities.",
+        PostFilter,
+        PostOrder,
+        PostOrder.NEWEST,
+        posts.posts_page,
+        posts.count_posts,
+    )
+
+    @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
+    def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:
+        """Find a comment."""
+        return info.context.loaders.comments.load(key_of(id, "Comment"))
+
+    comments: Connection[Comment] = all_of(
+        Comment,
+        "The comments and replies of all communities.",
+        CommentFilter,
+        CommentOrder,
+        CommentOrder.NEWEST,
+        comments.comments_page,
+        comments.count_comments,
+    )
+
+    @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)
+    def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
+        """Find an author."""
+        return info.context.loaders.authors.load(key_of(id, "Author"))
