@@ -1,5 +1,6 @@
 """The ASGI application: routes, middleware, and the state that every request finds."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from app.analysis.searches import forms_of_search
 from app.auth import answered_hosts
 from app.downloads import download
 from app.health import HealthStatus
@@ -50,6 +52,8 @@ def create_app(resources: Resources) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        # reads the dictionary, which takes a while: the first search is not to wait for it
+        await asyncio.to_thread(forms_of_search, "слово")
         yield State(resources=resources)
 
     view = GraphQLView(make_schema(), PAGES / "graphiql.html", settings.cors_origins)

@@ -8,6 +8,7 @@ from enum import Enum
 import strawberry
 
 from app.analysis.moods import Mood
+from app.analysis.searches import forms_of_search
 from app.errors import ValidationFailed
 from app.store import comments, groups, posts
 from app.store.comment_conditions import CommentConditions
@@ -228,6 +229,7 @@ def _conditions(part: CommentFilter, path: str) -> CommentConditions:
         inner[name].append(_conditions(nested, where))
     return CommentConditions(
         search=part.search,
+        search_forms=forms_of_search(part.search) if part.search else (),
         contains=part.contains,
         owner_ids=_first_of(_keys(part.group_ids, "Group", f"{path}.groupIds")),
         posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from aiodataloader import DataLoader
 
 from app.analysis.keywords import KeywordMatching
+from app.analysis.searches import forms_of_search
 from app.db.engine import Database
 from app.resources import Resources
 from app.statistics import Question
@@ -164,7 +165,7 @@ class _Factory:
             found: dict[tuple[Key, str], list[Span]] = {}
             async with self.database.connect() as connection:
                 for search, parents in _parents_by_request(keys).items():
-                    spans = await spans_of_search(connection, parents, search)
+                    spans = await spans_of_search(connection, parents, search, forms_of_search(search))
                     found |= {(parent, search): of_one for parent, of_one in spans.items()}
             return [found.get(key, []) for key in keys]
 

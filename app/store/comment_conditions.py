@@ -1,11 +1,25 @@
 """Which comments are wanted: the conditions of their lists, searches, marks and exports, as SQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, func, literal_column, not_, or_, select, tuple_, union
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    and_,
+    cast,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from app.db.tables import CYRILLIC, LATIN, comment_features, comment_keywords, comment_search, comments, keywords
 from app.store.arrays import are_among, is_among
@@ -21,12 +35,14 @@ class CommentConditions:
     """Which comments are wanted; all that is not None holds, and what is None does not restrict.
 
     `search` is full text as people write it for search engines: words in any
-    form, "phrases", -words that must not be there, or. `contains` is a part of
-    the text, whatever the case. Of `all_of` all hold, of `any_of` at least one,
-    of `none_of` none; an empty tuple does not restrict.
+    form, "phrases", -words that must not be there, or. `search_forms` are words
+    of it, each with its other forms behind it. `contains` is a part of the text,
+    whatever the case. Of `all_of` all hold, of `any_of` at least one, of
+    `none_of` none; an empty tuple does not restrict.
     """
 
     search: str | None = None
+    search_forms: tuple[tuple[str, ...], ...] = ()
     contains: str | None = None
     owner_ids: tuple[int, ...] | None = None
     posts: tuple[tuple[int, int], ...] | None = None
@@ -54,7 +70,7 @@ class CommentConditions:
         """Return the conditions on a row of `comments`; all of them hold for a wanted comment."""
         c, features = comments.c, comment_features.c
         wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
-            (self.search, lambda: _has_row(comment_search, query_matches(self.search or ""))),
+            (self.search, lambda: _has_row(comment_search, query_matches(self.query()))),
             (self.contains, lambda: _has_row(comment_search, _contains(self.contains or ""))),
             (self.owner_ids, lambda: is_among(c.owner_id, self.owner_ids or ())),
             (self.posts, lambda: are_among((c.owner_id, c.post_id), self.posts or ())),
@@ -79,6 +95,10 @@ class CommentConditions:
             (self.min_likes, lambda: c.like_count >= self.min_likes),
         ]
         return [condition() for value, condition in wanted if value is not None] + list(self._combined())
+
+    def query(self) -> ColumnElement[Any]:
+        """Return what is searched for as PostgreSQL's tsquery."""
+        return query(self.search or "", self.search_forms)
 
     def _combined(self) -> Iterator[ColumnElement[bool]]:
         yield from (and_(True, *part.sql()) for part in self.all_of)  # noqa: FBT003 - SQL's TRUE
@@ -114,14 +134,21 @@ class CommentConditions:
         return len(walls) == 1
 
 
-def query(search: str) -> ColumnElement[Any]:
-    """Return a search as PostgreSQL's tsquery."""
-    return func.websearch_to_tsquery(RUSSIAN, func.translate(search, "ёЁ", "еЕ"))
+def query(search: str, forms: Sequence[Sequence[str]]) -> ColumnElement[Any]:
+    """Return a search as PostgreSQL's tsquery, in which a word stands for all forms it has in `forms`, as the first."""
+    found = func.websearch_to_tsquery(RUSSIAN, func.translate(search, "ёЁ", "еЕ"))
+    # in two steps, by signs that are no words: else the forms of one word would be replaced for another one
+    signs = [cast(f"'{number} '", TSQUERY) for number in range(len(forms))]
+    for sign, words in zip(signs, forms, strict=True):
+        found = func.ts_rewrite(found, func.plainto_tsquery(RUSSIAN, words[0]), sign)
+    for sign, words in zip(signs, forms, strict=True):
+        found = func.ts_rewrite(found, sign, func.to_tsquery(RUSSIAN, " | ".join(words)))
+    return found
 
 
-def query_matches(search: str) -> ColumnElement[bool]:
-    """Return the condition that a row of `comment_search` meets a search."""
-    return comment_search.c.vector.bool_op("@@")(query(search))
+def query_matches(wanted: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a row of `comment_search` meets a tsquery."""
+    return comment_search.c.vector.bool_op("@@")(wanted)
 
 
 def _contains(part: str) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from app.db.copying import copy_new_rows
 from app.db.tables import comment_search, comments
 from app.errors import PostNotFound
 from app.store.arrays import key_columns
-from app.store.comment_conditions import CommentConditions, query, query_matches
+from app.store.comment_conditions import CommentConditions, query_matches
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkComment
 
@@ -63,12 +63,14 @@ def _wanted(conditions: CommentConditions, page: Page) -> tuple[FromClause, list
     """Return what a page is taken of, with the columns of its order, and the conditions on that."""
     if page.order is not RELEVANCE:
         return comments, conditions.sql()
-    search = conditions.search or ""
+    wanted = conditions.query()
     # 1: divided by the length of the text, or long ones would always come first
-    rank = cast(func.ts_rank(comment_search.c.vector, query(search), 1), Double).label("rank")
+    rank = cast(func.ts_rank(comment_search.c.vector, wanted, 1), Double).label("rank")
     is_its = (comment_search.c.owner_id == comments.c.owner_id) & (comment_search.c.comment_id == comments.c.id)
     ranked = select(comments, rank).join_from(comments, comment_search, is_its)
-    return ranked.where(query_matches(search), *replace(conditions, search=None).sql()).subquery("ranked"), []
+    return ranked.where(query_matches(wanted), *replace(conditions, search=None).sql()).subquery(
+        "ranked"
+    ), []
 
 
 def _on_one_wall(conditions: CommentConditions, page: Page) -> Page:

@@ -5,8 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
-from sqlalchemy import text
+from sqlalchemy import Text, cast, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.comment_conditions import RUSSIAN, query
 
 Span = tuple[int, int]
 START, STOP = "\x02", "\x03"
@@ -18,9 +21,14 @@ PIECE = re.compile(r".{1,400}(?<=\W)|.{1,400}", re.DOTALL)
 
 
 async def spans_of_search(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], search: str
+    connection: AsyncConnection,
+    keys: Sequence[tuple[int, ...]],
+    search: str,
+    forms: Sequence[Sequence[str]] = (),
 ) -> dict[tuple[int, ...], list[Span]]:
     """Find the words that meet a full text search: (owner_id, id) -> (start, end) in code points, in order.
+
+    `search` and `forms` are those of `CommentConditions`.
 
     Comments in which there are none are absent. PostgreSQL finds them, by the
     same rules by which it searches. What it is given has as many characters as
@@ -37,15 +45,13 @@ async def spans_of_search(
         for row in stored
         for start, end in places_of_parts(row.text)
     ]
-    statement = text("""
-        SELECT ts_headline('russian', translate(words, 'ёЁ<' || :signs, 'еЕ   '),
-                           websearch_to_tsquery('russian', translate(:search, 'ёЁ', 'еЕ')), :options)
-          FROM unnest(CAST(:parts AS text[])) WITH ORDINALITY AS r(words, n) ORDER BY n
-    """)
     options = f'HighlightAll=true, StartSel="{START}", StopSel="{STOP}"'
-    values = {"signs": START + STOP, "search": search, "options": options, "parts": [part for *_, part in parts]}
+    unnested = func.unnest(cast([part for *_, part in parts], ARRAY(Text)))
+    rows = unnested.table_valued("words", with_ordinality="n").render_derived()
+    shown = func.translate(rows.c.words, f"ёЁ<{START}{STOP}", "еЕ   ")
+    statement = select(func.ts_headline(RUSSIAN, shown, query(search, forms), options)).order_by(rows.c.n)
     found: dict[tuple[int, ...], list[Span]] = defaultdict(list)
-    for (key, offset, _), marked in zip(parts, await connection.scalars(statement, values), strict=True):
+    for (key, offset, _), marked in zip(parts, await connection.scalars(statement), strict=True):
         if spans := spans_of_marks(marked):
             found[key] += [(offset + start, offset + end) for start, end in spans]
     return found

@@ -80,6 +80,13 @@ FILTERS: list[tuple[dict[str, Any], set[int]]] = [
     ({"search": '"банк лучший"'}, set()),
     ({"search": "банк -очередь"}, {10, 12, 13}),
     ({"search": "городов or thanks"}, {12, 14}),
+    # a stemmer knows neither that nor the next one
+    ({"search": "кредит"}, {12}),
+    ({"search": "ехать or thanks"}, {13, 14}),
+    ({"search": "кредит кредиты кредитами"}, {12}),
+    ({"search": '"вклад и кредит"'}, {12}),
+    ({"search": '"кредит и вклад"'}, set()),
+    ({"search": "вклад -кредит"}, {10}),
     ({"search": "елка"}, {10}),
     ({"search": "ЁЛКИ"}, {10}),
     ({"search": "и не на"}, set()),
@@ -192,6 +199,7 @@ HIGHLIGHTS = """query ($search: String, $contains: String) {
 SPANS: list[tuple[dict[str, str], dict[int, list[str]]]] = [
     ({"search": "вклад ёлка"}, {10: ["вклад", "ёлки"], 12: ["Вклады"]}),
     ({"search": '"не люблю"'}, {11: ["люблю"]}),
+    ({"search": "кредит ехать"}, {12: ["кредиты"], 13: ["Ехал"]}),
     ({"contains": "елк"}, {10: ["ёлк"]}),
     ({"search": "река", "contains": "100%"}, {13: ["реку", "100%"]}),
     ({}, {}),
