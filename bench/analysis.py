@@ -1,4 +1,4 @@
-"""Measures finding and counting: matching keywords, storing with and without them, filters and statistics.
+"""Measures finding and counting: matching keywords, storing with and without them, analyses, filters and statistics.
 
 `python -m bench.analysis` takes some minutes; with `--quick` it measures few comments, which shows that it runs.
 """
@@ -16,12 +16,14 @@ from itertools import count, cycle, islice
 from typing import Any
 
 import ahocorasick_rs
+import asyncpg
 from pymorphy3 import MorphAnalyzer
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.analysis.features import features_of
 from app.analysis.folding import fold
 from app.analysis.keywords import Keyword, KeywordMatching, Matcher, forms_of
 from app.db.engine import open_database
@@ -36,7 +38,7 @@ from app.store.statistics import Bucket, Period, PostRanking
 from app.wall import VkComment, VkGroup, VkPost
 from bench.collect import STORED_AT_ONCE, invented_comments
 from bench.million import fill, vocabulary
-from bench.surroundings import empty_database, postgresql
+from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql
 
 UNLIMITED_SECONDS = 600.0
 NOUNS_PER_START = 40
@@ -50,11 +52,14 @@ class Sizes:
     texts: int
     keywords: Sequence[int]
     stored: int
+    analyzed: int
     counted: int
 
 
-FULL = Sizes(texts=100_000, keywords=(50, 500, 5_000), stored=50_000, counted=1_000_000)
-QUICK = Sizes(texts=2_000, keywords=(50,), stored=2_500, counted=3_000)
+FULL = Sizes(texts=100_000, keywords=(50, 500, 5_000), stored=50_000, analyzed=1_000_000, counted=1_000_000)
+QUICK = Sizes(texts=2_000, keywords=(50,), stored=2_500, analyzed=3_000, counted=3_000)
+SAMPLE = 20_000
+"""So many texts are analysed by the bare functions."""
 
 
 class Bench:
@@ -120,6 +125,34 @@ class Bench:
                     pack = found[start : start + STORED_AT_ONCE]
                     await known.match_stored(connection, await comments.upsert_comments(connection, pack, since))
             return len(found) / (time.perf_counter() - started)
+
+    async def analyzing(self) -> Table:
+        """Compare the job that analyses with the bare functions in one process that has done it before.
+
+        The memory is the most that both of its processes take, the stall the longest of the event loop.
+        """
+        number = self._sizes.analyzed
+        url = await self.database()
+        await fill(url, number)
+        connection = await asyncpg.connect(url)
+        try:
+            rows = await connection.fetch("SELECT text FROM comments ORDER BY id LIMIT $1", SAMPLE)
+            texts = [row["text"] for row in rows]
+        finally:
+            await connection.close()
+        bare = _rate(len(texts), partial(features_of, texts))
+        table = Table(
+            "run", "seconds", "comments/s", "ratio", "waves", "memory", "stall",
+            title=f"Analysing {number:,} comments of {sum(map(len, texts)) / len(texts):.0f} characters",
+        )  # fmt: skip
+        table.add_row("bare", "", f"{bare:,.0f}", "1", "", "", "")
+        for name, told in (await in_a_process_of_its_own("bench.analyzer", database_url=url)).items():
+            rate = told["analyzed"] / told["seconds"]
+            table.add_row(
+                name, f"{told['seconds']:.1f}", f"{rate:,.0f}", f"{rate / bare:.2f}", f"{told['waves']:,}",
+                f"{told['peak_bytes'] / 2**20:.0f} MiB", f"{1_000 * told['stall_seconds']:.0f} ms",
+            )  # fmt: skip
+        return table
 
     async def counting(self) -> list[Table]:
         """Measure each statistic and each filter over very many comments."""
@@ -214,7 +247,7 @@ def _alone() -> Iterator[tuple[str, CommentConditions]]:
     yield "groupIds", CommentConditions(owner_ids=(-3, -4))
     yield "postIds", CommentConditions(posts=((-3, 4),))
     yield "authorIds", CommentConditions(author_ids=(77_777,))
-    yield "keywordIds", CommentConditions(keyword_ids=(3,))
+    yield "keywordIds", CommentConditions(keyword_ids=(5,))
     yield "keywordCategories", CommentConditions(keyword_categories=("category 1",))
     for value in (True, False):
         yield f"hasMatches: {value}", CommentConditions(has_matches=value)
@@ -225,6 +258,13 @@ def _alone() -> Iterator[tuple[str, CommentConditions]]:
     yield "publishedFrom", CommentConditions(published_from=moment)
     yield "publishedTo", CommentConditions(published_to=moment)
     yield "language", CommentConditions(language="en")
+    yield "mood: POSITIVE", CommentConditions(mood=1)
+    yield "mood: NEGATIVE", CommentConditions(mood=-1)
+    yield "mood: NEUTRAL", CommentConditions(mood=0)
+    for value in (True, False):
+        yield f"hasLinks: {value}", CommentConditions(has_links=value)
+        yield f"isInWave: {value}", CommentConditions(is_in_wave=value)
+    yield "waveIds", CommentConditions(wave_ids=(7, 8))
     yield "minLikes", CommentConditions(min_likes=200)
     either = (CommentConditions(search=rare), CommentConditions(author_ids=(77_777,)))
     yield "or", CommentConditions(any_of=either)
@@ -301,6 +341,7 @@ async def run(sizes: Sizes) -> None:
         bench = Bench(url, sizes)
         console.print(await bench.matching())
         console.print(await bench.storing())
+        console.print(await bench.analyzing())
         for table in await bench.counting():
             console.print(table)
 

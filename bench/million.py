@@ -3,7 +3,9 @@
 PostgreSQL writes them itself.
 
 Times are spread over two years, authors and posts are as unequal as in life, and texts are words drawn from a
-vocabulary in which few are frequent. With `findings`, keywords and an analysis have found something in them.
+vocabulary in which few are frequent. One of fifty is spam, of a hundred texts, one of twenty ends in a link, and one
+of five in a mark of its mood; few are marked as viewed or archived. With `findings`, keywords and an analysis have
+found all that in them.
 """
 
 import random
@@ -11,8 +13,9 @@ from collections.abc import Sequence
 
 import asyncpg
 
-WALLS, DAYS, AUTHORS, WORDS, SENTENCES, KEYWORDS = 10, 730, 200_000, 20_000, 20_000, 200
+WALLS, DAYS, AUTHORS, WORDS, SENTENCES, KEYWORDS = 10, 730, 200_000, 20_000, 10_000, 200
 POSTS_PER_WALL = 2_000
+SPAM, SPAM_WORDS = 100, 12
 AT_ONCE = 50_000
 _SYLLABLES = (
     "ба",
@@ -44,12 +47,18 @@ SELECT -wall, n, -wall, 'Post ' || n, timestamptz '2024-11-01 00:00Z' + make_int
 """
 COMMENTS = """
 INSERT INTO comments (owner_id, id, post_id, from_id, text, published_at, like_count, attachments, thread_id,
-                      is_deleted)
+                      is_deleted, viewed_at, archived_at)
 SELECT p.owner_id, 10000 + r.n, p.id, 1 + floor(random() ^ 3 * $3)::bigint,
-       ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int] || ' '
-         || ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int],
+       CASE WHEN r.n % 50 = 7 THEN ($7::text[])[1 + r.n / 50 % cardinality($7::text[])] ELSE
+       concat_ws(' ', ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int],
+                 ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int],
+                 ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int],
+                 ($4::text[])[1 + floor(random() * cardinality($4::text[]))::int]) END
+         || CASE r.n % 20 WHEN 3 THEN ' https://site' || r.n % 1000 || '.ru/page' WHEN 5 THEN ')))' WHEN 6 THEN ')'
+                          WHEN 8 THEN ' 👍' WHEN 9 THEN ' 😡' ELSE '' END,
        p.published_at + make_interval(secs => 1 + random() ^ 8 * 864000), floor(random() ^ 8 * 300)::int, '[]',
-       CASE WHEN r.n % 3 = 0 THEN 10000 + r.n - 1 END, r.n % 97 = 0
+       CASE WHEN r.n % 3 = 0 THEN 10000 + r.n - 1 END, r.n % 97 = 0, CASE WHEN r.n % 31 = 0 THEN now() END,
+       CASE WHEN r.n % 37 = 0 THEN now() END
   FROM generate_series($1::int, $2::int) AS r(n)
   JOIN posts p ON p.owner_id = -(1 + r.n % $5) AND p.id = 1 + floor(abs(sin(r.n)) ^ 3 * $6)::int
 """
@@ -59,11 +68,23 @@ SELECT c.owner_id, c.id, 1 + (c.id * 7 + n) % $3, c.published_at, '{0,4}'
   FROM comments c, generate_series(0, 1) AS n WHERE c.id BETWEEN 10000 + $1 AND 10000 + $2 AND c.id % 4 = 0
 """
 FEATURES = """
-INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones, mention_ids, mood)
+INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones, mention_ids, mood,
+                              wave_id)
 SELECT c.owner_id, c.id, c.published_at, (ARRAY['ru','ru','ru','ru','ru','ru','ru','und','en','uk'])[1 + c.id % 10],
        (SELECT array_agg(DISTINCT 1 + floor(random() ^ 2 * $3)::int) FROM generate_series(1, 8 + (0 * c.id)::int)),
-       '{}', '{}', '{}', 0
+       CASE WHEN c.id % 20 = 3 THEN ARRAY['https://site' || c.id % 1000 || '.ru/page'] ELSE '{}' END, '{}', '{}',
+       CASE WHEN c.id % 20 IN (5, 6, 8) THEN 1 WHEN c.id % 20 = 9 THEN -1 ELSE 0 END,
+       CASE WHEN c.id % 50 = 7 THEN 1 + (c.id - 10000) / 50 % $4 END
   FROM comments c WHERE c.id BETWEEN 10000 + $1 AND 10000 + $2
+"""
+WAVES = """
+INSERT INTO waves (id, comment_count, author_count, post_count, owner_id, comment_id, first_at, last_at)
+       OVERRIDING SYSTEM VALUE
+SELECT f.wave_id, count(*), count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id)),
+       (array_agg(c.owner_id ORDER BY c.published_at))[1], (array_agg(c.id ORDER BY c.published_at))[1],
+       min(c.published_at), max(c.published_at)
+  FROM comment_features f JOIN comments c ON c.owner_id = f.owner_id AND c.id = f.comment_id
+ WHERE f.wave_id IS NOT NULL GROUP BY f.wave_id
 """
 
 
@@ -74,10 +95,19 @@ def vocabulary() -> list[str]:
 
 
 def sentences(words: Sequence[str]) -> list[str]:
-    """Return invented texts of 1 to 14 of these words, the first ones of which are frequent; always the same."""
+    """Return invented texts of 2 to 5 of these words, the first ones of which are frequent; always the same.
+
+    A comment has four of them: with fewer, many would say nearly the same by chance.
+    """
     drawn = random.Random(2)  # noqa: S311 - no secret
-    lengths = (drawn.randint(1, 14) for _ in range(SENTENCES))
+    lengths = (drawn.randint(2, 5) for _ in range(SENTENCES))
     return [" ".join(words[int(drawn.random() ** 2 * len(words))] for _ in range(length)) for length in lengths]
+
+
+def spam(words: Sequence[str]) -> list[str]:
+    """Return invented texts of twelve different words, always the same."""
+    drawn = random.Random(3)  # noqa: S311 - no secret
+    return [" ".join(drawn.sample(words, SPAM_WORDS)) for _ in range(SPAM)]
 
 
 async def fill(url: str, comments_count: int, *, findings: bool = False) -> None:
@@ -98,16 +128,17 @@ async def fill(url: str, comments_count: int, *, findings: bool = False) -> None
         texts = sentences(words)
         for first in range(1, comments_count + 1, AT_ONCE):
             last = min(first + AT_ONCE - 1, comments_count)
-            await connection.execute(COMMENTS, first, last, AUTHORS, texts, WALLS, posts_per_wall)
+            await connection.execute(COMMENTS, first, last, AUTHORS, texts, WALLS, posts_per_wall, spam(words))
             if findings:
                 await connection.execute(FINDINGS, first, last, KEYWORDS)
-                await connection.execute(FEATURES, first, last, len(words))
+                await connection.execute(FEATURES, first, last, len(words), SPAM)
         if findings:
             await connection.execute(
                 """INSERT INTO keywords (phrase, matching, is_active, category)
                    SELECT 'keyword ' || n, 'WORD_FORMS', true, 'category ' || n % 5 FROM generate_series(1, $1) AS n""",
                 KEYWORDS,
             )
+            await connection.execute(WAVES)
             await connection.executemany("INSERT INTO terms (lemma) VALUES ($1)", [(word,) for word in words])
         await connection.execute("VACUUM ANALYZE")
     finally:

@@ -20,7 +20,11 @@ class StartAnalysisInput:
     group_ids: list[strawberry.ID] | None = strawberry.field(
         default=None, description="Only under posts of these communities, by their global ids."
     )
-    filter: CommentFilter | None = strawberry.field(default=None, description="Only comments that meet this.")
+    filter: CommentFilter | None = strawberry.field(
+        default=None,
+        description="Only comments that meet this. What analyses find (languages, moods, links, waves) is only known "
+        "of comments that were analysed before.",
+    )
     full: bool = strawberry.field(
         default=False,
         description="Analyse also comments that were analysed before and have not changed: after an update of this "
@@ -51,7 +55,8 @@ class AnalysisMutation:
 
     @strawberry.mutation(
         description="Analyse comments in the background: their languages, terms, links, phone numbers, mentions and "
-        "moods, which of them say nearly the same, and what stands out. Only what is new or has changed is analysed."
+        "moods, which of them say nearly the same, and what stands out. Only what is new or has changed is analysed. "
+        "Keywords are matched already when comments are stored; the result counts what they match."
     )
     async def start_analysis(
         self,

@@ -1,4 +1,4 @@
-"""What analyses find: in single comments, which of them are waves, and what a job has summed up."""
+"""What analyses find: in single comments, and which of them are waves."""
 
 from datetime import datetime
 from enum import Enum
@@ -12,10 +12,10 @@ from app.store import waves
 from app.store.keyset import StoredRow
 from schema.context import Info
 from schema.enums import described
-from schema.node import Key, Node, key_of, relation
+from schema.node import Id, Key, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
 from schema.scalars import BigInt
-from schema.wall import Author, Comment, Id
+from schema.wall import Author, Comment
 
 MOST_GROUPS = 1_000
 
@@ -39,7 +39,7 @@ described(
 
 @strawberry.type(
     description="Three or more comments that say nearly the same, from two authors or under two posts at the least, as "
-    "spam does. Short texts are in none. Its numbers are those of the last analysis."
+    "spam does; or twenty, wherever they come from. Short texts are in none. Its numbers are of the last analysis."
 )
 class Wave(Node):
     """A wave."""
@@ -119,88 +119,6 @@ class CommentFeatures:
             mention_vk_ids=[BigInt(vk_id) for vk_id in row.mention_ids],
             mood=Mood(row.mood),
             analyzed_at=row.analyzed_at,
-        )
-
-
-# what a job has brought
-
-
-@strawberry.type(description="A language, and how many comments are in it.")
-class AnalyzedLanguage:
-    """A language of a scope."""
-
-    language: str = strawberry.field(description="ISO 639-1; `und` where texts do not tell.")
-    comment_count: int = strawberry.field(description="Comments in it.")
-
-
-@strawberry.type(description="A month, and how many of the comments were published in it.")
-class AnalyzedMonth:
-    """A month of a scope."""
-
-    start: datetime = strawberry.field(description="When it begins (UTC).")
-    comment_count: int = strawberry.field(description="Comments and replies.")
-
-
-@strawberry.type(description="A term that is frequent in these comments, and not in all others.")
-class StandingOutTerm:
-    """A term of a scope."""
-
-    term: str = strawberry.field(description="The word in its normal form.")
-    comment_count: int = strawberry.field(description="How many of the comments have it.")
-    score: float = strawberry.field(
-        description="TF-IDF: the share of the comments that have it, times the natural logarithm of how many times all "
-        "comments are as many as those that have it."
-    )
-
-
-@strawberry.type(description="What an analysis has found in the comments it is about, also those analysed before.")
-class AnalysisResult:
-    """The result of an analysis."""
-
-    comment_count: int = strawberry.field(description="Comments it is about that are analysed.")
-    newly_analyzed_count: int = strawberry.field(
-        description="Comments that it has analysed itself: those that were new, or whose texts had changed."
-    )
-    languages: list[AnalyzedLanguage] = strawberry.field(description="Their languages, the most frequent first.")
-    months: list[AnalyzedMonth] = strawberry.field(
-        description="How many were published when: each month that has some, in order."
-    )
-    terms: list[StandingOutTerm] = strawberry.field(
-        description="Up to 100 terms that stand out, compared with all analysed comments; the first one most."
-    )
-    positive_count: int = strawberry.field(description="Those whose mood is POSITIVE: a weak signal.")
-    negative_count: int = strawberry.field(description="Those whose mood is NEGATIVE: a weak signal.")
-    with_links_count: int = strawberry.field(description="Those with links.")
-    with_phones_count: int = strawberry.field(description="Those with phone numbers.")
-    with_mentions_count: int = strawberry.field(description="Those that mention people or communities.")
-    wave_count: int = strawberry.field(description="Waves that some of them are in.")
-    wave_comment_count: int = strawberry.field(description="Those that are in waves.")
-
-    @classmethod
-    def of(cls, stored: dict[str, Any]) -> "AnalysisResult":
-        """Make a result of what a row holds."""
-        return cls(
-            comment_count=stored["comments"],
-            newly_analyzed_count=stored["newly_analyzed"],
-            languages=[
-                AnalyzedLanguage(language=each["language"], comment_count=each["comments"])
-                for each in stored["languages"]
-            ],
-            months=[
-                AnalyzedMonth(start=datetime.fromisoformat(each["month"]), comment_count=each["comments"])
-                for each in stored["months"]
-            ],
-            terms=[
-                StandingOutTerm(term=each["term"], comment_count=each["comments"], score=each["score"])
-                for each in stored["terms"]
-            ],
-            positive_count=stored["positive"],
-            negative_count=stored["negative"],
-            with_links_count=stored["with_links"],
-            with_phones_count=stored["with_phones"],
-            with_mentions_count=stored["with_mentions"],
-            wave_count=stored["waves"],
-            wave_comment_count=stored["in_waves"],
         )
 
 

@@ -7,8 +7,8 @@ import strawberry
 
 from app.jobs.states import JobKind
 from app.store.keyset import StoredRow
+from schema.analysis_results import AnalysisResult
 from schema.export_files import ExportResult
-from schema.findings import AnalysisResult
 
 
 @strawberry.type(description="What a collection has brought.")

@@ -17,35 +17,49 @@ _ENDINGS: Final = (
     "app|dev|pro|online|site|store|shop|club|space|website|top|xyz|link|live|fun|vip|icu|click|blog|art|moscow|tatar"
 )
 _RUSSIAN_ENDINGS: Final = "рф|рус|онлайн|сайт|москва|дети|бел|укр|қаз"
-_REST: Final = r"[^\s<>\"«»“”|\[\]{}\\^`]"
+_ENDINGS_OF_BOTH: Final = "com|net|org|su"
+"""What a name in Russian letters may also end with, and no sentence does whose next one follows without a space."""
+_LATIN_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ANY_LABEL: Final = "[a-zа-яё0-9](?:[a-zа-яё0-9-]{0,61}[a-zа-яё0-9])?"
+# a comma or semicolon before what is the next link ends this one
+_REST: Final = (
+    r"(?:(?![,;](?:https?://|www\.|[a-z0-9-]{1,63}\.(?:com|ru|me|cc|net|org)\b))"
+    r"[^\s<>\"«»“”|\[\]{}\\^`])"
+)
 _LINK: Final = re.compile(
     rf"(?P<scheme>https?://)(?P<host>[^\s/?#<>\"«»“”|\[\]{{}}\\^`]{{1,255}})(?P<path>{_REST}*)"
     # without a scheme a link has to end like one; not within another word, nor behind the @ of an address
-    rf"|(?<![\w@.\-/])(?P<bare>(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.){{1,4}}(?:{_ENDINGS})"
-    rf"|(?:[а-яё0-9](?:[а-яё0-9-]{{0,61}}[а-яё0-9])?\.){{1,4}}(?:{_RUSSIAN_ENDINGS}))"
-    rf"(?::\d{{2,5}})?(?![\w@-])(?!\.\w)(?P<bare_path>(?:[/?#]{_REST}*)?)",
+    rf"|(?<![\w@./])(?<![\w.]-)(?P<bare>(?:(?:{_LATIN_LABEL}\.){{1,5}}(?:{_ENDINGS})"
+    rf"|(?:{_ANY_LABEL}\.){{1,5}}(?:{_RUSSIAN_ENDINGS}|{_ENDINGS_OF_BOTH}))"
+    rf"(?![\w@-])(?!\.\w)(?::\d{{2,5}}(?![\w@]))?)(?P<bare_path>(?:[/?#]{_REST}*)?)",
     re.IGNORECASE,
 )
 _PUNCTUATION: Final = ".,;:!?…*_~'’&"
 _HOSTS: Final = {"vk.ru": "vk.com", "m.vk.com": "vk.com", "m.vk.ru": "vk.com", "vkontakte.ru": "vk.com"}
 """What is the same site by another name."""
 
-_KIND: Final = "(?P<{0}>id|club|public|event)(?P<{0}_number>[1-9][0-9]{{0,17}})"
+# 15 digits: what a number in JSON holds exactly
+_KIND: Final = "(?P<{0}>id|club|public|event)(?P<{0}_number>[1-9][0-9]{{0,14}})"
 _MENTION: Final = re.compile(
-    rf"\[{_KIND.format('full')}(?::[^|\[\]\s]{{0,64}})?\|[^\[\]]+\]"
-    rf"|(?<![\w@*/]) [@*]{_KIND.format('short')}(?!\w)(?:[ ]?\([^()]{{1,100}}\))?".replace(" [@*]", "[@*]")
+    # names of communities have brackets in them, too
+    rf"\[{_KIND.format('full')}(?::[^|\[\]\s]{{0,64}})?\|(?:[^\[\]]|\[[^\[\]|]*\])+\]"
+    rf"|(?<![\w@*/])[@*]{_KIND.format('short')}(?!\w)(?:[ ]?\([^()]{{1,100}}\))?"
 )
 
-_GAP: Final = r"[ \u00a0\u202f.‐‑‒–—-]{0,2}"
+_GAP: Final = r"[ \u00a0\u202f.‐‑‒–—-]{0,3}"
+# not within another number or a Latin name, nor behind a dot of these; but `тел.8` and `тел8` are usual
+_BEGINNING: Final = r"(?<![^\W_а-яё]|[_+=/])(?<![\da-z]\.)"
+_END: Final = r"(?![^\W_а-яё]|_)(?!-\d)"
 _PHONE: Final = re.compile(
-    # 8 916 123-45-67, +79161234567, 8(916)1234567: the usual groups, in brackets, apart, or not
-    rf"(?<![\w+=/.])(?<!\d[-–])(?P<prefix>\+7|[78]){_GAP}(?P<area>\(\d{{3}}\)|\d{{3}}){_GAP}"
-    rf"(?P<rest>\d{{3}}{_GAP}\d{{2}}{_GAP}\d{{2}})(?!\w)(?!-\d)"
+    # 8 916 123-45-67, +79161234567, 8(916)1234567, 8 800 2000 600: the usual groups, in brackets, apart, or not
+    rf"{_BEGINNING}(?<!\d[-–])(?P<prefix>\+ ?7|[78]){_GAP}(?P<area>\(\d{{3}}\)|\d{{3}}){_GAP}"
+    rf"(?P<rest>\d{{3}}{_GAP}\d{{2}}{_GAP}\d{{2}}|\d{{4}}[ -]\d{{3}}){_END}"
     # (4752) 12-34-56: the area in brackets, of up to five digits
-    rf"|(?<![\w+=/.])(?:(?P<prefix_2>\+7|[78]){_GAP})?\((?P<area_2>\d{{3,5}})\)[ \u00a0]?"
-    r"(?P<rest_2>\d{1,3}(?:[ -]?\d{2,3}){1,3})(?!\w)(?!-\d)"
+    rf"|{_BEGINNING}(?:(?P<prefix_2>\+ ?7|[78]){_GAP})?\((?P<area_2>\d{{3,5}})\)[ \u00a0]?"
+    rf"(?P<rest_2>\d{{1,3}}(?:[ -]?\d{{2,3}}){{1,3}}){_END}"
     # 916 123-45-67: with nothing before it only in this form
-    r"|(?<![\w+=/.])(?<![\d][ -])(?P<area_3>\d{3})[ -](?P<rest_3>\d{3}-\d{2}-\d{2})(?!\w)(?!-\d)"
+    rf"|{_BEGINNING}(?<![\d][ -])(?P<area_3>\d{{3}})[ -](?P<rest_3>\d{{3}}-\d{{2}}-\d{{2}}){_END}",
+    re.IGNORECASE,
 )
 _AREAS: Final = "34789"
 """With what an area begins: 7 is Kazakhstan's."""
@@ -114,9 +128,10 @@ def _link_of(found: re.Match[str]) -> tuple[str | None, str]:
     scheme, host, path = found["scheme"] or "https://", found["host"] or found["bare"], found["path"] or ""
     path = path or found["bare_path"] or ""
     whole = host + path
-    end = len(whole)
-    while end and (whole[end - 1] in _PUNCTUATION or (whole[end - 1] == ")" and _is_unopened(whole[:end]))):
+    end, unopened = len(whole), whole.count(")") - whole.count("(")
+    while end and (whole[end - 1] in _PUNCTUATION or (whole[end - 1] == ")" and unopened > 0)):
         end -= 1
+        unopened -= whole[end] == ")"
     left = whole[end:]
     host, path = whole[: min(end, len(host))], whole[len(host) : end]
     name = host.rpartition("@")[2].lower().removeprefix("www.")
@@ -125,10 +140,6 @@ def _link_of(found: re.Match[str]) -> tuple[str | None, str]:
     path = path.partition("#")[0] if not path.startswith("/#") else path
     path = "" if path == "/" else path
     return f"{scheme.lower()}{_HOSTS.get(name, name)}{path}"[:LONGEST_LINK], left
-
-
-def _is_unopened(text: str) -> bool:
-    return text.count(")") > text.count("(")
 
 
 def _phone_of(found: re.Match[str]) -> str | None:

@@ -16,7 +16,9 @@ FEWEST_LETTERS: Final = 2
 FEWEST_LATIN_LETTERS: Final = 8
 """`ok`, `lol` and names are in every language."""
 SHORT: Final = 24
-"""Letters. A Cyrillic text that has fewer is Russian, unless it has letters that Russian has not."""
+"""Letters. A Cyrillic text that has fewer is taken for Russian, unless it has letters that Russian has not."""
+FEWEST_BESIDE_LATIN: Final = 4
+"""So many Cyrillic letters tell a language where the Latin ones around them do not."""
 MOST_READ: Final = 300
 """Characters of a text that the model is given: more would change nothing."""
 _LEAST_SCORE: Final = 0.4
@@ -24,9 +26,13 @@ _LEAST_SCORE_OF_FEW: Final = 0.7
 """Of texts with fewer than `SHORT` letters."""
 
 _CYRILLIC: Final = re.compile("[\u0400-\u052f]")
-_RUSSIAN_ONLY: Final = re.compile("[ыэё]")
+_CYRILLIC_WORD: Final = re.compile("[\u0400-\u052f]+")
+_LIKE_BELARUSIAN: Final = re.compile("[ыэё]")
+_NOT_BELARUSIAN: Final = re.compile("[ищъїєґ\u0450\u0452-\u0455\u0458-\u045d\u045f-\u052f]")
+_BELARUSIAN: Final = re.compile("[ўі]")
 _NOT_RUSSIAN: Final = re.compile("[\u0400\u0402-\u040f\u0450\u0452-\u052f]")
 _LETTER: Final = re.compile(r"[^\W\d_]")
+_BEYOND_LATIN: Final = re.compile(r"(?![\u0000-\u024f])[^\W\d_]")
 _WIDER: Final = {
     "als": "de", "bar": "de", "arz": "ar", "azb": "az", "ckb": "ku", "pnb": "pa", "wuu": "zh", "yue": "zh",
     "sh": "sr", "mo": "ro", "nds": "de", "lmo": "it", "vec": "it", "nap": "it", "scn": "it", "pms": "it", "min": "id",
@@ -45,27 +51,43 @@ def language_of(text: str) -> str:
         FastLangdetectError: the installed package is broken.
     """
     letters = len(_LETTER.findall(text))
-    if letters < (FEWEST_LATIN_LETTERS if text.isascii() else FEWEST_LETTERS):
+    is_latin = _BEYOND_LATIN.search(text) is None
+    if letters < (FEWEST_LATIN_LETTERS if is_latin else FEWEST_LETTERS):
         return UNKNOWN
     lower = text.lower()
-    is_cyrillic = 2 * len(_CYRILLIC.findall(lower)) > letters
-    is_foreign = is_cyrillic and _NOT_RUSSIAN.search(lower) is not None
-    if is_cyrillic and not is_foreign and (letters < SHORT or _RUSSIAN_ONLY.search(lower)):
-        return "ru"
-    found = _detector().detect(" ".join(lower[:MOST_READ].split()), model="lite")
-    code, score = (found[0]["lang"], found[0]["score"]) if found else (UNKNOWN, 0.0)
-    code = _WIDER.get(code, code)
-    if is_cyrillic:
-        return _of_cyrillic(code, score, is_foreign=is_foreign)
+    cyrillic = len(_CYRILLIC.findall(lower))
+    if 2 * cyrillic > letters:
+        return _of_cyrillic(lower, letters)
+    code, score = _detected(lower)
     least = _LEAST_SCORE if letters >= SHORT else _LEAST_SCORE_OF_FEW
-    return code if score >= least and len(code) == _CODE_LENGTH else UNKNOWN
+    if score >= least and len(code) == _CODE_LENGTH:
+        return code
+    # names of things in Latin letters, with a few words in others: `Купил iPhone Pro Max`
+    few = " ".join(_CYRILLIC_WORD.findall(lower))
+    return _of_cyrillic(few, cyrillic) if cyrillic >= FEWEST_BESIDE_LATIN else UNKNOWN
 
 
-def _of_cyrillic(code: str, score: float, *, is_foreign: bool) -> str:
+def _of_cyrillic(lower: str, letters: int) -> str:
+    is_foreign = _NOT_RUSSIAN.search(lower) is not None
+    may_be_belarusian = _LIKE_BELARUSIAN.search(lower) is not None and _NOT_BELARUSIAN.search(lower) is None
+    if is_foreign and may_be_belarusian and _BELARUSIAN.search(lower):
+        # Ukrainian has none of the letters that tell, and Kazakh others beside
+        return "be"
+    is_plain = _LIKE_BELARUSIAN.search(lower) is not None and not may_be_belarusian
+    if not is_foreign and (letters < SHORT or is_plain):
+        return "ru"
+    code, score = _detected(lower)
     if not is_foreign:
         # laughter, names and slang look like Bulgarian: another language has to be quite sure
         return code if code in _LIKE_RUSSIAN and score >= _LEAST_SCORE_OF_FEW else "ru"
     return code if score >= _LEAST_SCORE and len(code) == _CODE_LENGTH else UNKNOWN
+
+
+def _detected(lower: str) -> tuple[str, float]:
+    """Ask the model: a code, and how sure it is."""
+    found = _detector().detect(" ".join(lower[:MOST_READ].split()), model="lite")
+    code, score = (found[0]["lang"], found[0]["score"]) if found else (UNKNOWN, 0.0)
+    return _WIDER.get(code, code), score
 
 
 @cache

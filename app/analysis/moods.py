@@ -9,15 +9,20 @@ from enum import Enum
 from typing import Final
 
 _GLAD: Final = frozenset(
-    "😀😃😄😁😆😅😂🤣🙂😊😇🥰😍🤩😘😗😚😙😋😛😜🤪😝🤗😎🥳😺😸😹😻👍👌👏🙌🤝💪❤♥🧡💛💚💙💜🤍💖💗💓💕💞💘💝🔥🎉🎊✨🌹💐🌸🏆🥇✌🤟🤘☺😌😏"
+    "😀😃😄😁😆😅😂🤣🙂😊😇🥰😍🤩😘😗😚😙😋😛😜🤪😝🤗😎🥳😺😸😹😻👍👌👏🙌🤝💪❤♥🧡💛💚💙💜🤍💖💗💓💕💞💘💝🔥🎉🎊✨🌹💐🌸🏆🥇✌🤟🤘☺😌😏🖤🤎"
 )
 _SAD: Final = frozenset("😞😔😟😕🙁☹😣😖😫😩😢😭😤😠😡🤬😨😰😥😓😒🙄😬🤢🤮😾😿🙀👎💔🤦😱😧😦😪🤡💩🖕😑👿😈☠💀")
 _SMILEYS: Final = re.compile(
-    r"(?P<glad>(?<!\w)(?:[:;=xXХх]-?[DД]+\b)|[:;=]['’]?-?[)\]*]+|(?<![\w:])\^_?\^)"
-    r"|(?P<sad>[:;=]['’]?-?[(\[]+|(?<!\w)[:;=]['’]?-?[/\\](?![/\\\w]))"
+    r"(?P<glad>(?<!\w)(?:[:;=xXХх]-?[DД]+|xd+)\b|[:;=]['’]?-?[)\]]+|(?<!\w)[:;]-?\*+|(?<![\w:])\^_?\^"
+    # the other way round, and a heart
+    r"|(?<![\w(])\([:=](?![\w(/])|<3+(?!\d))"
+    # but not an aside: `Размеры:(S, M)`
+    r"|(?P<sad>[:;=]['’]?-?[(\[]+(?!\w[^()\[\]]*[)\]])|(?<!\w)[:;=]['’]?-?[/\\](?![/\\\w]))"
 )
 _BRACKETS: Final = re.compile(r"[()]")
-_MARKS: Final = re.compile(f"[()^:;=xXХх{''.join(_GLAD | _SAD)}]")
+_GLAD_EMOJI: Final = re.compile(f"[{''.join(_GLAD)}]")
+_SAD_EMOJI: Final = re.compile(f"[{''.join(_SAD)}]")
+_MARKS: Final = re.compile(f"[()^:;=<{''.join(_GLAD | _SAD)}]|[xXХх]-?[dDД]")
 
 
 class Mood(Enum):
@@ -36,8 +41,7 @@ def mood_of(text: str) -> int:
     """
     if _MARKS.search(text) is None:
         return 0
-    glad = sum(character in _GLAD for character in text)
-    sad = sum(character in _SAD for character in text)
+    glad, sad = len(_GLAD_EMOJI.findall(text)), len(_SAD_EMOJI.findall(text))
     smileys = [found.lastgroup for found in _SMILEYS.finditer(text)]
     glad += smileys.count("glad")
     sad += smileys.count("sad")

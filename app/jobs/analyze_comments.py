@@ -20,23 +20,29 @@ from app.analysis.terms import ranked
 from app.errors import QueryTimedOut
 from app.jobs.offload import in_process
 from app.jobs.progress import Progress, RunningJob
-from app.store import features, groups, waves
+from app.store import features, groups, summaries, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, to_json
-from app.store.features import AnalyzedComment, Summary
+from app.store.features import AnalyzedComment, Most
 from app.store.keyset import StoredRow
+from app.store.summaries import Summary
 from app.store.waves import Bands, Key
 
 ANALYZING, COMPARING, SUMMING, DONE = "analysing comments", "comparing comments", "summing up", "done"
-BATCH_COMMENTS = 2_000
+BATCH_COMMENTS, BATCH_CHARACTERS = 2_000, 2_000_000
 BATCH_COMPARED = 1_000
-FEW_TEXTS = 200
-"""So few are analysed in a thread of this process: another one takes longer to start."""
+BATCH_WAVES, BATCH_IN_WAVES = 1_000, 50_000
+"""So many waves are counted at once, and comments in them, unless one wave has more."""
+FEW_CHARACTERS = 10_000
+"""So few are analysed in a thread of this process, in some milliseconds: another process takes longer to start."""
 NICENESS = 10
 """Who asks a small question of the web process comes first."""
 MOST_TERMS = 100
+MOST_KEYWORDS = 100
 MOST_RATED_TERMS = 5_000
 """The most frequent terms of the scope; of these it is asked how much they stand out."""
+MOST_TERMS_KNOWN = 100_000
+"""Of which the ids are remembered, so that memory does not grow with what is written; then it begins anew."""
 BEGINNING = (-(1 << 63), 0)
 """A key before those of all comments."""
 
@@ -151,8 +157,9 @@ class Analysis:
         return None
 
     async def _next_comments(self) -> Sequence[StoredRow]:
+        most = Most(BATCH_COMMENTS, BATCH_CHARACTERS)
         async with self._database.connect() as connection:
-            return await features.next_comments(connection, self._scope, self._after, BATCH_COMMENTS, full=self._full)
+            return await features.next_comments(connection, self._scope, self._after, most, full=self._full)
 
     async def _analyzed(self, rows: Sequence[StoredRow]) -> list[AnalyzedComment]:
         found = await found_in([row.text for row in rows])
@@ -161,7 +168,7 @@ class Analysis:
             AnalyzedComment(
                 owner_id=row.owner_id,
                 comment_id=row.id,
-                changed_at=row.changed_at,
+                text_hash=row.text_hash,
                 language=each.language,
                 term_ids=[self._term_ids[term] for term in each.terms],
                 links=each.links,
@@ -174,6 +181,8 @@ class Analysis:
         ]
 
     async def _learn_terms(self, terms: set[str]) -> None:
+        if len(self._term_ids) > MOST_TERMS_KNOWN:
+            self._term_ids.clear()
         # in a transaction of its own: one that waits for a wall must not make others wait for its new terms
         if new := terms - self._term_ids.keys():
             async with self._database.transaction() as connection:
@@ -185,25 +194,35 @@ class Analysis:
         """Compare what has not been compared, in batches, and bring all waves up to date."""
         async with self._database.connect() as connection:
             total = await waves.count_waiting_comments(connection)
-        done = 0
+        done, after = 0, BEGINNING
         while True:
             async with self._job.step() as connection:
                 await waves.lock_waves(connection)
-                waiting = await waves.waiting_comments(connection, BATCH_COMPARED)
-                if not waiting:
-                    await self._bring_up_to_date(connection)
-                    await self._job.report(connection, Progress(COMPARING, done, done), self._checkpoint())
-                    return
+                # from the last one on, not from the beginning: what was compared is dead wood in the index for a while
+                waiting = await waves.waiting_comments(connection, after, BATCH_COMPARED)
                 await _compare(connection, waiting)
                 done += len(waiting)
                 await self._job.report(connection, Progress(COMPARING, done, max(done, total)), self._checkpoint())
+            if not waiting and after == BEGINNING:
+                break
+            # others may have come before it meanwhile
+            after = list(waiting)[-1] if waiting else BEGINNING
+        await self._bring_up_to_date(done)
 
-    async def _bring_up_to_date(self, connection: AsyncConnection) -> None:
-        """Count all waves anew: comments may have been edited or removed since the last analysis."""
-        gone = await waves.recount_waves(connection)
-        if gone:
-            await groups.lock_walls(connection, await waves.walls_of_waves(connection, gone))
-            await waves.dissolve_waves(connection, gone)
+    async def _bring_up_to_date(self, done: int) -> None:
+        """Count all waves anew, in batches: comments may have been edited or removed since the last analysis."""
+        after = 0
+        while True:
+            async with self._job.step() as connection:
+                await waves.lock_waves(connection)
+                wave_ids = await waves.waves_after(connection, after, BATCH_WAVES, BATCH_IN_WAVES)
+                if not wave_ids:
+                    return
+                if gone := await waves.recount_waves(connection, wave_ids):
+                    await groups.lock_walls(connection, await waves.walls_of_waves(connection, gone))
+                    await waves.dissolve_waves(connection, gone)
+                after = wave_ids[-1]
+                await self._job.report(connection, Progress(COMPARING, done, done), self._checkpoint())
 
     # what stands out
 
@@ -213,7 +232,7 @@ class Analysis:
             await self._job.report(connection, Progress(SUMMING), self._checkpoint())
         # not in a step: who asks to cancel would wait for the job's row
         async with self._database.transaction() as connection:
-            summary = await features.sum_up(connection, self._scope, MOST_RATED_TERMS)
+            summary = await summaries.sum_up(connection, self._scope, MOST_RATED_TERMS, MOST_KEYWORDS)
         async with self._job.step() as connection:
             count = summary.totals.comments
             await self._job.report(connection, Progress(DONE, count, count), self._checkpoint())
@@ -229,8 +248,12 @@ class Analysis:
 
 
 async def found_in(texts: Sequence[str]) -> list[Features]:
-    """Analyse texts off the event loop."""
-    if len(texts) > FEW_TEXTS:
+    """Analyse texts off the event loop.
+
+    Raises:
+        ProcessDied: the process that analyses ended meanwhile.
+    """
+    if sum(map(len, texts)) > FEW_CHARACTERS:
         return await in_process(features_in_peace, list(texts))
     return await asyncio.to_thread(features_of, texts)
 
@@ -248,6 +271,8 @@ def _let_others_go_first() -> None:
 
 async def _compare(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> None:
     """Find the waves that these comments are in, and write them; the caller has the lock of waves."""
+    if not waiting:
+        return
     loose = await _loose_near(connection, waiting)
     known = await waves.waves_with_bands(connection, _all_bands(loose))
     found = [_Group.of(members) for members in near_duplicates({**loose, **known})]
@@ -284,7 +309,7 @@ class _Group(NamedTuple):
 async def _loose_near(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> dict[Key, Bands]:
     """Return these comments and those in no wave that are near them, directly or by way of others: key -> bands.
 
-    Few are too few for a wave, or all by one author, and so there are never many.
+    Of the latter there are never many: twenty that are near each other are a wave, whoever wrote them.
     """
     near = dict(waiting)
     new: Mapping[Key, Bands] = waiting
@@ -310,8 +335,11 @@ def result_of(summary: Summary) -> dict[str, Any]:
     )
     return {
         **totals._asdict(),
+        **summary.sources._asdict(),
+        "keywords": [row._asdict() for row in summary.keywords],
         "languages": [{"language": row.language, "comments": row.comments} for row in summary.languages],
         "months": [{"month": row.month.isoformat(), "comments": row.comments} for row in summary.months],
+        "hours": [row._asdict() for row in summary.hours],
         "terms": [
             {"term": term, "comments": comments, "score": round(score, 6)}
             for term, comments, score in terms

@@ -113,15 +113,19 @@ async def count_waiting_comments(connection: AsyncConnection) -> int:
     return await connection.scalar(text("SELECT count(*) FROM comment_bands WHERE NOT is_compared")) or 0
 
 
+# Band by band: with && each row that is looked at would be compared with all of them. OFFSET, as where most were not
+# compared when PostgreSQL last looked, it takes the others for few, and would compare each of them with all bands, too.
+LOOSE_COMMENTS = """
+    SELECT DISTINCT b.owner_id, b.comment_id, b.bands
+      FROM unnest(CAST(:bands AS bigint[])) AS r(band),
+           LATERAL (SELECT owner_id, comment_id, bands FROM comment_bands
+                     WHERE is_compared AND NOT is_in_wave AND bands @> ARRAY[r.band] OFFSET 0) AS b
+"""
+
+
 async def loose_comments(connection: AsyncConnection, bands: Collection[int]) -> dict[Key, Bands]:
     """Return comments that were compared, are in no wave, and have one of these bands: key -> bands."""
-    # band by band: with && each row that is looked at would be compared with all of them
-    statement = text("""
-        SELECT DISTINCT b.owner_id, b.comment_id, b.bands
-          FROM unnest(CAST(:bands AS bigint[])) AS r(band)
-          JOIN comment_bands b ON b.is_compared AND NOT b.is_in_wave AND b.bands @> ARRAY[r.band]
-    """)
-    rows = await connection.execute(statement, {"bands": list(bands)})
+    rows = await connection.execute(text(LOOSE_COMMENTS), {"bands": list(bands)})
     return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
 
 

@@ -6,12 +6,16 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.analyze_comments import analyze_comments
+from app.jobs.change_keywords import WantedKeyword, add_keywords
+from app.jobs.match_keywords import match_keywords
 from app.jobs.progress import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.authors import upsert_authors
+from app.store.keywords import delete_keywords
 from app.wall import VkAuthor
+from schema.node import key_of
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid
 from tests.jobs.conftest import finish, take
@@ -50,7 +54,9 @@ query ($id: ID!) {
       ... on AnalysisResult {
         commentCount newlyAnalyzedCount languages { language commentCount } months { start commentCount }
         terms { term commentCount score } positiveCount negativeCount withLinksCount withPhonesCount
-        withMentionsCount waveCount waveCommentCount
+        withMentionsCount waveCount waveCommentCount authorCount postCount matchedCount
+        keywords { phrase commentCount matchCount keyword { id phrase } }
+        hoursOfWeek { weekday hour commentCount }
       }
     }
   }
@@ -196,7 +202,43 @@ async def test_the_result(analyzed: Api) -> None:
         "withMentionsCount": 1,
         "waveCount": 1,
         "waveCommentCount": 4,
+        "authorCount": 7,
+        "postCount": 2,
+        "matchedCount": 0,
+        "keywords": [],
+        "hoursOfWeek": [{"weekday": 7, "hour": 0, "commentCount": 8}],
     }
+
+
+@pytest.mark.usefixtures("_stored")
+async def test_the_keywords_of_the_result(api: Api, resources: Resources) -> None:
+    added = await add_keywords(resources, [WantedKeyword("кофе"), WantedKeyword("гараж"), WantedKeyword("чай")])
+    coffee, garage, _ = [outcome.keyword_id or 0 for outcome in added.outcomes]
+    assert added.job
+    row = await take(resources, added.job.id, "test")
+    assert row
+    await match_keywords(RunningJob(resources, row))
+    answer = await start(api)
+    job_id = answer["job"]["id"]
+    await analyze(resources, key_of(job_id, "Job")[0])
+    result = (await api.execute(RESULT, id=job_id))["job"]["result"]
+    assert result["matchedCount"] == 5
+    assert result["keywords"] == [
+        {
+            "phrase": phrase,
+            "commentCount": count,
+            "matchCount": count,
+            "keyword": {"id": gid("Keyword", keyword_id), "phrase": phrase},
+        }
+        for phrase, count, keyword_id in (("гараж", 3, garage), ("кофе", 2, coffee))
+    ]
+    async with resources.database.transaction() as connection:
+        await delete_keywords(connection, [garage])
+    found = (await api.execute(RESULT, id=job_id))["job"]["result"]["keywords"]
+    assert [(each["phrase"], each["keyword"]) for each in found] == [
+        ("гараж", None),
+        ("кофе", {"id": gid("Keyword", coffee), "phrase": "кофе"}),
+    ]
 
 
 async def test_features_of_comments(analyzed: Api) -> None:

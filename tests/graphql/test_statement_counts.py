@@ -1,6 +1,7 @@
 """The number of SQL statements of a nested query does not depend on how many parents there are."""
 
 import pytest
+from sqlalchemy import text
 
 from app.resources import Resources
 from tests.conftest import Api, statements, write_wall
@@ -45,6 +46,47 @@ async def test_statements_of_nested_lists(api: Api, resources: Resources, name: 
         assert len(found[root]["nodes"]) == size
         counts[size] = len(seen)
     assert counts == {FEW: expected, MANY: expected}
+
+
+FINDINGS = {
+    "language": ("comments", "language", 2),
+    "features": ("comments", "features { language mood links }", 2),
+    "features.mentions": ("comments", "features { mentions { id } }", 3),
+    "features.wave": ("comments", "features { wave { id } }", 3),
+    "features.wave.firstComment": ("comments", "features { wave { firstComment { id } } }", 4),
+    "features.wave.comments": ("comments", "features { wave { comments(first: 1) { nodes { id } } } }", 4),
+    "features.wave.comments with totalCount": ("comments", "features { wave { comments { totalCount } } }", 5),
+    "Wave.firstComment": ("waves", "firstComment { id }", 2),
+    "Wave.comments": ("waves", "comments(first: 1) { nodes { features { mood } } }", 3),
+}
+
+
+async def test_statements_of_findings(api: Api, resources: Resources) -> None:
+    for number in range(1, MANY + 1):
+        await write_wall(resources, -number, posts_count=1, comments_per_post=1)
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            text("""
+                INSERT INTO waves (comment_count, author_count, post_count, owner_id, comment_id, first_at, last_at)
+                SELECT 1, 1, 1, owner_id, id, published_at, published_at FROM comments ORDER BY owner_id
+            """)
+        )
+        await connection.execute(
+            text("""
+                INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones,
+                                              mention_ids, mood, wave_id)
+                SELECT c.owner_id, c.id, c.published_at, 'ru', '{}', '{https://a.ru}', '{}', ARRAY[1000 - c.owner_id],
+                       1, w.id FROM comments c JOIN waves w ON w.owner_id = c.owner_id
+            """)
+        )
+    for name, (root, fields, expected) in FINDINGS.items():
+        counts = {}
+        for size in (FEW, MANY):
+            with statements(resources) as seen:
+                found = await api.execute(f"{{ {root}(first: {size}) {{ nodes {{ id {fields} }} }} }}")
+            assert len(found[root]["nodes"]) == size
+            counts[size] = len(seen)
+        assert counts == {FEW: expected, MANY: expected}, name
 
 
 @pytest.mark.parametrize(

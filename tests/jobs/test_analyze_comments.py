@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.features import features_of
 from app.db import tables
@@ -19,7 +20,7 @@ from app.jobs.start_analysis import start_analysis
 from app.jobs.states import JobKind, JobState
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
-from app.store import features
+from app.store import features, groups, waves
 from app.store.comment_conditions import CommentConditions
 from app.wall import VkComment
 from tests.conftest import MakeSettings
@@ -115,7 +116,8 @@ async def test_what_is_found_and_summed_up(busy: Resources) -> None:
     assert {each["term"] for each in result["terms"]} == set(terms.values())
     assert {key: value for key, value in result.items() if key not in ("terms", "claims")} == {
         "comments": 12, "newly_analyzed": 12, "positive": 4, "negative": 2, "with_links": 2, "with_phones": 2,
-        "with_mentions": 2, "waves": 1, "in_waves": 4,
+        "with_mentions": 2, "waves": 1, "in_waves": 4, "authors": 1, "posts": 2, "matched": 0, "keywords": [],
+        "hours": row.result["hours"],
         "languages": [
             {"language": "ru", "comments": 8},
             {"language": "uk", "comments": 2},
@@ -129,6 +131,8 @@ async def test_what_is_found_and_summed_up(busy: Resources) -> None:
             {"month": "2026-07-01T00:00:00+00:00", "comments": 2},
         ],
     }  # fmt: skip
+    assert sum(each["comments"] for each in result["hours"]) == 12
+    assert result["hours"][0].keys() == {"weekday", "hour", "comments"}
     assert await by_language(busy) == {"ru": 8, "uk": 2, "und": 2}
     assert list((await members(busy)).values()) == [{(-1, 4), (-1, 7), (-2, 4), (-2, 7)}]
 
@@ -209,7 +213,7 @@ async def test_a_scope_without_comments(busy: Resources) -> None:
     "found",
     [
         copies(SPAM, SPAM),
-        copies(SPAM, SPAM, SPAM, from_id=5),
+        copies(*[SPAM] * 19, from_id=5),
         copies("Спасибо!", "Спасибо!", "Спасибо!"),
         copies(SPAM, SPAM, f"Совсем о другом: {SPAM[:30]} и ещё кое-что про погоду и кофе"),
     ],
@@ -222,12 +226,36 @@ async def test_what_is_no_wave(resources: Resources, found: list[VkComment]) -> 
     assert await members(resources) == {}
 
 
+async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all of it would be compared with all that comes later, again and again."""
+    monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 7)
+    looked_at: list[int] = []
+    loose_comments = waves.loose_comments
+
+    async def loose(*arguments: Any) -> Any:
+        found = await loose_comments(*arguments)
+        looked_at.append(len(found))
+        return found
+
+    monkeypatch.setattr(waves, "loose_comments", loose)
+    await open_walls(resources, [-1])
+    await store(resources, copies(*[SPAM] * 50, from_id=5))
+    await analyze_alone(resources)
+    assert [len(keys) for keys in (await members(resources)).values()] == [50]
+    assert max(looked_at) < 20
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("DELETE FROM comments WHERE id > 118"))
+    await analyze_alone(resources)
+    assert await members(resources) == {}
+
+
 async def analyze_alone(resources: Resources, **wishes: Any) -> dict[str, Any]:
     """Analyse without a worker."""
     return await analysis_job.analyze_comments(await queued(resources, **wishes))
 
 
 async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_WAVES", 1)
     monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 2)
     middle = {"first": (1, 2), "bridge": (0, 2, 12), "second": (11, 12)}
 
@@ -316,6 +344,47 @@ async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: p
     assert (again.result["comments"], again.result["newly_analyzed"]) == (12, 12)
 
 
+async def test_a_job_goes_on_comparing(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 2)
+    mark_compared = waves.mark_compared
+    calls: list[int] = []
+
+    async def stop_at_second(connection: AsyncConnection, compared: Any) -> None:
+        await mark_compared(connection, compared)
+        calls.append(len(compared))
+        if len(calls) == 2:
+            raise ValidationFailed({})  # which does not pass, and undoes this step
+
+    monkeypatch.setattr(waves, "mark_compared", stop_at_second)
+    row = await start_analysis(busy)
+    assert (await ended(busy, row.id)).state == "FAILED"
+    waiting = len(await read(busy, tables.comment_bands)) - 2
+    async with busy.database.connect() as connection:
+        assert await waves.count_waiting_comments(connection) == waiting
+    await retry(busy, row.id)
+    again = await ended(busy, row.id)
+    assert (again.result["newly_analyzed"], again.result["waves"]) == (12, 1)
+    assert calls[2:] == [2] * (waiting // 2) + [waiting % 2] * (waiting % 2)
+    assert list((await members(busy)).values()) == [{(-1, 4), (-1, 7), (-2, 4), (-2, 7)}]
+
+
+async def test_a_community_that_goes_meanwhile(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_in = analysis_job.found_in
+
+    async def found_while_one_goes(texts: Sequence[str]) -> Any:
+        found = await found_in(texts)
+        async with walls.database.transaction() as connection:
+            await groups.lock_walls(connection, [-2])
+            await groups.delete_group(connection, -2)
+        return found
+
+    monkeypatch.setattr(analysis_job, "found_in", found_while_one_goes)
+    result = await analyze_alone(walls)
+    assert (result["comments"], result["newly_analyzed"], result["waves"]) == (6, 6, 0)
+    for table in (tables.comment_features, tables.comment_bands, tables.language_months, tables.term_months):
+        assert {key[0] for key in await read(walls, table)} == {-1}
+
+
 async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     found_in = analysis_job.found_in
     changes = [[comment(2, "Now it is in English, all of it")], []]
@@ -329,6 +398,31 @@ async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, mo
     result = await analyze_alone(walls, full=True)
     assert (result["comments"], result["newly_analyzed"]) == (12, 12)
     assert (await read(walls, tables.comment_features))[-1, 2]["language"] == "en"
+
+
+async def test_another_attachment_meanwhile_is_no_other_text(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    await analyze_alone(walls)
+
+    async def found_while_it_changes(texts: Sequence[str]) -> Any:
+        await store(walls, [comment(2, TEXTS[0], attachments=[{"type": "photo"}])])
+        return [each._replace(language="tt") for each in features_of(texts)]
+
+    monkeypatch.setattr(analysis_job, "found_in", found_while_it_changes)
+    assert (await analyze_alone(walls, full=True))["newly_analyzed"] == 12
+    assert await by_language(walls) == {"tt": 12}
+
+
+async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 1)
+    monkeypatch.setattr(analysis_job, "MOST_TERMS_KNOWN", 3)
+    analysis = analysis_job.Analysis(await queued(walls))
+    await analysis.analyze()
+    most = max(len(each.terms) for each in features_of(TEXTS))
+    assert len(analysis._term_ids) <= 3 + most  # noqa: SLF001 - what is remembered
+    terms = {key[0]: row["lemma"] for key, row in (await read(walls, tables.terms)).items()}
+    stored = await read(walls, tables.comment_features)
+    for place, found in enumerate(features_of(TEXTS)):
+        assert [terms[term_id] for term_id in stored[-1, 2 + place]["term_ids"]] == found.terms
 
 
 async def test_a_comment_that_goes_meanwhile_is_left_out(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,8 +489,18 @@ async def test_two_at_once_and_a_collection_beside(walls: Resources, monkeypatch
 
 
 async def test_many_texts_are_analysed_in_another_process(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis_job, "FEW_TEXTS", 0)
+    monkeypatch.setattr(analysis_job, "FEW_CHARACTERS", 0)
     assert (await analyze_alone(walls))["newly_analyzed"] == 12
+
+
+async def test_a_single_long_text_is_analysed_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def noted(function: Any, texts: list[str]) -> Any:
+        assert function is analysis_job.features_in_peace
+        return [len(each) for each in texts]
+
+    monkeypatch.setattr(analysis_job, "in_process", noted)
+    found: list[Any] = await analysis_job.found_in(["а" * 16_000])
+    assert found == [16_000]
 
 
 def test_that_process_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

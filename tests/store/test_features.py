@@ -11,10 +11,10 @@ from sqlalchemy import text
 from app.db import tables
 from app.jobs.change_keywords import WantedKeyword, add_keywords
 from app.resources import Resources
-from app.store import features, keywords, waves
+from app.store import features, keywords, summaries, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, holds_nul, to_json
-from app.store.features import AnalyzedComment, Written
+from app.store.features import AnalyzedComment, Most, Written
 from app.store.keyset import Page
 from app.store.waves import WaveConditions
 from tests.jobs.matching import open_walls, said, store
@@ -89,10 +89,14 @@ async def test_what_is_to_be_analysed(walls: Resources) -> None:
     await write(walls, found(2), found(3, owner_id=-2))
 
     async def keys(
-        conditions: CommentConditions, after: tuple[int, int] = BEGINNING, *, full: bool = False
+        conditions: CommentConditions,
+        after: tuple[int, int] = BEGINNING,
+        *,
+        full: bool = False,
+        characters: int = 100,
     ) -> list[str]:
         async with walls.database.connect() as connection:
-            rows = await features.next_comments(connection, conditions, after, 3, full=full)
+            rows = await features.next_comments(connection, conditions, after, Most(3, characters), full=full)
             counted = await features.count_comments_to_analyze(connection, conditions, full=full)
         assert counted >= len(rows)
         assert [row.text_hash for row in rows] == [found(row.id).text_hash for row in rows]
@@ -100,6 +104,10 @@ async def test_what_is_to_be_analysed(walls: Resources) -> None:
 
     assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
     assert await keys(CommentConditions(), (-1, 3)) == ["-1_4"]
+    # one at the least, and the one with which it is enough
+    assert await keys(CommentConditions(), characters=1) == ["-2_2"]
+    assert await keys(CommentConditions(), characters=8) == ["-2_2", "-2_4"]
+    assert await keys(CommentConditions(), characters=9) == ["-2_2", "-2_4", "-1_3"]
     assert await keys(CommentConditions(), full=True) == ["-2_2", "-2_3", "-2_4"]
     assert await keys(CommentConditions(owner_ids=(-1,), search="кофе or чай")) == ["-1_3"]
 
@@ -137,7 +145,7 @@ async def test_sums(walls: Resources) -> None:
     await write(walls, one, replace(one, owner_id=-2, term_ids=[ids["один"]], mood=-1, links=[]))
     for conditions in (CommentConditions(owner_ids=(-2,)), CommentConditions(all_of=(CommentConditions(mood=-1),))):
         async with walls.database.transaction() as connection:
-            found_sums = await features.sum_up(connection, conditions, 10, 10)
+            found_sums = await summaries.sum_up(connection, conditions, 10, 10)
         assert found_sums.totals._asdict() == {
             "comments": 1, "positive": 0, "negative": 1, "with_links": 0, "with_phones": 1, "with_mentions": 1,
             "waves": 0, "in_waves": 0,
@@ -149,13 +157,14 @@ async def test_sums(walls: Resources) -> None:
         assert [tuple(row) for row in found_sums.terms] == [("один", 1, 2)]
         assert found_sums.comments_everywhere == 2
     async with walls.database.transaction() as connection:
-        found_sums = await features.sum_up(connection, CommentConditions(), 1, 0)
+        found_sums = await summaries.sum_up(connection, CommentConditions(), 1, 0)
     assert [tuple(row) for row in found_sums.terms] == [("один", 2, 2)]
     assert found_sums.keywords == []
     # what a removed keyword matches stays until a job has deleted it
     async with walls.database.transaction() as connection:
         await keywords.delete_keywords(connection, [keyword_id or 0])
-        assert (await features.sum_up(connection, CommentConditions(), 1, 9)).sources.matched == 0
+    async with walls.database.transaction() as connection:
+        assert (await summaries.sum_up(connection, CommentConditions(), 1, 9)).sources.matched == 0
 
 
 async def test_waves_that_are_wanted(walls: Resources) -> None:
@@ -189,6 +198,22 @@ async def test_waves_that_are_wanted(walls: Resources) -> None:
         await waves.dissolve_waves(connection, [one])
         assert await waves.loose_comments(connection, [1, 3]) == {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4)}
     assert await read(walls, tables.waves) == await read(walls, tables.wave_bands) == {}
+
+
+async def test_loose_comments_are_looked_up(walls: Resources) -> None:
+    """Each band in the index, whatever PostgreSQL believes of a table of which nothing was compared a moment ago."""
+    async with walls.database.transaction() as connection:
+        await connection.execute(
+            text("INSERT INTO comment_bands (owner_id, comment_id, bands) SELECT -1, n, ARRAY[n, -n] "
+                 "FROM generate_series(1, 3000) AS n")
+        )  # fmt: skip
+        await connection.execute(text("ANALYZE comment_bands"))
+        await connection.execute(text("UPDATE comment_bands SET is_compared = true"))
+        plan = await connection.scalars(text(f"EXPLAIN {waves.LOOSE_COMMENTS}"), {"bands": list(range(1_000))})
+        lines = "\n".join(plan)
+        assert "Index Cond: (bands @> ARRAY[r.band])" in lines
+        assert "Seq Scan on comment_bands" not in lines
+        assert len(await waves.loose_comments(connection, [1, -1, 7, 9_999])) == 2
 
 
 async def test_very_many_waves(resources: Resources) -> None:
