@@ -116,6 +116,7 @@ async def serve_jobs(
             async with (
                 nullcontext() if metrics_port is None else _metrics_at(settings.host, metrics_port, resources.health)
             ):
+                _collect_garbage_rarely()
                 log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
                 await stop.asked.wait()
                 log.info("stopping")

@@ -68,9 +68,7 @@ def _wanted(conditions: CommentConditions, page: Page) -> tuple[FromClause, list
     rank = cast(func.ts_rank(comment_search.c.vector, wanted, 1), Double).label("rank")
     is_its = (comment_search.c.owner_id == comments.c.owner_id) & (comment_search.c.comment_id == comments.c.id)
     ranked = select(comments, rank).join_from(comments, comment_search, is_its)
-    return ranked.where(query_matches(wanted), *replace(conditions, search=None).sql()).subquery(
-        "ranked"
-    ), []
+    return ranked.where(query_matches(wanted), *replace(conditions, search=None).sql()).subquery("ranked"), []
 
 
 def _on_one_wall(conditions: CommentConditions, page: Page) -> Page:

@@ -67,7 +67,8 @@ BY: dict[str, tuple[Any, str]] = {
 
 
 async def test_no_filter_looks_at_all_comments(resources: Resources) -> None:
-    assert set(BY) == {each.name for each in fields(CommentConditions)} - {"search_forms", "all_of", "any_of", "none_of"}
+    combined = {"search_forms", "all_of", "any_of", "none_of"}
+    assert set(BY) == {each.name for each in fields(CommentConditions)} - combined
     async with resources.database.transaction() as connection:
         for statement in FILL:
             await connection.execute(text(statement), {"count": COUNT} if ":count" in statement else {})
