@@ -60,7 +60,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
         },
     )
-    await _claim_groups(connection, row)
+    await _claim_groups(connection, row, new.owner_ids)
     await _put_into_queue(connection, row)
     await add_state_event(connection, row.id, JobState.QUEUED, new.reason)
     return row
@@ -122,7 +122,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         )
         if not row:
             raise await _conflict(connection, job_id, "retried")
-        await _claim_groups(connection, row)
+        await _claim_groups(connection, row, row.arguments.get("claims", ()))
         await _put_into_queue(connection, row)
         await add_state_event(connection, job_id, JobState.QUEUED, MoveReason.RETRY_REQUESTED)
     log.info("job_retried", job_id=job_id)
@@ -172,9 +172,8 @@ async def keep_room(connection: AsyncConnection, limit: int, wanted: int = 0) ->
     return await jobs.count_jobs(connection, waiting)
 
 
-async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
-    claims = set(row.arguments.get("claims", ()))
-    missing = claims - await jobs.claim_groups(connection, row.id, claims)
+async def _claim_groups(connection: AsyncConnection, row: Row[Any], owner_ids: Sequence[int]) -> None:
+    missing = set(owner_ids) - await jobs.claim_groups(connection, row.id, owner_ids)
     # a removal that goes on has removed some of them itself
     if missing and JobKind(row.kind) is not JobKind.REMOVE_GROUPS:
         raise GroupNotFound(max(missing))
