@@ -1,7 +1,9 @@
 """Searches texts for keywords off the event loop."""
 
 import asyncio
+import pickle
 from collections.abc import Sequence
+from functools import lru_cache
 
 from app.analysis.keywords import Keyword, KeywordMatching, Positions, matches_of
 from app.jobs.offload import in_process
@@ -26,4 +28,24 @@ async def search_texts(wanted: tuple[Keyword, ...], texts: Sequence[str]) -> dic
     """
     if len(texts) <= FEW_TEXTS and len(wanted) <= FEW_KEYWORDS:
         return await asyncio.to_thread(matches_of, wanted, texts)
-    return await in_process(matches_of, wanted, texts)
+    return await in_process(search_packed, packed(wanted), texts)
+
+
+# pickled once for all calls: thousands of keywords take longer to be pickled than most texts to be searched
+
+
+@lru_cache(maxsize=4)
+def packed(wanted: tuple[Keyword, ...]) -> bytes:
+    """Return keywords as another process takes them."""
+    return pickle.dumps(wanted)
+
+
+@lru_cache(maxsize=4)
+def _unpacked(data: bytes) -> tuple[Keyword, ...]:
+    wanted: tuple[Keyword, ...] = pickle.loads(data)  # noqa: S301 - from `packed`
+    return wanted
+
+
+def search_packed(wanted: bytes, texts: Sequence[str]) -> dict[int, Positions]:
+    """Search texts in another process; the last keywords are kept there."""
+    return matches_of(_unpacked(wanted), texts)

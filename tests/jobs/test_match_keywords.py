@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.analysis.keywords import KeywordMatching
+from app.analysis.keywords import Keyword, KeywordMatching, matches_of
 from app.communities import add_groups
 from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
 from app.jobs import match_keywords as matching_job
@@ -349,6 +349,11 @@ async def test_much_is_matched_in_another_process(
     await store(walls, said(TEXTS[:2], first_id=100))
     assert counts == [6, 2]
     assert await matches(walls) == await expected(walls) != {}
+
+
+def test_what_another_process_does() -> None:
+    wanted = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
+    assert matching.search_packed(matching.packed(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
 
 
 # failures
