@@ -29,6 +29,7 @@ DELIMITERS = ";\t,"
 MOST_COLUMNS = 100
 MOST_LINES = 500_000
 """Of which nearly all would be empty."""
+UNCLOSED = "is there a quote that is never closed?"
 LONGEST_CELL = 1000
 """Characters; what is longer is cut, as no keyword and no reference is that long."""
 T = TypeVar("T")
@@ -70,7 +71,7 @@ def references_in(name: str, data: bytes, most: int) -> list[str]:
     first = next(rows, _NOTHING)
     columns = _columns(first, LINK_HEADERS, GROUP_HEADERS)
     column = columns.get(LINK_HEADERS, columns.get(GROUP_HEADERS, 0))
-    cells = (row.cells[column] for row in (rows if columns else chain([first], rows)) if column < len(row.cells))
+    cells = (_on_one_line(row, column) for row in (rows if columns else chain([first], rows)))
     if _is_table(name):
         return _some((cell[:LONGEST_CELL] for cell in cells if cell), most, "references")
     words = (word.group()[:LONGEST_CELL] for cell in cells for word in _WORD.finditer(cell))
@@ -101,9 +102,21 @@ def keywords_in(name: str, data: bytes, most: int) -> list[KeywordRow]:
     found = (
         KeywordRow(row.line, phrase, cell(row, CATEGORY_HEADERS) or None, cell(row, MATCHING_HEADERS) or None)
         for row in rows
-        if (phrase := cell(row, PHRASE_HEADERS))
+        if (phrase := _on_one_line(row, columns[PHRASE_HEADERS])[:LONGEST_CELL])
     )
     return _some(found, most, "keywords")
+
+
+def _on_one_line(row: Row, column: int) -> str:
+    """Return a cell; there is none in shorter rows.
+
+    Raises:
+        ValidationFailed: it has a line break: all up to the next quote would be taken for one thing.
+    """
+    cell = row.cells[column] if column < len(row.cells) else ""
+    if "\n" in cell:
+        raise ValidationFailed({"file": f"line {row.line}: a cell goes on in the next line; {UNCLOSED}"})
+    return cell
 
 
 def _columns(header: Row, *known: frozenset[str]) -> dict[frozenset[str], int]:
@@ -151,12 +164,13 @@ def _text(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def _table(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     some = list(islice(lines, 1000))
     reader = csv.reader(chain(some, lines), delimiter=_delimiter(some))
+    line = 1
     try:
         for cells in reader:
-            yield reader.line_num, cells
+            yield line, cells
+            line = reader.line_num + 1
     except csv.Error as error:
-        longest = f"a cell has more than {csv.field_size_limit()} characters"
-        message = f"line {reader.line_num}: {longest}; is there a quote that is never closed?"
+        message = f"line {line}: a cell has more than {csv.field_size_limit()} characters; {UNCLOSED}"
         raise ValidationFailed({"file": message}) from error
 
 
@@ -172,7 +186,7 @@ def _lines(data: bytes) -> Iterator[str]:
         if len(plain.translate(None, _CONTROLS)) == len(plain):
             # any line ends, also those of old Macs; not str.splitlines, which knows some more that stand in texts
             return TextIOWrapper(BytesIO(data), encoding, newline=None)
-    raise ValidationFailed({"file": "is no text in UTF-8 or Windows-1251; save tables as CSV"})
+    raise ValidationFailed({"file": "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"})
 
 
 def _delimiter(lines: Iterable[str]) -> str:

@@ -64,7 +64,7 @@ async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[A
     Raises:
         ValidationFailed: none is given, or more than 10,000.
         GroupNotFound: one of them has not been added; nothing is removed.
-        JobAlreadyRunning: one of them is being collected; nothing is removed.
+        JobAlreadyRunning: one of them is being collected, or removed; nothing is removed.
         QueueFull: too many jobs wait.
     """
     wanted = _checked(owner_ids)

@@ -80,7 +80,7 @@ async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any],
 
     Raises:
         GroupNotFound: the community has not been added.
-        JobAlreadyRunning: it is being collected already.
+        JobAlreadyRunning: it is being collected, or removed, already.
         QueueFull: too many jobs wait.
     """
     topics: list[str] = []

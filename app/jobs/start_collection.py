@@ -40,7 +40,7 @@ async def start_collection(
     Raises:
         ValidationFailed: nothing is asked for, or too much, or a link is none.
         GroupNotFound: a community has not been added.
-        JobAlreadyRunning: a community is being collected as a whole.
+        JobAlreadyRunning: a community is being collected as a whole, or removed.
         QueueFull: too many jobs wait.
     """
     posts = _posts_of(post_urls)

@@ -46,6 +46,6 @@ def rows_of(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple[A
     return func.unnest(*arrays).table_valued(*names).render_derived(name="wanted")
 
 
-def key_columns(keys: Collection[tuple[int, int]]) -> dict[str, list[int]]:
+def key_columns(keys: Collection[tuple[int, ...]]) -> dict[str, list[int]]:
     """Return keys (owner_id, id) as the parameters `owner_ids` and `ids`, of which a statement makes rows by unnest."""
-    return {"owner_ids": [owner_id for owner_id, _ in keys], "ids": [number for _, number in keys]}
+    return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}

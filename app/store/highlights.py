@@ -9,6 +9,7 @@ from sqlalchemy import Text, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.arrays import key_columns
 from app.store.comment_conditions import RUSSIAN, query
 
 Span = tuple[int, int]
@@ -31,15 +32,15 @@ async def spans_of_search(
     `search` and `forms` are those of `CommentConditions`.
 
     Comments in which there are none are absent. PostgreSQL finds them, by the
-    same rules by which it searches. What it is given has as many characters as
-    the text: ё as е, and spaces for the two signs that mark what is found and
-    for that which begins a tag.
+    same rules by which it searches, but for tags, the words of which count here.
+    What it is given has as many characters as the text: ё as е, and spaces for
+    the two signs that mark what is found and for that which begins a tag.
     """
     texts = text("""
         SELECT owner_id, id, text FROM comments
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
     """)
-    stored = await connection.execute(texts, {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]})
+    stored = await connection.execute(texts, key_columns(keys))
     parts = [
         ((row.owner_id, row.id), start, row.text[start:end])
         for row in stored

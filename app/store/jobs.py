@@ -11,12 +11,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Row,
     Text,
-    cast,
     column,
     delete,
     func,
@@ -84,8 +81,7 @@ async def followed_job(connection: AsyncConnection, job_id: int) -> Row[Any] | N
 
 async def followed_jobs(connection: AsyncConnection, ids: Collection[int]) -> Sequence[Row[Any]]:
     """Read what those who follow jobs are told of these; unknown ones are absent."""
-    wanted = func.any(cast(list(ids), ARRAY(BigInteger)))
-    return (await connection.execute(select(*FOLLOWED).where(jobs.c.id == wanted))).all()
+    return (await connection.execute(select(*FOLLOWED).where(is_among(jobs.c.id, ids)))).all()
 
 
 async def followed_jobs_since(connection: AsyncConnection, ended_since: datetime) -> Sequence[Row[Any]]:
@@ -137,14 +133,14 @@ async def silences_by_job(
     """Read for how long running jobs have shown no life: (job id,) -> `seconds`; jobs that do not run are absent."""
     silence = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
     wanted = select(jobs.c.id, silence.label("seconds")).where(
-        jobs.c.id.in_([job_id for (job_id,) in keys]), jobs.c.state == "RUNNING"
+        is_among(jobs.c.id, [job_id for (job_id,) in keys]), jobs.c.state == "RUNNING"
     )
     return {(row.id,): row for row in await connection.execute(wanted)}
 
 
 async def cancelled_among(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
     """Return which of these jobs somebody has asked to cancel."""
-    wanted = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested_at.is_not(None))
+    wanted = select(jobs.c.id).where(is_among(jobs.c.id, ids), jobs.c.cancel_requested_at.is_not(None))
     return set(await connection.scalars(wanted))
 
 
@@ -195,7 +191,7 @@ async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Coll
 
 async def release_groups(connection: AsyncConnection, job_ids: Collection[int]) -> None:
     """Let other jobs have the communities of these."""
-    await connection.execute(delete(job_groups).where(job_groups.c.job_id.in_(job_ids)))
+    await connection.execute(delete(job_groups).where(is_among(job_groups.c.job_id, job_ids)))
 
 
 async def move_job(
@@ -223,7 +219,7 @@ async def lock_jobs(
     connection: AsyncConnection, job_ids: Collection[int], *, skip_locked: bool = False
 ) -> Sequence[Row[Any]]:
     """Lock jobs, by id, until the transaction ends, and return their rows; `skip_locked` leaves out who is locked."""
-    wanted = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+    wanted = select(jobs).where(is_among(jobs.c.id, job_ids)).order_by(jobs.c.id)
     return (await connection.execute(wanted.with_for_update(skip_locked=skip_locked))).all()
 
 

@@ -305,7 +305,7 @@ async def matches_by_comment(
           JOIN keywords k ON k.id = m.keyword_id
          ORDER BY m.keyword_id
     """)
-    values = {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+    values = key_columns(keys)
     found: dict[tuple[int, ...], list[Row[Any]]] = {}
     for row in await connection.execute(statement, values):
         found.setdefault((row.owner_id, row.comment_id), []).append(row)

@@ -28,6 +28,7 @@ FIRST_TIME, LAST_TIME = (datetime.combine(day, time(), UTC) for day in (FIRST_DA
 
 
 INVALID_PARAMETER_VALUE = "22023"
+"""PostgreSQL's SQLSTATE for a time zone that it does not know."""
 
 
 class Bucket(Enum):

@@ -58,15 +58,16 @@ def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
     [
         (b"", "has nothing in it"),
         (b"\n ;\n", "has nothing in it"),
-        (b"PK\x03\x04\x00\x00", "is no text in UTF-8 or Windows-1251; save tables as CSV"),
-        (b"\xff\xfea", "is no text in UTF-8 or Windows-1251; save tables as CSV"),
-        (b"\xd0\x98\x98", "is no text in UTF-8 or Windows-1251; save tables as CSV"),
+        (b"PK\x03\x04\x00\x00", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"\xff\xfea", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"\xd0\x98\x98", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
         (b"x" * (LARGEST_FILE_BYTES + 1), "is larger than 10 MB"),
-        (b'1\n2\n"' + b"x\n" * 100_000, f"line 65539: {TOO_LONG}"),
+        (b'1\n2\n"' + b"x\n" * 100_000, f"line 3: {TOO_LONG}"),
         (b"x" * 200_000, f"line 1: {TOO_LONG}"),
+        (b'1\n"2\n3\n', "line 2: a cell goes on in the next line; is there a quote that is never closed?"),
         (b"\n" * (MOST_LINES + 1), f"has more than {MOST_LINES} lines"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_files_that_cannot_be_read(data: bytes, message: str) -> None:
     for read in (references_in, keywords_in):
