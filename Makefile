@@ -20,7 +20,7 @@ demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the colle
 test: $(DEV) web ## run all tests; every line has to be covered, branches are reported
 	@$(BIN)/python -m pytest -n 2 -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
 
-bench: $(DEV) ## measure, in some minutes; QUICK=1 only shows that it runs
+bench: $(DEV) ## measure, in about an hour; QUICK=1 only shows that it runs
 	@for part in collect jobs analysis export; do $(BIN)/python -m bench.$$part $(if $(QUICK),--quick) || exit; done
 
 lint: $(DEV) ## check style and format
