@@ -60,10 +60,16 @@ class _Gaps(NamedTuple):
     sources: Sequence[int]
     """Where the text with it goes on at each of these places."""
 
-    def origin(self, position: int) -> int:
-        """Return where a character was before."""
-        gap = bisect_right(self.places, position) - 1
-        return position if gap < 0 else self.sources[gap] + position - self.places[gap]
+    def origins(self, first: int, last: int) -> tuple[int, int]:
+        """Return where two characters were before, which mostly stand close to each other."""
+        places, sources = self
+        gap = bisect_right(places, first)
+        shift = sources[gap - 1] - places[gap - 1] if gap else 0
+        origin = first + shift
+        if gap < len(places) and places[gap] <= last:
+            gap = bisect_right(places, last)
+            shift = sources[gap - 1] - places[gap - 1]
+        return origin, last + shift
 
 
 class Folded(NamedTuple):
@@ -78,9 +84,10 @@ class Folded(NamedTuple):
         """Return where in the source a part of `text` is that is not empty, with the marks on its last character."""
         first, last = start, end - 1
         for gaps in self.gaps:
-            first, last = gaps.origin(first), gaps.origin(last)
+            first, last = gaps.origins(first, last)
         last += 1
-        while last < len(self.source) and self.source[last] >= _FIRST_MARK and _is_attached(self.source[last]):
+        source = self.source
+        while last < len(source) and source[last] >= _FIRST_MARK and _is_attached(source[last]):
             last += 1
         return first, last
 

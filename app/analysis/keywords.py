@@ -312,23 +312,29 @@ class Matcher:
         ):
             number = bisect_right(starts, start) - 1
             offset = starts[number]
-            matches = found.setdefault(first + number, {}).setdefault(keyword_id, [])
-            matches += (start - offset, end - offset)
-            if len(matches) > 2:  # noqa: PLR2004 - the first start and end
-                touched.add((first + number, keyword_id))
+            number += first
+            of_text = found.get(number)
+            if of_text is None:
+                of_text = found[number] = {}
+            if keyword_id in of_text:
+                of_text[keyword_id] += (start - offset, end - offset)
+                touched.add((number, keyword_id))
+            else:
+                of_text[keyword_id] = [start - offset, end - offset]
         for number, keyword_id in touched:
             found[number][keyword_id] = _apart(found[number][keyword_id])
 
     def _hits(self, folded: Folded, raw: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
         """Yield keyword ids and places in the source of those hits that are matches."""
         text, targets, are_words = folded.text, self._targets, self._are_words
-        for form, start, end in raw:
-            if are_words[form]:
-                if text[start - 1].isalnum() or text[end].isalnum():
-                    continue
-                is_whole = True
-            else:
-                is_whole = _is_whole(text, start, end)
+        # most hits are within other words: these are sorted out first, and as fast as can be
+        likely = [
+            (form, start, end)
+            for form, start, end in raw
+            if not (are_words[form] and (text[start - 1].isalnum() or text[end].isalnum()))
+        ]
+        for form, start, end in likely:
+            is_whole = are_words[form] or _is_whole(text, start, end)
             for keyword_id, is_substring, phrase, exactly in targets[form]:
                 if not is_whole and not is_substring:
                     continue
