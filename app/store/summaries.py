@@ -49,22 +49,8 @@ async def sum_up(
     May take seconds, and has no limit of time.
     """
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-    f, c = comment_features.c, comments.c
-    scope = select(*(f[name] for name in _SUMMED))
-    if conditions == CommentConditions(owner_ids=conditions.owner_ids):
-        scope = scope.where(*([] if conditions.owner_ids is None else [is_among(f.owner_id, conditions.owner_ids)]))
-    else:
-        is_its = (c.owner_id == f.owner_id) & (c.id == f.comment_id)
-        scope = scope.select_from(comments).join(comment_features, is_its).where(*conditions.sql())
     await connection.execute(text("SET LOCAL statement_timeout = 0"))  # the job has a limit of its own
-    await connection.execute(
-        text(f"""
-            CREATE TEMPORARY TABLE {_SCOPE.name} ON COMMIT DROP AS
-            SELECT {", ".join(_SUMMED)} FROM comment_features WITH NO DATA
-        """)  # noqa: S608 - SQL of this file
-    )
-    await connection.execute(insert(_SCOPE).from_select(_SUMMED, scope))
-    await connection.execute(text(f"ANALYZE {_SCOPE.name} (owner_id, comment_id)"))
+    await _gather(connection, conditions)
     totals = text(f"""
         SELECT count(*) AS comments, count(*) FILTER (WHERE mood > 0) AS positive,
                count(*) FILTER (WHERE mood < 0) AS negative, count(*) FILTER (WHERE links <> '{{}}') AS with_links,
@@ -118,3 +104,22 @@ async def sum_up(
         (await connection.execute(terms, {"limit": most_terms})).all(),
         await connection.scalar(everywhere) or 0,
     )
+
+
+async def _gather(connection: AsyncConnection, conditions: CommentConditions) -> None:
+    """Write what was found in the comments that are wanted into a table of the transaction's own."""
+    f, c = comment_features.c, comments.c
+    scope = select(*(f[name] for name in _SUMMED))
+    if conditions == CommentConditions(owner_ids=conditions.owner_ids):
+        scope = scope.where(*([] if conditions.owner_ids is None else [is_among(f.owner_id, conditions.owner_ids)]))
+    else:
+        is_its = (c.owner_id == f.owner_id) & (c.id == f.comment_id)
+        scope = scope.select_from(comments).join(comment_features, is_its).where(*conditions.sql())
+    await connection.execute(
+        text(f"""
+            CREATE TEMPORARY TABLE {_SCOPE.name} ON COMMIT DROP AS
+            SELECT {", ".join(_SUMMED)} FROM comment_features WITH NO DATA
+        """)  # noqa: S608 - SQL of this file
+    )
+    await connection.execute(insert(_SCOPE).from_select(_SUMMED, scope))
+    await connection.execute(text(f"ANALYZE {_SCOPE.name} (owner_id, comment_id)"))
