@@ -274,23 +274,7 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
                                                           AND former.id = written.id) <> text AS has_other_text
           FROM written WHERE is_new OR changed_at = now()
     """)
-    written = await connection.execute(
-        statement,
-        {
-            "seen_since": seen_since,
-            "owner_ids": [comment.owner_id for comment in rows],
-            "ids": [comment.id for comment in rows],
-            "post_ids": [comment.post_id for comment in rows],
-            "from_ids": [comment.from_id for comment in rows],
-            "texts": [comment.text for comment in rows],
-            "published": [comment.date for comment in rows],
-            "likes": [comment.likes for comment in rows],
-            "attachments": [_json(comment.attachments) for comment in rows],
-            "thread_ids": [comment.thread_id for comment in rows],
-            "reply_to_ids": [comment.reply_to_id for comment in rows],
-            "deleted": [comment.is_deleted for comment in rows],
-        },
-    )
+    written = await connection.execute(statement, _merged_columns(rows) | {"seen_since": seen_since})
     by_key = {(comment.owner_id, comment.id): comment for comment in rows}
     new: list[VkComment] = []
     other_texts: list[VkComment] = []
@@ -305,6 +289,22 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
             if row.has_other_text:
                 other_texts.append(by_key[row.owner_id, row.id])
     return Stored(len(new), changed, deleted, new, other_texts)
+
+
+def _merged_columns(rows: Sequence[VkComment]) -> dict[str, list[Any]]:
+    return {
+        "owner_ids": [comment.owner_id for comment in rows],
+        "ids": [comment.id for comment in rows],
+        "post_ids": [comment.post_id for comment in rows],
+        "from_ids": [comment.from_id for comment in rows],
+        "texts": [comment.text for comment in rows],
+        "published": [comment.date for comment in rows],
+        "likes": [comment.likes for comment in rows],
+        "attachments": [_json(comment.attachments) for comment in rows],
+        "thread_ids": [comment.thread_id for comment in rows],
+        "reply_to_ids": [comment.reply_to_id for comment in rows],
+        "deleted": [comment.is_deleted for comment in rows],
+    }
 
 
 # what a collection knows of threads, and what it no longer finds
