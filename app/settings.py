@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     export_retention_days: float = Field(
         7.0, gt=0, le=3650, description="age at which files of exports are removed; they are in DATA_DIR/exports"
     )
+    confirm_deletion_share: float = Field(
+        0.2, ge=0, le=1, description="share of a wall that is only marked as deleted after a second read confirms it"
+    )
     queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
     drain_seconds: float = Field(
         2.0, ge=0, le=60, description="how long readiness fails after SIGTERM before connections are closed"

@@ -88,7 +88,7 @@ class Progress:
         share = None if row.total is None else min(1.0, row.done / row.total) if row.total else 1.0
         return cls(
             done=row.done,
-            total=row.total,
+            total=None if row.total is None else as_int(row.total),
             stage=row.stage,
             message=row.message,
             rate_per_second=None if rate is None else round(rate, 1),
@@ -171,7 +171,10 @@ class Job(Node):
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked to cancel it.")
     failure: Error | None = strawberry.field(description="Why it, or its last try, has failed.")
-    result: JobResult | None = strawberry.field(description="What it has brought; null until it has succeeded.")
+    result: JobResult | None = strawberry.field(
+        description="What it has brought; null until it has succeeded, and mostly null if it failed: "
+        "a collection that VK refused half-way states what it had read."
+    )
 
     @strawberry.field(description="The communities it is about that are still there.", graphql_type=list[Group])
     async def groups(self, info: Info) -> Any:

@@ -14,6 +14,15 @@ BigInt = NewType("BigInt", int)
 """An integer that JavaScript holds exactly."""
 
 
+LARGEST_INT = 2**31 - 1
+"""GraphQL's Int has 32 bits."""
+
+
+def as_int(count: int) -> int:
+    """Return a count of VK's as an Int: the largest one where VK states more."""
+    return min(count, LARGEST_INT)
+
+
 def _parse(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
         raise ValidationFailed({"BigInt": "must be an integer between -2^53 and 2^53"})

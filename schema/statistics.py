@@ -15,7 +15,7 @@ from app.store.statistics import DELAYS, Bucket, Period, PostRanking, Scope
 from schema.context import Info
 from schema.keywords import Keyword
 from schema.node import key_of, relation
-from schema.scalars import BigInt
+from schema.scalars import BigInt, as_int
 from schema.wall import Author, From, Post, Steps, To, Zone
 
 LARGEST_RANKING = 100
@@ -80,7 +80,7 @@ class ActivityPoint:
             comment_count=row.comments,
             reply_count=row.replies,
             deleted_count=row.deleted,
-            like_count=row.likes,
+            like_count=as_int(row.likes),
         )
 
 
@@ -116,7 +116,9 @@ class TopAuthor:
     @classmethod
     def of(cls, row: StoredRow) -> "TopAuthor":
         """Make an author of a row."""
-        return cls(author_id=row.author_id, comment_count=row.comments, reply_count=row.replies, like_count=row.likes)
+        return cls(
+            author_id=row.author_id, comment_count=row.comments, reply_count=row.replies, like_count=as_int(row.likes)
+        )
 
 
 @strawberry.type(description="A post in a ranking.")
@@ -139,7 +141,7 @@ class TopPost:
             post_key=(row.owner_id, row.post_id),
             comment_count=row.comments,
             reply_count=row.replies,
-            comment_like_count=row.likes,
+            comment_like_count=as_int(row.likes),
             engagement=None if row.engagement is None else round(row.engagement, 6),
         )
 

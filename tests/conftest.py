@@ -9,7 +9,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -455,7 +454,7 @@ async def write_wall(
                 next_id += 1
             comment_ids += [comment.id for comment in found]
             await posts.upsert_posts(connection, [post])
-            await comments.upsert_comments(connection, found, datetime.now(UTC))
+            await comments.upsert_comments(connection, found, 0)
     return Wall(owner_id, post_ids, comment_ids)
 
 

@@ -115,6 +115,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
                 "state": "QUEUED",
                 "attempts": 0,
                 "failure": None,
+                "result": None,
                 "finished_at": None,
                 "cancel_requested_at": None,
                 "queued_at": func.now(),
