@@ -31,6 +31,7 @@ from schema.errors import (
 from schema.job_results import RESULTS, JobResult
 from schema.node import Id, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, all_of
+from schema.scalars import as_int
 from schema.wall import Group
 
 
