@@ -112,7 +112,11 @@ posts = Table(
     _now("first_seen_at"),
     _now("last_seen_at"),
     _time("changed_at"),
-    Column("collected_count", BigInteger, comment="comment_count when its comments were last read to the end"),
+    Column(
+        "collected_count",
+        BigInteger,
+        comment="comment_count when its comments were last read to the end; -1: read them again",
+    ),
     _time("collected_at"),
     Column("read_calls", Integer, comment="how many calls reading all its comments takes"),
     Column("is_deleted", Boolean, nullable=False, server_default=text("false"), comment="the wall shows it no more"),

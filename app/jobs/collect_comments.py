@@ -264,7 +264,7 @@ class Collection:
         opened = await self._open_posts(room) if room > 0 else []
         if opened:
             state.posts |= {post.key: post for post in opened}
-            walks = [CommentWalk(post.owner_id, post.id) for post in opened]
+            walks = [CommentWalk(post.owner_id, post.id, stated_count=post.comment_count) for post in opened]
             state.walks += walks
             asks += next_asks(walks, room)
         return asks
@@ -361,10 +361,14 @@ class Collection:
         """Draw the conclusions of a level that was read to its end, if it was."""
         if walk.is_incomplete:
             self._fail(post, VkUnavailable("Too many comments were deleted while it was read."), findings)
+        elif walk.is_closed and walk.lacks_items and not walk.is_from_start:
+            # what was hidden when the thread was last read may be shown again, in front of where it was read from
+            self.state.walks.append(CommentWalk(*walk.key, walk.thread_id, stated_count=walk.stated_count))
+            post.received -= walk.received
         elif walk.is_closed and walk.lacks_items:
             post.is_contradicted = True
         elif walk.is_closed and walk.thread_id is not None and not post.has_broken:
-            count = walk.thread_count or 0
+            count = walk.stated_count or 0
             findings.read_threads.append(ReadThread(walk.owner_id, walk.thread_id, count, walk.last_id))
             if walk.is_from_start and post.was_read:
                 findings.whole_threads.append((post.key, (walk.owner_id, walk.thread_id)))
@@ -395,7 +399,7 @@ class Collection:
                 findings.whole_threads.append((post.key, (top.owner_id, top.id)))
             return
         walk = CommentWalk(
-            top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, thread_count=count, received=shown
+            top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, stated_count=count, received=shown
         )
         if known and not self.request.full and shown < known.count <= count:
             # ids ascend, so what is new in a thread that has grown comes behind what is known
@@ -446,40 +450,35 @@ class Collection:
             await self._record_broken_items(connection, facts, f"post {key[0]}_{key[1]}", items)
         for owner_id, fault in findings.closed_walls.items():
             await self._record_refusal(connection, owner_id, fault)
+        await self._note_shrunken(connection, findings)
         still_open = {walk.key for walk in state.walks}
         closed = [state.posts.pop(key) for key in sorted((findings.touched & state.posts.keys()) - still_open)]
-        await self._mark_deleted_comments(connection, findings, [post for post in closed if post.is_settled])
+        await self._mark_deleted_comments(connection, [post for post in closed if post.is_settled])
         gone = await comments.mark_of_deleted_posts(connection, sorted(findings.touched))
         counts.deleted_comments += sum(gone.values())
         await self._close_posts(connection, closed)
 
-    async def _mark_deleted_comments(
-        self, connection: AsyncConnection, findings: Findings, settled: Sequence[OpenPost]
-    ) -> None:
-        """Mark what was not shown of posts and threads that were read to the end; a second read is always believed."""
+    async def _note_shrunken(self, connection: AsyncConnection, findings: Findings) -> None:
+        """Note threads that lack replies; whether these were deleted is known when their post is read to the end."""
+        threads = [thread for _, thread in findings.whole_threads]
+        shrunken = await comments.shrunken_threads(connection, threads, self.state.collection)
+        for post_key, thread in findings.whole_threads:
+            if thread in shrunken and post_key in self.state.posts:
+                self.state.posts[post_key].shrunken.append(thread[1])
+
+    async def _mark_deleted_comments(self, connection: AsyncConnection, settled: Sequence[OpenPost]) -> None:
+        """Mark what was not shown of posts that were read to the end; a second read is always believed."""
         state = self.state
-        threads = [
-            (post_key, thread)
-            for post_key, thread in findings.whole_threads
-            if (post := state.posts.get(post_key)) is None or not (post.is_unconfirmed or post.is_second_read)
-        ]
-        first = [post for post in settled if post.was_read and not post.is_second_read and not post.is_unconfirmed]
-        second = [post.key for post in settled if post.is_second_read]
+        first = [post for post in settled if post.was_read and not post.is_second_read]
+        threads = [(post.owner_id, thread_id) for post in first for thread_id in post.shrunken]
         count, too_many = await mark_absent_comments(
-            connection,
-            state,
-            [post.key for post in first],
-            [thread for _, thread in threads],
-            self._share,
-            whole=self.request.full,
+            connection, state, [post.key for post in first], threads, self._share, whole=self.request.full
         )
+        for post in first:
+            post.is_unconfirmed = post.owner_id in too_many
+        second = [post.key for post in settled if post.is_second_read]
         confirmed, _ = await mark_absent_comments(connection, state, second, (), CONFIRMED, whole=True)
         state.counts.deleted_comments += count + confirmed
-        for post in first:
-            post.is_unconfirmed = post.is_unconfirmed or post.owner_id in too_many
-        for post_key, _ in threads:
-            if post_key[0] in too_many and post_key in state.posts:
-                state.posts[post_key].is_unconfirmed = True
 
     async def _close_posts(self, connection: AsyncConnection, closed: Sequence[OpenPost]) -> None:
         """Note of posts that were read to the end what later collections need to know."""
@@ -497,7 +496,7 @@ class Collection:
                 for post in read
             ],
         )
-        await posts.forget_read_posts(
+        await posts.request_rereads(
             connection, [post.key for post in closed if post not in read and not post.has_failed]
         )
         state.counts.posts += len(read)
@@ -575,8 +574,8 @@ def _note_stated(walk: CommentWalk, post: OpenPost, page: VkCommentPage) -> None
         post.comment_count = min(post.comment_count, page.count)
         post.highest_count = max(post.highest_count, page.count)
     elif page.shown and page.level_count is not None:
-        stated = page.level_count if walk.thread_count is None else walk.thread_count
-        walk.thread_count = min(stated, page.level_count)
+        stated = page.level_count if walk.stated_count is None else walk.stated_count
+        walk.stated_count = min(stated, page.level_count)
 
 
 def _read(ask: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:

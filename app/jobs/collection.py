@@ -75,7 +75,8 @@ class OpenPost:
     known not to have changed. `calls` were made for it, `saved_calls` were not, as
     threads had not grown. `was_read` says that comments of it were stored before,
     `is_unconfirmed` that too many of them would be marked as deleted to believe it
-    at once, `is_second_read` that this is the read that confirms it.
+    at once, `is_second_read` that this is the read that confirms it. `shrunken` are
+    threads that were read as a whole and did not show all replies that are stored.
     """
 
     owner_id: int
@@ -91,6 +92,7 @@ class OpenPost:
     is_contradicted: bool = False
     is_unconfirmed: bool = False
     is_second_read: bool = False
+    shrunken: list[int] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -284,8 +286,8 @@ class State:
 
 
 _WALK = (
-    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "thread_count", "received",
-    "lowest_count", "is_contradicted", "is_from_start", "is_at_end", "is_incomplete",
+    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "stated_count", "received",
+    "lowest_count", "is_contradicted", "has_broken", "is_from_start", "is_at_end", "is_incomplete",
 )  # fmt: skip
 
 

@@ -229,6 +229,7 @@ class Wall:
             level = comment.post.comments if comment.top is None else comment.top.replies
             is_there = comment.post.id in self.posts and (comment.top is None or comment.top.id in self.comments)
             (self.comments if is_there else self.gone)[comment_id] = comment
+            comment.deleted = comment.deleted or not is_there
             if is_there and comment.post.id not in self.hidden_posts:
                 level.insert(bisect_left(level, comment_id, key=lambda each: each.id), comment)
                 comment.post.comment_count += 1

@@ -354,6 +354,21 @@ async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadT
     await connection.execute(statement, key_columns([(thread.owner_id, thread.id) for thread in threads]) | counts)
 
 
+async def shrunken_threads(
+    connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
+) -> set[tuple[int, int]]:
+    """Return which of these threads have replies unseen by this collection that are not marked as deleted."""
+    if not threads:
+        return set()
+    statement = text("""
+        SELECT r.owner_id, r.id FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE EXISTS (SELECT FROM comments c WHERE c.owner_id = r.owner_id AND c.thread_id = r.id
+                          AND NOT c.is_deleted AND c.collection_number < :collection)
+    """)
+    rows = await connection.execute(statement, key_columns(threads) | {"collection": collection})
+    return {(row.owner_id, row.id) for row in rows}
+
+
 async def mark_deleted_replies(
     connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
 ) -> dict[int, int]:

@@ -253,8 +253,8 @@ async def forget_collected(connection: AsyncConnection, owner_id: int) -> None:
     await connection.execute(update(posts).where(known).values(collected_count=None, read_calls=None))
 
 
-async def forget_read_posts(connection: AsyncConnection, keys: Sequence[tuple[int, int]]) -> None:
-    """Forget that the comments of these posts were read: the next collection reads them again.
+async def request_rereads(connection: AsyncConnection, keys: Sequence[tuple[int, int]]) -> None:
+    """Note that the comments of these posts are to be read again, whatever VK counts then.
 
     Rows are locked in the order of their keys, as `mark_posts_collected` does.
     """
@@ -265,7 +265,7 @@ async def forget_read_posts(connection: AsyncConnection, keys: Sequence[tuple[in
              SELECT p.owner_id, p.id FROM posts p
                JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
               ORDER BY p.owner_id, p.id FOR NO KEY UPDATE OF p)
-        UPDATE posts SET collected_count = NULL, read_calls = NULL
+        UPDATE posts SET collected_count = -1, read_calls = NULL
           FROM locked WHERE posts.owner_id = locked.owner_id AND posts.id = locked.id
     """)
     await connection.execute(statement, key_columns(keys))
@@ -295,7 +295,7 @@ async def mark_posts_deleted(
               WHERE NOT is_deleted AND owner_id = ANY(CAST(:walls AS bigint[]) || CAST(:owner_ids AS bigint[]))
               GROUP BY owner_id),
         gone AS (
-             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = NULL
+             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = -1
               WHERE NOT is_deleted AND collection_number < :collection
                 AND (owner_id = ANY(CAST(:walls AS bigint[])) OR (owner_id, id) IN (
                      SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))))

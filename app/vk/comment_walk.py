@@ -43,10 +43,11 @@ class CommentWalk:
 
     `position` items lie behind it, of which `last_id` is the newest; ids ascend
     with time. `level_count` is how many the level has, as VK last said.
-    `thread_count` is how many replies the top comment's own page stated, `received`
-    how many items of the level were received, `lowest_count` the lowest number that
-    VK stated for it. `is_contradicted` says that a page showed another number of
-    items than VK stated, also when it was requested again.
+    `stated_count` is how many items VK stated elsewhere: where it listed the post, or
+    in the top comment of the thread. `received` is how many items of the level were
+    received, `lowest_count` the lowest number that its pages stated. `is_contradicted` says that a page showed another number of
+    items than VK stated, also when it was requested again, `has_broken` that some
+    could not be read: then nothing is concluded from the ids at the borders of pages.
     `is_incomplete` says that a gap was given up. `is_from_start` is false where
     the first replies are known from an earlier collection. `asked` is up to where
     pages have been asked for; None before the first. `empties` are pages that held
@@ -60,10 +61,11 @@ class CommentWalk:
     position: int = 0
     last_id: int = 0
     level_count: int | None = None
-    thread_count: int | None = None
+    stated_count: int | None = None
     received: int = 0
     lowest_count: int | None = None
     is_contradicted: bool = False
+    has_broken: bool = False
     is_from_start: bool = True
     is_at_end: bool = False
     is_incomplete: bool = False
@@ -142,6 +144,7 @@ class CommentWalk:
                 return []
             self.is_contradicted = True
         self.rereads = 0
+        self.has_broken = self.has_broken or page.left_out > 0
         if page.shown and page.level_count is not None:
             self.lowest_count = (
                 page.level_count if self.lowest_count is None else min(self.lowest_count, page.level_count)
@@ -157,9 +160,11 @@ class CommentWalk:
             return True
         if ask.offset > 0:
             return False
-        if self.thread_id is not None:
-            return not page.shown and bool(self.thread_count)
-        if page.broken or page.count is None or page.level_count is None or page.level_count > page.shown:
+        if not page.shown and self.stated_count:
+            return True
+        if self.thread_id is not None or page.broken or page.count is None:
+            return False
+        if page.level_count is None or page.level_count > page.shown:
             return False
         # the whole level is on this page, so its comments and their replies are all that the post has
         in_threads = [top.thread_count for top in page.items]
@@ -174,7 +179,7 @@ class CommentWalk:
             self._turn_to(position_further_back(min(ask.offset, page.level_count or ask.offset)))
             self.empties += 1
             return []
-        if ask.offset > 0 and page.items and page.items[0].id > before:
+        if ask.offset > 0 and not self.has_broken and page.items[0].id > before:
             self.gaps.append(Gap(further_back(ask.offset), before, page.items[0].id, ask.offset))
         new = [item for item in page.items if item.id > before]
         self.position, self.is_at_end = _behind(ask.offset, page)
@@ -191,6 +196,9 @@ class CommentWalk:
         new = [item for item in page.items if gap.after_id < item.id < gap.until_id]
         gap.is_asked = False
         gap.looks += 1
+        if self.has_broken:
+            self.gaps.remove(gap)
+            return new
         if gap.offset > 0 and (not ids or ids[0] > gap.after_id):
             if not ids or ids[-1] < gap.until_id:
                 new = []  # it joins neither side, so it will be shown again

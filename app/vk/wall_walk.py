@@ -110,7 +110,7 @@ class WallWalk:
     def _go_on(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
         self.count = page.count
         ids = [post.id for post in page.items if not post.is_pinned]
-        is_behind = not page.shown or (bool(ids) and ids[0] < self.last_id)
+        is_behind = not page.shown or (not self.has_broken and (not ids or ids[0] < self.last_id))
         if ask.offset > 0 and is_behind and self.looks < MOST_LOOKS:
             # what came behind posts that were deleted has moved in front of this page,
             # unless VK counts more than it shows

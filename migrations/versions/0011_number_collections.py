@@ -33,9 +33,15 @@ def upgrade() -> None:
             ),
         )
     _set_types("bigint")
+    op.alter_column(
+        "posts",
+        "collected_count",
+        comment="comment_count when its comments were last read to the end; -1: read them again",
+    )
 
 
 def downgrade() -> None:
+    op.alter_column("posts", "collected_count", comment="comment_count when its comments were last read to the end")
     _set_types("integer")
     for table in ("comments", "posts"):
         op.drop_column(table, "collection_number")

@@ -195,6 +195,7 @@ def test_state_round_trip() -> None:
         14,
         15,
         is_contradicted=True,
+        has_broken=True,
         is_from_start=False,
         is_at_end=True,
         is_incomplete=True,
@@ -207,7 +208,7 @@ def test_state_round_trip() -> None:
     )  # fmt: skip
     post = OpenPost(
         -1, 8, 30, was_read=True, highest_count=31, received=29, calls=2, saved_calls=1, has_failed=True,
-        has_broken=True, is_contradicted=True, is_unconfirmed=True, is_second_read=True,
+        has_broken=True, is_contradicted=True, is_unconfirmed=True, is_second_read=True, shrunken=[5],
     )  # fmt: skip
     state = State(
         collection=8,
