@@ -16,6 +16,7 @@ from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
 from app.store import jobs
 from app.store.keyset import StoredRow
+from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
 from schema.errors import (
@@ -57,10 +58,7 @@ class JobFilter:
 
     def conditions(self) -> jobs.JobConditions:
         """Return the filter as the store takes it."""
-        return jobs.JobConditions(
-            kinds=None if self.kinds is None else tuple(kind.value for kind in self.kinds),
-            states=None if self.states is None else tuple(state.value for state in self.states),
-        )
+        return conditions_of(jobs.JobConditions, self)
 
     @staticmethod
     def everything() -> jobs.JobConditions:
