@@ -119,7 +119,7 @@ async def test_an_expired_file_and_one_whose_job_is_gone(http: httpx2.AsyncClien
 
 
 async def test_keys(make_settings: MakeSettings) -> None:
-    async with open_resources(make_settings(auth="keys", api_keys=("right",))) as resources:
+    async with open_resources(make_settings(auth="keys", api_keys=("the-right-key-1234",))) as resources:
         job_id, facts = await make(resources)
         async for api in serve(resources):
             async with httpx2.AsyncClient(base_url=api.url) as http:
@@ -129,7 +129,7 @@ async def test_keys(make_settings: MakeSettings) -> None:
                     assert (refused.status_code, refused.json()["code"]) == (401, "UNAUTHENTICATED")
                     assert refused.headers["www-authenticate"] == "Bearer"
                 assert (await http.get("/exports/99/none")).status_code == 401
-                assert (await http.get(path, headers={"Authorization": "Bearer right"})).status_code == 200
+                assert (await http.get(path, headers={"Authorization": "Bearer the-right-key-1234"})).status_code == 200
 
 
 async def test_postgresql_is_away(
