@@ -31,6 +31,11 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL to use instead of the embedded one")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey that carries events between processes")
+    channel_prefix: str = Field(
+        "vk_comments",
+        pattern=r"^[A-Za-z0-9_.:-]{1,40}$",
+        description="what the channels of events begin with: one per deployment where several share a Redis",
+    )
     data_dir: Path = Field(Path(".data"), description="where the embedded PostgreSQL and files live")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
