@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
 from app.db.engine import Database
-from app.errors import ServiceUnavailable
+from app.errors import QueryTimedOut, ServiceUnavailable
 from app.events import Events
 from app.store.job_stats import unfinished
 from app.store.tokens import token_states
@@ -24,7 +24,7 @@ from app.store.workers import living_workers
 from app.vk.client import VkClient
 from app.vk.pace import TokenHealth
 
-UNREACHABLE = (ServiceUnavailable, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
+UNREACHABLE = (ServiceUnavailable, QueryTimedOut, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
 LONGEST_ANSWER_SECONDS = 3.0
 """What takes longer to answer counts as down."""
 

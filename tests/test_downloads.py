@@ -142,5 +142,29 @@ async def test_postgresql_is_away(
     assert reply.headers["retry-after"] == "1"
 
 
+async def test_a_slow_query(make_settings: MakeSettings, resources: Resources) -> None:
+    async with (
+        resources.database.transaction() as other,
+        open_resources(make_settings(database_statement_timeout_seconds=0.05)) as opened,
+    ):
+        await other.execute(text("LOCK exports IN ACCESS EXCLUSIVE MODE"))
+        async for api in serve(opened):
+            async with httpx2.AsyncClient(base_url=api.url) as client:
+                reply = await client.get("/exports/1/a.csv")
+    assert (reply.status_code, reply.json()["code"]) == (504, "QUERY_TIMED_OUT")
+    assert reply.json()["message"].startswith("The database took too long")
+
+
+async def test_all_connections_are_in_use(make_settings: MakeSettings) -> None:
+    # the limit of a statement is that of waiting for a connection, too
+    limits = {"database_pool_size": 1, "database_pool_overflow": 0, "database_statement_timeout_seconds": 0.05}
+    async with open_resources(make_settings(**limits)) as opened, opened.database.connect():
+        async for api in serve(opened):
+            async with httpx2.AsyncClient(base_url=api.url) as client:
+                reply = await client.get("/exports/1/a.csv")
+    assert (reply.status_code, reply.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert reply.headers["retry-after"] == "1"
+
+
 async def _refuse(*_: object, **__: object) -> None:
     raise ConnectionRefusedError(os.strerror(111))
