@@ -67,11 +67,19 @@ class HealthCheck:
     started: float
     silent_seconds: float = 10.0
     """Silence after which a worker counts as dead."""
+    dead_worker: str | None = None
+    """What ended the worker of this process before its time; None while it runs, and where there is none."""
+    worker_died: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
     """Whether this process is about to end, so that nobody should send it anything new."""
     _latest: HealthReport | None = None
     _latest_at: float = 0.0
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def note_dead_worker(self, reason: str) -> None:
+        """Note that the worker of this process has died, so that the process reports it and ends."""
+        self.dead_worker = reason
+        self.worker_died.set()
 
     async def latest(self, oldest_seconds: float) -> HealthReport:
         """Return a report that is at most so old: however many ask, there is one look at a time."""
@@ -88,7 +96,7 @@ class HealthCheck:
         if self.events.redis:
             components.append(await self.redis())
         tokens = await self.tokens() if postgresql.status is HealthStatus.HEALTHY else []
-        if postgresql.status is HealthStatus.HEALTHY:
+        if self.dead_worker or postgresql.status is HealthStatus.HEALTHY:
             components.append(await self.workers())
         components += [self.notifications(), self.vk_api(tokens)]
         worst = max((component.status for component in components), key=list(HealthStatus).index)
@@ -118,7 +126,13 @@ class HealthCheck:
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
 
     async def workers(self) -> ComponentHealth:
-        """Say how many workers show life, in all processes. Without one jobs only wait."""
+        """Say how many workers show life, in all processes. Without one jobs only wait.
+
+        A process whose own worker has died is UNHEALTHY, whatever the others do: it has to be started again.
+        """
+        if self.dead_worker:
+            detail = f"the worker of this process has died ({self.dead_worker}, see the log): start the process again"
+            return ComponentHealth("workers", HealthStatus.UNHEALTHY, None, detail)
         count = 0
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:

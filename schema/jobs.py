@@ -154,7 +154,7 @@ class Job(Node):
     attempts: int = strawberry.field(description="How often it has been tried.")
     max_attempts: int = strawberry.field(description="How often it is tried at the most.")
     timeout_seconds: float = strawberry.field(description="How long one try may take.")
-    worker: str | None = strawberry.field(description="Which process runs it: host and process id.")
+    worker: str | None = strawberry.field(description="Which worker runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
         "silences_by_job",
         lambda job: job.key,
