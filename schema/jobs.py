@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
-from app.errors import ErrorCode, JobAlreadyRunning, ValidationFailed
+from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
 from app.jobs.collection import owners_of
 from app.jobs.start_collection import start_collection
@@ -16,6 +16,7 @@ from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
 from app.store import jobs
 from app.store.keyset import StoredRow
+from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
 from schema.errors import (
@@ -58,10 +59,7 @@ class JobFilter:
 
     def conditions(self) -> jobs.JobConditions:
         """Return the filter as the store takes it."""
-        return jobs.JobConditions(
-            kinds=None if self.kinds is None else tuple(kind.value for kind in self.kinds),
-            states=None if self.states is None else tuple(state.value for state in self.states),
-        )
+        return conditions_of(jobs.JobConditions, self)
 
     @staticmethod
     def everything() -> jobs.JobConditions:
@@ -157,7 +155,7 @@ class Job(Node):
     attempts: int = strawberry.field(description="How often it has been tried.")
     max_attempts: int = strawberry.field(description="How often it is tried at the most.")
     timeout_seconds: float = strawberry.field(description="How long one try may take.")
-    worker: str | None = strawberry.field(description="Which process runs it: host and process id.")
+    worker: str | None = strawberry.field(description="Which worker runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
         "silences_by_job",
         lambda job: job.key,
@@ -407,8 +405,6 @@ class JobMutation:
         input: Annotated[RemoveFinishedJobsInput, strawberry.argument(description="Which jobs.")],
     ) -> RemoveFinishedJobsResult:
         """Remove jobs."""
-        if input.older_than and input.older_than.tzinfo is None:
-            raise ValidationFailed({"olderThan": "needs a time zone, such as 2026-01-31T00:00:00Z"})
         return RemoveFinishedJobsSuccess(removed_count=await remove_finished(info.context.resources, input.older_than))
 
 

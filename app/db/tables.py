@@ -247,11 +247,18 @@ job_groups = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("name", Text, primary_key=True, comment="host and process id"),
+    Column("name", Text, primary_key=True, comment="host, process id and a random part"),
     Column("concurrency", Integer, nullable=False),
     Column("kinds", JSONB, nullable=False),
     _now("started_at"),
     _now("seen_at"),
+)
+
+health_writes = Table(
+    "health_writes",
+    metadata,
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    _now("written_at"),
 )
 
 monitorings = Table(

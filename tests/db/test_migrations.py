@@ -20,7 +20,7 @@ from app.errors import StartFailed
 from app.jobs.collection import Request
 from app.settings import read_settings
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
 
 
@@ -193,7 +193,7 @@ async def test_an_unknown_target(database: Database) -> None:
         await migrate(database, "9999")
     assert (
         caught.value.message
-        == "There is no migration '9999'; there are 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011."
+        == "There is no migration '9999'; there are 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011, 0012."
     )
     assert await leftovers(database) == []
 
@@ -204,7 +204,7 @@ async def test_a_database_of_a_newer_version(database: Database) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StartFailed, match="at migration '9999', which this version does not know"):
         await migrate(database)
-    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0011"):
+    with pytest.raises(StartFailed, match="at migration 9999, this version needs 0012"):
         await require_migrated(database)
 
 
@@ -212,7 +212,7 @@ async def test_a_database_without_tables(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await require_migrated(database)
     assert caught.value.message == (
-        "The database is at migration none, this version needs 0011. Run `vk-comments migrate`."
+        "The database is at migration none, this version needs 0012. Run `vk-comments migrate`."
     )
 
 
