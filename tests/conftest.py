@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import httpx2
+import hypothesis
 import pytest
 import stamina
 import structlog
@@ -37,8 +38,18 @@ from app.simulator import SimulatorOptions, create_simulator
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkComment, VkGroup, VkPost
 from tests import processes
+from tests.ports import reserved_port
+from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
 TOKEN = "a-token-of-nobody"
+
+# No property test fails because a machine is slow. The examples are the same in each run, so that a run covers the
+# same lines and passes or fails on every machine alike; `--hypothesis-profile=random` draws others each time.
+hypothesis.settings.register_profile(
+    "random", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile("repeatable", hypothesis.settings.get_profile("random"), derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +84,9 @@ SHARED = "VK_COMMENTS_TESTS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make a directory for the shared server, in the process that starts the others."""
+    """Limit the time of each test, and make a directory for the shared server in the process that starts the others."""
+    if config.option.timeout is None:
+        config.option.timeout = TEST_SECONDS
     if not hasattr(config, "workerinput"):
         stack = ExitStack()
         os.environ[SHARED] = str(stack.enter_context(processes.open_directory()))
@@ -146,6 +159,13 @@ async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     await _sql(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     yield with_database(postgres_url, name)
     await _sql(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def unused_port() -> Iterator[Callable[[], int]]:
+    """Lend a function that returns ports which nobody else takes during the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(reserved_port())
 
 
 # VK
@@ -225,6 +245,7 @@ def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
             "vk_api_url": "http://127.0.0.1:9",
             "vk_tokens": (TOKEN,),
             "vk_requests_per_second": 10_000,
+            "vk_timeout_seconds": 120,  # the simulator answers, however slow the machine is
             "workers": 0,
         }
         return read_settings(**{**defaults, **overrides})
@@ -373,7 +394,7 @@ async def stored_comments(opened: Resources, owner_id: int = -1) -> dict[int, li
     return found
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
     """Return what `condition` returns (it may be a coroutine function) as soon as that is true."""
     async with asyncio.timeout(seconds):
         while True:
@@ -383,6 +404,16 @@ async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
             if found:
                 return found
             await asyncio.sleep(0.01)
+
+
+async def somebody_waits(url: str) -> bool:
+    """Tell whether a connection to this database waits for a lock that another one holds."""
+    connection = await asyncpg.connect(url)
+    try:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await connection.fetchval(sql))
+    finally:
+        await connection.close()
 
 
 # a wall without VK

@@ -17,10 +17,7 @@ from typing import Any
 import psutil
 
 from app.settings import Settings
-
-START_SECONDS = 60.0
-STOP_SECONDS = 5.0
-"""How long anything of ours may take to end after Ctrl-C."""
+from tests.timeouts import WAIT_SECONDS
 
 
 def environment(**variables: object) -> dict[str, str]:
@@ -47,12 +44,12 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_SECONDS,
         check=False,
     )
 
 
-def until(condition: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
+def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
     """Return what `condition` returns as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -73,7 +70,7 @@ class Command:
         """Return all that it has printed."""
         return self.output_file.read_text(errors="replace")
 
-    def prints(self, text: str, seconds: float = START_SECONDS) -> None:
+    def prints(self, text: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until it has printed this."""
         until(lambda: text in self.output() or self.popen.poll() is not None, seconds)
         assert text in self.output()
@@ -104,8 +101,8 @@ class Command:
         """Press Ctrl-C and return the exit code; neither it nor anything it started may be left."""
         family = self.family()
         self.popen.send_signal(number)
-        code = self.popen.wait(STOP_SECONDS)
-        assert gone(family, 1.0)
+        code = self.popen.wait(WAIT_SECONDS)
+        assert gone(family)
         return code
 
     def kill(self) -> None:
@@ -114,8 +111,8 @@ class Command:
         self.popen.wait()
 
 
-def gone(processes: list[psutil.Process], seconds: float = STOP_SECONDS) -> bool:
-    """Tell whether processes end in time."""
+def gone(processes: list[psutil.Process], seconds: float = WAIT_SECONDS) -> bool:
+    """Tell whether processes end."""
     _, alive = psutil.wait_procs(processes, seconds)
     return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
