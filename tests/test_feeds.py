@@ -25,9 +25,8 @@ from app.store import jobs
 from app.store.jobs import JobConditions
 from tests.conftest import MakeSettings, statements, until
 from tests.jobs.conftest import queue_job
+from tests.timeouts import WAIT_SECONDS
 
-PATIENCE_SECONDS = 20.0
-"""How long a test waits before it fails; what it waits for comes at once."""
 EVERYTHING = JobConditions()
 
 
@@ -91,7 +90,7 @@ async def seqs(changes: AsyncGenerator[Change], last: int | None = None) -> list
 
 async def soon(changes: AsyncGenerator[Any]) -> Any:
     """Return the next change."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         return await anext(changes)
 
 
@@ -482,7 +481,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("few")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 async def test_whatever_the_order_nothing_is_missed_and_nothing_told_twice(
     resources: Resources, steps: list[tuple[Callable[[Readers, int], Awaitable[None]], int]]

@@ -24,6 +24,7 @@ from tests.conftest import until
 from tests.jobs.computing import count_primes, end, end_process, fail, get_interrupted, meet, never_end
 from tests.jobs.conftest import ended, events_of, queue_job, working
 from tests.processes import environment, gone
+from tests.timeouts import WAIT_SECONDS
 
 START_TO_COMPUTE = """
 import asyncio, sys
@@ -61,8 +62,7 @@ async def test_a_cancelled_one_is_killed(resources: Resources, tmp_path: Path) -
         await until(lambda: pid_file.exists() and pid_file.read_text())
         process = psutil.Process(int(pid_file.read_text()))
         await cancel(resources, job_id)
-        async with asyncio.timeout(1.0):
-            row = await ended(resources, job_id)
+        row = await ended(resources, job_id)
         await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
     assert row.state == "CANCELLED"
 
@@ -97,7 +97,7 @@ async def test_what_ends_a_process_does_not_end_this_one(error: BaseException) -
 async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     calls = [in_process(meet, {"directory": str(tmp_path)}) for _ in range(2)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_SECONDS):
         one, other = await asyncio.gather(*calls)
     assert one != other
 
