@@ -1,15 +1,18 @@
 """Real parts for all tests: PostgreSQL, a simulated VK over HTTP, a server over HTTP and WebSocket."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import random
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +40,7 @@ from app.settings import Settings, read_settings
 from app.simulator import SimulatorOptions, create_simulator
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkComment, VkGroup, VkPost
+from schema import make_schema
 from tests import processes
 from tests.ports import reserved_port
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
@@ -58,6 +62,15 @@ def _no_waiting() -> Iterator[None]:
     stamina.set_testing(True, attempts=6)
     yield
     stamina.set_testing(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_once() -> Iterator[None]:
+    """Reading the certificates for each HTTP client and making the schema for each server takes 30 to 50 ms."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("httpx2._transports.default.create_ssl_context", cache(httpx2.create_ssl_context))
+        patched.setattr("app.main.make_schema", cache(make_schema))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +104,24 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         os.environ[SHARED] = str(stack.enter_context(processes.open_directory()))
         config.add_cleanup(stack.close)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests be run in any order."""
+    parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order drawn from this seed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the tests, in all test processes alike."""
+    if seed := config.getoption("--shuffle"):
+        random.Random(seed).shuffle(items)  # noqa: S311 - no secret
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of all searches for garbage: they took a sixth of the processor time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -156,7 +187,8 @@ def template(empty_database: Callable[[], str]) -> str:
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """Lend a migrated database of the test's own."""
     name = f"t_{uuid.uuid4().hex[:12]}"
-    await _sql(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    # copying the files takes less than half of what copying them through the log does
+    await _sql(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     yield with_database(postgres_url, name)
     await _sql(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -29,6 +29,7 @@ from structlog.testing import capture_logs
 from app.db import programs
 from app.db.embedded import EmbeddedPostgres, cluster_directory, embedded_postgres
 from app.errors import StartFailed
+from tests.processes import fast_directory
 from tests.timeouts import WAIT_SECONDS
 
 IS_ROOT = os.geteuid() == 0
@@ -109,7 +110,7 @@ def place() -> Iterator[Place]:
 @contextmanager
 def fresh_place() -> Iterator[Place]:
     # Not tmp_path, which only its owner may enter and whose path is too long for a socket.
-    directory = Path(tempfile.mkdtemp(prefix="vkc-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="vkc-", dir=fast_directory()))
     directory.chmod(0o755)
     place = Place(directory)
     try:
