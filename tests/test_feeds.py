@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from app.errors import JobNotFound, SubscriberTooSlow, ValidationFailed
 from app.events import job_topic
@@ -400,6 +402,30 @@ async def test_connections_are_cut_meanwhile(
         )
         assert await seqs(late, 100) == [100]
         assert await catching_up == list(range(2, 101))
+
+
+@pytest.mark.usefixtures("few")
+async def test_older_events_are_read_again_after_a_failure(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    await add_events(writer, job_id, 49)
+    changes = follow(resources, job_id, 0)
+
+    async def has_failed() -> bool:
+        await execute(
+            resources,
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        return any(line["event"] == "follow_delayed" for line in logs)
+
+    async with following(changes):
+        assert (await soon(changes)).seq == 1
+        with capture_logs() as logs:
+            async with writer.database.transaction() as connection:
+                await connection.execute(text("LOCK TABLE job_events"))
+                rest = asyncio.create_task(seqs(changes, 50))
+                await until(has_failed)
+        assert await rest == list(range(2, 51))
 
 
 @pytest.mark.usefixtures("few")
