@@ -7,7 +7,7 @@ import psutil
 
 from app.cli.client import READ_COMMENTS
 from tests.acceptance.conftest import Person, StartSimulator, in_the_middle, stored
-from tests.processes import started, unmeasured
+from tests.processes import started
 
 CANCEL = "mutation ($jobId: ID!) { cancelJob(input: {jobId: $jobId}) { __typename } }"
 MEGABYTE = 1024 * 1024
@@ -89,7 +89,7 @@ async def test_memory_and_answers_during_a_large_collection(
 ) -> None:
     simulator = start_simulator(posts=60, comments=30_000)
     await asyncio.to_thread(simulator.truth)  # the world is made at the first look
-    with started("serve", env=unmeasured(server_environment(simulator))) as server:
+    with started("serve", env=server_environment(simulator)) as server:
         person = Person.of(server)
         process = psutil.Process(server.popen.pid)
         largest = answers = 0

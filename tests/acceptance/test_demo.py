@@ -61,7 +61,7 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path, unused_port: UnusedP
 
 def test_the_demo_has_its_own_rules(data_dir: Path, unused_port: UnusedPort) -> None:
     env = environment(DATA_DIR=data_dir, PORT=unused_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS="key", WORKERS=0)  # noqa: S104
-    result = run("demo", "--once", "--comments", "100", env=env)
+    result = run("demo", "--once", "--comments", "100", env=unmeasured(env))
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -78,7 +78,7 @@ def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
 
 
 def test_the_demo_takes_any_port(data_dir: Path) -> None:
-    result = run("demo", "--once", "--comments", "100", env=environment(DATA_DIR=data_dir, PORT=0))
+    result = run("demo", "--once", "--comments", "100", env=unmeasured(environment(DATA_DIR=data_dir, PORT=0)))
     assert (result.returncode, result.stderr) == (0, "")
     assert "in use" not in result.stdout
     assert "100 of them new." in result.stdout

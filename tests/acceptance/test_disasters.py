@@ -30,7 +30,6 @@ from tests.acceptance.people import Caller, Follower, Watcher
 from tests.conftest import Simulator, until
 from tests.graphql.conftest import gid
 from tests.ports import reserved_port
-from tests.processes import unmeasured
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
 MakeEnvironment = Callable[..., dict[str, str]]
@@ -77,9 +76,9 @@ class Installation:
             if number < webs:
                 port = self.stack.enter_context(reserved_port())
                 self.urls.append(f"http://127.0.0.1:{port}")
-                self.webs.append(Node(self.stack, ("serve",), unmeasured({**env, "PORT": str(port)}), "serving"))
+                self.webs.append(Node(self.stack, ("serve",), {**env, "PORT": str(port)}, "serving"))
             else:
-                worker = Node(self.stack, ("worker", "--concurrency", "4"), unmeasured(env), "working")
+                worker = Node(self.stack, ("worker", "--concurrency", "4"), env, "working")
                 self.workers.append(worker)
         await asyncio.gather(*(node.start() for node in (*self.webs, *self.workers)))
 
