@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import signal
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -98,6 +99,9 @@ SHARED = "VK_COMMENTS_TESTS"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Limit the time of each test, and make a directory for the shared server in the process that starts the others."""
+    # a shell lets what it runs in the background ignore Ctrl-C, and so would all that tests start and interrupt
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.timeout is None:
         config.option.timeout = TEST_SECONDS
     if not hasattr(config, "workerinput"):
@@ -277,7 +281,9 @@ def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
             "vk_api_url": "http://127.0.0.1:9",
             "vk_tokens": (TOKEN,),
             "vk_requests_per_second": 10_000,
-            "vk_timeout_seconds": 120,  # the simulator answers, however slow the machine is
+            # however slow the machine is, the simulator answers and statements end
+            "vk_timeout_seconds": 120,
+            "database_statement_timeout_seconds": WAIT_SECONDS,
             "workers": 0,
         }
         return read_settings(**{**defaults, **overrides})
