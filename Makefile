@@ -7,7 +7,12 @@ RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+# tests wait for processes and for PostgreSQL a third of their time; twice as many as processors keep these busy
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
 WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
+
+# hundreds of processes of the tests would compile everything anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test bench web lint types contracts sdl lock check
 
@@ -17,8 +22,9 @@ help: ## say what can be made
 demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the collection
 	@exec $(BIN)/vk-comments demo $(if $(ONCE),--once)
 
-test: $(DEV) web ## run all tests; every line has to be covered, branches are reported
-	@$(BIN)/python -m pytest -n 2 -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
+test: $(DEV) web ## run all tests, SHUFFLE=1 (or another number) in a drawn order; every line has to be covered
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(if $(SHUFFLE),--shuffle=$(SHUFFLE)) \
+	  -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
 
 bench: $(DEV) ## measure, in about an hour; QUICK=1 only shows that it runs
 	@for part in collect jobs analysis export; do $(BIN)/python -m bench.$$part $(if $(QUICK),--quick) || exit; done

@@ -12,11 +12,10 @@ from app import events as events_module
 from app.db.engine import open_database
 from app.events import CANCELLATIONS, JOBS, Events, Wake, job_of, job_topic, open_events, topic_of
 from tests.conftest import MakeSettings, until
+from tests.timeouts import WAIT_SECONDS
 from tests.valkey import Valkey, running_valkey
 
 TOPIC = job_topic(7)
-PATIENCE_SECONDS = 20.0
-"""How long a test waits before it fails; what it waits for comes at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +107,7 @@ async def test_a_wake_is_remembered_until_somebody_waits() -> None:
 
 async def test_a_wake_ends_a_wait() -> None:
     wake = Wake()
-    waiting = asyncio.create_task(wake.wait(PATIENCE_SECONDS))
+    waiting = asyncio.create_task(wake.wait(WAIT_SECONDS))
     await asyncio.sleep(0)
     wake.rouse()
     assert await waiting
@@ -159,8 +158,8 @@ async def test_an_event_reaches_other_processes(two: tuple[Events, Events]) -> N
         await there.wait(0)
         await elsewhere.wait(0)
         await one.publish(TOPIC)
-        assert await there.wait(PATIENCE_SECONDS)
-        assert await here.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
+        assert await here.wait(WAIT_SECONDS)
         assert not await elsewhere.wait(0)
 
 
@@ -171,11 +170,11 @@ async def test_a_lost_connection_is_made_again(two: tuple[Events, Events]) -> No
         await elsewhere.wait(0)
         await end_listeners(one)
         # nobody knows what was missed, so everybody looks again
-        assert await there.wait(PATIENCE_SECONDS)
-        assert await elsewhere.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
+        assert await elsewhere.wait(WAIT_SECONDS)
         await until(lambda: other.is_listening)
         await one.publish(TOPIC)
-        assert await there.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
 
 
 async def test_without_postgresql(make_settings: MakeSettings) -> None:
@@ -241,8 +240,8 @@ async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Events, Eve
         await here.wait(0)
         await there.wait(0)
         assert await notifications(one, TOPIC) == []
-        assert await there.wait(PATIENCE_SECONDS)
-        assert await here.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
+        assert await here.wait(WAIT_SECONDS)
 
 
 async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[Events, Events]) -> None:
@@ -251,7 +250,7 @@ async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[
         await there.wait(0)
         async with one.telling([TOPIC]):
             assert not await there.wait(0)
-        assert await there.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
 
 
 async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], valkey: Valkey) -> None:
@@ -261,7 +260,7 @@ async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], 
         for _ in range(3):
             await there.wait(0)
             assert await notifications(one, TOPIC) == [TOPIC]
-            assert await there.wait(PATIENCE_SECONDS)
+            assert await there.wait(WAIT_SECONDS)
         await until(lambda: not (one.redis_is_up or other.redis_is_up))
 
         valkey.start()
@@ -270,7 +269,7 @@ async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], 
         await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - it is left alone for a moment
         await there.wait(0)
         assert await notifications(one, TOPIC) == []
-        assert await there.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged].count("redis_lost") <= 1
 
 
@@ -279,16 +278,16 @@ async def test_redis_hangs(
 ) -> None:
     one, other = two_with_redis
     monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 60.0)
+    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 10 * WAIT_SECONDS)
     with other.subscribe(TOPIC) as there, capture_logs() as logged, valkey.frozen():
         await there.wait(0)
         assert await notifications(one, TOPIC) == [TOPIC]
-        assert await there.wait(PATIENCE_SECONDS)
-        monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 60.0)
-        started = time.monotonic()
-        await one.publish(TOPIC)  # Redis is left alone for a while, so this does not wait for it
-        assert time.monotonic() - started < PATIENCE_SECONDS
-        assert await there.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
+        # Redis is left alone for a while: one that would be asked again would be waited for until the test is ended
+        monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 10 * WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await one.publish(TOPIC)
+        assert await there.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged] == ["redis_lost"]
     assert not one.redis_is_up
 
@@ -300,7 +299,7 @@ async def test_redis_was_never_there(make_settings: MakeSettings) -> None:
     ):
         with other.subscribe(TOPIC) as there:
             assert await notifications(one, TOPIC) == [TOPIC]
-            assert await there.wait(PATIENCE_SECONDS)
+            assert await there.wait(WAIT_SECONDS)
         await until(lambda: not other.redis_is_up)
 
 
@@ -311,7 +310,7 @@ async def test_a_missed_event_of_redis(two_with_redis: tuple[Events, Events]) ->
         await there.wait(0)
         assert one.redis
         await one.redis.client_kill_filter(_type="pubsub")
-        assert await there.wait(PATIENCE_SECONDS)
+        assert await there.wait(WAIT_SECONDS)
         await until(lambda: other.redis_is_up)
 
 

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from app.errors import JobNotFound, SubscriberTooSlow, ValidationFailed
 from app.events import job_topic
@@ -25,9 +27,8 @@ from app.store import jobs
 from app.store.jobs import JobConditions
 from tests.conftest import MakeSettings, statements, until
 from tests.jobs.conftest import queue_job
+from tests.timeouts import WAIT_SECONDS
 
-PATIENCE_SECONDS = 20.0
-"""How long a test waits before it fails; what it waits for comes at once."""
 EVERYTHING = JobConditions()
 
 
@@ -91,7 +92,7 @@ async def seqs(changes: AsyncGenerator[Change], last: int | None = None) -> list
 
 async def soon(changes: AsyncGenerator[Any]) -> Any:
     """Return the next change."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         return await anext(changes)
 
 
@@ -415,6 +416,30 @@ async def test_connections_are_cut_meanwhile(
 
 
 @pytest.mark.usefixtures("few")
+async def test_older_events_are_read_again_after_a_failure(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    await add_events(writer, job_id, 49)
+    changes = follow(resources, job_id, 0)
+
+    async def has_failed() -> bool:
+        await execute(
+            resources,
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        return any(line["event"] == "follow_delayed" for line in logs)
+
+    async with following(changes):
+        assert (await soon(changes)).seq == 1
+        with capture_logs() as logs:
+            async with writer.database.transaction() as connection:
+                await connection.execute(text("LOCK TABLE job_events"))
+                rest = asyncio.create_task(seqs(changes, 50))
+                await until(has_failed)
+        assert await rest == list(range(2, 51))
+
+
+@pytest.mark.usefixtures("few")
 async def test_a_job_is_removed_meanwhile(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     await add_events(writer, job_id, 49)
@@ -493,7 +518,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.usefixtures("few")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 async def test_whatever_the_order_nothing_is_missed_and_nothing_told_twice(
     resources: Resources, steps: list[tuple[Callable[[Readers, int], Awaitable[None]], int]]

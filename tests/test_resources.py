@@ -21,6 +21,7 @@ from app.vk.pace import fingerprint
 from app.vk.wire import VkExecuteRefused, VkTokenRejected, groups_by_id
 from tests.conftest import TOKEN, MakeSettings, Simulator, until
 from tests.store.rows import read
+from tests.timeouts import WAIT_SECONDS
 
 
 def embedded(data_dir: Path) -> Settings:
@@ -70,7 +71,7 @@ async def test_cancelled_while_the_database_starts(data_dir: Path, monkeypatch: 
 
         def __enter__(self) -> object:
             entered.set()
-            go_on.wait(20)
+            go_on.wait(WAIT_SECONDS)
             running = self._server.__enter__()
             urls.append(running.url)
             return running
@@ -86,7 +87,7 @@ async def test_cancelled_while_the_database_starts(data_dir: Path, monkeypatch: 
 
     before = leftovers()
     task = asyncio.create_task(run())
-    await asyncio.to_thread(entered.wait, 20)
+    await asyncio.to_thread(entered.wait, WAIT_SECONDS)
     task.cancel()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from app import watchdog
 from app.watchdog import watching_loop
 from tests.conftest import until
+from tests.timeouts import WAIT_SECONDS
 
 
 def blocked_times() -> float:
@@ -19,7 +20,7 @@ def blocked_times() -> float:
 
 def block_until(condition: Any) -> None:
     """Keep the loop from doing anything else, as a body does that computes."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
 

@@ -45,9 +45,10 @@ class CommentWalk:
     with time. `level_count` is how many the level has, as VK last said.
     `stated_count` is how many items VK stated elsewhere: where it listed the post, or
     in the top comment of the thread. `received` is how many items of the level were
-    received, `lowest_count` the lowest number that its pages stated. `is_contradicted` says that a page showed another number of
-    items than VK stated, also when it was requested again, `has_broken` that some
-    could not be read: then nothing is concluded from the ids at the borders of pages.
+    received, `lowest_count` the lowest number that its pages stated. `is_contradicted`
+    says that a page showed another number of items than VK stated, also when it was
+    requested again, `has_broken` that some could not be read: then nothing is
+    concluded from the ids at the borders of pages.
     `is_incomplete` says that a gap was given up. `is_from_start` is false where
     the first replies are known from an earlier collection. `asked` is up to where
     pages have been asked for; None before the first. `empties` are pages that held

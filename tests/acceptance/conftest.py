@@ -30,7 +30,7 @@ def start_simulator() -> Iterator[StartSimulator]:
 
         def start(**options: int) -> Simulator:
             words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-            env = processes.environment(LOG_FORMAT="json")
+            env = processes.unmeasured(processes.environment(LOG_FORMAT="json"))
             command = stack.enter_context(
                 processes.started("simulate-vk", "--port", "0", "--rps", "0", *words, env=env)
             )
@@ -44,7 +44,8 @@ def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[
     """Return a function that makes the environment of a server on the test's database."""
 
     def make(simulator: Simulator, **variables: object) -> dict[str, str]:
-        return processes.environment(
+        # what runs in them is measured by other tests; measured, each would need twice the processor time
+        environment = processes.environment(
             **{
                 "DATABASE_URL": database_url,
                 "DATA_DIR": tmp_path,
@@ -57,6 +58,7 @@ def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[
                 **variables,
             }
         )
+        return processes.unmeasured(environment)
 
     return make
 

@@ -18,6 +18,7 @@ from app.db.migrate import migrate
 from app.settings import read_settings
 from tests.conftest import until
 from tests.processes import Command, gone, started
+from tests.timeouts import WAIT_SECONDS
 
 CANNOT_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a connection to PostgreSQL fails with while that is stopped and started."""
@@ -68,7 +69,7 @@ class Node:
         """End it as a new version is rolled out: in order, and then the new one."""
         async with self.calm:
             self.command.popen.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(self.command.popen.wait, 20.0)
+            code = await asyncio.to_thread(self.command.popen.wait, WAIT_SECONDS)
             assert code == 0, self.command.output()
             await self.start()
 

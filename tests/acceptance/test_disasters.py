@@ -23,14 +23,14 @@ import orjson
 import pytest
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION
-from app.cli.processes import free_port
 from app.jobs.states import FORMER, JobState
 from tests.acceptance.conftest import StartSimulator, Truth
 from tests.acceptance.fleet import Node, Postgres, Running
 from tests.acceptance.people import Caller, Follower, Watcher
 from tests.conftest import Simulator, until
 from tests.graphql.conftest import gid
-from tests.processes import unmeasured
+from tests.ports import reserved_port
+from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
 MakeEnvironment = Callable[..., dict[str, str]]
 
@@ -41,13 +41,9 @@ CANCELLED = 20
 URGENT = 10
 BACKLOG = 60
 """How many jobs are unfinished at once: they are asked for during all of the test, through whatever happens."""
-TIME_LIMIT_SECONDS = 90.0
-PATIENCE_SECONDS = 60.0
 CANCEL = "mutation ($id: ID!) { cancelJob(input: {jobId: $id}) { __typename ... on Error { code message } } }"
 LOOK_SECONDS = 0.05
 ENDED = "state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"
-FIRST_PORT = 20_000
-"""Below the ports that connections take for themselves: a dead server's port stays free for the next one."""
 
 
 class Installation:
@@ -63,22 +59,26 @@ class Installation:
         self.ended = 0
         """How many jobs have ended: the clock by which everything happens."""
 
-    async def start(self, make_environment: MakeEnvironment, directory: Path, *, webs: int, workers: int) -> None:
+    async def start(
+        self, make_environment: MakeEnvironment, directory: Path, *, webs: int, workers: int, heartbeat_seconds: int
+    ) -> None:
         """Start all processes at once; with no workers of their own, the web processes run jobs."""
         variables = {
             "DATABASE_URL": self.postgres.url,
-            "JOB_HEARTBEAT_TIMEOUT_SECONDS": 2,
+            "JOB_HEARTBEAT_TIMEOUT_SECONDS": heartbeat_seconds,
+            # as many as it takes: on a slow machine a worker that lives may count as dead, too
+            "JOB_MAX_ATTEMPTS": 100,
             "DRAIN_SECONDS": 0.5,
             "WORKERS": 0 if workers else 4,
         }
         for number in range(webs + workers):
             env = make_environment(self.simulator, **variables, DATA_DIR=directory / str(number))
             if number < webs:
-                port = free_port(FIRST_PORT + os.getpid() % 1_000 * 10 + number)
+                port = self.stack.enter_context(reserved_port())
                 self.urls.append(f"http://127.0.0.1:{port}")
-                self.webs.append(Node(self.stack, ("serve",), unmeasured({**env, "PORT": str(port)}), "serving"))
+                self.webs.append(Node(self.stack, ("serve",), {**env, "PORT": str(port)}, "serving"))
             else:
-                worker = Node(self.stack, ("worker", "--concurrency", "4"), unmeasured(env), "working")
+                worker = Node(self.stack, ("worker", "--concurrency", "4"), env, "working")
                 self.workers.append(worker)
         await asyncio.gather(*(node.start() for node in (*self.webs, *self.workers)))
 
@@ -91,7 +91,7 @@ class Installation:
 
     async def reached(self, ended: int) -> None:
         """Wait until so many jobs have ended."""
-        await until(lambda: self.ended >= ended, PATIENCE_SECONDS)
+        await until(lambda: self.ended >= ended)
 
     async def has_some(self, node: Node) -> bool:
         """Tell whether jobs are this process' to run."""
@@ -157,7 +157,7 @@ class Disasters:
         worker = self._worker()
         self._tell("worker frozen")
         async with worker.frozen():
-            await until(lambda: self._installation.has_none(worker), PATIENCE_SECONDS)
+            await until(lambda: self._installation.has_none(worker))
         self._tell("worker thawed")
 
     async def _kill_web(self) -> None:
@@ -312,7 +312,7 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(timeout=20.0, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as client:
         yield client
 
 
@@ -331,12 +331,12 @@ async def test_disasters(
     postgres = Postgres(stack, data_dir)
     await postgres.migrate()
     installation = Installation(stack, postgres, simulator)
-    await installation.start(server_environment, tmp_path, webs=2, workers=3)
+    await installation.start(server_environment, tmp_path, webs=2, workers=3, heartbeat_seconds=2)
     disasters = Disasters(installation, postgres, seed)
     people = People(installation, http, seed)
     watchers = [Watcher(url) for url in installation.urls]
     with telling(lambda: f"seed {seed}", lambda: "\n".join(disasters.told)):
-        async with asyncio.timeout(TIME_LIMIT_SECONDS), AsyncExitStack() as beside_it:
+        async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as beside_it:
             for work in (installation.count_ended(), *(watcher.watch() for watcher in watchers)):
                 await beside_it.enter_async_context(beside(work))
             async with asyncio.TaskGroup() as group:
@@ -371,7 +371,7 @@ async def test_a_rolling_restart(
     simulator = start_simulator(groups=20, posts=3, comments=150)
     simulator.control(delay_ms=400)
     installation = Installation(stack, Running(database_url), simulator)
-    await installation.start(server_environment, tmp_path, webs=2, workers=0)
+    await installation.start(server_environment, tmp_path, webs=2, workers=0, heartbeat_seconds=600)
     people = People(installation, http, seed=1)
     async with beside(installation.count_ended()), asyncio.TaskGroup() as group:
         group.create_task(people.use(20, followed=20))

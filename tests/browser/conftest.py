@@ -12,9 +12,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from app.main import PAGES
+from tests.timeouts import WAIT_SECONDS
 
 CHROMIUM = shutil.which("chromium")
-LONGEST_MS = 20_000
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -63,8 +63,8 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 async def page(context: BrowserContext) -> Page:
     """Open an empty page."""
     page = await context.new_page()
-    page.set_default_timeout(LONGEST_MS)
-    expect.set_options(timeout=LONGEST_MS)
+    page.set_default_timeout(1000 * WAIT_SECONDS)
+    expect.set_options(timeout=1000 * WAIT_SECONDS)
     return page
 
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.processes import free_port
 from tests import processes
 from tests.conftest import TOKEN, Simulator
 
@@ -30,9 +29,3 @@ def vk_env(env: MakeEnvironment, simulator: Simulator) -> MakeEnvironment:
         return env(**{**defaults, **variables})
 
     return make
-
-
-@pytest.fixture
-def unused_port() -> Callable[[], int]:
-    """Return a function that returns a port nobody listens on."""
-    return free_port

@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from app.cli import client
 from app.cli.client import Client, RequestFailed
+from tests.timeouts import WAIT_SECONDS
 
 
 def progress(seq: int) -> dict[str, Any]:
@@ -54,7 +55,7 @@ async def serving(script: Script) -> AsyncIterator[Client]:
 
 
 async def seqs(script: Script) -> list[int]:
-    async with asyncio.timeout(5), serving(script) as one:
+    async with asyncio.timeout(WAIT_SECONDS), serving(script) as one:
         return [message["seq"] async for message in one.follow("job")]
 
 

@@ -19,6 +19,7 @@ from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, Simulator, serve, stored_comments, until
 from tests.processes import environment
+from tests.timeouts import WAIT_SECONDS
 
 CANCEL = """mutation ($jobId: ID!) { cancelJob(input: {jobId: $jobId}) { __typename } }"""
 JOBS = "{ jobs { nodes { id state } } }"
@@ -165,7 +166,7 @@ async def test_a_failed_collection(vk_api: Api, simulator: Simulator) -> None:
 async def test_ctrl_c_leaves_the_job_alone(vk_api: Api, simulator: Simulator) -> None:
     async with held_job(vk_api, simulator) as (process, job_id):
         process.send_signal(SIGINT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             result = await end(process)
         assert result.code == 130
         assert "Traceback" not in result.errors
@@ -194,7 +195,7 @@ async def collected_already(api: Api, *references: str) -> AsyncIterator[str]:
 async def line(process: Process) -> str:
     """Wait for the next line that a command prints."""
     assert process.stdout
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_SECONDS):
         return (await process.stdout.readline()).decode().rstrip()
 
 

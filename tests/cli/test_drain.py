@@ -15,6 +15,7 @@ from tests.cli.test_serving import start_job, state_of
 from tests.conftest import Simulator
 from tests.conftest import until as until_async
 from tests.processes import Command, started
+from tests.timeouts import WAIT_SECONDS
 
 
 async def readiness(server_url: str) -> tuple[int, str]:
@@ -92,7 +93,7 @@ async def test_sigterm_ends_by_itself(vk_env: MakeEnvironment) -> None:
         url = server.url()
         server.popen.send_signal(signal.SIGTERM)
         await until_async(lambda: _fails(url))
-        assert await asyncio.to_thread(server.popen.wait, 5) == 0
+        assert await asyncio.to_thread(server.popen.wait, WAIT_SECONDS) == 0
 
 
 async def test_a_worker_of_some_kinds_with_metrics(vk_env: MakeEnvironment, simulator: Simulator) -> None:
@@ -120,7 +121,7 @@ async def test_a_worker_of_some_kinds_with_metrics(vk_env: MakeEnvironment, simu
 
 def test_a_kind_that_does_not_exist(vk_env: MakeEnvironment) -> None:
     with started("worker", "--kinds", "collect_everything", env=vk_env()) as worker:
-        assert worker.popen.wait(60) == 1
+        assert worker.popen.wait(WAIT_SECONDS) == 1
         known = ", ".join(kind.value for kind in JobKind)
         assert f"--kinds: there is no kind of job 'collect_everything'; there are {known}." in worker.output()
 
@@ -129,5 +130,5 @@ def test_a_port_of_metrics_that_is_in_use(vk_env: MakeEnvironment) -> None:
     with started("serve", env=vk_env(WORKERS=0)) as server:
         port = server.event("serving")["port"]
         with started("worker", "--metrics-port", str(port), env=vk_env()) as worker:
-            assert worker.popen.wait(60) == 1
+            assert worker.popen.wait(WAIT_SECONDS) == 1
             assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another" in worker.output()

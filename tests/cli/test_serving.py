@@ -21,7 +21,8 @@ from app.jobs import worker
 from tests.cli.conftest import MakeEnvironment
 from tests.conftest import Simulator
 from tests.conftest import until as until_async
-from tests.processes import START_SECONDS, STOP_SECONDS, environment, gone, started, until
+from tests.processes import environment, gone, started, until
+from tests.timeouts import WAIT_SECONDS
 
 
 async def start_job(client: Client) -> str:
@@ -113,7 +114,7 @@ def test_a_process_ends_with_its_worker(env: MakeEnvironment, command: str) -> N
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     assert result.returncode == 1
@@ -159,9 +160,11 @@ def test_a_process_has_the_time_that_its_jobs_may_take() -> None:
     assert processes.STOP_SECONDS >= worker.STOP_SECONDS + 1
 
 
-async def test_a_process_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_does_not_stop_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_port: Callable[[], int]
+) -> None:
     monkeypatch.setattr("app.cli.processes.STOP_SECONDS", 0.2)
-    port = free_port()
+    port = unused_port()
     url = f"http://127.0.0.1:{port}/_control"
     async with running(["simulate-vk", "--port", str(port)], {}, tmp_path / "log", url) as process:
         psutil.Process(process.pid).suspend()
@@ -201,6 +204,6 @@ def test_demo_ends_when_its_simulator_does(data_dir: Path, unused_port: Callable
         family = demo.family()
         [simulator] = [process for process in family if "simulate-vk" in process.cmdline()]
         simulator.kill()
-        assert demo.popen.wait(STOP_SECONDS) == 1
+        assert demo.popen.wait(WAIT_SECONDS) == 1
         assert gone(family)
         assert "The server or the simulator has ended." in demo.output()

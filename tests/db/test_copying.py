@@ -7,14 +7,14 @@ from sqlalchemy import text
 from app.db.copying import copy_new_rows
 from app.db.engine import Database, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable
-from tests.conftest import MakeSettings
+from tests.conftest import MakeSettings, somebody_waits, until
 from tests.db.test_engine import kill_all
 
 
 @pytest.fixture
 async def database(make_settings: MakeSettings, database_url: str) -> AsyncIterator[Database]:
-    """Open a database with a table `notes`, whose statements have a short limit."""
-    async with open_database(make_settings(database_statement_timeout_seconds=0.2), database_url) as opened:
+    """Open a database with a table `notes`."""
+    async with open_database(make_settings(), database_url) as opened:
         async with opened.transaction() as connection:
             await connection.execute(text("CREATE TABLE notes (value int PRIMARY KEY)"))
         yield opened
@@ -55,11 +55,12 @@ async def test_the_transaction_is_rolled_back(database: Database) -> None:
     assert await notes(database) == []
 
 
-async def test_a_time_limit(database: Database) -> None:
-    async with database.transaction() as other:
+async def test_a_time_limit(database: Database, make_settings: MakeSettings) -> None:
+    settings = make_settings(database_statement_timeout_seconds=0.2)
+    async with database.transaction() as other, open_database(settings, database.dsn) as hasty:
         await other.execute(text("INSERT INTO notes VALUES (1)"))
         with pytest.raises(QueryTimedOut):
-            await copy(database, 1)
+            await copy(hasty, 1)
     assert await notes(database) == [1]
 
 
@@ -67,7 +68,7 @@ async def test_a_connection_is_killed(database: Database) -> None:
     other = await database.listen()
     await other.execute("BEGIN; INSERT INTO notes VALUES (1)")
     task = asyncio.create_task(copy(database, 1))
-    await asyncio.sleep(0.05)  # it waits for the other one now
+    await until(lambda: somebody_waits(database.dsn))
     await kill_all(database.dsn)
     with pytest.raises(ServiceUnavailable):
         await task

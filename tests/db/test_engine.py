@@ -21,6 +21,7 @@ from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.resources import Resources
 from app.settings import Settings
 from tests.conftest import MakeSettings
+from tests.timeouts import WAIT_SECONDS
 
 Lend = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
 NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
@@ -28,8 +29,8 @@ NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
 
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
-    """Return settings with a small pool and short time limits."""
-    return make_settings(database_pool_size=1, database_pool_overflow=1, database_statement_timeout_seconds=0.2)
+    """Return settings with a small pool."""
+    return make_settings(database_pool_size=1, database_pool_overflow=1)
 
 
 @pytest.fixture
@@ -38,12 +39,21 @@ async def database(settings: Settings, database_url: str) -> AsyncIterator[Datab
         yield opened
 
 
+@pytest.fixture
+async def hasty(settings: Settings, database_url: str) -> AsyncIterator[Database]:
+    """Open a database with short time limits, for tests that exceed them."""
+    changed = settings.model_copy(update={"database_statement_timeout_seconds": 0.2})
+    async with open_database(changed, database_url) as opened:
+        yield opened
+
+
 async def kill_all(dsn: str) -> None:
     """End every other connection to the test's database."""
     connection = await asyncpg.connect(dsn)
     await connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid != pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid != pg_backend_pid()",
+        int(1000 * WAIT_SECONDS),  # so long it waits until they are gone
     )
     await connection.close()
 
@@ -80,9 +90,9 @@ async def test_what_a_reader_began_is_rolled_back(database: Database) -> None:
         await count_notes(database)
 
 
-async def test_a_connection_is_set_up(database: Database) -> None:
+async def test_a_connection_is_set_up(hasty: Database) -> None:
     wanted = {"application_name": "vk-comments", "TimeZone": "UTC", "jit": "off", "statement_timeout": "200ms"}
-    async with database.connect() as connection:
+    async with hasty.connect() as connection:
         found = {name: await connection.scalar(text(f"SHOW {name}")) for name in wanted}
     assert found == wanted
 
@@ -126,9 +136,8 @@ async def test_a_connection_is_killed_in_use(database: Database, lend: Lend) -> 
 async def test_a_connection_is_killed_during_a_statement(database: Database) -> None:
     async def wait() -> None:
         async with database.connect() as connection:
-            await connection.execute(text("SET statement_timeout = 0"))
             started.set()
-            await connection.execute(text("SELECT pg_sleep(60)"))
+            await connection.execute(text("SELECT pg_sleep(600)"))
 
     started = asyncio.Event()
     task = asyncio.create_task(wait())
@@ -146,16 +155,16 @@ async def test_a_connection_is_killed_while_idle(database: Database) -> None:
         assert await connection.scalar(text("SELECT 1")) == 1
 
 
-async def test_a_statement_has_a_time_limit(database: Database) -> None:
+async def test_a_statement_has_a_time_limit(hasty: Database) -> None:
     with pytest.raises(QueryTimedOut):
-        async with database.connect() as connection:
+        async with hasty.connect() as connection:
             await connection.execute(text("SELECT pg_sleep(60)"))
 
 
-async def test_a_full_pool(database: Database) -> None:
-    async with database.connect(), database.connect():
+async def test_a_full_pool(hasty: Database) -> None:
+    async with hasty.connect(), hasty.connect():
         with pytest.raises(ServiceUnavailable):
-            async with database.connect():
+            async with hasty.connect():
                 pytest.fail("the pool holds two connections")
 
 

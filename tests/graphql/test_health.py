@@ -10,6 +10,7 @@ import pytest
 from app.resources import Resources, open_resources
 from app.vk.wire import VkUnavailable
 from tests.conftest import Api, MakeSettings, Simulator, serve, statements
+from tests.timeouts import WAIT_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +50,14 @@ async def test_health_tells_each_change_at_once(api: Api, resources: Resources) 
         first = (await anext(messages))["health"]
         assert first["status"] == "HEALTHY"
         resources.vk._note(VkUnavailable("VK is away."))  # noqa: SLF001 - as if it had just been asked
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_SECONDS):
             second = (await anext(messages))["health"]
     assert second["status"] == "DEGRADED"
     assert {"name": "vk", "status": "DEGRADED", "detail": "VK is away."} in second["components"]
 
 
 async def test_health_beats_when_nothing_changes(api: Api) -> None:
-    async with aclosing(api.client.subscribe(FOLLOW, {"interval": 0.2})) as messages, asyncio.timeout(10):
+    async with aclosing(api.client.subscribe(FOLLOW, {"interval": 0.2})) as messages, asyncio.timeout(WAIT_SECONDS):
         states = [(await anext(messages))["health"]["status"] for _ in range(3)]
     assert states == ["HEALTHY"] * 3
 
@@ -85,7 +86,7 @@ async def test_endpoints_of_a_server_that_works(api: Api) -> None:
 
 
 async def test_endpoints_without_postgresql(api_without_postgresql: Api) -> None:
-    async with httpx2.AsyncClient(base_url=api_without_postgresql.url, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=api_without_postgresql.url, timeout=WAIT_SECONDS) as http:
         health, live, ready = [await http.get(path) for path in ("/health", "/health/live", "/health/ready")]
     assert health.status_code == 503
     assert health.json()["status"] == "UNHEALTHY"

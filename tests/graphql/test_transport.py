@@ -14,7 +14,8 @@ from websockets.asyncio.client import connect
 import app.main
 from app.resources import open_resources
 from schema.transport.requests import LARGEST_BYTES
-from tests.conftest import Api, MakeSettings, serve
+from tests.conftest import Api, MakeSettings, serve, until
+from tests.timeouts import WAIT_SECONDS
 
 HEALTH = {"query": "{ health { version } }"}
 KEY = "a-key-of-a-client"
@@ -186,7 +187,7 @@ async def begin(api: Api, headers: str, body: bytes = b"") -> bytes:
     head = f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n\r\n"
     writer.write(head.encode() + body)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_SECONDS):
             return await reader.readuntil(b"\r\n\r\n")
     finally:
         writer.close()
@@ -213,16 +214,16 @@ async def test_a_key_is_checked_before_the_body(make_settings: MakeSettings) -> 
 
 
 async def test_a_client_that_goes_away_while_it_sends(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    before = asyncio.all_tasks()
     with caplog.at_level(logging.INFO):
-        _, writer = await asyncio.open_connection(urlsplit(api.url).hostname, urlsplit(api.url).port)
-        writer.write(
-            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-        )
-        await writer.drain()
-        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection(urlsplit(api.url).hostname, urlsplit(api.url).port)
+        head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+        writer.write(head.encode() + b"Expect: 100-continue\r\n\r\n{")
+        # the server says so when it begins to read the body
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.close()
         await writer.wait_closed()
-        await asyncio.sleep(0.1)
+        await until(lambda: asyncio.all_tasks() <= before)
     assert "Exception" not in caplog.text
 
 

@@ -21,6 +21,7 @@ from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
 from tests.conftest import until
+from tests.timeouts import WAIT_SECONDS
 
 
 async def queue_job(
@@ -96,7 +97,7 @@ async def working(resources: Resources, body: Body | PlainBody, concurrency: int
         yield worker
     finally:
         worker.stop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_SECONDS):
             await task
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from app.communities import add_groups
@@ -336,7 +336,7 @@ def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatc
     # a failing world is not made smaller, which would take longer than a test may
     phases = [Phase.reuse, Phase.generate]
 
-    @settings(max_examples=15, deadline=None, phases=phases, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=15, phases=phases)
     @given(world=WORLDS)
     def run_examples(world: World) -> None:
         with serving(create_simulator(SimulatorOptions(rps=0, **world.options))) as url:

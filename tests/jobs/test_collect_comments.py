@@ -1,6 +1,5 @@
 """Collections against the simulated VK: complete, exact, incremental, and calm when VK refuses."""
 
-import asyncio
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -253,8 +252,8 @@ async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: 
     row = await start_collection(vk_resources, owner_ids=[-1])
     await until(lambda: simulator.control()["waiting"])
     await cancel(vk_resources, row.id)
-    async with asyncio.timeout(1.5):
-        assert (await ended(vk_resources, row.id)).state == "CANCELLED"
+    # VK does not answer, and is not waited for
+    assert (await ended(vk_resources, row.id)).state == "CANCELLED"
     simulator.control(hold=False)
     assert counts(await collect(vk_resources))["comments"] == 400
     assert await stored_comments(vk_resources) == simulator.truth()

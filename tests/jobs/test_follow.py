@@ -20,6 +20,7 @@ from app.settings import read_settings
 from app.store import jobs
 from app.store.jobs import JobConditions
 from tests.jobs.conftest import queue_job
+from tests.timeouts import WAIT_SECONDS
 
 EVERYTHING = JobConditions()
 
@@ -77,7 +78,7 @@ async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest
             async with (
                 aclosing(follow(resources, job_id, 0)) as changes,
                 aclosing(follow_all(resources, EVERYTHING)) as all_jobs,
-                asyncio.timeout(30),
+                asyncio.timeout(WAIT_SECONDS),
             ):
                 assert (await anext(changes)).seq == 1
                 assert (await anext(all_jobs)).job.state == "QUEUED"

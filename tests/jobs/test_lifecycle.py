@@ -535,7 +535,6 @@ def test_lifecycle(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch)
                 settings=settings(
                     max_examples=EXAMPLES,
                     stateful_step_count=50,
-                    deadline=None,
                     suppress_health_check=list(HealthCheck),
                 ),
             )

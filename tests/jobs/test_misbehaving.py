@@ -15,6 +15,7 @@ from app.resources import Resources, open_resources
 from tests.conftest import MakeSettings, until
 from tests.jobs.conftest import ended, events_of, queue_job, read_job, working
 from tests.processes import environment
+from tests.timeouts import WAIT_SECONDS
 
 
 @contextmanager
@@ -56,7 +57,7 @@ async def test_a_job_that_blocks_its_loop_goes_on_elsewhere(
         job_id = await queue_job(resources)
         with misbehaving(database_url, "blocks", tmp_path):
             await until(lambda: said(tmp_path, "half_done"))
-            async with working(resources, body), asyncio.timeout(30):
+            async with working(resources, body):
                 row = await ended(resources, job_id)
             assert said(tmp_path, "loop_blocked")
             (tmp_path / "go_on").touch()
@@ -81,9 +82,9 @@ async def test_a_job_that_ends_its_process_is_given_up(
         job_id = await queue_job(resources)
         for _ in range(2):
             with misbehaving(database_url, "dies", tmp_path) as process:
-                await asyncio.to_thread(process.wait, 60)
+                await asyncio.to_thread(process.wait, WAIT_SECONDS)
                 assert process.returncode == 9
-        async with working(resources, body), asyncio.timeout(30):
+        async with working(resources, body):
             row = await ended(resources, job_id)
     assert (row.state, row.attempts, runs) == ("FAILED", 2, 0)
     assert row.failure["code"] == "JOB_GAVE_UP"

@@ -25,6 +25,7 @@ from tests.conftest import until
 from tests.jobs.computing import count_primes, end, end_process, fail, fail_by, get_interrupted, meet, never_end
 from tests.jobs.conftest import ended, events_of, queue_job, working
 from tests.processes import environment, gone
+from tests.timeouts import WAIT_SECONDS
 
 START_TO_COMPUTE = """
 import asyncio, sys
@@ -62,8 +63,7 @@ async def test_a_cancelled_one_is_killed(resources: Resources, tmp_path: Path) -
         await until(lambda: pid_file.exists() and pid_file.read_text())
         process = psutil.Process(int(pid_file.read_text()))
         await cancel(resources, job_id)
-        async with asyncio.timeout(1.0):
-            row = await ended(resources, job_id)
+        row = await ended(resources, job_id)
         await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
     assert row.state == "CANCELLED"
 
@@ -113,7 +113,7 @@ async def test_an_error_of_the_system_in_the_function_is_raised_here() -> None:
 async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     calls = [in_process(meet, {"directory": str(tmp_path)}) for _ in range(2)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_SECONDS):
         one, other = await asyncio.gather(*calls)
     assert one != other
 

@@ -52,7 +52,7 @@ def assert_answered(reply: Any) -> None:
         assert {"error_code", "error_msg", "request_params"} <= told["error"].keys()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     method=st.sampled_from([*METHODS, "execute"]),
     parameters=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8),
@@ -63,13 +63,13 @@ def test_any_parameters(method: str, parameters: dict[str, str]) -> None:
         assert_answered(client.post(f"/method/{method}", data=sent))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(code=st.one_of(SCRIPT, SCRIPT.map(lambda each: f"return {each};"), st.text(max_size=60)))
 def test_any_script(code: str) -> None:
     assert_answered(CLIENT.post("/method/execute", data={"v": "5.199", "access_token": "t", "code": code}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     body=st.one_of(st.binary(max_size=200), st.binary(max_size=80).map(lambda each: b"--x\r\n" + each + b"\r\n--x--")),
     kind=st.sampled_from(

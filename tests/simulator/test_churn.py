@@ -238,7 +238,7 @@ RATES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rates=RATES, calls=st.integers(0, 60), posts=st.integers(0, 6), comments=st.integers(0, 80))
 def test_a_world_stays_consistent_under_any_churn(rates: ChurnRates, calls: int, posts: int, comments: int) -> None:
     for wall in walls_after(rates, calls, SimulatorOptions(groups=2, posts=posts, comments=comments), (1, 2)):

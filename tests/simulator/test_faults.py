@@ -14,12 +14,13 @@ from app.simulator.broken import client_gone, reset
 from app.simulator.faults import Fault, FaultRates, Faults, RatedFault
 from tests.conftest import Simulator, until
 from tests.simulator.vk import Vk
+from tests.timeouts import WAIT_SECONDS
 
 CALL = {"access_token": "t", "v": "5.199", "owner_id": "-1"}
 CODES = [1, 5, 6, 9, 10, 14, 15, 18, 29, 30, 212, 9999]
 
 
-def ask(simulator: Simulator, seconds: float | None = 10, **parameters: object) -> httpx2.Response:
+def ask(simulator: Simulator, seconds: float | None = WAIT_SECONDS, **parameters: object) -> httpx2.Response:
     sent = CALL | {name: str(value) for name, value in parameters.items()}
     return httpx2.post(f"{simulator.url}/method/wall.get", data=sent, timeout=seconds)
 
@@ -139,7 +140,7 @@ def test_a_held_simulator_still_ends_its_faults(simulate: Callable[..., Simulato
     while not simulator.control()["waiting"]:
         pass
     simulator.control(hold=False)
-    assert ended.wait(10)
+    assert ended.wait(WAIT_SECONDS)
     thread.join()
 
 

@@ -157,7 +157,7 @@ def test_every_method_is_asked() -> None:
 def test_replies_have_the_shape_of_the_schema(method: str) -> None:
     answered = 0
 
-    @settings(max_examples=50, deadline=None, derandomize=True)
+    @settings(max_examples=50)
     @given(sent=st.fixed_dictionaries(ASKED[method][0], optional=ASKED[method][1]))
     def check(sent: dict[str, Any]) -> None:
         nonlocal answered

@@ -371,7 +371,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(options=OPTIONS)
 def test_any_world_is_whole_and_valid(schema: VkSchema, options: SimulatorOptions) -> None:
     wall = World(options).wall(1)

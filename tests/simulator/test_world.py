@@ -196,6 +196,8 @@ def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.
         assert gc.isenabled()
     finally:
         gc.unfreeze()
+        gc.collect()
+        gc.freeze()  # as the collection of tests has left it
 
 
 def test_profiles_are_kept_but_not_shared_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

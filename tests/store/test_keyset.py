@@ -23,7 +23,7 @@ from app.store.keyset import (
 from tests.conftest import statements, write_wall
 
 ORDERS = [NEWEST, OLDEST, MOST_LIKED]
-EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from app.vk.client import VkClient
 from app.vk.pace import AllAside, Pace, Slot, TokenKind, fingerprint
+from tests.timeouts import WAIT_SECONDS
 
 MakeClient = Callable[..., VkClient]
 TOKENS = ("first-token", "second-token")
@@ -64,8 +65,8 @@ async def make_client(tokens: Tokens) -> AsyncIterator[MakeClient]:
     """Lend a function that makes a client of the VK at an address."""
     async with AsyncExitStack() as stack:
 
-        def make(url: str, *names: str, timeout: float = 10.0) -> VkClient:
-            http = httpx2.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
+        def make(url: str, *names: str, timeout: float = WAIT_SECONDS) -> VkClient:
+            http = httpx2.AsyncClient(base_url=url, timeout=WAIT_SECONDS, trust_env=False)
             stack.push_async_callback(http.aclose)
             pace = Pace([SecretStr(name) for name in names], 1000.0, tokens)
             return VkClient(http, "5.199", pace, timeout)
