@@ -223,9 +223,9 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> 
         for payload in FOREIGN:
             await connection.execute("SELECT pg_notify($1, $2)", other.channel, payload)
         await one.publish(TOPIC)  # notifications arrive in the order in which they were sent
-        assert await gathering.wait(PATIENCE_SECONDS)
+        assert await gathering.wait(WAIT_SECONDS)
         assert gathering.take() == {TOPIC}
-        assert await here.wait(PATIENCE_SECONDS)
+        assert await here.wait(WAIT_SECONDS)
     await connection.close()
     counted = (REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0) - before
     assert counted == 2 * len(FOREIGN)  # both processes listen
@@ -322,7 +322,7 @@ async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Event
         for payload in payloads:
             await one.redis.publish(other.channel, payload)
         await one.publish(TOPIC)
-        assert await gathering.wait(PATIENCE_SECONDS)
+        assert await gathering.wait(WAIT_SECONDS)
         assert gathering.take() == {TOPIC}
         assert other.redis_is_up
         assert await subscribers(one) == 2
@@ -349,10 +349,10 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
             for wake in (there, far, end):
                 await wake.wait(0)
             await one.publish(TOPIC)
-            assert await there.wait(PATIENCE_SECONDS)
+            assert await there.wait(WAIT_SECONDS)
             assert await notifications(one, TOPIC) == []
             await elsewhere.publish(CANCELLATIONS)  # comes after what was sent before
-            assert await end.wait(PATIENCE_SECONDS)
+            assert await end.wait(WAIT_SECONDS)
             assert not await far.wait(0)
 
 
@@ -363,4 +363,4 @@ async def test_the_prefix_is_that_of_notify_as_well(make_settings: MakeSettings,
         with events.subscribe(TOPIC) as here:
             await here.wait(0)
             assert await notifications(events, TOPIC) == [TOPIC]
-            assert await here.wait(PATIENCE_SECONDS)
+            assert await here.wait(WAIT_SECONDS)
