@@ -77,7 +77,7 @@ def _prepared_once() -> Iterator[None]:
 
 @pytest.fixture
 def unmeasured() -> Iterator[None]:
-    """Measure no coverage in this thread: for long tests of what others cover, as that takes more than half the time."""
+    """Measure no coverage in this thread: for long tests of what others cover, as that takes half of the time."""
     trace = sys.gettrace()
     sys.settrace(None)
     yield
