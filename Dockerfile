@@ -1,7 +1,7 @@
 # One image for every role: the web server by default, `vk-comments worker` and `vk-comments migrate` by command.
 #
 # The server listens inside of the container only, until it is told to ask its clients for keys:
-#   docker run -p 127.0.0.1:8000:8000 -e HOST=0.0.0.0 -e AUTH=keys -e API_KEYS=... -e VK_TOKENS=... vk-comments
+#   docker run -p 127.0.0.1:8000:8000 -e HOST=0.0.0.0 -e AUTH=keys -e API_KEYS=<16-characters-or-more> -e VK_TOKENS=... vk-comments
 # A worker listens nowhere; give it --health-cmd="vk-comments worker --check".
 
 FROM node:22-slim AS web

@@ -11,7 +11,8 @@ from app.store import groups
 from app.vk.batch import Batch
 from app.vk.client import VkClient
 from app.vk.references import GroupReference, read_group_reference
-from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, known_shape, read_groups
+from app.vk.replies import read_groups
+from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, known_shape
 from app.wall import VkGroup
 
 MOST_REFERENCES = 10_000

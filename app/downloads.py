@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from app.errors import Fault, ServiceUnavailable, Unauthenticated
+from app.errors import Fault, QueryTimedOut, ServiceUnavailable, Unauthenticated
 from app.jobs.export_files import export_directory
 from app.resources import Resources
 from app.store.exports import export_by_key
@@ -37,6 +37,8 @@ async def download(request: Request) -> Response:
         return _refusal(HTTPStatus.UNAUTHORIZED, fault, {"WWW-Authenticate": "Bearer"})
     except ServiceUnavailable as fault:
         return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, fault, {"Retry-After": f"{fault.retry_after_seconds:.0f}"})
+    except QueryTimedOut as fault:
+        return _refusal(HTTPStatus.GATEWAY_TIMEOUT, fault, {})
 
 
 async def _file(request: Request, resources: Resources) -> Response:

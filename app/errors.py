@@ -2,6 +2,7 @@
 
     Fault
     ├── StartFailed                 a process cannot start
+    ├── WorkerDied                  the worker of a process has ended before its time
     ├── ValidationFailed            wrong input, with the path of each field
     ├── GroupNotFound               a community has not been added
     ├── PostNotFound                a post is not stored
@@ -77,6 +78,13 @@ class Fault(Exception):
 
 class StartFailed(Fault):
     """A process cannot start; the message says what is wrong and what to do about it."""
+
+
+class WorkerDied(Fault):
+    """The worker of a process has ended before its time, so the process ends, too. `reason` names the exception."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The worker has died ({reason}, see the log). Start the process again.")
 
 
 class ValidationFailed(Fault):

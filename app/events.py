@@ -9,6 +9,7 @@ cannot be reached, by PostgreSQL's NOTIFY. Both are listened to all the time.
 """
 
 import asyncio
+import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -23,12 +24,12 @@ from redis.exceptions import RedisError
 from sqlalchemy import ARRAY, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app import metrics
 from app.db.engine import Database
 from app.errors import ServiceUnavailable
 from app.log import log
 from app.settings import Settings
 
-CHANNEL = "vk_comments_events"
 RECONNECT_SECONDS = 1.0
 """How long a lost PostgreSQL or Redis is left alone before the next try."""
 REDIS_TIMEOUT_SECONDS = 1.0
@@ -50,6 +51,22 @@ def job_of(topic: str) -> int:
 
 CANCELLATIONS = "cancellations"
 """The topic of requests to cancel running jobs."""
+_JOB_TOPIC = re.compile(r"job:(0|[1-9][0-9]{0,18})")
+_LARGEST_ID = 2**63 - 1
+
+
+def channel_of(prefix: str) -> str:
+    """Return the name of the channel, of NOTIFY and of Redis, that the processes with one CHANNEL_PREFIX share."""
+    return f"{prefix}_events"
+
+
+def topic_of(payload: str | bytes) -> str | None:
+    """Return the topic in a received payload, or None if it is not a topic: other programs may use the channel."""
+    text = payload.decode(errors="replace") if isinstance(payload, bytes) else payload
+    if text == CANCELLATIONS:
+        return text
+    found = _JOB_TOPIC.fullmatch(text)
+    return text if found and int(found[1]) <= _LARGEST_ID else None
 
 
 class Wake:
@@ -107,6 +124,7 @@ class Events:
 
     database: Database
     redis: "redis.asyncio.Redis | None"
+    channel: str
     redis_is_up: bool = True
     is_listening: bool = False
     """Whether NOTIFY reaches this process at the moment."""
@@ -150,7 +168,7 @@ class Events:
             yield connection
             by_redis = self._redis_may_be_up()
             if topics and not by_redis:
-                await _notify(connection, topics)
+                await self._notify(connection, topics)
         if by_redis:
             for topic in topics:
                 await self.publish(topic)
@@ -164,7 +182,7 @@ class Events:
             return
         try:
             async with self.database.transaction() as connection:
-                await _notify(connection, [topic])
+                await self._notify(connection, [topic])
         except ServiceUnavailable:
             log.warning("event_lost", topic=topic)
             self.rouse(topic)
@@ -177,7 +195,7 @@ class Events:
         assert self.redis  # noqa: S101 - the caller checked
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-                await self.redis.publish(CHANNEL, topic)
+                await self.redis.publish(self.channel, topic)
         except (RedisError, OSError) as error:
             if self.redis_is_up:
                 log.warning("redis_lost", reason=type(error).__name__)
@@ -186,6 +204,13 @@ class Events:
             return False
         self.redis_is_up = True
         return True
+
+    def _receive(self, payload: str | bytes) -> None:
+        topic = topic_of(payload)
+        if topic is None:
+            metrics.foreign_events.inc()
+        else:
+            self.rouse(topic)
 
     def rouse(self, topic: str) -> None:
         """Wake the listeners of `topic` in this process."""
@@ -201,6 +226,10 @@ class Events:
             for wake in wakes:
                 wake.rouse()
 
+    async def _notify(self, connection: AsyncConnection, topics: Collection[str]) -> None:
+        statement = select(func.pg_notify(self.channel, func.unnest(cast(list(topics), ARRAY(Text)))))
+        await connection.execute(statement)
+
     async def follow_postgres(self) -> None:
         """Pass on what NOTIFY brings, for ever; connects again when the connection is lost."""
         while True:
@@ -211,7 +240,7 @@ class Events:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 try:
-                    await connection.add_listener(CHANNEL, lambda *message: self.rouse(str(message[-1])))
+                    await connection.add_listener(self.channel, lambda *message: self._receive(message[-1]))
                     self.is_listening = True
                     self.rouse_all()
                     await lost.wait()
@@ -226,18 +255,13 @@ class Events:
         while True:
             with suppress(RedisError, OSError):
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(CHANNEL)
+                    await pubsub.subscribe(self.channel)
                     self.redis_is_up = True
                     self.rouse_all()
                     async for message in pubsub.listen():
-                        self.rouse(message["data"].decode())
+                        self._receive(message["data"])
             self.redis_is_up = False
             await asyncio.sleep(RECONNECT_SECONDS)
-
-
-async def _notify(connection: AsyncConnection, topics: Collection[str]) -> None:
-    statement = select(func.pg_notify(CHANNEL, func.unnest(cast(list(topics), ARRAY(Text)))))
-    await connection.execute(statement)
 
 
 @asynccontextmanager
@@ -251,7 +275,7 @@ async def open_events(settings: Settings, database: Database) -> AsyncIterator[E
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # NOTIFY stands in at once, and a lost connection has to be noticed
         )
-    events = Events(database, client)
+    events = Events(database, client, channel_of(settings.channel_prefix))
     followers = [asyncio.create_task(events.follow_postgres())]
     if client:
         followers.append(asyncio.create_task(events.follow_redis()))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.metadata import version
 from typing import Any
@@ -16,15 +16,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
 from app.db.engine import Database
-from app.errors import ServiceUnavailable
+from app.db.failures import meaning_of, sqlstate_of
+from app.errors import QueryTimedOut, ServiceUnavailable
 from app.events import Events
+from app.store.health_writes import write_to_disk
 from app.store.job_stats import unfinished
 from app.store.tokens import token_states
 from app.store.workers import living_workers
 from app.vk.client import VkClient
 from app.vk.pace import TokenHealth
 
-UNREACHABLE = (ServiceUnavailable, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
+UNREACHABLE = (ServiceUnavailable, QueryTimedOut, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
 LONGEST_ANSWER_SECONDS = 3.0
 """What takes longer to answer counts as down."""
 
@@ -67,11 +69,22 @@ class HealthCheck:
     started: float
     silent_seconds: float = 10.0
     """Silence after which a worker counts as dead."""
+    dead_worker: str | None = None
+    """What ended the worker of this process before its time; None while it runs, and where there is none."""
+    worker_died: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
     """Whether this process is about to end, so that nobody should send it anything new."""
+    _written: ComponentHealth | None = None
+    _write_began_at: float = 0.0
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _latest: HealthReport | None = None
     _latest_at: float = 0.0
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def note_dead_worker(self, reason: str) -> None:
+        """Note that the worker of this process has died, so that the process reports it and ends."""
+        self.dead_worker = reason
+        self.worker_died.set()
 
     async def latest(self, oldest_seconds: float) -> HealthReport:
         """Return a report that is at most so old: however many ask, there is one look at a time."""
@@ -84,11 +97,12 @@ class HealthCheck:
     async def report(self) -> HealthReport:
         """Look at all components. Never raises and takes a few seconds at most."""
         postgresql = await self.postgresql()
-        components = [postgresql]
+        answers = postgresql.status is HealthStatus.HEALTHY
+        components = [await self.storing(postgresql) if answers else postgresql]
         if self.events.redis:
             components.append(await self.redis())
-        tokens = await self.tokens() if postgresql.status is HealthStatus.HEALTHY else []
-        if postgresql.status is HealthStatus.HEALTHY:
+        tokens = await self.tokens() if answers else []
+        if self.dead_worker or answers:
             components.append(await self.workers())
         components += [self.notifications(), self.vk_api(tokens)]
         worst = max((component.status for component in components), key=list(HealthStatus).index)
@@ -102,6 +116,30 @@ class HealthCheck:
                 await connection.execute(select(true()))
 
         return await _timed("postgresql", ask, HealthStatus.UNHEALTHY)
+
+    async def storing(self, answering: ComponentHealth) -> ComponentHealth:
+        """Let PostgreSQL, which answers, write to its disk, and return how it is then. Nothing is stored without it.
+
+        However many ask at once, there is one write at a time, and those who wait
+        share the next one.
+        """
+        asked_at = time.monotonic()
+        async with self._writing:
+            if self._written is None or self._write_began_at < asked_at:
+                self._write_began_at = time.monotonic()
+                self._written = await self._write(answering)
+            return self._written
+
+    async def _write(self, answering: ComponentHealth) -> ComponentHealth:
+        try:
+            async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.transaction() as connection:
+                await write_to_disk(connection)
+        except UNREACHABLE as error:
+            state = sqlstate_of(error)
+            reason = f"SQLSTATE {state}" if state else type(error).__name__
+            meaning = meaning_of(state) or "a write failed"
+            return replace(answering, status=HealthStatus.UNHEALTHY, detail=f"cannot store: {meaning} ({reason})")
+        return answering
 
     async def redis(self) -> ComponentHealth:
         """Ask Redis for an answer. NOTIFY stands in for it."""
@@ -118,7 +156,13 @@ class HealthCheck:
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
 
     async def workers(self) -> ComponentHealth:
-        """Say how many workers show life, in all processes. Without one jobs only wait."""
+        """Say how many workers show life, in all processes. Without one jobs only wait.
+
+        A process whose own worker has died is UNHEALTHY, whatever the others do: it has to be started again.
+        """
+        if self.dead_worker:
+            detail = f"the worker of this process has died ({self.dead_worker}, see the log): start the process again"
+            return ComponentHealth("workers", HealthStatus.UNHEALTHY, None, detail)
         count = 0
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:

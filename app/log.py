@@ -21,7 +21,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the log of this process to `stream` (standard error) as LOG_FORMAT and LOG_LEVEL say.
 
     Request id, operation name and job id come from context variables. Every
-    secret of the settings is blanked wherever it stands in an event.
+    secret of the settings that has 8 characters or more is masked in their values.
     """
     target = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -72,7 +72,10 @@ def _to_json(event: object, **_: object) -> str:
 
 
 class BlankSecrets:
-    """A structlog processor that replaces each known secret in an event, however deep, by `[secret]`."""
+    """A structlog processor that replaces each known secret in the values of an event, however deep, by `[secret]`.
+
+    The names of the event's fields come from this code and stay as they are.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # the longest first: one may be part of another
@@ -80,7 +83,7 @@ class BlankSecrets:
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         """Return the event without secrets."""
-        return {self._clean(key): self._clean(value) for key, value in event.items()}
+        return {key: self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -34,3 +34,6 @@ job_subscribers_dropped = Counter(
     ["subscription"],
 )
 unexpected_errors = Counter("vk_comments_unexpected_errors", "Errors that were masked from clients.")
+foreign_events = Counter(
+    "vk_comments_foreign_events", "Notifications of other programs on the channel of events, which were ignored."
+)

@@ -14,8 +14,9 @@ from app.errors import StartFailed
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 KindLimits = Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], NoDecode]
-SHORTEST_BLANKED_PASSWORD = 8
-"""Shorter passwords are only blanked within their URL: by themselves they may be ordinary words."""
+SHORTEST_API_KEY = 16
+SHORTEST_MASKED_SECRET = 8
+"""Shorter secrets are not masked in logs, as they may be part of ordinary words; passwords are, within their URL."""
 
 
 class Settings(BaseSettings):
@@ -30,6 +31,11 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL to use instead of the embedded one")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey that carries events between processes")
+    channel_prefix: str = Field(
+        "vk_comments",
+        pattern=r"^[A-Za-z0-9_.:-]{1,40}$",
+        description="what the channels of events begin with: one per deployment where several share a Redis",
+    )
     data_dir: Path = Field(Path(".data"), description="where the embedded PostgreSQL and files live")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -40,7 +46,9 @@ class Settings(BaseSettings):
     vk_timeout_seconds: float = Field(15.0, gt=0, le=120, description="time limit of one VK request")
     workers: int = Field(10, ge=0, le=1000, description="jobs that run at once in this process; 0 runs none")
     auth: Literal["none", "keys"] = Field("none", description="`keys` asks every client for one of API_KEYS")
-    api_keys: SecretList = Field((), description="keys that clients may use, separated by commas")
+    api_keys: SecretList = Field(
+        (), description="keys that clients may use, of 16 characters or more each, separated by commas"
+    )
     cors_origins: CommaSeparated = Field((), description="origins whose pages may use the API; * is any")
     log_format: Literal["console", "json"] = Field("console", description="how log lines are written")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
@@ -61,6 +69,9 @@ class Settings(BaseSettings):
     job_retention_days: float = Field(30.0, ge=0, description="age at which ended jobs are removed; 0 keeps them")
     export_retention_days: float = Field(
         7.0, gt=0, le=3650, description="age at which files of exports are removed; they are in DATA_DIR/exports"
+    )
+    confirm_deletion_share: float = Field(
+        0.2, ge=0, le=1, description="share of a wall that is only marked as deleted after a second read confirms it"
     )
     queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
     drain_seconds: float = Field(
@@ -103,6 +114,13 @@ class Settings(BaseSettings):
             raise ValueError("may hold letters, digits and signs of ASCII only")
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _is_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_API_KEY for key in value):
+            raise ValueError(f"each key needs {SHORTEST_API_KEY} characters or more")
+        return value
+
     # Rules over several fields stand at the later one: a rule of the whole model
     # would not be looked at, and not be told, while any other field is wrong.
 
@@ -121,10 +139,11 @@ class Settings(BaseSettings):
         return value
 
     def secrets(self) -> list[str]:
-        """Return every secret text of the settings, so that logs can be kept free of them."""
+        """Return the secret texts to mask in logs: URLs, passwords, VK tokens and API keys; short ones are absent."""
         urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url]
         passwords = [text for url in urls for text in _passwords(url)]
-        return urls + passwords + [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
+        keys = [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
+        return urls + passwords + [key for key in keys if len(key) >= SHORTEST_MASKED_SECRET]
 
 
 def _is_url(value: SecretStr, *schemes: str) -> bool:
@@ -146,12 +165,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _passwords(url: str) -> list[str]:
-    """Return what blanks the password of a URL wherever it shows up: drivers and libraries rewrite URLs."""
+    """Return the texts by which the password of a URL is masked in any form: drivers and libraries rewrite URLs."""
     password = urlsplit(url).password
     if not password:
         return []
     alone = {password, unquote(password)}
-    return [f":{password}@", *(text for text in alone if len(text) >= SHORTEST_BLANKED_PASSWORD)]
+    return [f":{password}@", *(text for text in alone if len(text) >= SHORTEST_MASKED_SECRET)]
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -4,7 +4,7 @@ They stand below both, so that neither has to know the other. Ids are VK's own:
 `owner_id` and author ids are negative for communities. Times are Unix seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -52,7 +52,10 @@ class VkPost:
 
 @dataclass(frozen=True, slots=True)
 class VkComment:
-    """A comment, or a reply (`thread_id` is its top comment). A deleted stub has no author and an empty text."""
+    """A comment, or a reply (`thread_id` is its top comment). A deleted stub has no author and an empty text.
+
+    `thread_count` is how many replies a top comment states; None where VK did not say.
+    """
 
     owner_id: int
     id: int
@@ -65,7 +68,15 @@ class VkComment:
     thread_id: int | None
     reply_to_id: int | None
     is_deleted: bool
-    thread_count: int = 0
+    thread_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VkBrokenItem:
+    """An item of a reply that cannot be used: where in the reply the wrong value stands, and what is wrong with it."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +85,8 @@ class VkCommentPage:
 
     `level_count` is VK's current_level_count: how many comments this level has
     in all, `count` how many the post has with all replies; None where VK did
-    not say. `replies` maps a top comment's id to the
-    first replies of its thread.
+    not say. `replies` maps a top comment's id to the first replies of its
+    thread. `broken` items could not be used; `left_out` of them stood among `items`.
     """
 
     items: list[VkComment]
@@ -83,12 +94,30 @@ class VkCommentPage:
     level_count: int | None
     authors: list[VkAuthor]
     count: int | None = None
+    left_out: int = 0
+    broken: list[VkBrokenItem] = field(default_factory=list)
+
+    @property
+    def shown(self) -> int:
+        """How many items VK showed on this page."""
+        return len(self.items) + self.left_out
 
 
 @dataclass(frozen=True, slots=True)
 class VkPostPage:
-    """One page of a wall, newest first but for a pinned post, which comes first; `count` is the whole wall's."""
+    """One page of a wall, newest first but for a pinned post, which comes first.
 
-    count: int
+    `count` is the number of posts of the whole wall, None where VK did not say.
+    `broken` items could not be used; `left_out` of them stood among `items`.
+    """
+
+    count: int | None
     items: list[VkPost]
     authors: list[VkAuthor]
+    left_out: int = 0
+    broken: list[VkBrokenItem] = field(default_factory=list)
+
+    @property
+    def shown(self) -> int:
+        """How many items VK showed on this page."""
+        return len(self.items) + self.left_out

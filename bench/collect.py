@@ -21,6 +21,7 @@ from app.settings import read_settings
 from app.simulator import SimulatorOptions
 from app.simulator.world import World
 from app.store import comments, groups, posts
+from app.store.collections import begin_collection
 from app.vk.wire import CALLS_PER_EXECUTE, PAGE_SIZE, THREAD_PREVIEW
 from app.wall import VkComment, VkGroup, VkPost
 from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql, simulated_vk
@@ -199,11 +200,12 @@ async def _store(url: str, found: Sequence[VkComment]) -> float:
                 connection,
                 [VkPost(-1, post_id, -1, 0, "", 0, 0, 0, 0, is_pinned=False, attachments=[]) for post_id in post_ids],
             )
-        since = datetime.now(UTC)
+        async with database.transaction() as connection:
+            number = await begin_collection(connection)
         started = time.perf_counter()
         for start in range(0, len(found), STORED_AT_ONCE):
             async with database.transaction() as connection:
-                await comments.upsert_comments(connection, found[start : start + STORED_AT_ONCE], since)
+                await comments.upsert_comments(connection, found[start : start + STORED_AT_ONCE], number)
         return len(found) / (time.perf_counter() - started)
 
 

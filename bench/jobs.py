@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from app.events import CHANNEL, job_topic
+from app.events import job_topic
 from app.feeds import EVENTS_KEPT
 from app.jobs.progress import TICKS_PER_SECOND, Progress, RunningJob
 from app.jobs.worker import LOOK_SECONDS
@@ -386,7 +386,7 @@ async def _notifications(resources: Resources, times: int) -> tuple[float, int]:
 
     connection = await asyncpg.connect(resources.database.dsn)
     try:
-        await connection.add_listener(CHANNEL, note)
+        await connection.add_listener(resources.events.channel, note)
         started = time.perf_counter()
         for number in range(times):
             await _report(job, number, times)

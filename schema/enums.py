@@ -152,7 +152,13 @@ described(
         JobEventKind.STATE_CHANGED: "The job has come to another state, `facts.state`, for `facts.reason`.",
         JobEventKind.STAGE_CHANGED: "It has begun another part of its work: `facts.stage`.",
         JobEventKind.GROUP_FAILED: "A community could not be read: `facts.vkOwnerId` and `facts.code`.",
+        JobEventKind.GROUP_INCOMPLETE: "VK states more posts of a community than it shows: `facts.vkOwnerId`, "
+        "`facts.statedCount` and `facts.receivedCount`. None of its posts is marked as deleted.",
         JobEventKind.POST_FAILED: "A post could not be read to its end: `facts.vkPostId` and `facts.code`.",
+        JobEventKind.POST_INCOMPLETE: "VK states more comments of a post than it shows: `facts.vkPostId`, "
+        "`facts.statedCount` and `facts.receivedCount`. The next collection reads it again.",
+        JobEventKind.ITEMS_BROKEN: "Items of VK's replies could not be used: `facts.count`, and the first of them "
+        "as `facts.items`, each with `path` and `reason`. The rest was stored.",
         JobEventKind.ATTEMPT_FAILED: "A try has failed and there will be another: `facts.failure`.",
     },
 )

@@ -12,8 +12,8 @@ from app.analysis.searches import forms_of_search
 from app.errors import ValidationFailed
 from app.store import comments, groups, posts
 from app.store.comment_conditions import CommentConditions
+from schema.conditions import conditions_of, ids_field
 from schema.enums import described
-from schema.node import Key, key_of
 
 
 class GroupOrder(Enum):
@@ -80,7 +80,7 @@ class GroupFilter:
 
     def conditions(self) -> groups.GroupConditions:
         """Return the filter as the store takes it."""
-        return groups.GroupConditions(self.search, None if self.labels is None else tuple(self.labels))
+        return conditions_of(groups.GroupConditions, self)
 
     @staticmethod
     def everything() -> groups.GroupConditions:
@@ -92,19 +92,14 @@ class GroupFilter:
 class PostFilter:
     """Restricts posts."""
 
-    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Posts of these communities.")
+    group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Posts of these communities.")
     published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
     published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
     has_comments: bool | None = strawberry.field(default=None, description="With comments, or without.")
 
     def conditions(self) -> posts.PostConditions:
         """Return the filter as the store takes it."""
-        return posts.PostConditions(
-            owner_ids=_first_of(_keys(self.group_ids, "Group", "filter.groupIds")),
-            published_from=self.published_from,
-            published_to=self.published_to,
-            has_comments=self.has_comments,
-        )
+        return conditions_of(posts.PostConditions, self)
 
     @staticmethod
     def everything() -> posts.PostConditions:
@@ -136,11 +131,11 @@ class CommentFilter:
         default=None,
         description="Part of the text, whatever the case, ё being е. Three letters or digits in a row are needed.",
     )
-    group_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under posts of these groups.")
-    post_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Under these posts.")
-    author_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="Written by these authors.")
-    keyword_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="With a match of one of these keywords."
+    group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Under posts of these groups.")
+    post_ids: list[strawberry.ID] | None = ids_field("Post", "posts", "Under these posts.")
+    author_ids: list[strawberry.ID] | None = ids_field("Author", "author_ids", "Written by these authors.")
+    keyword_ids: list[strawberry.ID] | None = ids_field(
+        "Keyword", "keyword_ids", "With a match of one of these keywords."
     )
     keyword_categories: list[str] | None = strawberry.field(
         default=None, description="With a match of a keyword in one of these categories."
@@ -166,7 +161,7 @@ class CommentFilter:
     is_in_wave: bool | None = strawberry.field(
         default=None, description="Nearly the same as others, as an analysis has found, or not, or not analysed."
     )
-    wave_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="In one of these waves.")
+    wave_ids: list[strawberry.ID] | None = ids_field("Wave", "wave_ids", "In one of these waves.")
     min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
     and_: list["CommentFilter"] | None = strawberry.field(
         default=None, name="and", description="All of these hold as well."
@@ -197,13 +192,18 @@ class CommentFilter:
         return CommentConditions()
 
 
+NESTED = {"and_": "all_of", "or_": "any_of", "not_": "none_of"}
+"""The fields of a filter that hold filters, and the conditions that these become."""
+
+
 def _nested(part: CommentFilter, path: str) -> Iterator[tuple[str, str, CommentFilter]]:
-    """Yield the filters right inside a filter: where they stand (and, or, not), their path, and themselves."""
-    for name, parts in (("and", part.and_), ("or", part.or_)):
-        for number, inner in enumerate(parts or ()):
-            yield name, f"{path}.{name}.{number}", inner
-    if part.not_ is not None:
-        yield "not", f"{path}.not", part.not_
+    """Yield the filters directly inside a filter: the condition that they become, their path, and themselves."""
+    for field, condition in NESTED.items():
+        inner, where = getattr(part, field), f"{path}.{field.rstrip('_')}"
+        if isinstance(inner, CommentFilter):
+            yield condition, where, inner
+        for number, each in enumerate(inner if isinstance(inner, list) else ()):
+            yield condition, f"{where}.{number}", each
 
 
 def _parts(part: CommentFilter, path: str, depth: int = 1) -> Iterator[tuple[str, CommentFilter]]:
@@ -223,41 +223,8 @@ def _problems(part: CommentFilter, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _conditions(part: CommentFilter, path: str) -> CommentConditions:
-    post_keys = _keys(part.post_ids, "Post", f"{path}.postIds")
-    inner: dict[str, list[CommentConditions]] = {"and": [], "or": [], "not": []}
-    for name, where, nested in _nested(part, path):
-        inner[name].append(_conditions(nested, where))
-    return CommentConditions(
-        search=part.search,
-        search_forms=forms_of_search(part.search) if part.search else (),
-        contains=part.contains,
-        owner_ids=_first_of(_keys(part.group_ids, "Group", f"{path}.groupIds")),
-        posts=None if post_keys is None else tuple((key[0], key[1]) for key in post_keys),
-        author_ids=_first_of(_keys(part.author_ids, "Author", f"{path}.authorIds")),
-        keyword_ids=_first_of(_keys(part.keyword_ids, "Keyword", f"{path}.keywordIds")),
-        keyword_categories=None if part.keyword_categories is None else tuple(part.keyword_categories),
-        has_matches=part.has_matches,
-        published_from=part.published_from,
-        published_to=part.published_to,
-        is_reply=part.is_reply,
-        is_deleted=part.is_deleted,
-        is_viewed=part.is_viewed,
-        is_archived=part.is_archived,
-        language=part.language,
-        mood=None if part.mood is None else part.mood.value,
-        has_links=part.has_links,
-        is_in_wave=part.is_in_wave,
-        wave_ids=_first_of(_keys(part.wave_ids, "Wave", f"{path}.waveIds")),
-        min_likes=part.min_likes,
-        all_of=tuple(inner["and"]),
-        any_of=tuple(inner["or"]),
-        none_of=tuple(inner["not"]),
-    )
-
-
-def _keys(ids: list[strawberry.ID] | None, type_name: str, path: str) -> list[Key] | None:
-    return None if ids is None else [key_of(value, type_name, f"{path}.{number}") for number, value in enumerate(ids)]
-
-
-def _first_of(keys: list[Key] | None) -> tuple[int, ...] | None:
-    return None if keys is None else tuple(key[0] for key in keys)
+    inner: dict[str, tuple[CommentConditions, ...]] = {}
+    for condition, where, nested in _nested(part, path):
+        inner[condition] = (*inner.get(condition, ()), _conditions(nested, where))
+    forms = forms_of_search(part.search) if part.search else ()
+    return conditions_of(CommentConditions, part, path, but=NESTED, search_forms=forms, **inner)

@@ -16,9 +16,22 @@ class CollectionResult:
     """The result of a collection."""
 
     group_count: int = strawberry.field(description="Communities that were read.")
-    failed_group_count: int = strawberry.field(description="Communities that VK does not show; each is an event.")
+    failed_group_count: int = strawberry.field(
+        description="Communities that VK does not show, or closed meanwhile; each is an event."
+    )
+    incomplete_group_count: int = strawberry.field(
+        description="Communities of which VK shows fewer posts than it states, or posts that cannot be used; "
+        "each is an event."
+    )
     post_count: int = strawberry.field(description="Posts whose comments were read to the end.")
     failed_post_count: int = strawberry.field(description="Posts that could not be read; each is an event.")
+    incomplete_post_count: int = strawberry.field(
+        description="Posts of which VK shows fewer comments than it states; each is an event, "
+        "and the next collection reads it again."
+    )
+    broken_items: int = strawberry.field(
+        description="Items of VK's replies that could not be used and were left out; each page of them is an event."
+    )
     comment_count: int = strawberry.field(description="Comments and replies that were read.")
     new_comment_count: int = strawberry.field(description="Those of them that were not stored before.")
     changed_comment_count: int = strawberry.field(
@@ -39,8 +52,11 @@ class CollectionResult:
         return cls(
             group_count=stored["groups"],
             failed_group_count=stored.get("failed_groups", 0),
+            incomplete_group_count=stored.get("incomplete_groups", 0),
             post_count=stored["posts"],
             failed_post_count=stored["failed_posts"],
+            incomplete_post_count=stored.get("incomplete_posts", 0),
+            broken_items=stored.get("broken_items", 0),
             comment_count=stored["comments"],
             new_comment_count=stored["new_comments"],
             # these came later: results that are older lack them

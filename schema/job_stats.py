@@ -76,7 +76,9 @@ class JobKindStats:
 class LivingWorker:
     """A worker."""
 
-    name: str = strawberry.field(description="Host and process id; the same as `Job.worker`.")
+    name: str = strawberry.field(
+        description="Host, process id and a random part; another one after each start. The same as `Job.worker`."
+    )
     kinds: list[JobKind] = strawberry.field(description="The kinds of jobs it takes.")
     concurrency: int = strawberry.field(description="How many it runs at once at the most.")
     running_count: int = strawberry.field(description="How many it is running.")

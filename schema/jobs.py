@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
-from app.errors import ErrorCode, JobAlreadyRunning, ValidationFailed
+from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
 from app.jobs.collection import owners_of
 from app.jobs.start_collection import start_collection
@@ -16,6 +16,7 @@ from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
 from app.store import jobs
 from app.store.keyset import StoredRow
+from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
 from schema.errors import (
@@ -31,6 +32,7 @@ from schema.errors import (
 from schema.job_results import RESULTS, JobResult
 from schema.node import Id, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, all_of
+from schema.scalars import as_int
 from schema.wall import Group
 
 
@@ -57,10 +59,7 @@ class JobFilter:
 
     def conditions(self) -> jobs.JobConditions:
         """Return the filter as the store takes it."""
-        return jobs.JobConditions(
-            kinds=None if self.kinds is None else tuple(kind.value for kind in self.kinds),
-            states=None if self.states is None else tuple(state.value for state in self.states),
-        )
+        return conditions_of(jobs.JobConditions, self)
 
     @staticmethod
     def everything() -> jobs.JobConditions:
@@ -88,7 +87,7 @@ class Progress:
         share = None if row.total is None else min(1.0, row.done / row.total) if row.total else 1.0
         return cls(
             done=row.done,
-            total=row.total,
+            total=None if row.total is None else as_int(row.total),
             stage=row.stage,
             message=row.message,
             rate_per_second=None if rate is None else round(rate, 1),
@@ -156,7 +155,7 @@ class Job(Node):
     attempts: int = strawberry.field(description="How often it has been tried.")
     max_attempts: int = strawberry.field(description="How often it is tried at the most.")
     timeout_seconds: float = strawberry.field(description="How long one try may take.")
-    worker: str | None = strawberry.field(description="Which process runs it: host and process id.")
+    worker: str | None = strawberry.field(description="Which worker runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
         "silences_by_job",
         lambda job: job.key,
@@ -171,7 +170,10 @@ class Job(Node):
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked to cancel it.")
     failure: Error | None = strawberry.field(description="Why it, or its last try, has failed.")
-    result: JobResult | None = strawberry.field(description="What it has brought; null until it has succeeded.")
+    result: JobResult | None = strawberry.field(
+        description="What it has brought; null until it has succeeded, and mostly null if it failed: "
+        "a collection that VK refused half-way states what it had read."
+    )
 
     @strawberry.field(description="The communities it is about that are still there.", graphql_type=list[Group])
     async def groups(self, info: Info) -> Any:
@@ -403,8 +405,6 @@ class JobMutation:
         input: Annotated[RemoveFinishedJobsInput, strawberry.argument(description="Which jobs.")],
     ) -> RemoveFinishedJobsResult:
         """Remove jobs."""
-        if input.older_than and input.older_than.tzinfo is None:
-            raise ValidationFailed({"olderThan": "needs a time zone, such as 2026-01-31T00:00:00Z"})
         return RemoveFinishedJobsSuccess(removed_count=await remove_finished(info.context.resources, input.older_than))
 
 

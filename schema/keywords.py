@@ -12,6 +12,7 @@ from app.analysis.keywords import KeywordMatching, clean_phrase, forms_of, probl
 from app.errors import ValidationFailed
 from app.store import keywords
 from app.store.keyset import StoredRow
+from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
 from schema.node import Id, Node, key_of, relation
@@ -46,12 +47,7 @@ class KeywordFilter:
 
     def conditions(self) -> keywords.KeywordConditions:
         """Return the filter as the store takes it."""
-        return keywords.KeywordConditions(
-            search=self.search,
-            categories=None if self.categories is None else tuple(self.categories),
-            matching=None if self.matching is None else tuple(each.value for each in self.matching),
-            is_active=self.is_active,
-        )
+        return conditions_of(keywords.KeywordConditions, self)
 
     @staticmethod
     def everything() -> keywords.KeywordConditions:

@@ -16,7 +16,7 @@ from schema.enums import described
 from schema.filters import CommentFilter, CommentOrder, PostFilter, PostOrder
 from schema.node import Key, Node, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children
-from schema.scalars import BigInt
+from schema.scalars import BigInt, as_int
 
 if TYPE_CHECKING:
     from schema.findings import CommentFeatures
@@ -119,7 +119,7 @@ class Group(Node):
             screen_name=row.screen_name,
             name=row.name,
             description=row.description,
-            members_count=row.members_count,
+            members_count=None if row.members_count is None else as_int(row.members_count),
             is_closed=row.is_closed,
             photo_url=row.photo_url,
             added_at=row.added_at,
@@ -191,10 +191,10 @@ class Post(Node):
             vk_owner_id=row.owner_id,
             text=row.text,
             published_at=row.published_at,
-            like_count=row.like_count,
-            repost_count=row.repost_count,
-            view_count=row.view_count,
-            comment_count=row.comment_count,
+            like_count=as_int(row.like_count),
+            repost_count=as_int(row.repost_count),
+            view_count=None if row.view_count is None else as_int(row.view_count),
+            comment_count=as_int(row.comment_count),
             is_pinned=row.is_pinned,
             is_deleted=row.is_deleted,
             attachments=attachments_of(row),
@@ -307,7 +307,7 @@ class Comment(Node):
             text=row.text,
             published_at=row.published_at,
             changed_at=row.changed_at,
-            like_count=row.like_count,
+            like_count=as_int(row.like_count),
             is_deleted=row.is_deleted,
             attachments=attachments_of(row),
             viewed_at=row.viewed_at,

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -544,7 +543,7 @@ async def write_wall(
                 next_id += 1
             comment_ids += [comment.id for comment in found]
             await posts.upsert_posts(connection, [post])
-            await comments.upsert_comments(connection, found, datetime.now(UTC))
+            await comments.upsert_comments(connection, found, 0)
     return Wall(owner_id, post_ids, comment_ids)
 
 

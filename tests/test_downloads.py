@@ -119,7 +119,7 @@ async def test_an_expired_file_and_one_whose_job_is_gone(http: httpx2.AsyncClien
 
 
 async def test_keys(make_settings: MakeSettings) -> None:
-    async with open_resources(make_settings(auth="keys", api_keys=("right",))) as resources:
+    async with open_resources(make_settings(auth="keys", api_keys=("the-right-key-1234",))) as resources:
         job_id, facts = await make(resources)
         async for api in serve(resources):
             async with httpx2.AsyncClient(base_url=api.url) as http:
@@ -129,7 +129,7 @@ async def test_keys(make_settings: MakeSettings) -> None:
                     assert (refused.status_code, refused.json()["code"]) == (401, "UNAUTHENTICATED")
                     assert refused.headers["www-authenticate"] == "Bearer"
                 assert (await http.get("/exports/99/none")).status_code == 401
-                assert (await http.get(path, headers={"Authorization": "Bearer right"})).status_code == 200
+                assert (await http.get(path, headers={"Authorization": "Bearer the-right-key-1234"})).status_code == 200
 
 
 async def test_postgresql_is_away(
@@ -138,6 +138,30 @@ async def test_postgresql_is_away(
     await resources.database.engine.dispose()
     monkeypatch.setattr("asyncpg.connect", _refuse)
     reply = await http.get("/exports/1/a.csv")
+    assert (reply.status_code, reply.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert reply.headers["retry-after"] == "1"
+
+
+async def test_a_slow_query(make_settings: MakeSettings, resources: Resources) -> None:
+    async with (
+        resources.database.transaction() as other,
+        open_resources(make_settings(database_statement_timeout_seconds=0.05)) as opened,
+    ):
+        await other.execute(text("LOCK exports IN ACCESS EXCLUSIVE MODE"))
+        async for api in serve(opened):
+            async with httpx2.AsyncClient(base_url=api.url) as client:
+                reply = await client.get("/exports/1/a.csv")
+    assert (reply.status_code, reply.json()["code"]) == (504, "QUERY_TIMED_OUT")
+    assert reply.json()["message"].startswith("The database took too long")
+
+
+async def test_all_connections_are_in_use(make_settings: MakeSettings) -> None:
+    # the limit of a statement is that of waiting for a connection, too
+    limits = {"database_pool_size": 1, "database_pool_overflow": 0, "database_statement_timeout_seconds": 0.05}
+    async with open_resources(make_settings(**limits)) as opened, opened.database.connect():
+        async for api in serve(opened):
+            async with httpx2.AsyncClient(base_url=api.url) as client:
+                reply = await client.get("/exports/1/a.csv")
     assert (reply.status_code, reply.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert reply.headers["retry-after"] == "1"
 

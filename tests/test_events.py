@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from app import events as events_module
 from app.db.engine import open_database
-from app.events import CANCELLATIONS, CHANNEL, JOBS, Events, Wake, job_of, job_topic, open_events
+from app.events import CANCELLATIONS, JOBS, Events, Wake, job_of, job_topic, open_events, topic_of
 from tests.conftest import MakeSettings, until
 from tests.timeouts import WAIT_SECONDS
 from tests.valkey import Valkey, running_valkey
@@ -50,7 +51,7 @@ async def two(make_settings: MakeSettings) -> AsyncIterator[tuple[Events, Events
 
 async def subscribers(events: Events) -> int:
     assert events.redis
-    [(_, number)] = await events.redis.pubsub_numsub(CHANNEL)
+    [(_, number)] = await events.redis.pubsub_numsub(events.channel)
     return int(number)
 
 
@@ -73,9 +74,9 @@ async def notifications(events: Events, topic: str) -> list[str]:
     """Publish and return what NOTIFY carries meanwhile, up to a mark of the test's own."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     connection = await events.database.listen()
-    await connection.add_listener(CHANNEL, lambda *message: heard.put_nowait(str(message[-1])))
+    await connection.add_listener(events.channel, lambda *message: heard.put_nowait(str(message[-1])))
     await events.publish(topic)
-    await connection.execute("SELECT pg_notify($1, 'mark')", CHANNEL)
+    await connection.execute("SELECT pg_notify($1, 'mark')", events.channel)
     found = []
     while (text := await heard.get()) != "mark":
         found.append(text)
@@ -189,6 +190,47 @@ async def test_without_postgresql(make_settings: MakeSettings) -> None:
     assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
 
 
+FOREIGN = [
+    "",
+    "nonsense",
+    "job:",
+    "job:x",
+    "job:-1",
+    "job:1.5",
+    "job: 1",
+    "job:007",
+    "job:１",
+    f"job:{2**63}",
+    "job:9" * 1000,
+]
+
+
+@pytest.mark.parametrize("payload", [*FOREIGN, b"\xff\xfe", b"job:\xff", b""], ids=lambda payload: repr(payload)[:20])
+def test_a_foreign_payload_is_not_a_topic(payload: str | bytes) -> None:
+    assert topic_of(payload) is None
+
+
+@pytest.mark.parametrize("topic", [TOPIC, job_topic(0), job_topic(2**63 - 1), CANCELLATIONS])
+def test_a_payload_of_this_system_is_a_topic(topic: str) -> None:
+    assert topic_of(topic) == topic_of(topic.encode()) == topic
+
+
+async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> None:
+    one, other = two
+    before = REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0
+    connection = await asyncpg.connect(one.database.dsn)
+    with one.subscribe(TOPIC) as here, other.gather(JOBS, limit=5) as gathering:
+        for payload in FOREIGN:
+            await connection.execute("SELECT pg_notify($1, $2)", other.channel, payload)
+        await one.publish(TOPIC)  # notifications arrive in the order in which they were sent
+        assert await gathering.wait(WAIT_SECONDS)
+        assert gathering.take() == {TOPIC}
+        assert await here.wait(WAIT_SECONDS)
+    await connection.close()
+    counted = (REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0) - before
+    assert counted == 2 * len(FOREIGN)  # both processes listen
+
+
 # by Redis
 
 
@@ -270,3 +312,55 @@ async def test_a_missed_event_of_redis(two_with_redis: tuple[Events, Events]) ->
         await one.redis.client_kill_filter(_type="pubsub")
         assert await there.wait(WAIT_SECONDS)
         await until(lambda: other.redis_is_up)
+
+
+async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Events, Events]) -> None:
+    one, other = two_with_redis
+    assert one.redis
+    with other.gather(JOBS, limit=5) as gathering:
+        payloads: list[str | bytes] = [*FOREIGN, b"\xff\xfe", b"job:\xff"]
+        for payload in payloads:
+            await one.redis.publish(other.channel, payload)
+        await one.publish(TOPIC)
+        assert await gathering.wait(WAIT_SECONDS)
+        assert gathering.take() == {TOPIC}
+        assert other.redis_is_up
+        assert await subscribers(one) == 2
+
+
+async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valkey: Valkey) -> None:
+    first = {"redis_url": valkey.url, "channel_prefix": "first"}
+    second = {"redis_url": valkey.url, "channel_prefix": "second"}
+    async with (
+        process_of(make_settings, **first) as one,
+        process_of(make_settings, **first) as other,
+        process_of(make_settings, **second) as elsewhere,
+    ):
+
+        async def all_listen() -> bool:
+            return (await subscribers(one), await subscribers(elsewhere)) == (2, 1)
+
+        await until(all_listen)
+        with (
+            other.subscribe(TOPIC) as there,
+            elsewhere.subscribe(TOPIC) as far,
+            elsewhere.subscribe(CANCELLATIONS) as end,
+        ):
+            for wake in (there, far, end):
+                await wake.wait(0)
+            await one.publish(TOPIC)
+            assert await there.wait(WAIT_SECONDS)
+            assert await notifications(one, TOPIC) == []
+            await elsewhere.publish(CANCELLATIONS)  # comes after what was sent before
+            assert await end.wait(WAIT_SECONDS)
+            assert not await far.wait(0)
+
+
+@pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:9"])
+async def test_the_prefix_is_that_of_notify_as_well(make_settings: MakeSettings, redis_url: str | None) -> None:
+    async with process_of(make_settings, redis_url=redis_url, channel_prefix="staging:1") as events:
+        assert events.channel == "staging:1_events"
+        with events.subscribe(TOPIC) as here:
+            await here.wait(0)
+            assert await notifications(events, TOPIC) == [TOPIC]
+            assert await here.wait(WAIT_SECONDS)

@@ -193,6 +193,17 @@ async def test_a_hundred_subscribers_of_all_jobs_cost_one_reader(resources: Reso
     assert subscribers("jobs") == 0
 
 
+async def test_a_foreign_notification_ends_no_feed(resources: Resources, writer: Resources) -> None:
+    job_id = await queue_job(writer)
+    changes = follow_all(resources, EVERYTHING)
+    async with following(changes):
+        await news(changes, job_id, "QUEUED")
+        for payload in ("job:nonsense", f"job:{2**70}", "job:-1", "\U0001f600" * 100):
+            await execute(writer, "SELECT pg_notify($1, $2)", resources.events.channel, payload)
+        await cancel(writer, job_id)
+        await news(changes, job_id, "CANCELLED")
+
+
 async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     assert is_idle(resources)

@@ -126,6 +126,21 @@ async def test_postgresql_is_too_slow(
         assert (await check.postgresql()).status is UNHEALTHY
 
 
+@pytest.mark.parametrize("table", ["workers", "tokens"])
+async def test_a_query_takes_longer_than_its_limit(
+    make_settings: MakeSettings, resources: Resources, table: str
+) -> None:
+    async with (
+        open_resources(make_settings(database_statement_timeout_seconds=0.05)) as slow,
+        resources.database.transaction() as other,
+    ):
+        await other.execute(text(f"LOCK {table} IN ACCESS EXCLUSIVE MODE"))
+        report = await slow.health.report()
+        await slow.health.measure()
+    assert component(report, "postgresql").status is HEALTHY
+    assert component(report, "workers").status is DEGRADED
+
+
 async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
     async with opened(make_settings, vk_tokens=()) as resources:
         report = await resources.health.report()

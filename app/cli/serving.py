@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from app.cli.alive import showing_life
 from app.cli.processes import end_with_parent, listen, refused
+from app.errors import WorkerDied
 from app.health import HealthCheck
 from app.jobs.kinds import BODIES
 from app.jobs.states import JobKind
@@ -53,6 +54,7 @@ async def serve_web(settings: Settings) -> None:
 
     Raises:
         StartFailed: the port is in use, or the resources cannot be opened.
+        WorkerDied: the worker ended before the process was to end.
     """
     configure_logging(settings)
     with listen(settings.host, settings.port) as sock:
@@ -63,6 +65,7 @@ async def serve_web(settings: Settings) -> None:
             stop_worker: Callable[[], Awaitable[None]] | None = None
             if settings.workers:
                 stop_worker = await stack.enter_async_context(open_worker(resources, settings.workers))
+                await stack.enter_async_context(_ending_with_worker(stop, resources.health))
             host, port = sock.getsockname()[:2]
             log.info("serving", host=host, port=port, workers=settings.workers, auth=settings.auth)
             app = create_app(resources)
@@ -103,6 +106,7 @@ async def serve_jobs(
 
     Raises:
         StartFailed: the resources cannot be opened, or the port is in use.
+        WorkerDied: the worker ended before the process was to end.
     """
     configure_logging(settings)
     bodies = {kind: body for kind, body in BODIES.items() if kind in kinds or not kinds}
@@ -110,6 +114,7 @@ async def serve_jobs(
         _stop_signals() as stop,
         open_resources(settings) as resources,
         open_worker(resources, concurrency, bodies),
+        _ending_with_worker(stop, resources.health),
         showing_life(settings, resources.health),
     ):
         with watching_loop():
@@ -120,6 +125,27 @@ async def serve_jobs(
                 log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
                 await stop.asked.wait()
                 log.info("stopping")
+
+
+@asynccontextmanager
+async def _ending_with_worker(stop: _Stop, health: HealthCheck) -> AsyncIterator[None]:
+    """End this process in order when its worker dies, and with a failure, so that it is started again.
+
+    Raises:
+        WorkerDied: the worker has died.
+    """
+
+    async def follow() -> None:
+        await health.worker_died.wait()
+        stop.asked.set()
+
+    following = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+    if health.dead_worker:
+        raise WorkerDied(health.dead_worker)
 
 
 @asynccontextmanager

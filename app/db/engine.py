@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from app import metrics
+from app.db.failures import is_transient, retry_after_seconds, sqlstate_of
 from app.db.silence import notice_silence
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
@@ -29,10 +30,9 @@ _UNREACHABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.InternalClientError,  # what is left of a connection whose server was killed
 )
-_PASSING_STATES = ("08", "57P0", "53300", "40", "25P03")
 _TIMED_OUT = "57014"
 _BAD_VALUE = "22"
-"""SQLSTATEs begin with these: connection exceptions, shutdown and start-up, too many connections, deadlocks ..."""
+"""The SQLSTATEs of values that PostgreSQL rejects begin with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,9 @@ def _typed_failures() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, asyncpg.PostgresError) as error:  # the driver's own come from COPY
-        state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-        if getattr(error, "connection_invalidated", False) or state.startswith(_PASSING_STATES):
-            raise ServiceUnavailable("PostgreSQL") from error
+        state = sqlstate_of(error)
+        if getattr(error, "connection_invalidated", False) or is_transient(state):
+            raise ServiceUnavailable("PostgreSQL", retry_after_seconds(state)) from error
         if state == _TIMED_OUT:
             raise QueryTimedOut from error
         raise
@@ -168,7 +168,7 @@ def _bad_values() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if (getattr(error.orig, "sqlstate", None) or "").startswith(_BAD_VALUE):
+        if sqlstate_of(error).startswith(_BAD_VALUE):
             message = "a text holds a NUL character, or a number or time is out of range"
             raise ValidationFailed({"input": message}) from error
         raise

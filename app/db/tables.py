@@ -22,6 +22,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -54,6 +55,16 @@ def _now(name: str) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+def _seen_in() -> Column[int]:
+    return Column(
+        "collection_number",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="the newest collection that had begun when VK last showed this",
+    )
+
+
 def _key(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
@@ -62,6 +73,9 @@ def _counts(*names: str, kind: type[Integer] = Integer) -> list[Column[int]]:
     return [Column(name, kind, nullable=False) for name in names]
 
 
+collection_numbers = Sequence("collection_numbers", start=0, minvalue=0, metadata=metadata)
+"""Counts the collections: a clock may be set back while one runs, so no time decides what it has seen."""
+
 groups = Table(
     "groups",
     metadata,
@@ -69,7 +83,7 @@ groups = Table(
     Column("screen_name", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("description", Text),
-    Column("members_count", Integer),
+    Column("members_count", BigInteger),
     Column("is_closed", Boolean, nullable=False, server_default=text("false")),
     Column("deactivated", Text, comment="deleted or banned, as VK says"),
     Column("photo_url", Text),
@@ -89,19 +103,24 @@ posts = Table(
     Column("from_id", BigInteger, comment="who wrote it: negative for a community"),
     Column("text", Text, nullable=False),
     _time("published_at", nullable=False),
-    Column("like_count", Integer, nullable=False),
-    Column("repost_count", Integer, nullable=False),
-    Column("view_count", Integer),
-    Column("comment_count", Integer, nullable=False, comment="comments and replies, as VK counts them"),
+    Column("like_count", BigInteger, nullable=False),
+    Column("repost_count", BigInteger, nullable=False),
+    Column("view_count", BigInteger),
+    Column("comment_count", BigInteger, nullable=False, comment="comments and replies, as VK counts them"),
     Column("is_pinned", Boolean, nullable=False),
     Column("attachments", JSONB, nullable=False),
     _now("first_seen_at"),
     _now("last_seen_at"),
     _time("changed_at"),
-    Column("collected_count", Integer, comment="comment_count when its comments were last read to the end"),
+    Column(
+        "collected_count",
+        BigInteger,
+        comment="comment_count when its comments were last read to the end; -1: read them again",
+    ),
     _time("collected_at"),
     Column("read_calls", Integer, comment="how many calls reading all its comments takes"),
     Column("is_deleted", Boolean, nullable=False, server_default=text("false"), comment="the wall shows it no more"),
+    _seen_in(),
     Index("posts_published_at_idx", "published_at", "owner_id", "id"),
     Index("posts_owner_id_published_at_idx", "owner_id", "published_at", "id"),
 )
@@ -127,7 +146,7 @@ comments = Table(
     Column("from_id", BigInteger, comment="negative for a community; absent on deleted stubs"),
     Column("text", Text, nullable=False),
     _time("published_at", nullable=False),
-    Column("like_count", Integer, nullable=False),
+    Column("like_count", BigInteger, nullable=False),
     Column("attachments", JSONB, nullable=False),
     Column("thread_id", BigInteger, comment="the top comment whose thread this is in"),
     Column("reply_to_id", BigInteger, comment="the comment it answers"),
@@ -137,8 +156,9 @@ comments = Table(
     _time("changed_at"),
     _time("viewed_at"),
     _time("archived_at"),
-    Column("thread_read_count", Integer, comment="replies VK stated when this long thread was last read to the end"),
+    Column("thread_read_count", BigInteger, comment="replies VK stated when this long thread was last read to the end"),
     Column("thread_read_to", BigInteger, comment="the newest reply that was read then"),
+    _seen_in(),
     Index("comments_published_at_idx", "published_at", "owner_id", "id"),
     Index("comments_owner_id_post_id_idx", "owner_id", "post_id", "id"),
     Index(
@@ -227,11 +247,18 @@ job_groups = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("name", Text, primary_key=True, comment="host and process id"),
+    Column("name", Text, primary_key=True, comment="host, process id and a random part"),
     Column("concurrency", Integer, nullable=False),
     Column("kinds", JSONB, nullable=False),
     _now("started_at"),
     _now("seen_at"),
+)
+
+health_writes = Table(
+    "health_writes",
+    metadata,
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    _now("written_at"),
 )
 
 monitorings = Table(
@@ -434,7 +461,8 @@ comment_hours = Table(
     metadata,
     _key("owner_id"),
     Column("hour", DateTime(timezone=True), primary_key=True),
-    *_counts("comments", "replies", "deleted", "viewed", "archived", "likes"),
+    *_counts("comments", "replies", "deleted", "viewed", "archived"),
+    *_counts("likes", kind=BigInteger),
     comment="how many comments were published in an hour",
 )
 
@@ -444,7 +472,8 @@ author_months = Table(
     _key("owner_id"),
     _key("month", Date),
     _key("author_id"),
-    *_counts("comments", "replies", "likes"),
+    *_counts("comments", "replies"),
+    *_counts("likes", kind=BigInteger),
     comment="how much an author wrote in a month (UTC)",
 )
 
@@ -453,7 +482,8 @@ post_stats = Table(
     metadata,
     _key("owner_id"),
     _key("post_id"),
-    *_counts("comments", "replies", "likes"),
+    *_counts("comments", "replies"),
+    *_counts("likes", kind=BigInteger),
     *_counts(
         "within_10_minutes", "within_hour", "within_6_hours", "within_day", "within_3_days", "within_week", "later"
     ),

@@ -11,7 +11,10 @@ from app.vk.wall_walk import NamedPosts, WallWalk
 
 LISTING = "listing posts"
 READING = "reading comments"
+CONFIRMING = "confirming deletions"
 DONE = "done"
+CHECKPOINT_FORMAT = 2
+"""Changes with what a checkpoint holds: a collection begins anew where its checkpoint has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +70,48 @@ def owners_of(arguments: Mapping[str, Any]) -> list[int]:
 class OpenPost:
     """A post whose comments are being read.
 
-    `comment_count` is the lowest that VK has stated since it was listed. `calls`
-    were made for it, `saved_calls` were not, as threads had not grown. `was_read`
-    says that comments of it were stored before.
+    `comment_count` is the lowest number that VK has stated since it was listed,
+    `highest_count` the highest, `received` how many comments were received or are
+    known not to have changed. `calls` were made for it, `saved_calls` were not, as
+    threads had not grown. `was_read` says that comments of it were stored before,
+    `is_unconfirmed` that too many of them would be marked as deleted to believe it
+    at once, `is_second_read` that this is the read that confirms it. `shrunken` are
+    threads that were read as a whole and did not show all replies that are stored.
     """
 
     owner_id: int
     id: int
     comment_count: int
     was_read: bool
+    highest_count: int = 0
+    received: int = 0
     calls: int = 0
     saved_calls: int = 0
     has_failed: bool = False
+    has_broken: bool = False
+    is_contradicted: bool = False
+    is_unconfirmed: bool = False
+    is_second_read: bool = False
+    shrunken: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The post's key (owner, id)."""
+        return self.owner_id, self.id
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that VK states was received and can be used: only then what is absent was deleted."""
+        return not (self.has_failed or self.has_broken or self.is_contradicted or self.received < self.comment_count)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether VK contradicts itself: it goes on stating more comments than it shows.
+
+        Where the stated number changed meanwhile, comments may have come and gone.
+        """
+        has_changed = self.comment_count != self.highest_count
+        return self.is_contradicted or (self.received < self.comment_count and not has_changed)
 
 
 @dataclass(slots=True)
@@ -87,12 +120,16 @@ class Counts:
 
     `comments` were read, of which `new_comments` were not stored before; of
     those that were, `changed_comments` were edited and `deleted_comments` are
-    gone. `requests` (HTTP) and `calls` were made; `saved_calls` were not, since
-    nothing had changed there.
+    gone. Of incomplete posts and communities VK states more than it shows;
+    `broken_items` were in replies and cannot be used. `requests` (HTTP) and `calls`
+    were made; `saved_calls` were not, since nothing had changed there.
     """
 
     posts: int = 0
     failed_posts: int = 0
+    incomplete_posts: int = 0
+    incomplete_groups: int = 0
+    broken_items: int = 0
     comments: int = 0
     new_comments: int = 0
     changed_comments: int = 0
@@ -106,16 +143,20 @@ class Counts:
 class State:
     """How far a collection is: all that a further run needs to go on.
 
-    What was last seen before `begun_at` was not seen by this collection.
-    Written with every step, so it holds only what is open. All communities are
+    What has a lower number than `collection` was not seen by this collection (see
+    `app.store.collections`). Written with every step, so it holds only what is open. All communities are
     listed (`walls`, `named`) before the first comments are read (`is_listed`),
     so that the totals are known. `after` is the last post that was opened
     (owner, id), `posts` and `walks` are open. `missing` are posts (owner, id)
     that were named and that VK leaves out. `unfinished` are the communities
-    that are not collected to the end yet, `refusals` those that VK keeps closed.
+    that are not collected to the end yet, `refusals` those that VK keeps closed,
+    `incomplete` those of which it has shown less than it states. `present` is how
+    many comments of a wall were not marked as deleted when the collection first
+    marked some, `marked` how many it has marked. What would be too many is in
+    `unconfirmed_walls` and `unconfirmed_posts`, and read once more at the end (`is_confirming`).
     """
 
-    begun_at: datetime
+    collection: int
     walls: list[WallWalk]
     named: list[NamedPosts]
     unfinished: list[int]
@@ -126,17 +167,23 @@ class State:
     posts: dict[tuple[int, int], OpenPost] = field(default_factory=dict)
     walks: list[CommentWalk] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
+    incomplete: list[int] = field(default_factory=list)
+    present: dict[int, int] = field(default_factory=dict)
+    marked: dict[int, int] = field(default_factory=dict)
+    unconfirmed_walls: list[int] = field(default_factory=list)
+    unconfirmed_posts: list[tuple[int, int]] = field(default_factory=list)
+    is_confirming: bool = False
     listed: int = 0
     total_posts: int = 0
     total_comments: int = 0
     counts: Counts = field(default_factory=Counts)
 
     @classmethod
-    def new(cls, request: Request, begun_at: datetime) -> "State":
-        """Return the state of a collection that begins at this time, by PostgreSQL's clock."""
+    def new(cls, request: Request, collection: int) -> "State":
+        """Return the state of a collection that begins now and has this number."""
         since = int(request.since.timestamp()) if request.since else None
         return cls(
-            begun_at=begun_at,
+            collection=collection,
             walls=[WallWalk(owner_id, since, request.max_posts) for owner_id in sorted(request.wall_ids)],
             named=[NamedPosts(owner_id, ids) for owner_id, ids in sorted(request.post_ids.items())],
             unfinished=request.owner_ids,
@@ -144,13 +191,15 @@ class State:
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> "State":
-        """Return the state that a job's row holds. What was asked for and not stored is asked for again."""
+        """Return the state that a job's row holds. What was requested and not stored is requested again."""
         opened = [OpenPost(**post) for post in checkpoint["posts"]]
         return cls(
             **{
-                **checkpoint,
-                "begun_at": datetime.fromisoformat(checkpoint["begun_at"]),
+                **_without(checkpoint, "format"),
                 "missing": [(owner_id, post_id) for owner_id, post_id in checkpoint["missing"]],
+                "present": {int(owner_id): number for owner_id, number in checkpoint["present"].items()},
+                "marked": {int(owner_id): number for owner_id, number in checkpoint["marked"].items()},
+                "unconfirmed_posts": [(owner_id, post_id) for owner_id, post_id in checkpoint["unconfirmed_posts"]],
                 "walls": [WallWalk(**wall) for wall in checkpoint["walls"]],
                 "named": [NamedPosts(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
                 "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
@@ -163,10 +212,11 @@ class State:
     def checkpoint(self) -> dict[str, Any]:
         """Return the state as a job's row holds it."""
         return {
-            "begun_at": self.begun_at.isoformat(),
+            "format": CHECKPOINT_FORMAT,
+            "collection": self.collection,
             "missing": self.missing,
-            "walls": [_without(asdict(wall), "asked", "turn") for wall in self.walls],
-            "named": [_without(asdict(posts), "asked", "turn") for posts in self.named],
+            "walls": [_without(asdict(wall), "asked", "turn", "rereads") for wall in self.walls],
+            "named": [_without(asdict(posts), "asked", "turn", "rereads") for posts in self.named],
             "unfinished": self.unfinished,
             "is_listed": self.is_listed,
             "after": self.after,
@@ -174,6 +224,12 @@ class State:
             "posts": [asdict(post) for post in self.posts.values()],
             "walks": [_stored(walk) for walk in self.walks],
             "refusals": self.refusals,
+            "incomplete": self.incomplete,
+            "present": {str(owner_id): number for owner_id, number in self.present.items()},
+            "marked": {str(owner_id): number for owner_id, number in self.marked.items()},
+            "unconfirmed_walls": self.unconfirmed_walls,
+            "unconfirmed_posts": self.unconfirmed_posts,
+            "is_confirming": self.is_confirming,
             "listed": self.listed,
             "total_posts": self.total_posts,
             "total_comments": self.total_comments,
@@ -184,8 +240,34 @@ class State:
         """Return the state as clients see it."""
         if not self.is_listed:
             return Progress(LISTING, self.counts.comments, None, f"{self.listed} posts")
+        if self.is_confirming:
+            return Progress(CONFIRMING, self.counts.comments, None, f"{self.counts.posts} of {self.total_posts} posts")
         message = f"{self.counts.posts} of {self.total_posts} posts"
         return Progress(READING, self.counts.comments, self.total_comments, message)
+
+    def refused(self) -> set[int]:
+        """Return the communities that VK keeps closed."""
+        return {refusal["vkOwnerId"] for refusal in self.refusals}
+
+    def refuse(self, owner_id: int, facts: dict[str, Any]) -> None:
+        """Give up what is left of a community that VK keeps closed."""
+        self.refusals.append(facts)
+        self.unfinished = [each for each in self.unfinished if each != owner_id]
+        self.walks = [walk for walk in self.walks if walk.owner_id != owner_id]
+        self.posts = {key: post for key, post in self.posts.items() if post.owner_id != owner_id}
+        self.unconfirmed_walls = [each for each in self.unconfirmed_walls if each != owner_id]
+        self.unconfirmed_posts = [key for key in self.unconfirmed_posts if key[0] != owner_id]
+
+    def marks_too_many(self, owner_id: int, marked: int, present: int, share: float) -> bool:
+        """Whether so many comments more would be a too large share of a wall to be marked as deleted at once.
+
+        `present` is how many are not marked after them. If they are not too many, they are counted.
+        """
+        in_all = self.marked.get(owner_id, 0) + marked
+        if in_all > share * self.present.setdefault(owner_id, present + marked):
+            return True
+        self.marked[owner_id] = in_all
+        return False
 
     def finished(self) -> list[int]:
         """Return the communities of which nothing is left to read, and take them out of those that are unfinished."""
@@ -204,8 +286,8 @@ class State:
 
 
 _WALK = (
-    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "thread_count", "is_from_start",
-    "is_at_end", "is_incomplete",
+    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "stated_count", "received",
+    "lowest_count", "is_contradicted", "has_broken", "is_from_start", "is_at_end", "is_incomplete",
 )  # fmt: skip
 
 
@@ -219,5 +301,5 @@ def _walk(stored: Sequence[Any]) -> CommentWalk:
     return CommentWalk(**dict(zip(_WALK, stored[:-1], strict=True)), gaps=gaps)
 
 
-def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}

@@ -8,6 +8,7 @@ import threading
 import time
 from asyncio import CancelledError
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
 from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
@@ -21,6 +22,13 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a function raised in the process that computes: so it differs from what handling the process raises."""
+
+    error: Exception
+
+
 async def in_process(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a plain function in another process and return what it returns.
 
@@ -31,24 +39,31 @@ async def in_process(function: Callable[[*Arguments], T], *arguments: *Arguments
     There are as many processes as calls at a time: the caller sets the limit.
 
     Raises:
-        ProcessDied: the process ended meanwhile, most likely for lack of memory.
+        ProcessDied: the process ended meanwhile, most likely for lack of memory, or could not be started.
     """
     try:
-        return await to_process.run_sync(
+        outcome = await to_process.run_sync(
             _computing, os.getpid(), function, *arguments, cancellable=True, limiter=CapacityLimiter(math.inf)
         )
-    except BrokenWorkerProcess as error:
+    except (BrokenWorkerProcess, OSError) as error:
+        # an OSError, too: anyio kills a process that does not start, and under uvloop that fails if it has ended
         raise ProcessDied from error
     except (Exception, CancelledError):
         raise
     except BaseException as error:  # what ends a process is not to end this one
         raise ProcessDied from error
+    if isinstance(outcome, _Raised):
+        raise outcome.error
+    return outcome
 
 
-def _computing(parent: int, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+def _computing(parent: int, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T | _Raised:
     """Call a function in the process that computes."""
     _belong_to(parent)
-    return function(*arguments)
+    try:
+        return function(*arguments)
+    except Exception as error:  # noqa: BLE001 - the caller gets whatever it is
+        return _Raised(error)
 
 
 @functools.cache

@@ -116,9 +116,16 @@ class RunningJob:
                 topics.append(job_topic(self.id))
 
     async def report(
-        self, connection: AsyncConnection, progress: Progress, checkpoint: Mapping[str, Any] | None
+        self,
+        connection: AsyncConnection,
+        progress: Progress,
+        checkpoint: Mapping[str, Any] | None,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write progress and checkpoint in a step; a new stage becomes an event."""
+        """Write progress and checkpoint in a step; a new stage becomes an event.
+
+        `result` is for a job that will fail: what it has done all the same.
+        """
         now, is_new_stage = time.monotonic(), progress.stage != self._stage
         if is_new_stage:
             self._meter.restart(now, progress.done)
@@ -129,6 +136,7 @@ class RunningJob:
             "message": progress.message,
             "rate_per_second": self._meter.update(now, progress.done),
             "checkpoint": checkpoint,
+            **({"result": result} if result else {}),
         }
         await jobs.write_progress(connection, self.id, values)
         if is_new_stage:

@@ -88,7 +88,7 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
             await _take_from_queue(connection, found[0].queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
-            values = {"cancel_requested_at": func.now()}
+            values = {"cancel_requested_at": found[0].cancel_requested_at or func.now()}
             row = await jobs.move_job(connection, job_id, former=("RUNNING",), values=values)
     assert row  # noqa: S101 - it was locked
     log.info("job_cancel_requested", job_id=job_id)
@@ -115,6 +115,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
                 "state": "QUEUED",
                 "attempts": 0,
                 "failure": None,
+                "result": None,
                 "finished_at": None,
                 "cancel_requested_at": None,
                 "queued_at": func.now(),

@@ -88,8 +88,6 @@ def _check(request: Request, timeout_seconds: float | None) -> None:
         wrong["postUrls"] = f"a collection takes {MOST_POSTS} single posts at most"
     if request.max_posts is not None and request.max_posts < 1:
         wrong["maxPostsPerGroup"] = "must be 1 or more"
-    if request.since is not None and request.since.tzinfo is None:
-        wrong["since"] = "needs a time zone, such as 2026-01-31T00:00:00Z"
     if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
         wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
     if wrong:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -66,7 +67,8 @@ class Worker:
     """Runs up to `concurrency` jobs at once. `bodies` says what each kind of job does; others are left to others."""
 
     def __init__(self, resources: Resources, concurrency: int, bodies: Bodies = BODIES) -> None:
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        # containers may share host names, and all have low process ids
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._resources = resources
         self._concurrency = concurrency
         self._bodies = bodies
@@ -82,25 +84,39 @@ class Worker:
         self._finish: Together[tuple[Row[Any], End], End | None] = Together(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
-        """Work until `stop` is called; starts anew when the connections to the queue are lost, while its jobs go on."""
-        watch = asyncio.create_task(self._watch())
+        """Work until `stop` is called. Ends with what ended one of its tasks, if that was not a call of `stop`."""
+        watch, serve = asyncio.create_task(self._watch()), asyncio.create_task(self._serve())
         try:
-            while not self._is_stopping:
-                try:
-                    await self._consume()
-                except Exception as error:  # noqa: BLE001 - whatever ended it, the queue has to be served again
-                    log.warning("queue_lost", reason=f"{type(error).__name__}: {error}")
-                    await asyncio.sleep(RESTART_SECONDS)
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            done, _ = await asyncio.wait({watch, serve}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            left = {watch, *self._tasks}  # runs only where this was cancelled: their jobs go on elsewhere
+            left = {watch, serve, *self._tasks}  # runs only where this was cancelled: their jobs go on elsewhere
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=RESTART_SECONDS)
             with suppress(ServiceUnavailable):
                 async with self._resources.database.transaction() as connection:
                     await workers.remove_worker(connection, self.name)
+
+    async def _serve(self) -> None:
+        """Serve the queue until `stop` is called; starts anew when its connections are lost, while its jobs go on."""
+        while not self._is_stopping:
+            try:
+                await self._consume()
+            except Exception as error:  # noqa: BLE001 - whatever ended it, the queue has to be served again
+                log.warning("queue_lost", reason=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(RESTART_SECONDS)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def note_end(self, task: "asyncio.Task[None]") -> None:
+        """Report in the health of this process that the task of `run` has died, if it was not stopped."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None or (task.cancelled() and self._is_stopping):
+            return
+        log.critical("worker_died", worker=self.name, exc_info=error)
+        self._resources.health.note_dead_worker(type(error).__name__)
 
     def stop(self) -> None:
         """Take no further job, and send the running ones back to the queue at their last checkpoint."""
@@ -257,6 +273,7 @@ async def open_worker(
     """
     worker = Worker(resources, concurrency, bodies)
     task = asyncio.create_task(worker.run())
+    task.add_done_callback(worker.note_end)
 
     async def drain() -> None:
         worker.stop()

@@ -56,7 +56,7 @@ def apply(simulator: Simulator, body: bytes) -> dict[str, Any]:
     {"tokens": {"text": "user" | "service" | "group"}} {"revoke": "text"} {"expire": "text"}
     {"day_quotas": {"method": calls}} {"service_may_execute": true} {"captcha": "new" | "old"}: the form of error 14
     {"faults": [{"code": 6 | "http": 500 | "kind": "reset", "method": null, "times": 1, "inner": false,
-      "message": null, "seconds": null}]}: `Fault` tells the kinds
+      "message": null, "seconds": null, "change": null, "where": null, "from_offset": 0}]}: `Fault` tells the kinds
     {"fault_rates": {"seed": 1, "limit": null, "rates": [{"code": 6, "rate": 0.05}, ...]} | null}
     {"add_comments": {"group_id", "post_id", "count", "reply_to": null, "from_id": null}} gives {"added": [ids]}
     {"add_posts": {"group_id", "count"}} gives {"added_posts": [ids]}
@@ -64,6 +64,8 @@ def apply(simulator: Simulator, body: bytes) -> dict[str, Any]:
     {"edit_comment": {"group_id", "comment_id", "text"}}
     {"attach": {"group_id", "comment_id", "kind"}}: one of `attachments.COMMENT_KINDS`, or "" for none
     {"close_comments": {"group_id", "post_id"}} {"open_comments": the same} {"delete_post": the same}
+    {"hide": {"group_id", "comment_ids": [], "post_ids": []}}: VK neither shows nor counts these and what is under them
+    {"show_hidden": {"group_id"}}: it does again
     {"pin_post": {"group_id", "post_id": 0 for none}} {"donut_post": {"group_id", "post_id", "donut": true}}
     {"wall": {"group_id", "state"}}: a `WallState`; {"person": {"person_id", "state": "" | "deleted" | "banned"}}
     {"churn": {"seed": 1, "comments": 0.5, "replies": 0.5, "likes": 0.5, "edits": 0.1, "deletions": 0.1, "posts": 0.0,
@@ -184,6 +186,23 @@ def _delete_comment(simulator: Simulator, value: object) -> None:
     wall.delete_comment(comment)
 
 
+def _hide(simulator: Simulator, value: object) -> None:
+    order = _object(value, "hide")
+    wall = _wall(simulator, order)
+    for name in ("comment_ids", "post_ids"):
+        if not isinstance(order.get(name, []), list):
+            raise WrongCommand(f"{name} is not a list")
+    for post_id in order.get("post_ids", []):
+        wall.hide_post(_post(simulator, order | {"post_id": post_id})[1])
+    for comment_id in order.get("comment_ids", []):
+        if comment_id not in wall.hidden:
+            wall.hide_comment(_comment(simulator, order | {"comment_id": comment_id})[1])
+
+
+def _show_hidden(simulator: Simulator, value: object) -> None:
+    _wall(simulator, _object(value, "show_hidden")).show_hidden()
+
+
 def _edit_comment(simulator: Simulator, value: object) -> None:
     order = _object(value, "edit_comment")
     wall, comment = _comment(simulator, order)
@@ -257,6 +276,8 @@ _COMMANDS: Final[dict[str, Callable[[Simulator, object], dict[str, Any] | None]]
     "attach": _attach,
     "delete_comment": _delete_comment,
     "edit_comment": _edit_comment,
+    "hide": _hide,
+    "show_hidden": _show_hidden,
     "close_comments": _close_comments,
     "open_comments": _open_comments,
     "pin_post": _pin_post,

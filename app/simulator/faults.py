@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
-FaultKind = Literal["error", "http", "not_json", "truncated", "reset", "late", "timeout"]
+from app.simulator.contradictions import CHANGES
+
+FaultKind = Literal["error", "http", "not_json", "truncated", "reset", "late", "timeout", "answer"]
 _LATE_SECONDS: Final = 30.0
 
 
@@ -22,9 +24,11 @@ class Fault:
     - truncated: the first half of the right reply, with a Content-Length that fits it;
     - reset: the head and the first half of the right reply, then the connection is reset;
     - late: the right reply, made at once and sent after `seconds` (30 unless told);
-    - timeout: no reply; the connection is reset after `seconds`, else it stays until the client goes away.
+    - timeout: no reply; the connection is reset after `seconds`, else it stays until the client goes away;
+    - answer: the right answer with a `change` to it, one of `contradictions.CHANGES`.
 
-    Inside an execute only error can happen.
+    Inside an execute only error and answer can happen. `where` restricts a fault to calls with these parameters, and
+    `from_offset` to pages that begin there or later.
 
     Raises:
         ValueError: a fact has no meaning for this kind, or a value is out of range.
@@ -38,12 +42,19 @@ class Fault:
     times: int = 1
     inner: bool = False
     message: str | None = None
+    change: str | None = None
+    where: Mapping[str, str] | None = None
+    from_offset: int = 0
 
     def __post_init__(self) -> None:
         if (self.what == "http") != (self.http is not None):
             raise ValueError("a fault of kind http, and no other, needs http, a status")
-        if self.what != "error" and (self.inner or self.message is not None):
-            raise ValueError(f"only an error has a message or can happen inside an execute, {self.what} cannot")
+        if (self.what == "answer") != (self.change is not None):
+            raise ValueError("a fault of kind answer, and no other, needs change")
+        if self.what != "error" and self.message is not None:
+            raise ValueError(f"only an error has a message, {self.what} has none")
+        if self.inner and self.what not in {"error", "answer"}:
+            raise ValueError(f"only an error or an answer can happen inside an execute, {self.what} cannot")
         if self.what not in {"late", "timeout"} and self.seconds is not None:
             raise ValueError(f"only late and timeout take seconds, {self.what} does not")
 
@@ -55,7 +66,7 @@ class Fault:
     @property
     def label(self) -> str:
         """What happens, with its number where it has one: "error 6", "http 502", "reset"."""
-        number = {"error": self.code, "http": self.http}.get(self.what)
+        number = {"error": self.code, "http": self.http, "answer": self.change}.get(self.what)
         return self.what if number is None else f"{self.what} {number}"
 
     @property
@@ -63,9 +74,13 @@ class Fault:
         """How long the reply takes; None for ever."""
         return _LATE_SECONDS if self.what == "late" and self.seconds is None else self.seconds
 
-    def fits(self, method: str, *, inner: bool) -> bool:
-        """Whether it can happen to this call."""
-        return self.inner == inner and self.method in (None, method)
+    def fits(self, method: str, values: Mapping[str, str], *, inner: bool) -> bool:
+        """Whether it can happen to this call with these parameters."""
+        is_method = self.method == method if self.method else self.what != "answer" or method != "execute"
+        offset = values.get("offset", "0")
+        is_behind = not self.from_offset or (offset.isdecimal() and int(offset) >= self.from_offset)
+        wanted = (self.where or {}).items()
+        return self.inner == inner and is_method and is_behind and all(values.get(key) == each for key, each in wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +133,25 @@ class Faults:
         self._left = rates.limit if rates else 0
         self._random = random.Random(f"faults:{rates.seed if rates else 0}")  # noqa: S311 - a world, not a secret
 
-    def take(self, method: str, *, inner: bool = False) -> Fault | None:
+    def take(self, method: str, values: Mapping[str, str], *, inner: bool = False) -> Fault | None:
         """The fault of this call, once less to be played; None where there is none."""
-        fault = self._next(method, inner=inner) or self._drawn(method, inner=inner)
+        fault = self._next(method, values, inner=inner) or self._drawn(method, values, inner=inner)
         if fault is not None:
             self.played[fault.label] += 1
         return fault
 
-    def _next(self, method: str, *, inner: bool) -> Fault | None:
+    def _next(self, method: str, values: Mapping[str, str], *, inner: bool) -> Fault | None:
         for place, fault in enumerate(self._waiting):
-            if fault.fits(method, inner=inner):
+            if fault.fits(method, values, inner=inner):
                 self._waiting[place : place + 1] = [replace(fault, times=fault.times - 1)] if fault.times > 1 else []
                 return fault
         return None
 
-    def _drawn(self, method: str, *, inner: bool) -> Fault | None:
+    def _drawn(self, method: str, values: Mapping[str, str], *, inner: bool) -> Fault | None:
         if self.rates is None or self._left == 0:
             return None
         for fault in self.rates.rates:
-            if fault.fits(method, inner=inner) and self._random.random() < fault.rate:
+            if fault.fits(method, values, inner=inner) and self._random.random() < fault.rate:
                 self._left = None if self._left is None else self._left - 1
                 return fault
         return None
@@ -201,6 +216,11 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
     "times": _is_whole,
     "inner": lambda value: isinstance(value, bool),
     "message": lambda value: value is None or isinstance(value, str),
+    "change": lambda value: value is None or value in CHANGES,
+    "where": lambda value: (
+        value is None or (isinstance(value, dict) and all(isinstance(each, str) for each in value.values()))
+    ),
+    "from_offset": _is_whole,
     "rate": lambda value: _is_number(value) and value <= 1,
 }
 

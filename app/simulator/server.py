@@ -15,6 +15,7 @@ from app.simulator import control
 from app.simulator.broken import JSON_TYPE, broken
 from app.simulator.captchas import Captchas
 from app.simulator.churn import Churn
+from app.simulator.contradictions import contradicted
 from app.simulator.errors import CAPTCHA, ApiError, envelope
 from app.simulator.execute import Run
 from app.simulator.faults import Brake, Fault, Faults
@@ -71,8 +72,8 @@ class Simulator:
         values = parse_query(request.scope["query_string"]) | await read_form(request)
         token = values.pop("access_token", None) or bearer_token(request.headers.get("authorization", ""))
         await self.brake.wait()
-        fault = self.faults.take(name)
-        if fault is None or fault.what == "error":
+        fault = self.faults.take(name, values)
+        if fault is None or fault.what in {"error", "answer"}:
             return self._reply(name, token, values, fault)
         return await broken(fault, lambda: self._reply(name, token, values), self.brake, request.receive)
 
@@ -82,10 +83,10 @@ class Simulator:
             token.requests += 1
         try:
             answered = self.captchas.take_answer(values)
-            if fault is not None and not (answered and fault.code == CAPTCHA):
+            if fault is not None and fault.what == "error" and not (answered and fault.code == CAPTCHA):
                 raise ApiError(fault.code, fault.message)  # noqa: TRY301 - all refusals leave by one door
             with paused_search():
-                return _json(self._written(self._answer(name, token, values)))
+                return _json(self._written(self._answer(name, token, values, fault.change if fault else None)))
         except ApiError as error:
             self.errors[error.code] += 1
             if token is not None:
@@ -93,7 +94,7 @@ class Simulator:
             extras = self.captchas.ask() if error.code == CAPTCHA else {}
             return _json(orjson.dumps(envelope(error, name, values, extras)))
 
-    def _answer(self, name: str, token: Token | None, values: Mapping[str, str]) -> bytes:
+    def _answer(self, name: str, token: Token | None, values: Mapping[str, str], change: str | None) -> bytes:
         version = parse_version(values.get("v"))
         if name != "execute" and name not in METHODS:
             raise ApiError(3)
@@ -105,9 +106,9 @@ class Simulator:
         parameters = Parameters(values, version, token.kind)
         if name == "execute":
             return self._execute(token, parameters)
-        return orjson.dumps({"response": self._call(name, token, parameters)})
+        return orjson.dumps({"response": self._call(name, token, parameters, change)})
 
-    def _call(self, name: str, token: Token, parameters: Parameters) -> Any:
+    def _call(self, name: str, token: Token, parameters: Parameters, change: str | None = None) -> Any:
         if name not in METHODS:
             raise ApiError(3)
         self.calls += 1
@@ -117,7 +118,8 @@ class Simulator:
         if not self.quotas.allows(token, name):
             raise ApiError(29)
         try:
-            return METHODS[name].answer(self.site, parameters)
+            answer = METHODS[name].answer(self.site, parameters)
+            return contradicted(answer, change) if change else answer
         finally:  # between this call and the next, be it the next one of the same execute
             self.churn.pass_call()
 
@@ -126,10 +128,11 @@ class Simulator:
         token.check_kind(("user", "group", "service") if self.service_may_execute else ("user", "group"))
 
         def call(name: str, values: Mapping[str, str]) -> Any:
-            fault = self.faults.take(name, inner=True)
-            if fault is not None:
+            fault = self.faults.take(name, values, inner=True)
+            if fault is not None and fault.what == "error":
                 raise ApiError(fault.code, fault.message)
-            return self._call(name, token, Parameters(values, parameters.version, token.kind))
+            inner = Parameters(values, parameters.version, token.kind)
+            return self._call(name, token, inner, fault.change if fault else None)
 
         code = parameters.required_text("code")
         run = Run(call, {name: value for name, value in parameters.values.items() if name != "code"})

@@ -74,7 +74,8 @@ class Post:
 class Wall:
     """The wall of one community: its posts by id, and one counter that numbers posts and comments alike.
 
-    `gone` keeps the comments that vanished, by id, and `former_texts` what edited comments said before, oldest first.
+    `gone` keeps the comments that vanished, by id, `hidden` and `hidden_posts` what VK does not show or count until
+    `show_hidden`, and `former_texts` what edited comments said before, oldest first.
     """
 
     def __init__(self, community: Community, population: Population, options: SimulatorOptions) -> None:
@@ -83,6 +84,8 @@ class Wall:
         self.posts: dict[int, Post] = {}
         self.comments: dict[int, Comment] = {}
         self.gone: dict[int, Comment] = {}
+        self.hidden: dict[int, Comment] = {}
+        self.hidden_posts: dict[int, Post] = {}
         self.former_texts: dict[int, list[str]] = {}
         self.last_id = 0
         self.last_date = 0
@@ -203,6 +206,35 @@ class Wall:
         for comment in post.all_comments():
             self.gone[comment.id] = self.comments.pop(comment.id)
         del self.posts[post.id]
+
+    def hide_comment(self, comment: Comment) -> None:
+        """Let VK neither show nor count a comment and its replies, as if they had been deleted."""
+        for each in (*comment.replies, comment):
+            level = each.post.comments if each.top is None else each.top.replies
+            del level[bisect_left(level, each.id, key=lambda one: one.id)]
+            self.hidden[each.id] = self.comments.pop(each.id)
+            each.post.comment_count -= 1
+
+    def hide_post(self, post: Post) -> None:
+        """Let VK not show a post with all its comments, as if it had been deleted."""
+        for comment in post.all_comments():
+            self.hidden[comment.id] = self.comments.pop(comment.id)
+        self.hidden_posts[post.id] = self.posts.pop(post.id)
+
+    def show_hidden(self) -> None:
+        """Show and count again what was hidden; what stood under something that was deleted meanwhile is gone."""
+        self.posts = dict(sorted({**self.posts, **self.hidden_posts}.items()))
+        for comment_id in sorted(self.hidden):
+            comment = self.hidden[comment_id]
+            level = comment.post.comments if comment.top is None else comment.top.replies
+            is_there = comment.post.id in self.posts and (comment.top is None or comment.top.id in self.comments)
+            (self.comments if is_there else self.gone)[comment_id] = comment
+            comment.deleted = comment.deleted or not is_there
+            if is_there and comment.post.id not in self.hidden_posts:
+                level.insert(bisect_left(level, comment_id, key=lambda each: each.id), comment)
+                comment.post.comment_count += 1
+        self.comments = dict(sorted(self.comments.items()))
+        self.hidden, self.hidden_posts = {}, {}
 
     def _write(self, comment: Comment, seed: int) -> str:
         if comment.attachment in WORDLESS:

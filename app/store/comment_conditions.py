@@ -1,7 +1,7 @@
 """Which comments are wanted: the conditions of their lists, searches, marks and exports, as SQL."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ from app.store.arrays import are_among, is_among
 RUSSIAN = "russian"
 """The configuration of PostgreSQL's full text search; it takes Latin words for English ones."""
 _HAS_LINKS = comment_features.c.links != literal_column("'{}'::text[]")
+_NOT_ALONE = ("search_forms", "all_of", "any_of", "none_of")
+"""Fields without a condition of their own: part of `search`, or conditions to combine."""
 _IS_IN_WAVE = comment_features.c.wave_id.is_not(None)
 
 
@@ -69,32 +71,32 @@ class CommentConditions:
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions on a row of `comments`; all of them hold for a wanted comment."""
         c, features = comments.c, comment_features.c
-        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
-            (self.search, lambda: _has_row(comment_search, query_matches(self.query()))),
-            (self.contains, lambda: _has_row(comment_search, _contains(self.contains or ""))),
-            (self.owner_ids, lambda: is_among(c.owner_id, self.owner_ids or ())),
-            (self.posts, lambda: are_among((c.owner_id, c.post_id), self.posts or ())),
-            (self.author_ids, lambda: is_among(c.from_id, self.author_ids or ())),
-            (self.keyword_ids, lambda: _has_keyword(is_among(comment_keywords.c.keyword_id, self.keyword_ids or ()))),
-            (self.keyword_categories, lambda: _has_keyword(_is_in_categories(self.keyword_categories or ()))),
-            (self.has_matches, lambda: _truth(_has_keyword(_is_there()), is_true=bool(self.has_matches))),
-            (self.published_from, lambda: c.published_at >= self.published_from),
-            (self.published_to, lambda: c.published_at < self.published_to),
-            (self.is_reply, lambda: _truth(c.thread_id.is_not(None), is_true=bool(self.is_reply))),
-            (self.is_deleted, lambda: _truth(c.is_deleted, is_true=bool(self.is_deleted))),
-            (self.is_viewed, lambda: _truth(c.viewed_at.is_not(None), is_true=bool(self.is_viewed))),
-            (self.is_archived, lambda: _truth(c.archived_at.is_not(None), is_true=bool(self.is_archived))),
-            (self.language, lambda: _has_row(comment_features, features.language == self.language)),
-            (self.mood, lambda: _has_row(comment_features, features.mood == self.mood)),
-            (self.has_links, lambda: _truth(_has_row(comment_features, _HAS_LINKS), is_true=bool(self.has_links))),
-            (self.is_in_wave, lambda: _truth(_has_row(comment_features, _IS_IN_WAVE), is_true=bool(self.is_in_wave))),
-            (
-                self.wave_ids,
-                lambda: _has_row(comment_features, is_among(features.wave_id, self.wave_ids or ())),
-            ),
-            (self.min_likes, lambda: c.like_count >= self.min_likes),
-        ]
-        return [condition() for value, condition in wanted if value is not None] + list(self._combined())
+        conditions: dict[str, Callable[[], ColumnElement[bool]]] = {
+            "search": lambda: _has_row(comment_search, query_matches(self.query())),
+            "contains": lambda: _has_row(comment_search, _contains(self.contains or "")),
+            "owner_ids": lambda: is_among(c.owner_id, self.owner_ids or ()),
+            "posts": lambda: are_among((c.owner_id, c.post_id), self.posts or ()),
+            "author_ids": lambda: is_among(c.from_id, self.author_ids or ()),
+            "keyword_ids": lambda: _has_keyword(is_among(comment_keywords.c.keyword_id, self.keyword_ids or ())),
+            "keyword_categories": lambda: _has_keyword(_is_in_categories(self.keyword_categories or ())),
+            "has_matches": lambda: _truth(_has_keyword(_is_there()), is_true=bool(self.has_matches)),
+            "published_from": lambda: c.published_at >= self.published_from,
+            "published_to": lambda: c.published_at < self.published_to,
+            "is_reply": lambda: _truth(c.thread_id.is_not(None), is_true=bool(self.is_reply)),
+            "is_deleted": lambda: _truth(c.is_deleted, is_true=bool(self.is_deleted)),
+            "is_viewed": lambda: _truth(c.viewed_at.is_not(None), is_true=bool(self.is_viewed)),
+            "is_archived": lambda: _truth(c.archived_at.is_not(None), is_true=bool(self.is_archived)),
+            "language": lambda: _has_row(comment_features, features.language == self.language),
+            "mood": lambda: _has_row(comment_features, features.mood == self.mood),
+            "has_links": lambda: _truth(_has_row(comment_features, _HAS_LINKS), is_true=bool(self.has_links)),
+            "is_in_wave": lambda: _truth(_has_row(comment_features, _IS_IN_WAVE), is_true=bool(self.is_in_wave)),
+            "wave_ids": lambda: _has_row(comment_features, is_among(features.wave_id, self.wave_ids or ())),
+            "min_likes": lambda: c.like_count >= self.min_likes,
+        }
+        # every field is looked up, so a field without a condition is an error and never a filter that is ignored
+        alone = [field.name for field in fields(self) if field.name not in _NOT_ALONE]
+        found = [(getattr(self, name), conditions[name]) for name in alone]
+        return [condition() for value, condition in found if value is not None] + list(self._combined())
 
     def query(self) -> ColumnElement[Any]:
         """Return what is searched for as PostgreSQL's tsquery."""

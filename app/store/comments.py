@@ -15,6 +15,7 @@ from app.db.copying import copy_new_rows
 from app.db.tables import comment_search, comments
 from app.errors import PostNotFound
 from app.store.arrays import key_columns
+from app.store.collections import NEWEST_COLLECTION
 from app.store.comment_conditions import CommentConditions, query_matches
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkComment
@@ -120,14 +121,13 @@ class Stored:
     other_texts: Sequence[VkComment] = field(default=(), compare=False)
 
 
-async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment], seen_since: datetime) -> Stored:
+async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment], collection: int) -> Stored:
     """Insert or refresh comments. Their posts are there, and cannot be deleted before the transaction ends.
 
     A comment that turned into a deleted stub keeps the text and author it had.
     `changed_at` tells when a difference in text, attachments or deletion was
-    seen. `last_seen_at` is written where it lies before `seen_since`, when the
-    collection began: a comment that a collection meets twice is written once.
-    One that somebody here has removed is left out.
+    seen. A comment without a difference is written once per `collection`, which is
+    a number of `app.store.collections`. One that a user has removed is left out.
 
     Rows are written in the order of their keys, so that two collections that
     meet the same comments at once lock them in the same order.
@@ -140,25 +140,28 @@ async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment
     rows = await _without_removed(connection, in_order) if in_order else ()
     if not rows:
         return Stored()
-    await _hold_posts(connection, {(comment.owner_id, comment.post_id) for comment in rows})
+    newest = await _hold_posts(connection, {(comment.owner_id, comment.post_id) for comment in rows})
     # A first collection finds nothing but new comments. COPY stores these in two thirds of the time that INSERT
     # with ON CONFLICT takes; where another collection has stored one of them meanwhile, it stores none.
-    if not await _is_any_stored(connection, rows) and await _copy(connection, rows):
+    if not await _is_any_stored(connection, rows) and await _copy(connection, rows, newest):
         return Stored(new=len(rows), new_texts=rows)
-    return await _merge(connection, rows, seen_since)
+    return await _merge(connection, rows, collection)
 
 
-async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> None:
+async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> int:
+    """Keep posts from being deleted until the transaction ends, and return the number of the newest collection."""
     # A foreign key does this for each comment, which costs 3 to 4 microseconds, as much as three indexes; its other
     # half, deleting the comments of deleted posts, is a trigger: migrations/versions/0006_speed_up_comments.py
-    statement = text("""
-        SELECT owner_id, id FROM posts
+    statement = text(f"""
+        SELECT owner_id, id, {NEWEST_COLLECTION} AS newest FROM posts
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
          ORDER BY owner_id, id FOR KEY SHARE OF posts
-    """)
-    held = {(row.owner_id, row.id) for row in await connection.execute(statement, key_columns(list(keys)))}
-    if missing := set(keys) - held:
+    """)  # noqa: S608 - only our own SQL is put in
+    held = (await connection.execute(statement, key_columns(list(keys)))).all()
+    if missing := set(keys) - {(row.owner_id, row.id) for row in held}:
         raise PostNotFound(*min(missing))
+    newest: int = held[0].newest
+    return newest
 
 
 async def _without_removed(connection: AsyncConnection, rows: Sequence[VkComment]) -> Sequence[VkComment]:
@@ -210,10 +213,11 @@ _COPIED = (
     "thread_id",
     "reply_to_id",
     "is_deleted",
+    "collection_number",
 )
 
 
-async def _copy(connection: AsyncConnection, rows: Sequence[VkComment]) -> bool:
+async def _copy(connection: AsyncConnection, rows: Sequence[VkComment], newest: int) -> bool:
     records = (
         (
             comment.owner_id,
@@ -227,6 +231,7 @@ async def _copy(connection: AsyncConnection, rows: Sequence[VkComment]) -> bool:
             comment.thread_id,
             comment.reply_to_id,
             comment.is_deleted,
+            newest,
         )
         for comment in rows
     )
@@ -237,16 +242,16 @@ def _json(attachments: list[dict[str, Any]]) -> str:
     return orjson.dumps(attachments).decode() if attachments else "[]"
 
 
-async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_since: datetime) -> Stored:
-    statement = text("""
+async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], collection: int) -> Stored:
+    statement = text(f"""
         WITH written AS (
             INSERT INTO comments AS c (owner_id, id, post_id, from_id, text, published_at, like_count, attachments,
-                                       thread_id, reply_to_id, is_deleted)
+                                       thread_id, reply_to_id, is_deleted, collection_number)
             SELECT r.owner_id, r.id, r.post_id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count,
-                   r.attachments::jsonb, r.thread_id, r.reply_to_id, r.is_deleted
+                   r.attachments::jsonb, r.thread_id, r.reply_to_id, r.is_deleted, {NEWEST_COLLECTION}
               FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:post_ids AS bigint[]),
                           CAST(:from_ids AS bigint[]), CAST(:texts AS text[]), CAST(:published AS bigint[]),
-                          CAST(:likes AS int[]), CAST(:attachments AS text[]), CAST(:thread_ids AS bigint[]),
+                          CAST(:likes AS bigint[]), CAST(:attachments AS text[]), CAST(:thread_ids AS bigint[]),
                           CAST(:reply_to_ids AS bigint[]), CAST(:deleted AS bool[]))
                 AS r(owner_id, id, post_id, from_id, text, published_at, like_count, attachments, thread_id,
                      reply_to_id, is_deleted)
@@ -257,24 +262,26 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], seen_si
                    like_count = CASE WHEN excluded.is_deleted THEN c.like_count ELSE excluded.like_count END,
                    is_deleted = excluded.is_deleted,
                    last_seen_at = now(),
+                   collection_number = excluded.collection_number,
                    changed_at = CASE
                        WHEN excluded.is_deleted AND c.is_deleted THEN c.changed_at
                        WHEN excluded.is_deleted IS DISTINCT FROM c.is_deleted
                          OR (c.text, c.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments) THEN now()
                        ELSE c.changed_at END
-            WHERE c.last_seen_at < :seen_since
+            WHERE c.collection_number < :collection
                OR c.is_deleted IS DISTINCT FROM excluded.is_deleted
                OR NOT excluded.is_deleted AND (c.like_count, c.text, c.attachments) IS DISTINCT FROM
                                               (excluded.like_count, excluded.text, excluded.attachments)
-            RETURNING owner_id, id, xmax = 0 AS is_new, is_deleted, changed_at, text
+            RETURNING owner_id, id, xmax = 0 AS is_new, is_deleted, text, attachments
         )
-        SELECT owner_id, id, is_new, is_deleted,
-               -- a statement reads what was there before it
-               (SELECT former.text FROM comments former WHERE former.owner_id = written.owner_id
-                                                          AND former.id = written.id) <> text AS has_other_text
-          FROM written WHERE is_new OR changed_at = now()
-    """)
-    written = await connection.execute(statement, _merged_columns(rows) | {"seen_since": seen_since})
+        SELECT w.owner_id, w.id, w.is_new, w.is_deleted, former.text <> w.text AS has_other_text
+          FROM written w
+               -- a statement reads what was stored before it began
+               LEFT JOIN comments former ON former.owner_id = w.owner_id AND former.id = w.id
+         WHERE w.is_new OR (former.text, former.attachments, former.is_deleted) IS DISTINCT FROM
+                           (w.text, w.attachments, w.is_deleted)
+    """)  # noqa: S608 - only our own SQL is put in
+    written = await connection.execute(statement, _merged_columns(rows) | {"collection": collection})
     by_key = {(comment.owner_id, comment.id): comment for comment in rows}
     new: list[VkComment] = []
     other_texts: list[VkComment] = []
@@ -339,7 +346,7 @@ async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadT
         return
     statement = text("""
         UPDATE comments c SET thread_read_count = r.count, thread_read_to = r.last_id
-          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:counts AS int[]),
+          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:counts AS bigint[]),
                       CAST(:last_ids AS bigint[])) AS r(owner_id, id, count, last_id)
          WHERE c.owner_id = r.owner_id AND c.id = r.id
     """)
@@ -347,62 +354,77 @@ async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadT
     await connection.execute(statement, key_columns([(thread.owner_id, thread.id) for thread in threads]) | counts)
 
 
-async def mark_deleted_replies(
-    connection: AsyncConnection, threads: Sequence[tuple[int, int]], seen_since: datetime
-) -> int:
-    """Mark the replies of threads that were read as a whole and did not show them; returns how many."""
+async def shrunken_threads(
+    connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
+) -> set[tuple[int, int]]:
+    """Return which of these threads have replies unseen by this collection that are not marked as deleted."""
     if not threads:
-        return 0
+        return set()
     statement = text("""
-        UPDATE comments c SET is_deleted = true, changed_at = now()
-          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
-         WHERE c.owner_id = r.owner_id AND c.thread_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
+        SELECT r.owner_id, r.id FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+         WHERE EXISTS (SELECT FROM comments c WHERE c.owner_id = r.owner_id AND c.thread_id = r.id
+                          AND NOT c.is_deleted AND c.collection_number < :collection)
     """)
-    marked = await connection.execute(statement, key_columns(threads) | {"seen_since": seen_since})
-    return marked.rowcount
+    rows = await connection.execute(statement, key_columns(threads) | {"collection": collection})
+    return {(row.owner_id, row.id) for row in rows}
+
+
+async def mark_deleted_replies(
+    connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
+) -> dict[int, int]:
+    """Mark the replies of threads that were read as a whole and did not show them; returns owner id -> how many."""
+    return await _mark(connection, threads, "c.thread_id = r.id AND c.collection_number < :collection", collection)
 
 
 async def mark_deleted(
-    connection: AsyncConnection, posts: Sequence[tuple[int, int]], seen_since: datetime, *, whole: bool
-) -> int:
-    """Mark the comments of posts that were read to the end and did not show them; returns how many.
+    connection: AsyncConnection, posts: Sequence[tuple[int, int]], collection: int, *, whole: bool
+) -> dict[int, int]:
+    """Mark the comments of posts that were read to the end and did not show them; returns owner id -> how many.
 
     Unless the posts were read as a `whole`, threads that had not grown were
     left out: then a reply is only marked where its top comment is gone as well.
     """
-    if not posts:
-        return 0
-    unshown = (
-        ""
-        if whole
-        else """
-           AND (c.thread_id IS NULL OR EXISTS (
-                SELECT FROM comments top WHERE top.owner_id = c.owner_id AND top.id = c.thread_id
-                   AND top.last_seen_at < :seen_since))"""
-    )
-    statement = text(f"""
-        UPDATE comments c SET is_deleted = true, changed_at = now()
-          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
-         WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted AND c.last_seen_at < :seen_since
-           {unshown}
-    """)  # noqa: S608 - one of two texts of our own
-    marked = await connection.execute(statement, key_columns(posts) | {"seen_since": seen_since})
-    return marked.rowcount
+    unshown = """
+           (c.thread_id IS NULL OR EXISTS (
+            SELECT FROM comments top WHERE top.owner_id = c.owner_id AND top.id = c.thread_id
+               AND top.collection_number < :collection))"""
+    condition = "c.post_id = r.id AND c.collection_number < :collection"
+    return await _mark(connection, posts, condition if whole else f"{condition} AND {unshown}", collection)
 
 
-async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tuple[int, int]]) -> int:
-    """Mark the comments of those of these posts that are marked as deleted; returns how many.
+async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Mark the comments of those of these posts that are marked as deleted; returns owner id -> how many.
 
     What was read of a post before it went may be stored after another
-    collection has marked it: nobody would look at those comments again.
+    collection has marked it: no later collection would look at those comments.
     """
-    if not posts:
-        return 0
-    statement = text("""
-        UPDATE comments c SET is_deleted = true, changed_at = now()
-          FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
-          JOIN posts p ON p.owner_id = r.owner_id AND p.id = r.id AND p.is_deleted
-         WHERE c.owner_id = r.owner_id AND c.post_id = r.id AND NOT c.is_deleted
-    """)
-    marked = await connection.execute(statement, key_columns(posts))
-    return marked.rowcount
+    is_of_deleted = """c.post_id = r.id AND EXISTS (
+        SELECT FROM posts p WHERE p.owner_id = r.owner_id AND p.id = r.id AND p.is_deleted)"""
+    return await _mark(connection, posts, is_of_deleted)
+
+
+async def _mark(
+    connection: AsyncConnection, keys: Sequence[tuple[int, int]], condition: str, collection: int = 0
+) -> dict[int, int]:
+    """Mark comments `c` as deleted that fit one of the keys `r`; returns owner id -> how many.
+
+    Threads of which comments are marked are forgotten to have been read: their
+    replies may be shown again, and only a walk from the start would find them.
+    """
+    if not keys:
+        return {}
+    statement = text(f"""
+        WITH marked AS (
+            UPDATE comments c SET is_deleted = true, changed_at = now(), thread_read_count = NULL, thread_read_to = NULL
+              FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+             WHERE c.owner_id = r.owner_id AND NOT c.is_deleted AND {condition}
+            RETURNING c.owner_id, c.id, c.thread_id),
+        tops AS (
+            UPDATE comments top SET thread_read_count = NULL, thread_read_to = NULL
+              FROM (SELECT owner_id, thread_id AS id FROM marked WHERE thread_id IS NOT NULL
+                    EXCEPT SELECT owner_id, id FROM marked) AS shown
+             WHERE top.owner_id = shown.owner_id AND top.id = shown.id AND top.thread_read_count IS NOT NULL)
+        SELECT owner_id, count(*) AS number FROM marked GROUP BY owner_id
+    """)  # noqa: S608 - only our own SQL is put in
+    values = key_columns(keys) | ({"collection": collection} if ":collection" in condition else {})
+    return {row.owner_id: row.number for row in await connection.execute(statement, values)}

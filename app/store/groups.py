@@ -91,7 +91,7 @@ async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -
         INSERT INTO groups AS g
                (owner_id, screen_name, name, description, members_count, is_closed, deactivated, photo_url)
         SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:screen_names AS text[]), CAST(:names AS text[]),
-                             CAST(:descriptions AS text[]), CAST(:members_counts AS int[]),
+                             CAST(:descriptions AS text[]), CAST(:members_counts AS bigint[]),
                              CAST(:are_closed AS bool[]), CAST(:deactivated AS text[]), CAST(:photo_urls AS text[]))
         ON CONFLICT (owner_id) DO UPDATE SET
                screen_name = excluded.screen_name, name = excluded.name,
@@ -132,7 +132,7 @@ async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) 
                members_count = r.members_count, is_closed = r.is_closed, deactivated = r.deactivated,
                photo_url = r.photo_url
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:screen_names AS text[]), CAST(:names AS text[]),
-                      CAST(:descriptions AS text[]), CAST(:members_counts AS int[]), CAST(:are_closed AS bool[]),
+                      CAST(:descriptions AS text[]), CAST(:members_counts AS bigint[]), CAST(:are_closed AS bool[]),
                       CAST(:deactivated AS text[]), CAST(:photo_urls AS text[]))
                AS r(owner_id, screen_name, name, description, members_count, is_closed, deactivated, photo_url)
          WHERE g.owner_id = r.owner_id

@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Row,
     and_,
+    cast,
     exists,
     func,
     not_,
@@ -22,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comments, posts
-from app.store.arrays import is_among
+from app.store.arrays import is_among, key_columns
+from app.store.collections import NEWEST_COLLECTION
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.wall import VkPost
 
@@ -30,6 +33,8 @@ NEWEST = Order("NEWEST", ("published_at", "owner_id", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("published_at", "owner_id", "id"))
 KEY = ("owner_id", "id")
 BY_GROUP = ("owner_id",)
+LARGEST_SUM = 2**53
+"""More is not told of what VK states: numbers of JSON are exact up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +87,20 @@ async def count_posts_by_group(
 
 
 async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> None:
-    """Insert or refresh posts in one statement. `last_seen_at` becomes now for all of them."""
+    """Insert or refresh posts in one statement, as seen by the newest collection (see `app.store.collections`)."""
     rows = sorted(
         {(post.owner_id, post.id): post for post in found}.values(), key=lambda post: (post.owner_id, post.id)
     )
     if not rows:
         return
-    statement = text("""
+    statement = text(f"""
         INSERT INTO posts AS p (owner_id, id, from_id, text, published_at, like_count, repost_count, view_count,
-                                comment_count, is_pinned, attachments)
+                                comment_count, is_pinned, attachments, collection_number)
         SELECT r.owner_id, r.id, r.from_id, r.text, to_timestamp(r.published_at), r.like_count, r.repost_count,
-               r.view_count, r.comment_count, r.is_pinned, r.attachments::jsonb
+               r.view_count, r.comment_count, r.is_pinned, r.attachments::jsonb, {NEWEST_COLLECTION}
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:from_ids AS bigint[]),
-                      CAST(:texts AS text[]), CAST(:published AS bigint[]), CAST(:likes AS int[]),
-                      CAST(:reposts AS int[]), CAST(:views AS int[]), CAST(:comment_counts AS int[]),
+                      CAST(:texts AS text[]), CAST(:published AS bigint[]), CAST(:likes AS bigint[]),
+                      CAST(:reposts AS bigint[]), CAST(:views AS bigint[]), CAST(:comment_counts AS bigint[]),
                       CAST(:pinned AS bool[]), CAST(:attachments AS text[]))
             AS r(owner_id, id, from_id, text, published_at, like_count, repost_count, view_count, comment_count,
                  is_pinned, attachments)
@@ -104,9 +109,10 @@ async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> 
                repost_count = excluded.repost_count, view_count = excluded.view_count,
                comment_count = excluded.comment_count, is_pinned = excluded.is_pinned,
                attachments = excluded.attachments, last_seen_at = now(), is_deleted = false,
+               collection_number = excluded.collection_number,
                changed_at = CASE WHEN (p.text, p.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments)
                                  THEN now() ELSE p.changed_at END
-    """)
+    """)  # noqa: S608 - only our own SQL is put in
     await connection.execute(
         statement,
         {
@@ -129,13 +135,13 @@ async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> 
 class PostsToCollect:
     """Which posts one collection reads: those it listed whose comments are not known to be complete.
 
-    `post_ids` restricts communities (owner id) to single posts. `listed_since`
-    is when the collection was asked for; `full` takes all that were listed.
+    `post_ids` restricts communities (owner id) to single posts. `collection` is
+    the number of the collection; with `full` all posts that it listed are read.
     """
 
     owner_ids: Sequence[int]
     post_ids: Mapping[int, Sequence[int]]
-    listed_since: datetime
+    collection: int
     full: bool
 
     def listed(self) -> ColumnElement[bool]:
@@ -145,7 +151,7 @@ class PostsToCollect:
         single = [
             and_(posts.c.owner_id == owner_id, is_among(posts.c.id, ids)) for owner_id, ids in self.post_ids.items()
         ]
-        return and_(or_(*walls, *single), posts.c.last_seen_at >= self.listed_since)
+        return and_(or_(*walls, *single), posts.c.collection_number >= self.collection)
 
     def wanted(self) -> ColumnElement[bool]:
         """Return the condition for those of the listed posts that are to be read."""
@@ -175,7 +181,7 @@ async def count_to_collect(connection: AsyncConnection, to_collect: PostsToColle
     wanted = to_collect.wanted()
     counts = select(
         func.count().filter(wanted),
-        func.coalesce(func.sum(posts.c.comment_count).filter(wanted), 0),
+        cast(func.least(func.coalesce(func.sum(posts.c.comment_count).filter(wanted), 0), LARGEST_SUM), BigInteger),
         func.coalesce(func.sum(posts.c.read_calls).filter(not_(wanted)), 0),
     )
     return Workload(*(await connection.execute(counts.where(to_collect.listed()))).one())
@@ -221,7 +227,7 @@ async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadP
         return
     statement = text("""
         WITH done AS (SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]),
-                                           CAST(:counts AS int[]), CAST(:calls AS int[]))
+                                           CAST(:counts AS bigint[]), CAST(:calls AS int[]))
                              AS r(owner_id, id, comment_count, calls)),
              locked AS MATERIALIZED (
                       SELECT p.owner_id, p.id FROM posts p JOIN done USING (owner_id, id)
@@ -247,22 +253,63 @@ async def forget_collected(connection: AsyncConnection, owner_id: int) -> None:
     await connection.execute(update(posts).where(known).values(collected_count=None, read_calls=None))
 
 
-async def mark_posts_deleted(
-    connection: AsyncConnection, owner_ids: Sequence[int], keys: Sequence[tuple[int, int]], seen_since: datetime
-) -> int:
-    """Mark the posts of these walls, and those with these keys, that have not been seen since; and their comments.
+async def request_rereads(connection: AsyncConnection, keys: Sequence[tuple[int, int]]) -> None:
+    """Note that the comments of these posts are to be read again, whatever VK counts then.
 
-    Returns how many comments. Should VK show such a post again, its comments will be read again.
+    Rows are locked in the order of their keys, as `mark_posts_collected` does.
+    """
+    if not keys:
+        return
+    statement = text("""
+        WITH locked AS MATERIALIZED (
+             SELECT p.owner_id, p.id FROM posts p
+               JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
+              ORDER BY p.owner_id, p.id FOR NO KEY UPDATE OF p)
+        UPDATE posts SET collected_count = -1, read_calls = NULL
+          FROM locked WHERE posts.owner_id = locked.owner_id AND posts.id = locked.id
+    """)
+    await connection.execute(statement, key_columns(keys))
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPosts:
+    """How many posts of a wall were marked as deleted, of how many that were not, and how many comments with them."""
+
+    posts: int
+    present_posts: int
+    comments: int
+
+
+async def mark_posts_deleted(
+    connection: AsyncConnection, owner_ids: Sequence[int], keys: Sequence[tuple[int, int]], collection: int
+) -> dict[int, DeletedPosts]:
+    """Mark as deleted the posts of these walls, and those with these keys, that this collection has not seen.
+
+    Their comments are marked with them. What was read of them is forgotten, so that
+    all of it is read again should VK show it again. Returns owner id -> what was
+    marked; walls without such posts are absent.
     """
     statement = text("""
-        WITH gone AS (
-             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = NULL
-              WHERE NOT is_deleted AND last_seen_at < :seen_since
+        WITH present AS (
+             SELECT owner_id, count(*) AS posts FROM posts
+              WHERE NOT is_deleted AND owner_id = ANY(CAST(:walls AS bigint[]) || CAST(:owner_ids AS bigint[]))
+              GROUP BY owner_id),
+        gone AS (
+             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = -1
+              WHERE NOT is_deleted AND collection_number < :collection
                 AND (owner_id = ANY(CAST(:walls AS bigint[])) OR (owner_id, id) IN (
                      SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))))
-             RETURNING owner_id, id)
-        UPDATE comments c SET is_deleted = true, changed_at = now() FROM gone
-         WHERE c.owner_id = gone.owner_id AND c.post_id = gone.id AND NOT c.is_deleted
+             RETURNING owner_id, id),
+        marked AS (
+             UPDATE comments c SET is_deleted = true, changed_at = now(), thread_read_count = NULL,
+                    thread_read_to = NULL
+               FROM gone WHERE c.owner_id = gone.owner_id AND c.post_id = gone.id AND NOT c.is_deleted
+             RETURNING c.owner_id)
+        SELECT owner_id, posts.number AS posts, present.posts AS present_posts, coalesce(comments.number, 0) AS comments
+          FROM (SELECT owner_id, count(*) AS number FROM gone GROUP BY owner_id) AS posts
+          JOIN present USING (owner_id)
+          LEFT JOIN (SELECT owner_id, count(*) AS number FROM marked GROUP BY owner_id) AS comments USING (owner_id)
     """)
-    values = {"walls": list(owner_ids), "owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
-    return (await connection.execute(statement, {**values, "seen_since": seen_since})).rowcount
+    values = {"walls": list(owner_ids), "collection": collection, **key_columns(keys)}
+    rows = await connection.execute(statement, values)
+    return {row.owner_id: DeletedPosts(row.posts, row.present_posts, row.comments) for row in rows}

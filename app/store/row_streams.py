@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from app.db.failures import is_transient, sqlstate_of
 from app.db.silence import notice_silence
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -30,7 +31,7 @@ ARGUMENTS_AT_ONCE = 1_000
 
 
 class SourceLost(Exception):
-    """PostgreSQL cannot be reached, or went away meanwhile. Picklable, unlike what the driver raises."""
+    """PostgreSQL cannot answer, or went away meanwhile. Picklable, unlike what the driver raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,9 @@ def _type_name(type_: asyncpg.Type) -> str:
 def _typed_loss() -> Iterator[None]:
     try:
         yield
-    except (
-        OSError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,  # PostgreSQL is being stopped
-        asyncpg.CannotConnectNowError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as error:
+    except asyncpg.PostgresError as error:
+        if is_transient(sqlstate_of(error)) or isinstance(error, asyncpg.QueryCanceledError):
+            raise SourceLost(f"{type(error).__name__}: {error}") from None
+        raise
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise SourceLost(f"{type(error).__name__}: {error}") from None

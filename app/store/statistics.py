@@ -18,6 +18,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.failures import sqlstate_of
 from app.errors import ValidationFailed
 
 Scope = tuple[int, ...] | None
@@ -226,7 +227,7 @@ async def _hours(connection: AsyncConnection, zone: str) -> str:
     try:
         has_parts_of_hours = await connection.scalar(offsets, {"zone": zone})
     except DBAPIError as error:
-        is_unknown = getattr(error.orig, "sqlstate", None) == INVALID_PARAMETER_VALUE
+        is_unknown = sqlstate_of(error) == INVALID_PARAMETER_VALUE
         unknown = ValidationFailed({"timeZone": f"there is no time zone {zone!r}"})
         raise (unknown if is_unknown else error) from None
     if has_parts_of_hours:

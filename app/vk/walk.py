@@ -18,6 +18,14 @@ MOST_EMPTIES = 4
 MOST_LOOKS = 20
 """How often in a row a walk looks in vain before it gives up; each look further back goes twice as far."""
 
+MOST_REREADS = 2
+"""How often in a row a page that contradicts itself, or cannot be read, is requested again."""
+
+
+def contradicts(shown: int, stated: int | None, offset: int) -> bool:
+    """Whether a page shows another number of items than the number that VK states for all pages leaves for it."""
+    return stated is not None and shown != min(PAGE_SIZE, max(0, stated - offset))
+
 
 class Walk(Protocol):
     """A way through something that VK shows in pages."""
@@ -31,6 +39,9 @@ class Walk(Protocol):
 
     def note(self, ask: "Ask") -> None:
         """Note that this page is being asked for."""
+
+    def request_again(self, ask: "Ask") -> bool:
+        """Have this page requested again; False where that was done often enough in a row."""
 
     def close(self) -> None:
         """Give it up: VK does not show it."""

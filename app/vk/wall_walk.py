@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.vk.walk import MOST_EMPTIES, MOST_LOOKS, OVERLAP, Ask, position_further_back
+from app.vk.walk import MOST_EMPTIES, MOST_LOOKS, MOST_REREADS, OVERLAP, Ask, contradicts, position_further_back
 from app.vk.wire import PAGE_SIZE, POSTS_PER_CALL, posts_by_id, wall_page
 from app.wall import VkPost, VkPostPage
 
@@ -13,6 +13,11 @@ class WallWalk:
     """How far the walk through a wall is, newest post first; `last_id` is the oldest post seen, 0 before the first.
 
     `since` (Unix seconds) and `most` say which posts are wanted; `taken` of them were seen.
+    `received` posts were received in all, without the pinned one; `newest_id` is the
+    newest of them, `lowest_count` the lowest number that VK stated for the wall.
+    Where that is more, the first page is requested once more (`is_recounting`):
+    posts may have been written meanwhile. `is_contradicted` says that VK showed
+    less than it stated to the end, `has_broken` that a post could not be read.
     """
 
     owner_id: int
@@ -22,8 +27,16 @@ class WallWalk:
     last_id: int = 0
     count: int | None = None
     taken: int = 0
+    received: int = 0
+    newest_id: int = 0
+    lowest_count: int | None = None
+    has_pinned: bool = False
+    is_recounting: bool = False
+    is_contradicted: bool = False
+    has_broken: bool = False
     is_closed: bool = False
     asked: int | None = None
+    rereads: int = 0
     empties: int = 0
     is_back_in_vain: bool = False
     looks: int = 0
@@ -39,7 +52,7 @@ class WallWalk:
             return None
         if self.asked is None:
             return self._ask(max(0, self.position - OVERLAP))
-        if self.count is None or self.asked >= min(self.count, self._reach()):
+        if self.is_recounting or self.count is None or self.asked >= min(self.count, self._reach()):
             return None
         return self._ask(self.asked - OVERLAP)
 
@@ -56,36 +69,85 @@ class WallWalk:
         """Note that this page is being asked for."""
         self.asked = ask.offset + PAGE_SIZE
 
+    def request_again(self, ask: Ask) -> bool:
+        """Have this page requested again; False where that was done often enough in a row."""
+        if self.rereads >= MOST_REREADS:
+            return False
+        self.rereads += 1
+        self._turn_to(ask.offset + OVERLAP if ask.offset else 0)
+        return True
+
     def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
         """Go on by an answered page and return those of its posts that are wanted.
 
-        Pages have to be taken in the order in which they were asked for.
+        Pages have to be taken in the order in which they were asked for. One that
+        contradicts itself is requested again first.
         """
+        if contradicts(page.shown, page.count, ask.offset):
+            # where VK keeps to a contradiction, further pages are likely to have it as well
+            if not self.is_contradicted and self.request_again(ask):
+                return []
+            self.is_contradicted = True
+        self.rereads = 0
+        self.has_broken = self.has_broken or bool(page.broken)
+        self.has_pinned = self.has_pinned or any(post.is_pinned for post in page.items)
+        if page.shown and page.count is not None:
+            self.lowest_count = page.count if self.lowest_count is None else min(self.lowest_count, page.count)
+        return self._recount(page) if self.is_recounting else self._go_on(ask, page)
+
+    def _recount(self, page: VkPostPage) -> list[VkPost]:
+        """Close the walk by the first page, requested once more; returns the posts that were written meanwhile."""
+        new = [post for post in page.items if not post.is_pinned and post.id > self.newest_id]
+        self.received += len(new)
+        self.is_contradicted = self._lacks_posts()
+        self.is_closed = True
+        return new
+
+    def _lacks_posts(self) -> bool:
+        received = self.received + self.has_pinned
+        return not self.has_broken and self.lowest_count is not None and received < self.lowest_count
+
+    def _go_on(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
         self.count = page.count
         ids = [post.id for post in page.items if not post.is_pinned]
-        if ask.offset > 0 and (not ids or ids[0] < self.last_id) and self.looks < MOST_LOOKS:
+        is_behind = not page.shown or (not self.has_broken and (not ids or ids[0] < self.last_id))
+        if ask.offset > 0 and is_behind and self.looks < MOST_LOOKS:
             # what came behind posts that were deleted has moved in front of this page,
             # unless VK counts more than it shows
-            self.is_closed = not ids and (self.is_back_in_vain or self.empties >= MOST_EMPTIES)
             self._turn_to(position_further_back(ask.offset, self.looks))
+            if not page.shown and (self.is_back_in_vain or self.empties >= MOST_EMPTIES):
+                self._end()
             self.looks += 1
-            self.empties += not ids
+            self.empties += not page.shown
             return []
         unseen = [post for post in page.items if not 0 < self.last_id <= post.id]
         wanted, goes_on = wanted_posts(unseen, self.since, None if self.most is None else self.most - self.taken)
         # a page may hold new posts only, when many were written since the one before
         self.last_id = min((*ids, self.last_id or max(ids, default=0)))
+        self.newest_id = max((*ids, self.newest_id))
+        self.received += sum(not post.is_pinned for post in unseen)
         self.taken += len(wanted)
-        self.position = ask.offset + (len(page.items) if len(page.items) > OVERLAP else PAGE_SIZE)
+        self.position = ask.offset + (page.shown if page.shown > OVERLAP else PAGE_SIZE)
         # the pinned post is shown again and again, and says nothing of how far the walk is
         is_further = any(not post.is_pinned for post in unseen)
         self.empties = 0 if is_further else self.empties
-        self.is_back_in_vain = self.empties > 0 and len(page.items) < PAGE_SIZE
+        self.is_back_in_vain = self.empties > 0 and page.shown < PAGE_SIZE
         self.looks = 0 if is_further else self.looks
-        self.is_closed = not goes_on or not page.items or self.position >= page.count
-        if not self.is_closed and self.position < ask.offset + PAGE_SIZE:
+        if not goes_on:
+            self.is_closed = True
+        elif not page.shown or (page.count is not None and self.position >= page.count):
+            self._end()
+        elif self.position < ask.offset + PAGE_SIZE:
             self._turn_to(self.position)
         return wanted
+
+    def _end(self) -> None:
+        """End the walk at the end of the wall, or look at its first page once more if posts are missing."""
+        if self._lacks_posts() and not self.is_contradicted:
+            self.is_recounting = True
+            self._turn_to(0)
+        else:
+            self.is_closed = True
 
     def _turn_to(self, position: int) -> None:
         """Ask from here on anew; answers that are under way are of no use."""
@@ -100,6 +162,7 @@ class NamedPosts:
     ids: Sequence[int]
     position: int = 0
     asked: int = 0
+    rereads: int = 0
     turn: int = 0
 
     @property
@@ -114,14 +177,23 @@ class NamedPosts:
     def next_ask(self) -> Ask | None:
         """Return the next page that is worth asking for."""
         chunk = self.ids[self.asked : self.asked + POSTS_PER_CALL]
-        return Ask(self, posts_by_id(self.owner_id, chunk), self.asked) if chunk else None
+        return Ask(self, posts_by_id(self.owner_id, chunk), self.asked, self.turn) if chunk else None
 
     def note(self, ask: Ask) -> None:
         """Note that this page is being asked for."""
         self.asked = ask.offset + POSTS_PER_CALL
 
+    def request_again(self, ask: Ask) -> bool:
+        """Have this page requested again; False where that was done often enough in a row."""
+        if self.rereads >= MOST_REREADS:
+            return False
+        self.rereads += 1
+        self.asked, self.turn = ask.offset, self.turn + 1
+        return True
+
     def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
         """Go on by an answered page and return its posts."""
+        self.rereads = 0
         self.position = ask.offset + POSTS_PER_CALL
         return page.items
 

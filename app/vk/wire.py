@@ -1,4 +1,6 @@
-"""What VK's API means: methods, replies and error codes, as pure functions on plain values.
+"""What VK's API means: methods, envelopes of replies and error codes, as pure functions on plain values.
+
+What is in the replies is read by `app.vk.replies`.
 
 Every refusal and failure of VK is one of these:
 
@@ -25,7 +27,6 @@ from typing import Any, ClassVar
 import orjson
 
 from app.errors import ErrorCode, Fault
-from app.wall import VkAuthor, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
 
 PAGE_SIZE = 100
 """The most posts of wall.get and comments of wall.getComments in one reply."""
@@ -133,11 +134,16 @@ def groups_by_id(references: Sequence[str]) -> Call:
 
 
 def wall_page(owner_id: int, offset: int) -> Call:
-    """Ask for up to 100 posts of a wall, newest first."""
+    """Request up to 100 posts of a wall, newest first."""
     return Call(
         "wall.get",
         {"owner_id": owner_id, "offset": offset, "count": PAGE_SIZE, "extended": 1, "fields": AUTHOR_FIELDS},
     )
+
+
+def wall_probe(owner_id: int) -> Call:
+    """Request one post of a wall, to see whether the wall can still be read."""
+    return Call("wall.get", {"owner_id": owner_id, "count": 1})
 
 
 def posts_by_id(owner_id: int, ids: Sequence[int]) -> Call:
@@ -228,6 +234,15 @@ def kind_of_fault(code: int | None) -> type[VkFault]:
     return _FAULTS.get(code or 0, VkRequestRefused)
 
 
+COMMENTS_CLOSED = 212
+"""VK's code for a post whose comments are switched off: it says nothing about the wall."""
+
+
+def may_be_about_wall(fault: VkFault) -> bool:
+    """Whether a post may be refused because its whole wall is: VK has the same codes for both."""
+    return isinstance(fault, VkAccessDenied) and fault.vk_code != COMMENTS_CLOSED
+
+
 def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
     """Return the answer of each packed call, or the VkFault it failed with.
 
@@ -245,113 +260,6 @@ def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any
         fault_of(next(errors, {}), call.method) if answer is False else answer
         for answer, call in zip(answers, calls, strict=True)
     ]
-
-
-def read_groups(answer: Any) -> list[VkGroup]:
-    """Read the answer of groups.getById: an object since 5.139 or so, a bare list before."""
-    items = answer["groups"] if isinstance(answer, dict) else answer
-    return [read_group(item) for item in items]
-
-
-def read_group(item: Mapping[str, Any]) -> VkGroup:
-    """Read one community. `is_closed` is 0 open, 1 closed, 2 private."""
-    return VkGroup(
-        id=item["id"],
-        screen_name=item.get("screen_name") or f"club{item['id']}",
-        name=item.get("name") or item.get("screen_name") or f"club{item['id']}",
-        description=item.get("description") or None,
-        members_count=item.get("members_count"),
-        is_closed=bool(item.get("is_closed")),
-        deactivated=item.get("deactivated"),
-        photo_url=_photo(item),
-    )
-
-
-def read_post_page(answer: Any) -> VkPostPage:
-    """Read the answer of wall.get or wall.getById."""
-    items = answer["items"] if isinstance(answer, dict) else answer
-    extras = answer if isinstance(answer, dict) else {}
-    return VkPostPage(
-        count=extras.get("count", len(items)), items=[read_post(item) for item in items], authors=read_authors(extras)
-    )
-
-
-def read_post(item: Mapping[str, Any]) -> VkPost:
-    """Read one post."""
-    return VkPost(
-        owner_id=item["owner_id"],
-        id=item["id"],
-        from_id=item.get("from_id"),
-        date=item["date"],
-        text=item.get("text") or "",
-        likes=_count(item, "likes"),
-        reposts=_count(item, "reposts"),
-        views=(item.get("views") or {}).get("count"),
-        comments=_count(item, "comments"),
-        is_pinned=bool(item.get("is_pinned")),
-        attachments=item.get("attachments") or [],
-    )
-
-
-def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int | None = None) -> VkCommentPage:
-    """Read the answer of wall.getComments for a post, or for one of its threads (`thread_id`).
-
-    The ids of wall, post and thread are handed in because deleted stubs come without them.
-    """
-    items, replies = [], {}
-    for item in answer["items"]:
-        comment = read_comment(item, owner_id, post_id, thread_id)
-        items.append(comment)
-        if inside := (item.get("thread") or {}).get("items"):
-            replies[comment.id] = [read_comment(reply, owner_id, post_id, comment.id) for reply in inside]
-    authors = read_authors(answer)
-    return VkCommentPage(items, replies, answer.get("current_level_count"), authors, answer.get("count"))
-
-
-def read_comment(item: Mapping[str, Any], owner_id: int, post_id: int, thread_id: int | None = None) -> VkComment:
-    """Read one comment. A stub of a deleted one has neither from_id nor text (vknet/vk#802)."""
-    parents = item.get("parents_stack") or []
-    return VkComment(
-        owner_id=owner_id,
-        id=item["id"],
-        post_id=post_id,
-        from_id=item.get("from_id"),
-        date=item["date"],
-        text=item.get("text") or "",
-        likes=_count(item, "likes"),
-        attachments=item.get("attachments") or [],
-        thread_id=parents[0] if parents else thread_id,
-        reply_to_id=item.get("reply_to_comment"),
-        is_deleted=bool(item.get("deleted")),
-        thread_count=_count(item, "thread"),
-    )
-
-
-def read_authors(answer: Mapping[str, Any]) -> list[VkAuthor]:
-    """Read the people and communities that come with an extended answer."""
-    people = [
-        VkAuthor(
-            id=item["id"],
-            name=f"{item.get('first_name', '')} {item.get('last_name', '')}".strip(),
-            screen_name=item.get("screen_name"),
-            photo_url=_photo(item),
-            deactivated=item.get("deactivated"),
-        )
-        for item in answer.get("profiles") or ()
-    ]
-    communities = [
-        VkAuthor(-group.id, group.name, group.screen_name, group.photo_url, group.deactivated)
-        for group in map(read_group, answer.get("groups") or ())
-    ]
-    return people + communities
-
-
-def _count(item: Mapping[str, Any], name: str) -> int:
-    return int((item.get(name) or {}).get("count") or 0)
-
-
-def _photo(item: Mapping[str, Any]) -> str | None:
-    return next((item[name] for name in ("photo_200", "photo_100", "photo_50") if item.get(name)), None)
 
 
 def _clean(value: Any) -> Any:

@@ -254,7 +254,9 @@ async def test_others_are_always_first() -> None:
 @pytest.fixture
 async def locked_api(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Api]:
     """Serve the API to clients with a key only."""
-    settings = make_settings(vk_api_url=simulator.url, auth="keys", api_keys=("right", "also-right"))
+    settings = make_settings(
+        vk_api_url=simulator.url, auth="keys", api_keys=("the-right-key-1234", "also-the-right-key")
+    )
     async with open_resources(settings) as resources, open_worker(resources, 1):
         async for served in serve(resources):
             yield served
@@ -266,5 +268,5 @@ async def test_api_key(locked_api: Api) -> None:
     assert (without.code, wrong.code) == (1, 1)
     assert without.errors.startswith("error: ")
     assert "wrong" not in wrong.errors.removeprefix("error: ").replace("wrong API key", "")
-    assert (await collect(locked_api, "1", "--api-key", "right")).code == 0
-    assert (await collect(locked_api, "1", VK_COMMENTS_API_KEY="also-right")).code == 0
+    assert (await collect(locked_api, "1", "--api-key", "the-right-key-1234")).code == 0
+    assert (await collect(locked_api, "1", VK_COMMENTS_API_KEY="also-the-right-key")).code == 0

@@ -55,7 +55,7 @@ def test_demo_on_a_busy_port(busy_port: int, tmp_path: Path) -> None:
 
 
 def test_address_of_another_machine() -> None:
-    env = environment(HOST="192.0.2.1", AUTH="keys", API_KEYS="key")
+    env = environment(HOST="192.0.2.1", AUTH="keys", API_KEYS="key-of-a-client-1")
     assert error_of("serve", env=env).startswith("Cannot listen on 192.0.2.1 port 8000: ")
 
 

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +90,39 @@ async def test_worker_runs_what_a_server_without_workers_queues(
             assert [message["job"]["state"] async for message in client.follow(job_id)][-1] == "SUCCEEDED"
             assert worker.interrupt() == 0
         assert server.interrupt() == 0
+
+
+WITHOUT_LUCK = """
+import sys
+from app.cli import main
+from app.jobs.worker import Worker
+
+async def fail(self):
+    raise RuntimeError("a bug")
+
+Worker._watch = fail
+sys.argv = ["vk-comments", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_process_ends_with_its_worker(env: MakeEnvironment, command: str) -> None:
+    result = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", WITHOUT_LUCK, command],
+        env=env(WORKERS=1),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.rstrip().endswith(
+        "error: The worker has died (RuntimeError, see the log). Start the process again."
+    )
+    assert "worker_died" in result.stderr
+    assert "a bug" in result.stderr
 
 
 def test_simulate_vk(env: MakeEnvironment) -> None:

@@ -1,6 +1,7 @@
 """`cancelJob` and `retryJob`: each member of their unions."""
 
 import pytest
+from sqlalchemy import text
 
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.states import JobKind
@@ -56,6 +57,16 @@ async def test_cancel_a_waiting_job(api: Api, make_job: MakeJob) -> None:
             "facts": {"state": "CANCELLED", "reason": "CANCEL_REQUESTED"},
         },
     ]
+
+
+async def test_a_second_cancel_keeps_the_time_of_the_first(api: Api, make_job: MakeJob, resources: Resources) -> None:
+    job_id = await make_job()
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("UPDATE jobs SET state = 'RUNNING', started_at = now()"))
+    answers = [(await api.execute(CANCEL, jobId=gid("Job", job_id)))["cancelJob"] for _ in range(3)]
+    assert {answer["__typename"] for answer in answers} == {"CancelJobSuccess"}
+    [first] = {answer["job"]["cancelRequestedAt"] for answer in answers}
+    assert first is not None
 
 
 async def test_cancel_a_job_that_has_ended(api: Api, make_job: MakeJob) -> None:

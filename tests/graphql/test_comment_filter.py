@@ -40,7 +40,7 @@ async def _texts(resources: Resources) -> None:
             for number, words in TEXTS.items()
         ]
         other = comment(16, "совсем другое", owner_id=-2, from_id=6, date=1_772_323_300)
-        await comments.upsert_comments(connection, [*found, other], LONG_AGO)
+        await comments.upsert_comments(connection, [*found, other], 0)
         now = {"published_at": LONG_AGO}
         await connection.execute(
             insert(tables.keywords),
@@ -219,7 +219,7 @@ async def test_highlights(api: Api) -> None:
 async def test_highlights_of_a_text_with_the_marks_in_it(api: Api, resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         strange = comment(20, "\x02Ё\x03 İ 👍🏽 банк \x02", date=1_772_323_100)
-        await comments.upsert_comments(connection, [strange], LONG_AGO)
+        await comments.upsert_comments(connection, [strange], 0)
     nodes = (await api.execute(HIGHLIGHTS, search="банк"))["comments"]["nodes"]
     [span] = next(node["highlights"] for node in nodes if node["vkId"] == 20)
     assert (span["start"], span["text"]) == (9, "банк")

@@ -108,6 +108,6 @@ async def test_health_without_a_vk_token(make_settings: MakeSettings, simulator:
 async def test_many_followers_share_a_look(api: Api, resources: Resources) -> None:
     with statements(resources) as seen:
         await asyncio.gather(*(resources.health.latest(60) for _ in range(50)))
-    assert len(seen) == 3  # is it there, how are the tokens, and who works
+    assert len(seen) == 6  # is it there, a write in three statements, how are the tokens, and who works
     async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
         assert (await anext(messages))["health"]["status"] == "HEALTHY"

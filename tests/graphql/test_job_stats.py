@@ -152,12 +152,6 @@ async def test_remove_finished_jobs(api: Api, resources: Resources) -> None:
         assert (await connection.scalars(table.select().order_by(table.c.id))).all() == [waits.id, runs.id]
 
 
-async def test_remove_finished_jobs_by_a_time_without_zone(api: Api) -> None:
-    answer = (await api.execute(REMOVE, olderThan="2026-01-01T00:00:00"))["removeFinishedJobs"]
-    assert answer["__typename"] == "ValidationFailedError"
-    assert answer["fields"][0]["path"] == "olderThan"
-
-
 async def test_remove_finished_jobs_without_postgresql(api_without_postgresql: Api) -> None:
     answer = (await api_without_postgresql.execute(REMOVE))["removeFinishedJobs"]
     assert answer == {"__typename": "ServiceUnavailableError", "service": "PostgreSQL"}

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -135,7 +135,7 @@ async def _nasty(resources: Resources) -> None:
             for number, words in enumerate(NASTY, 2)
         ]
         reply = comment(500, "reply", thread_id=2, reply_to_id=3, date=1_772_324_200)
-        await comments.upsert_comments(connection, [*found, reply, stub(501)], datetime.now(UTC))
+        await comments.upsert_comments(connection, [*found, reply, stub(501)], 0)
         await connection.execute(text("UPDATE comments SET viewed_at = '2026-03-02T01:02:03Z' WHERE id = 2"))
         await connection.execute(text("UPDATE comments SET published_at = '2026-04-01' WHERE id = 501"))
 

@@ -142,10 +142,7 @@ async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
     wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"groupIds": ["x"]}, "groupIds.0", "'x' is not an id of this server"),
         ({"groupIds": ["x", "x"]}, "groupIds", "give 1 of them at most"),
-        ({"from": "2026-03-01T00:00:00"}, "from", "needs a time zone, such as 2026-01-31T00:00:00Z"),
-        ({"to": "2026-03-01T00:00:00"}, "to", "needs a time zone, such as 2026-01-31T00:00:00Z"),
         ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}, "from", "is later than to"),
-        ({"from": "0001-01-01T00:00:00+03:00"}, "from", "is, or to is, beyond the years 1 to 9999"),
         ({"timeZone": "Moscow"}, "timeZone", "there is no time zone 'Moscow'"),
         ({"timeZone": "../etc"}, "timeZone", "there is no time zone '../etc'"),
         # this machine may have these two, PostgreSQL has not

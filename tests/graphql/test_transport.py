@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 async def test_a_key_is_asked_for(make_settings: MakeSettings) -> None:
-    async with open_resources(make_settings(auth="keys", api_keys=(KEY, "another"))) as opened:
+    async with open_resources(make_settings(auth="keys", api_keys=(KEY, "another-key-of-a-client"))) as opened:
         async for api in serve(opened):
             async with httpx2.AsyncClient(base_url=api.url) as http:
                 without = await http.post("/graphql", json=HEALTH)

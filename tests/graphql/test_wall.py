@@ -90,7 +90,7 @@ async def test_deleted_stub_has_no_author(api: Api, resources: Resources) -> Non
     await write_wall(resources, posts_count=1, comments_per_post=0)
     stub = VkComment(-1, 2, 1, None, 1_772_323_200, "", 0, [], None, None, is_deleted=True)
     async with resources.database.transaction() as connection:
-        await comments.upsert_comments(connection, [stub], NOW)
+        await comments.upsert_comments(connection, [stub], 0)
     found = await api.execute(
         "query ($id: ID!) { comment(id: $id) { isDeleted text author { name } } }", id=gid("Comment", -1, 2)
     )
@@ -193,7 +193,7 @@ async def test_numbers_beyond_32_bits_and_attachments(api: Api, resources: Resou
             [VkPost(-1, 1, None, 0, "", 0, 0, None, 1, is_pinned=True, attachments=[photo, {"no": "type"}])],
         )
         await comments.upsert_comments(
-            connection, [VkComment(-1, big, 1, big, 0, "x", 0, [photo], None, None, is_deleted=False)], NOW
+            connection, [VkComment(-1, big, 1, big, 0, "x", 0, [photo], None, None, is_deleted=False)], 0
         )
     found = await api.execute(
         """query ($id: ID!) { comment(id: $id) { vkId attachments { kind data } author { vkId isDeactivated }

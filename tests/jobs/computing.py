@@ -51,3 +51,9 @@ def meet(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def fail(_: Mapping[str, Any]) -> dict[str, Any]:
     """Fail as a bug does."""
     raise ZeroDivisionError("a bug")
+
+
+def fail_by(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Raise an error."""
+    error: Exception = arguments["error"]
+    raise error

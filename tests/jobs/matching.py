@@ -11,6 +11,7 @@ from app.jobs.known_keywords import KnownKeywords
 from app.jobs.matching import as_keywords
 from app.resources import Resources
 from app.store import keywords
+from app.store.collections import begin_collection
 from app.store.comments import upsert_comments
 from app.store.groups import lock_walls, upsert_groups
 from app.store.posts import upsert_posts
@@ -41,8 +42,7 @@ async def store(resources: Resources, found: Sequence[VkComment], known: KnownKe
     """Store comments and what keywords match of them, as a collection does."""
     async with resources.database.transaction() as connection:
         await lock_walls(connection, {each.owner_id for each in found})
-        now = (await connection.execute(text("SELECT now()"))).scalar_one()
-        stored = await upsert_comments(connection, found, now)
+        stored = await upsert_comments(connection, found, await begin_collection(connection))
         await (known or KnownKeywords()).match_stored(connection, stored)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,29 @@ PASSING: list[dict[str, Any]] = [
 ]
 ABOUT_A_TOKEN = [{"code": 5}, {"code": 9}, {"code": 14}, {"code": 29}, {"code": 29, "inner": True}]
 
+CONTRADICTIONS = [
+    "no items",
+    "null items",
+    "half of the items",
+    "no level",
+    "level of zero",
+    "everything zero",
+    "no threads",
+    "empty threads",
+    "threads without items",
+    "nulls among items",
+    "nulls in threads",
+    "nulls among authors",
+    "dates of null",
+    "dates too late",
+    "ids of words",
+    "numbers as texts",
+    "likes beyond 63 bits",
+]
+"""All that the simulator can change of an answer, but for what changes the texts and likes that are stored."""
+
+NO_COMMENT: Mapping[str, Any] = {"deleted": "gone", "post_deleted": False, "hidden": False}
+
 History = Mapping[int, Mapping[str, Any]]
 Rows = Mapping[int, asyncpg.Record]
 
@@ -49,6 +72,8 @@ class World:
     churn: dict[str, float]
     faults: list[tuple[dict[str, Any], float]]
     token_faults: list[dict[str, Any]]
+    contradictions: list[tuple[str, str, float]]
+    hides: bool
     overlaps: bool
 
     @property
@@ -86,6 +111,15 @@ WORLDS = st.builds(
     ),
     faults=st.lists(st.tuples(st.sampled_from(PASSING), st.sampled_from([0.02, 0.1])), max_size=3),
     token_faults=st.lists(st.sampled_from(ABOUT_A_TOKEN), max_size=len(TOKENS) - 1),
+    contradictions=st.lists(
+        st.tuples(
+            st.sampled_from(CONTRADICTIONS),
+            st.sampled_from(["wall.get", "wall.getComments"]),
+            st.sampled_from([0.02, 0.2, 1.0]),
+        ),
+        max_size=3,
+    ),
+    hides=st.booleans(),
     overlaps=st.booleans(),
 )
 
@@ -125,13 +159,15 @@ async def stored(resources: Resources, group_id: int) -> Rows:
 def there(history: History) -> set[int]:
     """Return the comments that VK shows, stubs among them."""
     return {
-        comment_id for comment_id, facts in history.items() if facts["deleted"] != "gone" and not facts["post_deleted"]
+        comment_id
+        for comment_id, facts in history.items()
+        if facts["deleted"] != "gone" and not facts["post_deleted"] and not facts["hidden"]
     }
 
 
 def is_alive(facts: Mapping[str, Any]) -> bool:
-    """Tell whether nobody has deleted a comment, or its post. Nothing that was deleted comes back."""
-    return facts["deleted"] is None and not facts["post_deleted"]
+    """Tell whether a comment is shown and no stub. Nothing that was deleted comes back, but what was hidden may."""
+    return facts["deleted"] is None and not facts["post_deleted"] and not facts["hidden"]
 
 
 def clean(text: str) -> str:
@@ -139,9 +175,9 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def check_nothing_alive_is_marked(history: History, rows: Rows) -> None:
+def check_nothing_alive_is_marked(history: History, rows: Rows, but: Collection[int] = ()) -> None:
     """Look for comments that are taken for deleted though VK shows them."""
-    marked = {comment_id for comment_id, row in rows.items() if row["is_deleted"]}
+    marked = {comment_id for comment_id, row in rows.items() if row["is_deleted"]} - set(but)
     assert {comment_id for comment_id in marked if is_alive(history[comment_id])} == set()
 
 
@@ -175,24 +211,30 @@ class Check:
         self._resources = resources
         self._simulator = simulator
         self._new_comments = 0
+        self._were_hidden: set[int] = set()
 
     async def run(self) -> None:
         """Collect while the walls change, again so, then what came since, everything, and nothing."""
         world = self._world
-        may_be_hidden = bool(world.churn["deletions"])
+        may_be_hidden = bool(world.churn["deletions"]) or world.hides
+        is_shown_all = not world.contradictions
         await add_groups(self._resources, [str(group_id) for group_id in world.group_ids])
         self._simulator.control(faults=world.token_faults)
         at_start = self._there()
         await self._collect_amid_churn(seed=0)
-        await self._check_stored(at_start)
+        await self._check_stored(at_start if is_shown_all else {})
+        if world.hides:
+            self._hide_some()
 
         # posts were read before, so from now on comments are marked that are gone; and where others came
         # for them, VK's counts may be what they were
         at_start = self._there()
         await self._collect_amid_churn(seed=1)
-        await self._check_stored({} if may_be_hidden else at_start)
+        await self._check_stored({} if may_be_hidden or not is_shown_all else at_start)
 
-        self._simulator.control(churn=None)
+        self._simulator.control(churn=None, fault_rates=None)
+        for group_id in world.group_ids if world.hides else ():
+            self._simulator.control(show_hidden={"group_id": group_id})
         expected = self._there()
         if may_be_hidden:
             expected = {group_id: ids - await self._hidden(group_id) for group_id, ids in expected.items()}
@@ -203,12 +245,28 @@ class Check:
         for group_id in world.group_ids:
             check_everything(self._simulator.history(group_id), await stored(self._resources, group_id))
         quiet = await self._collect(owner_ids=world.owner_ids)
-        names = ("posts", "new_comments", "changed_comments", "deleted_comments")
-        assert [quiet[name] for name in names] == [0, 0, 0, 0]
+        names = ("posts", "new_comments", "changed_comments", "deleted_comments", "incomplete_posts", "broken_items")
+        assert [quiet[name] for name in names] == [0] * len(names)
+
+    def _hide_some(self) -> None:
+        """Hide one in three replies of comments that are no stubs, and the oldest post."""
+        for group_id in self._world.group_ids:
+            history = self._simulator.history(group_id)
+            alive = [comment_id for comment_id, facts in history.items() if is_alive(facts)]
+            replies = [each for each in alive if is_alive(history.get(history[each]["thread_id"], NO_COMMENT))]
+            post_ids = sorted({history[each]["post_id"] for each in alive})
+            hidden = [each for each in replies[::3] if history[each]["post_id"] not in post_ids[:1]]
+            self._simulator.control(hide={"group_id": group_id, "comment_ids": hidden, "post_ids": post_ids[:1]})
+            now = self._simulator.history(group_id)
+            self._were_hidden |= {each for each, facts in now.items() if facts["hidden"]}
 
     async def _collect_amid_churn(self, seed: int) -> None:
         world, simulator = self._world, self._simulator
-        rates = [{**fault, "rate": rate} for fault, rate in world.faults]
+        rates = [{**fault, "rate": rate} for fault, rate in world.faults] + [
+            {"kind": "answer", "change": change, "method": method, "inner": inner, "rate": rate}
+            for change, method, rate in world.contradictions
+            for inner in (False, True)
+        ]
         simulator.control(
             churn={**world.churn, "seed": world.churn["seed"] + seed, "limit": 300},
             fault_rates={"seed": world.churn["seed"] + seed, "rates": rates, "limit": 25},
@@ -250,7 +308,7 @@ class Check:
             history = self._simulator.history(group_id)
             rows = await stored(self._resources, group_id)
             assert expected.get(group_id, set()) & there(history) <= rows.keys() <= history.keys()
-            check_nothing_alive_is_marked(history, rows)
+            check_nothing_alive_is_marked(history, rows, self._were_hidden)
             counted += len(rows)
         assert self._new_comments == counted
 

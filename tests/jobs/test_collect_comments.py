@@ -27,8 +27,11 @@ async def test_everything_is_collected_exactly_once(vk_resources: Resources, sim
     assert counts(row) == {
         "groups": 1,
         "failed_groups": 0,
+        "incomplete_groups": 0,
         "posts": 6,
         "failed_posts": 0,
+        "incomplete_posts": 0,
+        "broken_items": 0,
         "comments": 400,
         "new_comments": 400,
         "changed_comments": 0,
@@ -177,19 +180,37 @@ def unset(value: Any) -> set[str]:
 
 def test_state_round_trip() -> None:
     request = Request([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
-    state = State.new(request, datetime(2026, 1, 3, 4, 5, 6, 789, tzinfo=UTC))
+    state = State.new(request, 8)
     assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     gap = Gap(1, 2, 3, 4, looks=5)
     walk = CommentWalk(
-        -1, 8, 9, 10, 11, 12, 13, is_from_start=False, is_at_end=True, is_incomplete=True, gaps=[gap, Gap(6, 7, 8, 9)]
+        -1,
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+        14,
+        15,
+        is_contradicted=True,
+        has_broken=True,
+        is_from_start=False,
+        is_at_end=True,
+        is_incomplete=True,
+        gaps=[gap, Gap(6, 7, 8, 9)],
     )
     wall = WallWalk(
-        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, is_closed=True, empties=2,
-        is_back_in_vain=True, looks=4,
+        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, received=9, newest_id=99,
+        lowest_count=110, has_pinned=True, is_recounting=True, is_contradicted=True, has_broken=True, is_closed=True,
+        empties=2, is_back_in_vain=True, looks=4,
     )  # fmt: skip
-    post = OpenPost(-1, 8, 30, was_read=True, calls=2, saved_calls=1, has_failed=True)
+    post = OpenPost(
+        -1, 8, 30, was_read=True, highest_count=31, received=29, calls=2, saved_calls=1, has_failed=True,
+        has_broken=True, is_contradicted=True, is_unconfirmed=True, is_second_read=True, shrunken=[5],
+    )  # fmt: skip
     state = State(
-        begun_at=datetime(2026, 1, 3, tzinfo=UTC),
+        collection=8,
         walls=[wall],
         named=[NamedPosts(-3, [5, 6], position=1, asked=1)],
         unfinished=[-3, -1],
@@ -200,6 +221,12 @@ def test_state_round_trip() -> None:
         posts={(-1, 8): post},
         walks=[CommentWalk(-1, 8), walk],
         refusals=[{"vkOwnerId": -2}],
+        incomplete=[-1],
+        present={-1: 100},
+        marked={-1: 3},
+        unconfirmed_walls=[-3],
+        unconfirmed_posts=[(-1, 9)],
+        is_confirming=True,
         listed=3,
         total_posts=4,
         total_comments=5,
@@ -208,8 +235,8 @@ def test_state_round_trip() -> None:
     assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
     assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
-    assert unset(wall) == {"asked", "turn"}
-    assert unset(walk) == {"asked", "turn", "empties", "is_back_in_vain"}
+    assert unset(wall) == {"asked", "turn", "rereads"}
+    assert unset(walk) == {"asked", "turn", "rereads", "empties", "is_back_in_vain"}
     assert unset(gap) == {"is_asked"}
 
 

@@ -15,8 +15,8 @@ from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
 from app.vk.comment_walk import CommentWalk
+from app.vk.replies import read_comment_page
 from app.vk.walk import Ask
-from app.vk.wire import read_comment_page
 from app.wall import VkComment, VkCommentPage
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job

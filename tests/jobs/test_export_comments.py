@@ -9,6 +9,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -293,6 +294,26 @@ async def test_a_file_that_may_not_grow(resources: Resources, monkeypatch: pytes
         row = await export(resources, ExportOptions(ExportFormat.JSON_LINES, columns))
     assert (row.state, row.failure["code"]) == ("FAILED", "DISK_FULL")
     assert files(resources.settings) == []
+
+
+@pytest.mark.usefixtures("wall")
+async def test_a_process_that_ends_while_it_starts_is_no_failure_of_the_disk(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
+    async with open_resources(make_settings(job_max_attempts=100)) as resources, open_worker(resources, 1):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", "/nothing/is/here")
+            job_id = (await start_export(resources, CommentConditions(), LINES)).id
+            await until(lambda: _has_failed_once(resources, job_id))
+        row = await ended(resources, job_id)
+        events = await events_of(resources, job_id)
+    assert {facts["failure"]["code"] for kind, facts in events if kind == "ATTEMPT_FAILED"} == {"JOB_PROCESS_DIED"}
+    assert row.state == "SUCCEEDED"
+
+
+async def _has_failed_once(resources: Resources, job_id: int) -> bool:
+    return any(kind == "ATTEMPT_FAILED" for kind, _ in await events_of(resources, job_id))
 
 
 async def test_no_directory_can_be_made(make_settings: MakeSettings, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from app.errors import ProcessDied
 from app.jobs import offload
@@ -21,7 +22,7 @@ from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.states import JobKind
 from app.resources import Resources
 from tests.conftest import until
-from tests.jobs.computing import count_primes, end, end_process, fail, get_interrupted, meet, never_end
+from tests.jobs.computing import count_primes, end, end_process, fail, fail_by, get_interrupted, meet, never_end
 from tests.jobs.conftest import ended, events_of, queue_job, working
 from tests.processes import environment, gone
 from tests.timeouts import WAIT_SECONDS
@@ -94,6 +95,21 @@ async def test_what_ends_a_process_does_not_end_this_one(error: BaseException) -
         await in_process(end, {"by": error})
 
 
+@pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+@pytest.mark.parametrize("program", ["/bin/false", "/nothing/is/here"])
+def test_a_process_that_ends_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch, loop_factory: Callable[[], asyncio.AbstractEventLoop], program: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    with asyncio.Runner(loop_factory=loop_factory) as runner, pytest.raises(ProcessDied):
+        runner.run(in_process(count_primes, {"below": 10}))
+
+
+async def test_an_error_of_the_system_in_the_function_is_raised_here() -> None:
+    with pytest.raises(ProcessLookupError, match="of the function"):
+        await in_process(fail_by, {"error": ProcessLookupError("of the function")})
+
+
 async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     calls = [in_process(meet, {"directory": str(tmp_path)}) for _ in range(2)]
@@ -149,7 +165,8 @@ async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "getppid", lambda: 1)
     threads = threading.enumerate()
     for _ in range(2):
-        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # noqa: SLF001
+        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001
+    assert isinstance(offload._computing(7, fail, {}), offload._Raised)  # noqa: SLF001
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     # one thread for both calls; its end is waited for, lest it ends this process
     await until(lambda: len(ends) > 1 and set(threading.enumerate()) <= set(threads))

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Table, text
 
 from app.resources import Resources
+from app.store.collections import begin_collection
 from app.wall import VkComment, VkPost
 
 BIG = 2**32 + 5
@@ -63,3 +64,9 @@ async def age(resources: Resources, table: Table, interval: str) -> None:
             text(f"UPDATE {table.name} SET last_seen_at = last_seen_at - CAST(:age AS text)::interval"),  # noqa: S608
             {"age": interval},
         )
+
+
+async def begin(resources: Resources) -> int:
+    """Return the number of a collection that begins now: what was stored before has not been seen by it."""
+    async with resources.database.transaction() as connection:
+        return await begin_collection(connection)

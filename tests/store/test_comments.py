@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
@@ -17,7 +17,7 @@ from app.store.keyset import EMPTY, Order, Page, Slice
 from app.store.posts import upsert_posts
 from app.wall import VkComment, VkGroup
 from tests.conftest import Wall, statements, write_wall
-from tests.store.rows import BIG, age, comment, post, read, stub
+from tests.store.rows import BIG, age, begin, comment, post, read, stub
 
 
 @pytest.fixture
@@ -29,12 +29,13 @@ async def stored(resources: Resources) -> Resources:
     return resources
 
 
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+BEFORE_ALL = 0
+"""The number of a collection that began before anything was stored: it has seen all there is."""
 
 
-async def upsert(resources: Resources, found: Sequence[VkComment], seen_since: datetime = LONG_AGO) -> Stored:
+async def upsert(resources: Resources, found: Sequence[VkComment], collection: int = BEFORE_ALL) -> Stored:
     async with resources.database.transaction() as connection:
-        return await upsert_comments(connection, found, seen_since)
+        return await upsert_comments(connection, found, collection)
 
 
 def new(count: int) -> Stored:
@@ -65,13 +66,12 @@ async def test_a_comment_is_stored_as_it_came(stored: Resources) -> None:
         "archived_at": None,
         "thread_read_count": None,
         "thread_read_to": None,
+        "collection_number": 0,
     }
 
 
 async def test_ids_of_more_than_32_bits(stored: Resources) -> None:
-    big = comment(
-        BIG, owner_id=-BIG, post_id=BIG, from_id=-BIG, thread_id=BIG, reply_to_id=BIG, date=BIG, likes=2**31 - 1
-    )
+    big = comment(BIG, owner_id=-BIG, post_id=BIG, from_id=-BIG, thread_id=BIG, reply_to_id=BIG, date=BIG, likes=BIG)
     assert await upsert(stored, [big]) == new(1)
     row = (await read(stored, table))[(-BIG, BIG)]
     assert (row["post_id"], row["from_id"], row["thread_id"], row["reply_to_id"]) == (BIG, -BIG, BIG, BIG)
@@ -83,10 +83,10 @@ async def test_thousands_as_fast_as_a_few(stored: Resources, count: int) -> None
     found = [comment(number) for number in range(2, count + 2)]
     async with stored.database.transaction() as connection:
         with statements(stored) as first:
-            assert await upsert_comments(connection, found, LONG_AGO) == new(count)
+            assert await upsert_comments(connection, found, BEFORE_ALL) == new(count)
         with statements(stored) as again:
-            assert await upsert_comments(connection, found, LONG_AGO) == Stored()
-            assert await upsert_comments(connection, [], LONG_AGO) == Stored()
+            assert await upsert_comments(connection, found, BEFORE_ALL) == Stored()
+            assert await upsert_comments(connection, [], BEFORE_ALL) == Stored()
     assert (len(first), len(again)) == (5, 4)  # and COPY, which is none of SQLAlchemy's
 
 
@@ -120,7 +120,7 @@ async def test_what_a_later_collection_sees(stored: Resources) -> None:
     await upsert(stored, [comment(2), stub(3)])
     await age(stored, table, "2 minutes")
     before = await read(stored, table)
-    assert await upsert(stored, [comment(2), stub(3)], datetime.now(UTC) - timedelta(minutes=1)) == Stored()
+    assert await upsert(stored, [comment(2), stub(3)], await begin(stored)) == Stored()
     after = await read(stored, table)
     for key, row in after.items():
         assert row["last_seen_at"] > before[key]["last_seen_at"]
@@ -201,7 +201,7 @@ async def test_what_another_writer_has_not_committed_yet(
     stored: Resources, what_became: Stored, *, commits: bool
 ) -> None:
     async with stored.database.engine.connect() as other:
-        await upsert_comments(other, [comment(2), comment(3)], LONG_AGO)
+        await upsert_comments(other, [comment(2), comment(3)], BEFORE_ALL)
         task = asyncio.create_task(upsert(stored, [comment(4), comment(3, "edited")]))
         await until_somebody_waits(stored)
         await (other.commit() if commits else other.rollback())
@@ -219,7 +219,7 @@ async def test_comments_go_with_their_community(stored: Resources) -> None:
             await connection.execute(text("DELETE FROM groups WHERE owner_id = -1"))
 
     async with stored.database.transaction() as connection:
-        await upsert_comments(connection, [comment(3)], LONG_AGO)
+        await upsert_comments(connection, [comment(3)], BEFORE_ALL)
         task = asyncio.create_task(delete())
         await until_somebody_waits(stored)
     await task
@@ -241,12 +241,11 @@ async def test_threads_that_were_read_to_the_end(stored: Resources) -> None:
     assert known == {(-1, 2): ReadThread(-1, 2, 40, 99), (-1, 4): ReadThread(-1, 4, 12, 77)}
 
 
-async def write_thread(stored: Resources) -> datetime:
-    """Write a post with two top comments of two replies each, long ago, and return a time after that."""
+async def write_thread(stored: Resources) -> int:
+    """Write a post with two top comments of two replies each, and return the number of a collection after that."""
     replies = [comment(number, thread_id=2 if number < 6 else 3) for number in (4, 5, 6, 7)]
     await upsert(stored, [comment(2), comment(3), *replies])
-    await age(stored, table, "1 hour")
-    return datetime.now(UTC) - timedelta(minutes=30)
+    return await begin(stored)
 
 
 async def deleted(stored: Resources) -> set[int]:
@@ -257,22 +256,22 @@ async def deleted(stored: Resources) -> set[int]:
 
 
 async def test_replies_that_a_whole_thread_did_not_show(stored: Resources) -> None:
-    since = await write_thread(stored)
-    await upsert(stored, [comment(2), comment(4, thread_id=2)], since)
+    collection = await write_thread(stored)
+    await upsert(stored, [comment(2), comment(4, thread_id=2)], collection)
     async with stored.database.transaction() as connection:
-        assert await comments.mark_deleted_replies(connection, [(-1, 2), (-2, 3)], since) == 1
-        assert await comments.mark_deleted_replies(connection, [], since) == 0
+        assert await comments.mark_deleted_replies(connection, [(-1, 2), (-2, 3)], collection) == {-1: 1}
+        assert await comments.mark_deleted_replies(connection, [], collection) == {}
     assert await deleted(stored) == {5}
 
 
 @pytest.mark.parametrize(("whole", "gone"), [(True, {3, 5, 6, 7}), (False, {3, 6, 7})])
 async def test_comments_that_a_post_did_not_show(stored: Resources, gone: set[int], *, whole: bool) -> None:
     """Where threads were left out, the replies of a top comment that is still there may well be there, too."""
-    since = await write_thread(stored)
-    await upsert(stored, [comment(2), comment(4, thread_id=2)], since)
+    collection = await write_thread(stored)
+    await upsert(stored, [comment(2), comment(4, thread_id=2)], collection)
     async with stored.database.transaction() as connection:
-        assert await comments.mark_deleted(connection, [(-1, 1), (-2, 1)], since, whole=whole) == len(gone)
-        assert await comments.mark_deleted(connection, [], since, whole=whole) == 0
+        assert await comments.mark_deleted(connection, [(-1, 1), (-2, 1)], collection, whole=whole) == {-1: len(gone)}
+        assert await comments.mark_deleted(connection, [], collection, whole=whole) == {}
     assert await deleted(stored) == gone
 
 
@@ -408,9 +407,9 @@ async def test_comments_of_deleted_posts_are_marked_whenever_they_are_stored(sto
     """Another collection may have marked the post between their reading and their storing."""
     await write_thread(stored)
     async with stored.database.transaction() as connection:
-        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == 0
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == {}
         await connection.execute(text("UPDATE posts SET is_deleted = true"))
-        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == 6
-        assert await comments.mark_of_deleted_posts(connection, [(-1, 1)]) == 0
-        assert await comments.mark_of_deleted_posts(connection, []) == 0
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1), (-1, 99)]) == {-1: 6}
+        assert await comments.mark_of_deleted_posts(connection, [(-1, 1)]) == {}
+        assert await comments.mark_of_deleted_posts(connection, []) == {}
     assert await deleted(stored) == {2, 3, 4, 5, 6, 7}

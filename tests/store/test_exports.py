@@ -76,7 +76,7 @@ async def _comments(resources: Resources) -> None:
             comment(3, "reply", thread_id=2, reply_to_id=2, from_id=-1),
             stub(4),
         ]
-        await comments.upsert_comments(connection, found, AT)
+        await comments.upsert_comments(connection, found, 0)
         for sql in FINDINGS.split(";"):
             await connection.execute(text(sql))
 
@@ -164,7 +164,7 @@ async def test_nasty_texts(resources: Resources) -> None:
         await groups.upsert_groups(connection, [VkGroup(1, "one", "One")])
         await posts.upsert_posts(connection, [post(1)])
         found = [comment(number, words) for number, words in enumerate(NASTY, 2)]
-        await comments.upsert_comments(connection, found, AT)
+        await comments.upsert_comments(connection, found, 0)
     columns = ("vkId", "text")
     rows = await read_rows(resources, CommentConditions(), columns)
     assert [row["text"] for row in rows] == NASTY

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,10 +12,10 @@ from app.store import posts
 from app.store.comments import upsert_comments
 from app.store.groups import upsert_groups
 from app.store.keyset import Page
-from app.store.posts import PostConditions, PostsToCollect, ReadPost, Workload
+from app.store.posts import DeletedPosts, PostConditions, PostsToCollect, ReadPost, Workload
 from app.wall import VkGroup, VkPost
 from tests.conftest import statements, write_wall
-from tests.store.rows import BIG, age, comment, post, read
+from tests.store.rows import BIG, age, begin, comment, post, read
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
         "read_calls": None,
         "is_deleted": False,
         "collected_at": None,
+        "collection_number": 0,
     }
 
 
@@ -146,8 +147,8 @@ async def test_posts_of_each_community(resources: Resources) -> None:
 # what is left to collect
 
 
-def wanted(since: datetime, *, full: bool = False, **single: list[int]) -> PostsToCollect:
-    return PostsToCollect([-2, -1], {-int(name[1:]): ids for name, ids in single.items()}, since, full)
+def wanted(collection: int, *, full: bool = False, **single: list[int]) -> PostsToCollect:
+    return PostsToCollect([-2, -1], {-int(name[1:]): ids for name, ids in single.items()}, collection, full)
 
 
 async def to_collect(resources: Resources, collection: PostsToCollect) -> tuple[list[tuple[int, int]], Workload]:
@@ -158,26 +159,25 @@ async def to_collect(resources: Resources, collection: PostsToCollect) -> tuple[
 
 async def test_posts_to_collect(group: Resources) -> None:
     await upsert(group, post(9))  # listed by an earlier collection only
-    await age(group, table, "1 hour")
-    since = datetime.now(UTC) - timedelta(minutes=1)
+    number = await begin(group)
     await upsert(group, post(1, comments=4), post(2, comments=0), post(3, comments=7), post(4, owner_id=-BIG))
-    assert await to_collect(group, wanted(since)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
+    assert await to_collect(group, wanted(number)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
     async with group.database.connect() as connection:
-        [row] = await posts.posts_to_collect(connection, wanted(since), (-1, 1), 100)
+        [row] = await posts.posts_to_collect(connection, wanted(number), (-1, 1), 100)
         assert (row.id, row.comment_count, row.has_comments) == (3, 7, False)
-        assert len(await posts.posts_to_collect(connection, wanted(since), None, 1)) == 1
+        assert len(await posts.posts_to_collect(connection, wanted(number), None, 1)) == 1
 
     async with group.database.transaction() as connection:
         await posts.mark_posts_collected(connection, [ReadPost(-1, 3, 7, 2), ReadPost(-1, 1, 4, 30)])
         await posts.mark_posts_collected(connection, [])
-    assert await to_collect(group, wanted(since)) == ([], Workload(0, 0, 32))
-    assert await to_collect(group, wanted(since, full=True)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
+    assert await to_collect(group, wanted(number)) == ([], Workload(0, 0, 32))
+    assert await to_collect(group, wanted(number, full=True)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
 
     await upsert(group, post(1, comments=5), post(3, comments=0))
     # also those whose comments went away
-    assert await to_collect(group, wanted(since)) == ([(-1, 1), (-1, 3)], Workload(2, 5, 0))
-    assert (await to_collect(group, wanted(since, _1=[2, 3])))[0] == [(-1, 3)]
-    assert (await to_collect(group, wanted(since, _2=[2, 3])))[0] == [(-1, 1), (-1, 3)]
+    assert await to_collect(group, wanted(number)) == ([(-1, 1), (-1, 3)], Workload(2, 5, 0))
+    assert (await to_collect(group, wanted(number, _1=[2, 3])))[0] == [(-1, 3)]
+    assert (await to_collect(group, wanted(number, _2=[2, 3])))[0] == [(-1, 1), (-1, 3)]
     rows = await read(group, table)
     assert [rows[-1, number]["collected_count"] for number in (1, 2, 3)] == [4, None, 7]
     assert [rows[-1, number]["collected_at"] is not None for number in (1, 2, 3)] == [True, False, True]
@@ -185,12 +185,12 @@ async def test_posts_to_collect(group: Resources) -> None:
 
 async def test_what_came_while_a_post_was_read_is_not_taken_for_read(group: Resources) -> None:
     """Another collection has listed it meanwhile, with more comments than this one can have met."""
-    since = datetime.now(UTC) - timedelta(minutes=1)
+    number = await begin(group)
     await upsert(group, post(1, comments=4))
     await upsert(group, post(1, comments=6))
     async with group.database.transaction() as connection:
         await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 4, 1)])
-    assert (await to_collect(group, wanted(since)))[0] == [(-1, 1)]
+    assert (await to_collect(group, wanted(number)))[0] == [(-1, 1)]
 
 
 async def test_two_that_close_the_same_posts(group: Resources) -> None:
@@ -210,15 +210,16 @@ async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
     await upsert(group, *(post(number) for number in (1, 2, 3)), post(4, owner_id=-BIG))
     found = [comment(number, post_id=1 + number % 3) for number in (10, 11, 12)]
     async with group.database.transaction() as connection:
-        await upsert_comments(connection, found, datetime(2026, 1, 1, tzinfo=UTC))
+        await upsert_comments(connection, found, 0)
         await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 4, 1), ReadPost(-1, 2, 4, 1)])
-    await age(group, table, "1 hour")
-    since = datetime.now(UTC) - timedelta(minutes=1)
+    number = await begin(group)
     await upsert(group, post(1))
     async with group.database.transaction() as connection:
-        assert await posts.mark_posts_deleted(connection, [], [(-1, 1), (-1, 3), (-1, 99)], since) == 1
-        assert await posts.mark_posts_deleted(connection, [-1], [], since) == 1
-        assert await posts.mark_posts_deleted(connection, [-1], [], since) == 0
+        assert await posts.mark_posts_deleted(connection, [], [(-1, 1), (-1, 3), (-1, 99)], number) == {
+            -1: DeletedPosts(1, 3, 1)
+        }
+        assert await posts.mark_posts_deleted(connection, [-1], [], number) == {-1: DeletedPosts(1, 2, 1)}
+        assert await posts.mark_posts_deleted(connection, [-1], [], number) == {}
     rows = await read(group, table)
     assert {key for key, row in rows.items() if row["is_deleted"]} == {(-1, 2), (-1, 3)}
     stored = await read(group, comments)
@@ -227,15 +228,15 @@ async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
     # what comes back is read again
     await upsert(group, post(2))
     assert not (await read(group, table))[-1, 2]["is_deleted"]
-    assert (-1, 2) in (await to_collect(group, wanted(since)))[0]
+    assert (-1, 2) in (await to_collect(group, wanted(number)))[0]
 
 
 async def test_a_full_collection_reads_what_has_comments_though_vk_counts_none(group: Resources) -> None:
     """All of them may have gone while two collections read the post, the later of which stored an older page."""
-    since = datetime.now(UTC) - timedelta(minutes=1)
+    number = await begin(group)
     await upsert(group, post(1, comments=0), post(2, comments=0))
     async with group.database.transaction() as connection:
-        await upsert_comments(connection, [comment(5)], since)
+        await upsert_comments(connection, [comment(5)], number)
         await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 0, 1), ReadPost(-1, 2, 0, 1)])
-    assert (await to_collect(group, wanted(since)))[0] == []
-    assert (await to_collect(group, wanted(since, full=True)))[0] == [(-1, 1)]
+    assert (await to_collect(group, wanted(number)))[0] == []
+    assert (await to_collect(group, wanted(number, full=True)))[0] == [(-1, 1)]

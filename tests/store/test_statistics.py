@@ -55,10 +55,10 @@ async def write_years(resources: Resources, drawn: random.Random) -> None:
             )
             for first in (100, 200):
                 written = [_comment(drawn, owner_id, times, comment_id) for comment_id in range(first, first + 60)]
-                await comments.upsert_comments(connection, written, START)
+                await comments.upsert_comments(connection, written, 0)
                 everything += [(each.owner_id, each.id) for each in written]
             changed = [_comment(drawn, owner_id, times, comment_id) for comment_id in range(150, 180)]
-            await comments.upsert_comments(connection, changed, START)
+            await comments.upsert_comments(connection, changed, 0)
     await _find(resources, drawn, everything)
     await mark_comments(resources, drawn.sample(everything, 90), Marks(viewed=True))
     await mark_comments(resources, drawn.sample(everything, 60), Marks(viewed=False, archived=True))

@@ -4,17 +4,19 @@ from app.auth import KeyRing, key_ring
 from app.errors import Unauthenticated
 from app.settings import read_settings
 
+ONE, TWO = "key-of-client-one", "key-of-client-two"
+
 
 @pytest.mark.parametrize("header", [None, "", "Basic x", "Bearer anything"])
 def test_no_key_is_asked_for(header: str | None) -> None:
-    ring = key_ring(read_settings(auth="none", api_keys=("unused",)))
+    ring = key_ring(read_settings(auth="none", api_keys=("an-unused-api-key",)))
     ring.check(header)
     assert not ring._hashes  # noqa: SLF001 - what decides is that no key is kept
 
 
-@pytest.mark.parametrize("header", ["Bearer one", "bearer two", "BEARER  two "])
+@pytest.mark.parametrize("header", [f"Bearer {ONE}", f"bearer {TWO}", f"BEARER  {TWO} "])
 def test_a_known_key(header: str) -> None:
-    ring = key_ring(read_settings(auth="keys", api_keys=("one", "two")))
+    ring = key_ring(read_settings(auth="keys", api_keys=(ONE, TWO)))
     ring.check(header)
     with pytest.raises(Unauthenticated):
         ring.check(f"{header.strip()}-and-more")

@@ -11,7 +11,7 @@ from app.log import BlankSecrets, configure_logging, log
 from app.settings import read_settings
 
 SECRET = "vk1.a.hidden"
-KEY = "key-hidden"
+KEY = "key-hidden-from-all"
 
 
 @pytest.fixture
@@ -25,12 +25,14 @@ def written() -> Iterator[Callable[..., io.StringIO]]:
 
     def start(**overrides: Any) -> io.StringIO:
         text = io.StringIO()
-        settings = read_settings(
-            vk_tokens=(SECRET, SECRET + "-and-more"),
-            api_keys=(KEY,),
-            database_url="postgresql://user:pass-hidden@host/db",
-            **{"log_level": "info", "log_format": "json", **overrides},
-        )
+        defaults = {
+            "vk_tokens": (SECRET, SECRET + "-and-more"),
+            "api_keys": (KEY,),
+            "database_url": "postgresql://user:pass-hidden@host/db",
+            "log_level": "info",
+            "log_format": "json",
+        }
+        settings = read_settings(**{**defaults, **overrides})
         configure_logging(settings, text)
         return text
 
@@ -145,3 +147,23 @@ def test_secrets_are_blanked_however_deep(written: Callable[..., io.StringIO]) -
 def test_nothing_is_blanked_without_secrets() -> None:
     event = {"event": "hello", "empty": "", "number": 1}
     assert BlankSecrets(["", ""])(None, "info", event) == event
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_short_secrets_do_not_change_ordinary_words(written: Callable[..., io.StringIO], log_format: str) -> None:
+    settings = {"vk_tokens": ("a", "e", "event", "seven77"), "redis_url": "redis://:o@host", "log_format": log_format}
+    text = written(**settings, api_keys=())
+    log.warning("group_added", name="aeo a e seven77", cache="redis://:o@other")
+    told = text.getvalue()
+    for word in ("group_added", "name", "aeo a e seven77", "warning", "tests.unit.test_log"):
+        assert word in told
+    assert "redis[secret]" not in told
+    assert "redis://[secret]other" in told  # a password is masked within a URL, however short
+
+
+def test_names_of_fields_are_never_masked(written: Callable[..., io.StringIO]) -> None:
+    text = written(vk_tokens=("timestamp", "group_name"))
+    log.info("group_added", group_name="group_name of timestamp")
+    [line] = lines(text)
+    assert line["group_name"] == "[secret] of [secret]"
+    assert "timestamp" in line

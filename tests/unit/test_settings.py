@@ -62,7 +62,7 @@ def test_everything_is_read(environment: SetVariables) -> None:
         VK_API_VERSION="5.131",
         WORKERS="0",
         AUTH="keys",
-        API_KEYS="key",
+        API_KEYS="key-of-a-client-1",
         CORS_ORIGINS="https://a.example, https://b.example",
         LOG_FORMAT="json",
         LOG_LEVEL="debug",
@@ -148,6 +148,19 @@ def test_auth_by_keys_needs_a_key(environment: SetVariables) -> None:
     assert complaints()[1] == "API_KEYS: AUTH=keys needs at least one key"
 
 
+@pytest.mark.parametrize("keys", ["a", "fifteen-letters", "sixteen-letters-,fifteen-letters"])
+def test_short_api_keys_are_rejected_with_all_else_that_is_wrong(environment: SetVariables, keys: str) -> None:
+    environment(API_KEYS=keys, PORT="x")
+    told = complaints()
+    assert [line.partition(":")[0] for line in told] == ["PORT", "API_KEYS"]
+    assert told[1] == "API_KEYS: each key needs 16 characters or more"
+
+
+def test_api_keys_of_16_characters(environment: SetVariables) -> None:
+    environment(API_KEYS="sixteen-letters-", AUTH="keys")
+    assert read_settings().secrets() == ["sixteen-letters-"]
+
+
 def test_an_unknown_auth_is_all_that_is_told(environment: SetVariables) -> None:
     environment(AUTH="maybe")
     assert complaints() == ["AUTH: Input should be 'none' or 'keys'"]
@@ -167,15 +180,21 @@ def test_auth_none_elsewhere(environment: SetVariables, host: str) -> None:
 
 
 def test_secrets_never_show(environment: SetVariables) -> None:
-    environment(DATABASE_URL="postgresql://u:hidden@h/db", VK_TOKENS="hidden", API_KEYS="hidden", AUTH="keys")
+    environment(
+        DATABASE_URL="postgresql://u:hidden@h/db", VK_TOKENS="hidden", API_KEYS="hidden-from-all-others", AUTH="keys"
+    )
     assert "hidden" not in repr(read_settings()) + str(read_settings().model_dump())
 
 
 def test_secrets_hold_passwords_in_every_form(environment: SetVariables) -> None:
-    environment(DATABASE_URL="postgresql://u:long%40password@h/db", REDIS_URL="redis://:short@h", VK_TOKENS="a,b")
+    environment(
+        DATABASE_URL="postgresql://u:long%40password@h/db",
+        REDIS_URL="redis://:short@h",
+        VK_TOKENS="a,b,seven77,eight888",
+    )
     secrets = read_settings().secrets()
     assert secrets[:3] == ["postgresql://u:long%40password@h/db", "redis://:short@h", ":long%40password@"]
-    assert set(secrets[3:]) == {"long%40password", "long@password", ":short@", "a", "b"}
+    assert set(secrets[3:]) == {"long%40password", "long@password", ":short@", "eight888"}
 
 
 def test_a_url_without_a_password_is_blanked_as_a_whole(environment: SetVariables) -> None:

@@ -20,17 +20,10 @@ from app.vk.wire import (
     fault_of,
     groups_by_id,
     posts_by_id,
-    read_authors,
-    read_comment_page,
     read_execute,
-    read_group,
-    read_groups,
-    read_post,
-    read_post_page,
     read_reply,
     wall_page,
 )
-from app.wall import VkAuthor, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
 
 SAMPLES = Path(__file__).parents[1] / "data" / "vk" / "samples"
 
@@ -85,103 +78,6 @@ def test_a_script() -> None:
     script = execute([Call("wall.get", {"owner_id": -1, "text": 'a "б"'}), Call("users.get")])
     code = 'return [API.wall.get({"owner_id":-1,"text":"a \\"б\\""}),API.users.get({})];'
     assert script == Call("execute", {"code": code})
-
-
-# recorded replies
-
-
-def test_recorded_comments_with_a_deleted_stub() -> None:
-    def comment(comment_id: int, from_id: int | None, date: int, text: str, *, is_deleted: bool = False) -> VkComment:
-        return VkComment(-69459624, comment_id, 482121, from_id, date, text, 0, [], None, None, is_deleted, 1)
-
-    assert read_comment_page(answer("Wall_GetComments802"), -69459624, 482121) == VkCommentPage(
-        items=[
-            comment(482124, 287979664, 1553180396, "Текст 1го комментария"),
-            comment(482127, None, 1553180629, "", is_deleted=True),
-            comment(482418, 197900038, 1553231537, "Текст 3го комментария"),
-        ],
-        replies={},
-        level_count=6,
-        authors=[],
-        count=3,
-    )
-
-
-def test_recorded_comments_with_likes_and_attachments() -> None:
-    photo = {
-        "id": 315467755,
-        "album_id": -5,
-        "owner_id": 3073863,
-        "photo_130": "http://cs425830.vk.me/v425830763/48fd/PvqwvqEOG2A.jpg",
-        "photo_604": "http://cs425830.vk.me/v425830763/48fe/XhRY9Pmoo70.jpg",
-        "photo_75": "http://cs425830.vk.me/v425830763/48fc/iJaRiL3vPfA.jpg",
-        "width": 510,
-        "height": 383,
-        "text": "",
-        "date": 1385101231,
-        "access_key": "ade2532c6a39c12be6",
-    }
-    first = "Поздравляю вас!!!<br>Растите здоровыми, счастливыми и красивыми!"
-    second = "C днем рождения малышку и родителей!!!"
-    attachments = [{"type": "photo", "photo": photo}]
-    assert read_comment_page(answer("Wall_GetComments_ReturnLikesAndAttachments"), -1, 2) == VkCommentPage(
-        items=[
-            VkComment(-1, 3809, 2, 6733856, 1385099144, first, 1, [], None, None, is_deleted=False),
-            VkComment(-1, 3810, 2, 3073863, 1385101266, second, 1, attachments, None, None, is_deleted=False),
-        ],
-        replies={},
-        level_count=None,
-        authors=[],
-        count=2,
-    )
-
-
-def test_recorded_comments_of_a_video() -> None:
-    page = read_comment_page(answer("Video_GetComments_WithLikes"), -1, 2)
-    assert [(item.id, item.from_id, item.likes) for item in page.items] == [(14715, 24758120, 5), (14716, 94278436, 77)]
-    assert page.items[0].text == "паша здаров!"
-
-
-def test_a_recorded_reply_to_a_comment() -> None:
-    page = read_comment_page(answer("Wall_GetComment_ReturnCorrectResults"), -1, 2)
-    assert page.authors == [VkAuthor(233754083, "Dmitry Sergeev")]
-    [item] = page.items
-    assert item.text.startswith("[id6099|Дмитрий], я не хочу даже сейчас спорить есть ли и какое «взаимодействие»")
-    assert item == VkComment(
-        -1, 73674, 2, 233754083, 1534927387, item.text, 0, [], None, reply_to_id=73673, is_deleted=False
-    )
-
-
-def test_a_recorded_wall() -> None:
-    assert read_post_page(answer("Wall_Get_ExtendedVersion_GenerateOutParametersCorrectly")) == VkPostPage(
-        count=42,
-        items=[VkPost(10, 41, 10, 1394002266, "", 1, 0, None, 0, is_pinned=False, attachments=[])],
-        authors=[
-            VkAuthor(10, "Иван Иванов"),
-            VkAuthor(
-                -29246653,
-                "Корпорация Зла",
-                "evil_incorparate",
-                "http://cs409529.vk.me/v409529400/98cd/xHrEeHMSXQQ.jpg",
-            ),
-        ],
-    )
-
-
-def test_a_recorded_wall_without_authors() -> None:
-    post = VkPost(-103292418, 3, -103292418, 1447252575, "Тест", 0, 0, None, 0, is_pinned=False, attachments=[])
-    assert read_post_page(answer("Wall_Get_WithPoll_NormalCase")) == VkPostPage(count=2, items=[post], authors=[])
-
-
-def test_a_recorded_post_by_id() -> None:
-    page = read_post_page(answer("Wall_GetById_Donut"))
-    assert page.items == [
-        VkPost(-322, 123, -322, 1605698519, "В этом посте нет доната", 0, 0, 9, 0, is_pinned=False, attachments=[])
-    ]
-    assert page.count == 1
-    assert [(author.id, author.name, author.screen_name) for author in page.authors] == [(-322, "Группа ВК", "xxx")]
-    assert page.authors[0].photo_url
-    assert "size=200x0" in page.authors[0].photo_url
 
 
 # recorded errors
@@ -339,69 +235,3 @@ def test_text_that_postgresql_cannot_hold(sent: bytes, read: str) -> None:
     reply = b'{"response": {"%b": ["%b", {"text": "%b"}, 1, 0.5, null, true]}}' % (sent, sent, sent)
     assert read_reply(reply, "wall.get") == {"response": {read: [read, {"text": read}, 1, 0.5, None, True]}}
     read.encode()
-
-
-# details
-
-
-def test_groups_of_new_and_old_versions() -> None:
-    item = {
-        "id": 1,
-        "name": "ВКонтакте API",
-        "screen_name": "apiclub",
-        "description": "О нас",
-        "members_count": 5,
-        "is_closed": 2,
-        "deactivated": "banned",
-        "photo_50": "50",
-        "photo_100": "100",
-    }
-    group = VkGroup(1, "apiclub", "ВКонтакте API", "О нас", 5, is_closed=True, deactivated="banned", photo_url="100")
-    assert read_groups({"groups": [item], "profiles": []}) == read_groups([item]) == [group]
-
-
-def test_a_group_with_nothing_but_an_id() -> None:
-    assert read_group({"id": 5, "description": ""}) == VkGroup(5, "club5", "club5")
-    assert read_group({"id": 5, "screen_name": "five"}) == VkGroup(5, "five", "five")
-
-
-def test_posts_of_old_versions_are_a_bare_list() -> None:
-    item = {"id": 2, "owner_id": -1, "date": 3, "is_pinned": 1, "views": None, "comments": {"count": 7}}
-    post = VkPost(-1, 2, None, 3, "", 0, 0, None, 7, is_pinned=True, attachments=[])
-    assert read_post_page([item]) == VkPostPage(count=1, items=[post], authors=[])
-    assert read_post(item) == post
-
-
-def test_comments_with_threads_and_authors() -> None:
-    reply = {"id": 4, "from_id": -5, "date": 9, "text": "да", "parents_stack": [3], "reply_to_comment": 3}
-    top = {"id": 3, "from_id": 6, "date": 8, "text": "?", "likes": {"count": 2}, "parents_stack": []}
-    thread = {"count": 11, "items": [reply]}
-    read = read_comment_page(
-        {
-            "count": 12,
-            "current_level_count": 1,
-            "items": [top | {"thread": thread}],
-            "profiles": [
-                {"id": 6, "first_name": "Анна", "last_name": "", "screen_name": "anna", "photo_50": "p"},
-                {"id": 7, "first_name": "DELETED", "last_name": "", "deactivated": "deleted"},
-            ],
-            "groups": [{"id": 5, "name": "Пять", "screen_name": "five"}],
-        },
-        -1,
-        2,
-    )
-    assert read == VkCommentPage(
-        items=[VkComment(-1, 3, 2, 6, 8, "?", 2, [], None, None, is_deleted=False, thread_count=11)],
-        replies={3: [VkComment(-1, 4, 2, -5, 9, "да", 0, [], 3, 3, is_deleted=False)]},
-        level_count=1,
-        authors=[
-            VkAuthor(6, "Анна", "anna", "p"),
-            VkAuthor(7, "DELETED", deactivated="deleted"),
-            VkAuthor(-5, "Пять", "five"),
-        ],
-        count=12,
-    )
-
-
-def test_no_authors() -> None:
-    assert read_authors({"profiles": None, "groups": []}) == []

@@ -11,9 +11,10 @@ from app.vk.batch import Batch
 from app.vk.client import VkClient
 from app.vk.comment_walk import CommentWalk
 from app.vk.pipeline import next_asks, ordered_answers
+from app.vk.replies import read_comment_page
 from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts, WallWalk
-from app.vk.wire import VkFault, VkUnavailable, read_comment_page
+from app.vk.wire import VkFault, VkUnavailable
 from tests.conftest import Simulator, until
 from tests.vk.conftest import TOKENS, MakeClient
 

@@ -1,0 +1,50 @@
+"""Converts the filter of a list into the conditions of the store, field by field, so that no field can be forgotten."""
+
+from collections.abc import Collection
+from dataclasses import fields
+from enum import Enum
+from typing import Any, TypeVar
+
+import strawberry
+from strawberry.utils.str_converters import to_camel_case
+
+from schema.node import key_of
+
+C = TypeVar("C")
+_IDS = "ids"
+"""The key in a field's metadata under which `ids_field` notes what its ids are."""
+
+
+def ids_field(type_name: str, name: str, description: str) -> Any:
+    """Declare a field of a filter that holds global ids of one type; `name` is the condition that takes their keys."""
+    return strawberry.field(default=None, description=description, metadata={_IDS: (type_name, name)})
+
+
+def conditions_of(kind: type[C], given: object, path: str = "filter", but: Collection[str] = (), **others: Any) -> C:
+    """Return conditions that hold every field of a filter, an input type, that is set.
+
+    A field becomes the condition of the same name. Lists become tuples, enums
+    their values, and global ids keys. `others` are conditions that the caller
+    made, from the fields in `but` among others.
+
+    Raises:
+        ValidationFailed: an id is not an id of its type; `path` is where the filter is in the input.
+        TypeError: the conditions have no such field (a bug).
+    """
+    values = dict(others)
+    for field in fields(given):  # type: ignore[arg-type]  # Strawberry makes a dataclass of each input type
+        value = getattr(given, field.name)
+        if value is None or field.name in but:
+            continue
+        if _IDS in field.metadata:
+            type_name, name = field.metadata[_IDS]
+            where = f"{path}.{to_camel_case(field.name)}"
+            keys = (key_of(each, type_name, f"{where}.{number}") for number, each in enumerate(value))
+            values[name] = tuple(key if len(key) > 1 else key[0] for key in keys)
+        else:
+            values[field.name] = tuple(map(_plain, value)) if isinstance(value, list) else _plain(value)
+    return kind(**values)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
