@@ -74,6 +74,22 @@ def _prepared_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """What answers within seconds on an idle machine may take longer; tests of these time limits set their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("app.db.engine.CONNECT_TIMEOUT_SECONDS", WAIT_SECONDS)
+        patched.setattr("app.events.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
+        patched.setattr("app.health.LONGEST_ANSWER_SECONDS", WAIT_SECONDS)
+        for name in ("connect", "read", "write", "pool"):
+            patched.setattr(f"httpx2._config.DEFAULT_TIMEOUT_CONFIG.{name}", WAIT_SECONDS)
+        defaults = connect.__init__.__kwdefaults__
+        assert defaults
+        for name in ("open_timeout", "ping_timeout"):
+            patched.setitem(defaults, name, WAIT_SECONDS)
+        yield
+
+
 @pytest.fixture
 def unmeasured() -> Iterator[None]:
     """Measure no coverage in this thread: for long tests of what others cover, as that takes half of the time."""
