@@ -119,14 +119,13 @@ class Bench:
                 if new:
                     await keywords.insert_keywords(connection, new)
             known, number = KnownKeywords(), 0
-            async with database.connect() as connection:  # which never commits: the process that matches is ready then
-                pack = found[:STORED_AT_ONCE]
-                await known.match_stored(connection, await comments.upsert_comments(connection, pack, number))
+            await known.search(database, found[:STORED_AT_ONCE])  # the process that matches is ready then
             started = time.perf_counter()
             for start in range(0, len(found), STORED_AT_ONCE):
+                pack = found[start : start + STORED_AT_ONCE]
+                await known.search(database, pack)
                 async with database.transaction() as connection:
-                    pack = found[start : start + STORED_AT_ONCE]
-                    await known.match_stored(connection, await comments.upsert_comments(connection, pack, number))
+                    await known.write_matches(connection, await comments.upsert_comments(connection, pack, number))
             return len(found) / (time.perf_counter() - started)
 
     async def analyzing(self) -> Table:

@@ -220,6 +220,13 @@ jobs = Table(
         server_default=func.now(),
         comment="since when it waits, or waited, for its last run",
     ),
+    Column(
+        "enqueued_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="when a client, or a monitoring, asked for it: its priority rises from then on",
+    ),
     Index("jobs_created_at_idx", "created_at", "id"),
     Index("jobs_finished_at_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("jobs_unfinished_idx", "id", postgresql_where=text("state IN ('QUEUED', 'RUNNING')")),

@@ -55,7 +55,10 @@ class AllJobsFeed(Feed):
         topics, now = self._topics.take(), time.monotonic()
         if topics is None or is_beat or now - self._read_all_at >= base.LOOK_SECONDS:
             read_at = await jobs.current_time(connection)
-            rows = await jobs.followed_jobs_since(connection, (self._read_since or read_at) - SETTLING)
+            # by both clocks: PostgreSQL's may have been set back or forward since the last time
+            passed = timedelta(seconds=now - self._read_all_at) if self._read_since else timedelta(0)
+            since = min(self._read_since or read_at, read_at - passed)
+            rows = await jobs.followed_jobs_since(connection, since - SETTLING)
             self._read_since, self._read_all_at = read_at, now
             found = {row.id for row in rows}
             self.rows = {job_id: row for job_id, row in self.rows.items() if job_id in found}  # others were removed
@@ -99,7 +102,7 @@ def _news(conditions: jobs.JobConditions, changes: Sequence[tuple[Row[Any] | Non
         elif former is not None:
             if conditions.matches(former):
                 yield JobChange(row, is_matching=False)
-        elif row.queued_at > row.created_at and replace(conditions, states=None).matches(row):
+        elif row.last_seq > 1 and replace(conditions, states=None).matches(row):
             # it is no new job but was queued again, and what it was before this feed began may be on a client's list
             yield JobChange(row, is_matching=False)
 

@@ -1,7 +1,7 @@
 """Collects the comments of communities: lists their posts, then reads the comments of those that have new ones."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
 from app.jobs.collection import CHECKPOINT_FORMAT, DONE, OpenPost, Request, State
-from app.jobs.known_keywords import KnownKeywords
+from app.jobs.known_keywords import KnownKeywords, SearchOutdated
 from app.jobs.mark_deleted import mark_absent_comments, mark_absent_posts
 from app.jobs.progress import Progress, RunningJob
 from app.jobs.states import JobEventKind
@@ -310,10 +310,17 @@ class Collection:
             self._take_page(ask, page, known, findings)
         self.state.walks = [walk for walk in self.state.walks if not walk.is_closed]
         findings.closed_walls = await self._closed_walls(findings)
-        async with self._job.step() as connection:
-            await self._store(connection, findings)
-            await self._finish_groups(connection)
-            await self.report(connection)
+        is_stored = False
+        while not is_stored:
+            await self._keywords.search(self._job.resources.database, findings.comments)
+            with suppress(SearchOutdated):
+                async with self._job.step() as connection:
+                    stored = await self._store_comments(connection, findings)
+                    # from here on the state of the collection changes, so the transaction is not begun again
+                    await self._draw_conclusions(connection, findings, stored)
+                    await self._finish_groups(connection)
+                    await self.report(connection)
+                is_stored = True
 
     async def _closed_walls(self, findings: Findings) -> dict[int, VkFault]:
         """Return which walls VK has closed while they were read: owner id -> its refusal."""
@@ -431,16 +438,24 @@ class Collection:
         post = self.state.posts.get(walk.key)
         return post is not None and post.was_read and not post.is_second_read
 
-    async def _store(self, connection: AsyncConnection, findings: Findings) -> None:
-        """Store what a pack brought, and close the posts of which nothing is left to read."""
-        counts, state = self.state.counts, self.state
+    async def _store_comments(self, connection: AsyncConnection, findings: Findings) -> comments.Stored:
+        """Store the comments of a pack with what keywords match in them.
+
+        Raises:
+            SearchOutdated: keywords or texts have changed since they were searched.
+        """
         await groups.lock_walls(connection, {owner_id for owner_id, _ in findings.touched})
         await authors.upsert_authors(connection, findings.people)
-        stored = await comments.upsert_comments(connection, findings.comments, state.collection)
+        stored = await comments.upsert_comments(connection, findings.comments, self.state.collection)
+        await self._keywords.write_matches(connection, stored)
+        return stored
+
+    async def _draw_conclusions(self, connection: AsyncConnection, findings: Findings, stored: comments.Stored) -> None:
+        """Count and record what a pack brought, and close the posts of which nothing is left to read."""
+        counts, state = self.state.counts, self.state
         counts.new_comments += stored.new
         counts.changed_comments += stored.changed
         counts.deleted_comments += stored.deleted
-        await self._keywords.match_stored(connection, stored)
         await comments.mark_threads_read(connection, findings.read_threads)
         for post, fault in findings.refused:
             if post.owner_id not in findings.closed_walls:

@@ -1,46 +1,80 @@
-"""Matches comments with keywords in the transaction that stores them, off the event loop."""
+"""Matches comments with the active keywords: the search before the transaction that stores them, the writing in it.
 
+A search may take seconds, in another process. A transaction that waited for it
+would hold the row of its job and the locks of walls all the while.
+"""
+
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.analysis.keywords import Keyword
+from app.analysis.keywords import Keyword, Positions
+from app.db.engine import Database
 from app.jobs.matching import as_keywords, search_texts
 from app.store import keywords
-from app.store.comments import Stored
+from app.store.comments import Stored, with_other_texts
 from app.store.keywords import ActiveKeywords, MatchedComment
+from app.wall import VkComment
+
+Key = tuple[int, int]
+
+
+class SearchOutdated(Exception):
+    """What was searched is not what is to be written: keywords, or the stored texts, have changed meanwhile."""
 
 
 class KnownKeywords:
-    """The active keywords as one run of a job knows them; they are read again only when they have changed."""
+    """The active keywords as one run of a job knows them, and what they match in the comments it is about to store."""
 
     def __init__(self) -> None:
         self._active: ActiveKeywords | None = None
         self._keywords: tuple[Keyword, ...] = ()
+        self._searched: dict[Key, tuple[str, Positions]] = {}
 
-    async def match_stored(self, connection: AsyncConnection, stored: Stored) -> None:
-        """Write what the active keywords match of comments that this transaction has stored.
-
-        Costs two short statements where there are no keywords. Nobody changes
-        keywords before the transaction ends.
+    async def search(self, database: Database, found: Sequence[VkComment]) -> None:
+        """Search the texts that are not stored yet, in no transaction; replaces what was searched before.
 
         Raises:
-            ProcessDied: the process that matches ended meanwhile.
+            ProcessDied: the process that searches ended meanwhile.
+        """
+        self._searched = {}
+        async with database.connect() as connection:
+            self._note(await keywords.active_keywords(connection, self._active))
+            other = await with_other_texts(connection, found) if self._keywords else []
+        if other:
+            positions = await search_texts(self._keywords, [comment.text for comment in other])
+            self._searched = {
+                (comment.owner_id, comment.id): (comment.text, positions.get(place, {}))
+                for place, comment in enumerate(other)
+            }
+
+    async def write_matches(self, connection: AsyncConnection, stored: Stored) -> None:
+        """Write what the active keywords match of comments that this transaction has stored.
+
+        No client changes keywords before the transaction ends.
+
+        Raises:
+            SearchOutdated: the transaction has to be rolled back, and `search` called again.
         """
         if not stored.new_texts and not stored.other_texts:
             return
         await keywords.share_keywords(connection)
-        active = await keywords.active_keywords(connection, self._active)
-        if active is not self._active:
-            self._active, self._keywords = active, as_keywords(active.rows)
+        if await keywords.active_keywords(connection, self._active) is not self._active:
+            raise SearchOutdated
         await keywords.forget_matches(connection, [(each.owner_id, each.id) for each in stored.other_texts])
         if not self._keywords:
             return
-        comments = [*stored.new_texts, *stored.other_texts]
-        found = await search_texts(self._keywords, [comment.text for comment in comments])
-        matched = [
-            MatchedComment(comment.owner_id, comment.id, datetime.fromtimestamp(comment.date, UTC), found[number])
-            for number, comment in enumerate(comments)
-            if number in found
-        ]
+        matched = []
+        for comment in (*stored.new_texts, *stored.other_texts):
+            text, positions = self._searched.get((comment.owner_id, comment.id), (None, {}))
+            if text != comment.text:
+                raise SearchOutdated
+            if positions:
+                published_at = datetime.fromtimestamp(comment.date, UTC)
+                matched.append(MatchedComment(comment.owner_id, comment.id, published_at, positions))
         await keywords.insert_matches(connection, matched)
+
+    def _note(self, active: ActiveKeywords) -> None:
+        if active is not self._active:
+            self._active, self._keywords = active, as_keywords(active.rows)

@@ -1,20 +1,20 @@
 """Matches the comments that are stored with keywords that are new or have changed, and forgets what others matched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.analysis.keywords import Keyword
+from app.analysis.keywords import Keyword, Positions
 from app.jobs.matching import as_keywords, search_texts
 from app.jobs.progress import Progress, RunningJob
 from app.store import groups, keywords
-from app.store.keyset import StoredRow
 from app.store.keywords import ActiveKeywords, MatchedComment, Stretch
 
 FORGETTING = "removing matches"
 MATCHING = "matching comments"
 BATCH_COMMENTS = 2_000
 BATCH_MATCHES = 5_000
+Key = tuple[int, int]
 BEGINNING = (-(1 << 63), 0)
 """A key before those of all comments."""
 
@@ -89,21 +89,48 @@ class Matching:
         async with self._database.connect() as connection:
             total = await keywords.count_stored_comments(connection)
         while stretch := await self._next_stretch():
-            async with self._job.step() as connection:
-                await groups.lock_walls(connection, stretch.owner_ids)
-                # what is active is only sure while it is shared: a change of keywords since has a job of its own
-                await keywords.share_keywords(connection)
-                self._note(await keywords.active_keywords(connection, self._active))
-                rows = await keywords.texts_of(connection, stretch)
-                found = await found_in(self._keywords, rows)
-                ids = [keyword.id for keyword in self._keywords]
-                new, gone = await keywords.replace_matches(connection, stretch, ids, found)
-                self.counts.comments += len(rows)
-                self.counts.new_matches += new
-                self.counts.removed_matches += gone
-                self._after = stretch.last
-                done = self.counts.comments
-                await self._job.report(connection, Progress(MATCHING, done, max(done, total)), self._checkpoint())
+            searched: dict[Key, tuple[str, Positions]] = {}
+            while not await self._write(stretch, searched, total):
+                await self._search(stretch, searched)
+
+    async def _search(self, stretch: Stretch, searched: dict[Key, tuple[str, Positions]]) -> None:
+        """Search the texts of a stretch in no transaction; those that were searched already are not searched again."""
+        async with self._database.connect() as connection:
+            active = await keywords.active_keywords(connection, self._active)
+            if active is not self._active:
+                searched.clear()
+                self._note(active)
+            rows = await keywords.texts_of(connection, stretch)
+        other = [row for row in rows if searched.get((row.owner_id, row.id), (None, {}))[0] != row.text]
+        found = await search_texts(self._keywords, [row.text for row in other])
+        searched |= {(row.owner_id, row.id): (row.text, found.get(place, {})) for place, row in enumerate(other)}
+
+    async def _write(self, stretch: Stretch, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
+        """Write what was found, if keywords and texts are still those that were searched; otherwise write nothing."""
+        async with self._job.step() as connection:
+            await groups.lock_walls(connection, stretch.owner_ids)
+            # what is active is only sure while it is shared: a change of keywords since has a job of its own
+            await keywords.share_keywords(connection)
+            if await keywords.active_keywords(connection, self._active) is not self._active:
+                return False
+            rows = await keywords.texts_of(connection, stretch)
+            if any(searched.get((row.owner_id, row.id), (None, {}))[0] != row.text for row in rows):
+                return False
+            positions = {(row.owner_id, row.id): searched[row.owner_id, row.id][1] for row in rows}
+            found = [
+                MatchedComment(row.owner_id, row.id, row.published_at, positions[row.owner_id, row.id])
+                for row in rows
+                if positions[row.owner_id, row.id]
+            ]
+            ids = [keyword.id for keyword in self._keywords]
+            new, gone = await keywords.replace_matches(connection, stretch, ids, found)
+            self.counts.comments += len(rows)
+            self.counts.new_matches += new
+            self.counts.removed_matches += gone
+            self._after = stretch.last
+            done = self.counts.comments
+            await self._job.report(connection, Progress(MATCHING, done, max(done, total)), self._checkpoint())
+        return True
 
     async def _next_stretch(self) -> Stretch | None:
         async with self._database.connect() as connection:
@@ -116,13 +143,3 @@ class Matching:
 
     def _checkpoint(self) -> dict[str, Any]:
         return {"owner_id": self._after[0], "id": self._after[1], "counts": asdict(self.counts)}
-
-
-async def found_in(wanted: tuple[Keyword, ...], rows: Sequence[StoredRow]) -> list[MatchedComment]:
-    """Search the texts of comments off the event loop; comments without a match are left out."""
-    found = await search_texts(wanted, [row.text for row in rows])
-    return [
-        MatchedComment(row.owner_id, row.id, row.published_at, found[number])
-        for number, row in enumerate(rows)
-        if number in found
-    ]

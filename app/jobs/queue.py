@@ -119,6 +119,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
                 "finished_at": None,
                 "cancel_requested_at": None,
                 "queued_at": func.now(),
+                "enqueued_at": func.now(),
             },
         )
         if not row:

@@ -1,10 +1,10 @@
-"""Removes communities with all that is stored of them: comments in batches, then what is left of each at once."""
+"""Removes communities with all that is stored of them, in batches: comments, posts, what was counted, waves."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.jobs.progress import Progress, RunningJob
-from app.store import comment_marks, groups, posts
+from app.store import comment_marks, groups, posts, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.comments import count_comments
 
@@ -46,21 +46,25 @@ async def remove_groups(job: RunningJob) -> dict[str, Any]:
 
 
 async def _remove(job: RunningJob, owner_id: int, after: int | None, counts: Counts, total: int) -> None:
+    """Remove one community, in steps of bounded size: each statement has a time limit."""
     wanted = CommentConditions(owner_ids=(owner_id,))
-    while True:
+    is_removed = False
+    while not is_removed:
         async with job.step() as connection:
-            await groups.lock_walls(connection, [owner_id])
+            # in the order of an analysis: the waves, then the walls
+            await waves.lock_waves(connection)
             keys = await comment_marks.keys_after(connection, wanted, None, BATCH)
-            if len(keys) < BATCH:
-                # what is left goes with the community, posts and their last comments by the database's own triggers
-                await groups.delete_group(connection, owner_id)
-                counts.groups += 1
-                after = owner_id
-            else:
+            in_waves = await waves.waves_of_comments(connection, keys)
+            await groups.lock_walls(connection, {owner_id} | await waves.walls_of_waves(connection, in_waves))
+            if keys:
                 await posts.forget_collected(connection, owner_id)
                 await comment_marks.delete(connection, keys)
-            counts.comments += len(keys)
+                # waves that are too small without these comments are none any more
+                await waves.dissolve_waves(connection, await waves.recount_waves(connection, in_waves))
+                counts.comments += len(keys)
+            elif not await groups.delete_some_of_wall(connection, owner_id, BATCH):
+                await groups.delete_group(connection, owner_id)
+                counts.groups += 1
+                after, is_removed = owner_id, True
             progress = Progress(STAGE, counts.comments, max(total, counts.comments))
             await job.report(connection, progress, {"after": after, "counts": asdict(counts)})
-        if len(keys) < BATCH:
-            return

@@ -19,6 +19,7 @@ HOURLY = "17 * * * *"
 SILENT_SECONDS = 30.0
 """How long an unfinished job without an entry in the queue, or an entry without a job, is left alone."""
 PRIORITY_STEP = JobPriority.NORMAL.value - JobPriority.LOW.value
+RESCUE_PRIORITY = JobPriority.CRITICAL.value + PRIORITY_STEP
 REMOVED_AT_ONCE = 1_000
 LOG_DAYS = 1.0
 
@@ -26,7 +27,10 @@ LOG_DAYS = 1.0
 def clock_of(resources: Resources) -> Clock:
     """Return what is done when."""
     return {
-        "tick": (EVERY_FIVE_SECONDS, lambda: _each(resources, restore, drop_orphans, raise_waiting, start_due)),
+        "tick": (
+            EVERY_FIVE_SECONDS,
+            lambda: _each(resources, restore, drop_orphans, raise_waiting, raise_abandoned, start_due),
+        ),
         "clear": (HOURLY, lambda: _each(resources, clear, clear_exports)),
     }
 
@@ -63,6 +67,12 @@ async def raise_waiting(resources: Resources) -> None:
         await entries.raise_waiting(
             connection, resources.settings.job_ageing_seconds, PRIORITY_STEP, JobPriority.HIGH.value
         )
+
+
+async def raise_abandoned(resources: Resources) -> None:
+    """Let jobs whose worker has died be claimed before all that wait."""
+    async with resources.database.transaction() as connection:
+        await entries.raise_abandoned(connection, resources.settings.job_heartbeat_timeout_seconds, RESCUE_PRIORITY)
 
 
 async def clear(resources: Resources) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import asyncpg
@@ -23,17 +23,20 @@ from app import metrics
 from app.db.silence import notice_silence
 from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
+from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
 from app.jobs.kinds import BODIES, Bodies, Body, PlainBody, limits_of
 from app.jobs.offload import in_process
 from app.jobs.progress import RunningJob
-from app.jobs.runs import End, Order, end_of_failure, end_of_run, finish
+from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, Order, end_of_failure, end_of_run, finish
 from app.jobs.states import JobKind
 from app.jobs.together import Together
 from app.jobs.upkeep import clock_of
 from app.log import log
 from app.resources import Resources
 from app.store import jobs, workers
+from app.store.clock_steps import correct_future_times
+from app.vk.client import ASIDE_SECONDS
 
 LOOK_SECONDS = 0.5
 """How often running jobs are looked at for a request to cancel whose notification was lost."""
@@ -46,9 +49,8 @@ STOP_SECONDS = 10.0
 
 @dataclass(slots=True)
 class _Run:
-    """A body at work, and the order to end that it was given, once it was."""
+    """A handler at work, and the order to end that it was given, once it was."""
 
-    epoch: int
     body: "asyncio.Task[dict[str, Any]]"
     ordered: "asyncio.Future[Order]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -73,7 +75,9 @@ class Worker:
         self._concurrency = concurrency
         self._bodies = bodies
         self._limits = limits_of(bodies, resources.settings.job_kind_limits)
-        self._runs: dict[int, _Run] = {}
+        # by job and epoch: a run that still cleans up may be joined by the next run of the same job
+        self._runs: dict[tuple[int, int], _Run] = {}
+        self._clock = DatabaseClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_work: set[int] = set()
         self._beat_seconds = min(BEAT_SECONDS, resources.settings.job_heartbeat_timeout_seconds / 3)
@@ -196,7 +200,8 @@ class Worker:
     async def _run_body(self, row: Row[Any]) -> _Run:
         """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""
         body = asyncio.ensure_future(_call(self._bodies[JobKind(row.kind)], RunningJob(self._resources, row)))
-        self._runs[row.id] = run = _Run(row.epoch, body)
+        key = row.id, row.epoch
+        self._runs[key] = run = _Run(body)
         if self._is_stopping:
             run.end(Order.STOP)
         try:
@@ -207,7 +212,7 @@ class Worker:
                 await asyncio.wait({body}, timeout=CLEANUP_SECONDS)
         finally:
             body.cancel()
-            del self._runs[row.id]
+            del self._runs[key]
         if not body.done():
             log.error("body_left_behind", order=run.order)
             body.add_done_callback(lambda left: left.cancelled() or left.exception())
@@ -234,23 +239,34 @@ class Worker:
         if not self._runs:
             return
         async with self._resources.database.connect() as connection:
-            cancelled = await jobs.cancelled_among(connection, list(self._runs))
-        self._end(cancelled, Order.CANCEL)
+            cancelled = await jobs.cancelled_among(connection, {job_id for job_id, _ in self._runs})
+        self._end([key for key in self._runs if key[0] in cancelled], Order.CANCEL)
 
     async def _beat(self) -> None:
-        """Show life, of this worker only while it serves the queue. A job that another worker has taken is let go."""
-        running = {job_id: run.epoch for job_id, run in self._runs.items()}
+        """Write heartbeats, of this worker only while it serves the queue. A job whose lease is lost is stopped."""
+        running = list(self._runs)
         kinds = [kind.value for kind in self._bodies]
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
                 await workers.note_alive(connection, self.name, self._concurrency, kinds)
             lost = await jobs.beat(connection, running) if running else set()
-        # one that has just written its end is not running either, but then its body has ended
+            now, at = await jobs.current_time(connection), time.monotonic()
+        # one that has just written its end is not running either, but then its handler has returned
         self._end(lost, Order.LET_GO)
+        await self._correct_times(now, at)
 
-    def _end(self, job_ids: Collection[int], order: Order) -> None:
-        for job_id in job_ids & self._runs.keys():
-            self._runs[job_id].end(order)
+    async def _correct_times(self, now: datetime, at: float) -> None:
+        """Have times in the future written again where PostgreSQL's clock was set back."""
+        if self._clock.was_set_back(now, at):
+            async with self._resources.database.transaction() as connection:
+                count = await correct_future_times(connection, LONGEST_BACKOFF_SECONDS, max(ASIDE_SECONDS.values()))
+            if count:
+                log.warning("future_times_corrected", count=count)
+        self._clock.note(now, at)
+
+    def _end(self, keys: Collection[tuple[int, int]], order: Order) -> None:
+        for key in self._runs.keys() & set(keys):
+            self._runs[key].end(order)
 
 
 async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:

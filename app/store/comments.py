@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import md5
 from itertools import groupby
 from typing import Any
 
@@ -146,6 +147,21 @@ async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment
     if not await _is_any_stored(connection, rows) and await _copy(connection, rows, newest):
         return Stored(new=len(rows), new_texts=rows)
     return await _merge(connection, rows, collection)
+
+
+async def with_other_texts(connection: AsyncConnection, found: Sequence[VkComment]) -> list[VkComment]:
+    """Return those of these comments that are not stored with the text they have; each key once, the last one of it."""
+    by_key = {(comment.owner_id, comment.id): comment for comment in found}
+    statement = text("""
+        SELECT c.owner_id, c.id FROM comments c
+          JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:digests AS text[]))
+               AS r(owner_id, id, digest) ON c.owner_id = r.owner_id AND c.id = r.id AND md5(c.text) = r.digest
+    """)
+    digests = [md5(comment.text.encode(), usedforsecurity=False).hexdigest() for comment in by_key.values()]
+    same = await connection.execute(statement, key_columns(list(by_key)) | {"digests": digests})
+    for row in same:
+        del by_key[row.owner_id, row.id]
+    return list(by_key.values())
 
 
 async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> int:

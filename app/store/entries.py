@@ -61,19 +61,38 @@ async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent
 
 
 async def raise_waiting(connection: AsyncConnection, ageing_seconds: float, step: int, highest: int) -> int:
-    """Raise the entries of waiting jobs by `step` for each `ageing_seconds` waited, to `highest` at the most.
+    """Raise the entries of waiting jobs by `step` for each `ageing_seconds` since they were first enqueued.
 
-    Entries that are as high, or higher, stay as they are. Returns how many were raised.
+    That a run ended without a fault of the job, or is tried again, does not make
+    it wait from the beginning. `highest` is the highest priority that a job rises
+    to; entries that are as high, or higher, stay as they are. Returns how many were raised.
     """
     statement = text("""
         UPDATE pgqueuer SET priority = aged.priority
           FROM (SELECT queue_id,
                        least(:highest,
-                             priority + :step * floor(extract(epoch FROM now() - queued_at) / :ageing)::int) AS priority
+                             priority + :step * floor(extract(epoch FROM now() - enqueued_at) / :ageing)::int)
+                       AS priority
                   FROM jobs WHERE state = 'QUEUED' AND priority < :highest) AS aged
          WHERE pgqueuer.id = aged.queue_id AND pgqueuer.status = 'queued' AND pgqueuer.priority < aged.priority
     """)
     result = await connection.execute(statement, {"ageing": ageing_seconds, "step": step, "highest": highest})
+    return int(result.rowcount)
+
+
+async def raise_abandoned(connection: AsyncConnection, heartbeat_timeout_seconds: float, priority: int) -> int:
+    """Give the entries of jobs whose worker has died a priority above all that wait; returns how many were raised.
+
+    Such a job had its turn before: jobs that are more urgent and came later do not
+    keep it from being resumed. Counted from its first missed heartbeat.
+    """
+    statement = text("""
+        UPDATE pgqueuer SET priority = :priority
+         WHERE id IN (SELECT id FROM pgqueuer
+                       WHERE status = 'picked' AND priority < :priority
+                         AND heartbeat < now() - make_interval(secs => :timeout) FOR UPDATE SKIP LOCKED)
+    """)
+    result = await connection.execute(statement, {"priority": priority, "timeout": heartbeat_timeout_seconds})
     return int(result.rowcount)
 
 

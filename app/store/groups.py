@@ -14,6 +14,7 @@ from app.db.tables import (
     groups,
     keyword_months,
     language_months,
+    posts,
     removed_comments,
     term_months,
     wall_versions,
@@ -170,13 +171,30 @@ async def update_group(connection: AsyncConnection, owner_id: int, values: Mappi
     return row
 
 
+OF_WALLS = (posts, comment_hours, author_months, keyword_months, language_months, term_months, removed_comments)
+"""What is stored of a wall beside its comments: the posts, and what triggers have counted."""
+
+
+async def delete_some_of_wall(connection: AsyncConnection, owner_id: int, limit: int) -> int:
+    """Delete up to `limit` rows of what is stored of a wall beside its comments; returns how many.
+
+    Comments that are left are deleted with their posts. Zero means that nothing is left.
+    """
+    for table in OF_WALLS:
+        some = f"""
+            DELETE FROM {table.name} WHERE ctid = ANY(ARRAY(
+                   SELECT ctid FROM {table.name} WHERE owner_id = :owner_id LIMIT :limit))
+        """  # noqa: S608 - the name of one of our tables
+        deleted = (await connection.execute(text(some), {"owner_id": owner_id, "limit": limit})).rowcount
+        if deleted:
+            return deleted
+    return 0
+
+
 async def delete_group(connection: AsyncConnection, owner_id: int) -> None:
-    """Delete a community with its posts and comments and all that was found in these, and what it had counted."""
+    """Delete a community of which nothing else is stored."""
     await connection.execute(delete(groups).where(groups.c.owner_id == owner_id))
-    # the triggers of the comments have counted them off by now, and their rows are of no more use
-    rollups = (comment_hours, author_months, keyword_months, language_months, term_months, wall_versions)
-    for table in (*rollups, removed_comments):
-        await connection.execute(delete(table).where(table.c.owner_id == owner_id))
+    await connection.execute(delete(wall_versions).where(wall_versions.c.owner_id == owner_id))
 
 
 async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) -> None:

@@ -306,12 +306,15 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
                    last_seq = jobs.last_seq + jsonb_array_length(ends.events)
               FROM ends WHERE jobs.id = ends.id AND jobs.epoch = ends.epoch AND ends.former ? jobs.state
                AND (ends.is_final OR jobs.cancel_requested_at IS NULL)
-            RETURNING jobs.id, jobs.queue_id, jobs.last_seq, ends.is_final, ends.retry_after_seconds, ends.events),
+            RETURNING jobs.id, jobs.queue_id, jobs.last_seq, jobs.priority, ends.is_final, ends.retry_after_seconds,
+                      ends.events),
         dropped AS (
             DELETE FROM pgqueuer USING moved WHERE pgqueuer.id = moved.queue_id AND moved.is_final),
         back AS (
             UPDATE pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, updated = now(),
-                   attempts = attempts + 1, execute_after = now() + make_interval(secs => moved.retry_after_seconds)
+                   -- a rescued job has had its turn: it waits for the next one like any other
+                   priority = moved.priority, attempts = attempts + 1,
+                   execute_after = now() + make_interval(secs => moved.retry_after_seconds)
               FROM moved WHERE pgqueuer.id = moved.queue_id AND NOT moved.is_final),
         told AS (
             INSERT INTO job_events (job_id, seq, kind, message, facts)
@@ -344,11 +347,10 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(heartbeat_at=func.now(), **values))
 
 
-async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> set[int]:
-    """Note that these jobs (id -> epoch) are still being run; returns those that are no longer, with that epoch.
+async def beat(connection: AsyncConnection, runs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Write the heartbeats of runs (job id, epoch) and of their queue entries; returns the runs that lost their job.
 
-    Their entries in the queue show life with them. A job that is just being written does so by that: it is not
-    waited for.
+    Skip locked rows: a step of the run is being written, which writes the heartbeat as well.
     """
     statement = text("""
         WITH mine AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS mine (id, epoch)),
@@ -360,11 +362,12 @@ async def beat(connection: AsyncConnection, epochs: Mapping[int, int]) -> set[in
             UPDATE pgqueuer SET heartbeat = now()
               FROM jobs JOIN mine ON mine.id = jobs.id AND mine.epoch = jobs.epoch
              WHERE pgqueuer.id = jobs.queue_id AND pgqueuer.status = 'picked' AND jobs.state = 'RUNNING')
-        SELECT mine.id FROM mine LEFT JOIN jobs ON jobs.id = mine.id AND jobs.epoch = mine.epoch
+        SELECT mine.id, mine.epoch FROM mine LEFT JOIN jobs ON jobs.id = mine.id AND jobs.epoch = mine.epoch
                                                AND jobs.state = 'RUNNING'
          WHERE jobs.id IS NULL
     """)
-    return set(await connection.scalars(statement, {"ids": list(epochs), "epochs": list(epochs.values())}))
+    values = {"ids": [job_id for job_id, _ in runs], "epochs": [epoch for _, epoch in runs]}
+    return {(row.id, row.epoch) for row in await connection.execute(statement, values)}
 
 
 async def remove_finished(connection: AsyncConnection, before: datetime | None, limit: int) -> int:

@@ -83,28 +83,36 @@ async def reserve_slot(
     one token's limit: each takes its turn at the rows. All rows are locked
     before the earliest is chosen: who had waited for the lock of one would take
     that one, though the others are earlier by then.
+
+    The wait is at most what the slots reserved before require, `next_slot_at -
+    used_at`: where PostgreSQL's clock was set back, `next_slot_at` alone would
+    lie further away by as much.
     """
     row = (
         await connection.execute(
             text("""
                 WITH mine AS MATERIALIZED (
-                       SELECT fingerprint, next_slot_at, blocked_until, kind FROM tokens
+                       SELECT fingerprint, blocked_until, kind,
+                              clock_timestamp() + greatest(interval '0', least(next_slot_at - clock_timestamp(),
+                                                           next_slot_at - coalesce(used_at, clock_timestamp())))
+                              AS slot_at
+                         FROM tokens
                         WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))
                         ORDER BY fingerprint FOR UPDATE)
                 UPDATE tokens
-                   SET next_slot_at = greatest(clock_timestamp(), next_slot_at) + make_interval(secs => :interval),
+                   SET next_slot_at = chosen.slot_at + make_interval(secs => :interval),
                        used_at = clock_timestamp(),
                        counted_on = (now() AT TIME ZONE 'UTC')::date,
                        requests_today = 1 + CASE WHEN counted_on = (now() AT TIME ZONE 'UTC')::date
                                                  THEN requests_today ELSE 0 END,
                        calls_today = :calls + CASE WHEN counted_on = (now() AT TIME ZONE 'UTC')::date
                                                    THEN calls_today ELSE 0 END
-                 WHERE fingerprint = (
-                       SELECT fingerprint FROM mine
-                        WHERE (blocked_until IS NULL OR blocked_until < clock_timestamp())
-                          AND (NOT :executes OR kind IS NULL OR kind = 'USER')
-                        ORDER BY next_slot_at LIMIT 1)
-             RETURNING fingerprint,
+                  FROM (SELECT fingerprint, slot_at FROM mine
+                         WHERE (blocked_until IS NULL OR blocked_until < clock_timestamp())
+                           AND (NOT :executes OR kind IS NULL OR kind = 'USER')
+                         ORDER BY slot_at LIMIT 1) AS chosen
+                 WHERE tokens.fingerprint = chosen.fingerprint
+             RETURNING tokens.fingerprint,
                        extract(epoch FROM next_slot_at - clock_timestamp())::float8 - :interval AS wait_seconds
             """),
             {

@@ -233,6 +233,17 @@ async def waves_after(connection: AsyncConnection, after: int, limit: int, most_
     return list(await connection.scalars(statement, {"after": after, "limit": limit, "most": most_comments}))
 
 
+async def waves_of_comments(connection: AsyncConnection, keys: Collection[Key]) -> list[int]:
+    """Return the waves that these comments are in, by id."""
+    statement = text("""
+        SELECT DISTINCT f.wave_id FROM comment_features f
+          JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
+            ON f.owner_id = r.owner_id AND f.comment_id = r.id
+         WHERE f.wave_id IS NOT NULL ORDER BY f.wave_id
+    """)
+    return list(await connection.scalars(statement, key_columns(keys)))
+
+
 async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> list[int]:
     """Count these waves anew and return the ids of those that are none any more."""
     statement = text("""

@@ -13,7 +13,7 @@ FORGOTTEN_SECONDS = 86_400.0
 
 
 async def note_alive(connection: AsyncConnection, name: str, concurrency: int, kinds: Sequence[str]) -> None:
-    """Note that a worker lives. It takes jobs of these kinds, so many at once."""
+    """Write the heartbeat of a worker. It claims jobs of these kinds, so many at once."""
     values = {"name": name, "concurrency": concurrency, "kinds": list(kinds)}
     statement = insert(workers).values(**values)
     await connection.execute(

@@ -21,7 +21,7 @@ from app.jobs.collection import Request
 from app.settings import read_settings
 from tests.conftest import somebody_waits, until
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
 
 

@@ -1,13 +1,14 @@
 """Comments with texts of a test's own, stored as a collection does, and what keywords should match of them."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import text
 
 from app.analysis.keywords import KeywordMatching, Matcher
 from app.jobs.change_keywords import WantedKeyword, add_keywords
-from app.jobs.known_keywords import KnownKeywords
+from app.jobs.known_keywords import KnownKeywords, SearchOutdated
 from app.jobs.matching import as_keywords
 from app.resources import Resources
 from app.store import keywords
@@ -40,10 +41,16 @@ def said(texts: Sequence[str], owner_id: int = -1, first_id: int = 2) -> list[Vk
 
 async def store(resources: Resources, found: Sequence[VkComment], known: KnownKeywords | None = None) -> None:
     """Store comments and what keywords match of them, as a collection does."""
-    async with resources.database.transaction() as connection:
-        await lock_walls(connection, {each.owner_id for each in found})
-        stored = await upsert_comments(connection, found, await begin_collection(connection))
-        await (known or KnownKeywords()).match_stored(connection, stored)
+    known = known or KnownKeywords()
+    is_stored = False
+    while not is_stored:
+        await known.search(resources.database, found)
+        with suppress(SearchOutdated):
+            async with resources.database.transaction() as connection:
+                await lock_walls(connection, {each.owner_id for each in found})
+                stored = await upsert_comments(connection, found, await begin_collection(connection))
+                await known.write_matches(connection, stored)
+            is_stored = True
 
 
 async def add(resources: Resources, *phrases: str, matching: KeywordMatching = KeywordMatching.WORD_FORMS) -> list[int]:

@@ -347,7 +347,8 @@ class Lifecycle(RuleBasedStateMachine):
 
         async def beat() -> set[int]:
             async with self.resources.database.transaction() as connection:
-                return await jobs.beat(connection, {run.row.id: run.row.epoch for run in runs})
+                lost = await jobs.beat(connection, [(run.row.id, run.row.epoch) for run in runs])
+            return {job_id for job_id, _ in lost}
 
         owned = [job for run in runs if (job := self._owns(run))]
         assert self.run(beat()) == {run.row.id for run in runs} - {job.id for job in owned}

@@ -231,7 +231,7 @@ async def test_a_worker_that_lost_its_job_writes_nothing(resources: Resources) -
         assert await jobs.lock_job(connection, job_id, 1) is None
         values = {"state": "SUCCEEDED"}
         assert await jobs.move_job(connection, job_id, former=("RUNNING",), epoch=1, values=values) is None
-        assert await jobs.beat(connection, {job_id: 1}) == {job_id}
+        assert await jobs.beat(connection, [(job_id, 1)]) == {(job_id, 1)}
     assert await read(resources, table) == before
 
 
@@ -270,7 +270,7 @@ async def test_one_statement_beats_for_all_jobs(resources: Resources) -> None:
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
         with statements(resources) as seen:
-            assert await jobs.beat(connection, {ids[0]: 1, ids[1]: 1, ids[2]: 9}) == {ids[2]}
+            assert await jobs.beat(connection, [(ids[0], 1), (ids[1], 1), (ids[2], 9)]) == {(ids[2], 9)}
     after = await read(resources, table)
     assert len(seen) == 1
     assert [after[job_id,]["heartbeat_at"] > before[job_id,]["heartbeat_at"] for job_id in ids] == [True, True, False]
@@ -283,7 +283,7 @@ async def test_a_job_that_is_being_written_keeps_no_other_from_showing_life(reso
     before = await read(resources, table)
     async with resources.database.transaction() as writing, resources.database.transaction() as beating:
         assert await jobs.lock_job(writing, ids[0], 1)
-        assert await jobs.beat(beating, dict.fromkeys(ids, 1)) == set()
+        assert await jobs.beat(beating, [(job_id, 1) for job_id in ids]) == set()
     after = await read(resources, table)
     assert [after[job_id,]["heartbeat_at"] > before[job_id,]["heartbeat_at"] for job_id in ids] == [False, True]
 
