@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -71,6 +72,31 @@ def _prepared_once() -> Iterator[None]:
         patched.setattr("httpx2._transports.default.create_ssl_context", cache(httpx2.create_ssl_context))
         patched.setattr("app.main.make_schema", cache(make_schema))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """What answers within seconds on an idle machine may take longer; tests of these time limits set their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("app.db.engine.CONNECT_TIMEOUT_SECONDS", WAIT_SECONDS)
+        patched.setattr("app.events.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
+        patched.setattr("app.health.LONGEST_ANSWER_SECONDS", WAIT_SECONDS)
+        for name in ("connect", "read", "write", "pool"):
+            patched.setattr(f"httpx2._config.DEFAULT_TIMEOUT_CONFIG.{name}", WAIT_SECONDS)
+        defaults = connect.__init__.__kwdefaults__
+        assert defaults
+        for name in ("open_timeout", "ping_timeout"):
+            patched.setitem(defaults, name, WAIT_SECONDS)
+        yield
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """Measure no coverage in this thread: for long tests of what others cover, as that takes half of the time."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
 
 
 @pytest.fixture(autouse=True)
@@ -230,11 +256,20 @@ class Simulator:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve an application by HTTP from a thread of its own and lend its address."""
+def serving(app: ASGIApp, *, is_measured: bool = True) -> Iterator[str]:
+    """Serve an application by HTTP from a thread of its own and lend its address.
+
+    Where other tests cover it, it need not be measured, which takes more than half of the processor time.
+    """
     with listen("127.0.0.1", 0) as sock:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
+
+        def run() -> None:
+            if not is_measured:
+                sys.settrace(None)
+            asyncio.run(server.serve(sockets=[sock]))
+
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         server.should_exit = True
@@ -242,13 +277,14 @@ def serving(app: ASGIApp) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulate() -> Iterator[Callable[..., Simulator]]:
+def simulate(request: pytest.FixtureRequest) -> Iterator[Callable[..., Simulator]]:
     """Lend a function that starts a simulated VK with options of the caller's; without a rate limit."""
+    is_measured = request.path.parent.name == "simulator"
     with ExitStack() as stack:
 
         def start(**options: Any) -> Simulator:
             world = SimulatorOptions(**{"posts": 6, "comments": 400, "rps": 0, **options})
-            return Simulator(stack.enter_context(serving(create_simulator(world))))
+            return Simulator(stack.enter_context(serving(create_simulator(world), is_measured=is_measured)))
 
         yield start
 

@@ -54,6 +54,7 @@ def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[
                 "VK_API_URL": simulator.url,
                 "VK_TOKENS": TOKEN,
                 "VK_REQUESTS_PER_SECOND": 10_000,
+                "VK_TIMEOUT_SECONDS": 120,  # longer than VK is ever held
                 "JOB_HEARTBEAT_TIMEOUT_SECONDS": 4,
                 **variables,
             }

@@ -40,7 +40,7 @@ async def test_demo_collects_everything(data_dir: Path, unused_port: UnusedPort,
 def test_a_second_demo_follows_the_live_one(data_dir: Path, unused_port: UnusedPort) -> None:
     port = unused_port()
     env = environment(DATA_DIR=data_dir, PORT=port)
-    with started("demo", "--comments", "500", env=env) as demo:
+    with started("demo", "--comments", "500", env=unmeasured(env)) as demo:
         demo.prints("Press Ctrl-C to stop.")
         url = f"http://127.0.0.1:{port}"
         assert f"{url}/graphql" in demo.output()
@@ -54,7 +54,7 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path, unused_port: UnusedP
 
         assert demo.interrupt() == 0
         assert demo.output().endswith("Stopped.\n")
-    later = run("demo", "--once", "--comments", "500", env=env)
+    later = run("demo", "--once", "--comments", "500", env=unmeasured(env))
     assert later.returncode == 0
     assert "Nothing to read: " in later.stdout
 
@@ -71,11 +71,13 @@ def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
-        for number, variables in enumerate(({}, {"PORT": ""})):
-            env = environment(DATA_DIR=data_dir.parent / str(number), **variables)
-            other = run("demo", "--once", "--comments", "100", env=env)
-            assert (other.returncode, other.stderr) == (0, "")
-            assert re.search("Port 8000 is in use; taking 80[0-9][1-9]", other.stdout)
+        env = unmeasured(environment(DATA_DIR=data_dir.parent / "one"))
+        result = run("demo", "--once", "--comments", "100", env=env)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert re.search("Port 8000 is in use; taking 80[0-9][0-9]", result.stdout)
+        with started("demo", env=environment(DATA_DIR=data_dir.parent / "other", PORT="")) as demo:
+            demo.prints("Port 8000 is in use; taking 80")
+            assert demo.interrupt() == 0
 
 
 def test_the_demo_takes_any_port(data_dir: Path) -> None:

@@ -93,9 +93,14 @@ class Installation:
         """Wait until so many jobs have ended."""
         await until(lambda: self.ended >= ended)
 
+    async def has_all_groups(self) -> bool:
+        """Tell whether the communities of all jobs are known."""
+        [row] = await self.postgres.fetch("SELECT count(*) FROM groups")
+        return bool(row["count"] == self.simulator.control()["options"]["groups"])
+
     async def has_some(self, node: Node) -> bool:
         """Tell whether jobs are this process' to run."""
-        mine = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND worker LIKE '%:' || $1::text LIMIT 1"
+        mine = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND split_part(worker, ':', 2) = $1 LIMIT 1"
         return bool(await self.postgres.fetch(mine, str(node.pid)))
 
     async def has_none(self, node: Node) -> bool:
@@ -375,9 +380,13 @@ async def test_a_rolling_restart(
     people = People(installation, http, seed=1)
     async with beside(installation.count_ended()), asyncio.TaskGroup() as group:
         group.create_task(people.use(20, followed=20))
+        await until(installation.has_all_groups)
+        # from now on no job comes to its end, however long the processes take that are started anew
+        simulator.control(hold=True)
         for web in installation.webs:
             await until(partial(installation.has_some, web))
             await web.replace()
+        simulator.control(hold=False)
     outcome = await Outcome.of(installation.postgres)
     assert len(outcome.jobs) == 20
     outcome.check()

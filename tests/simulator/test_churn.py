@@ -172,6 +172,7 @@ async def test_history_tells_what_vk_tells(vk: Vk) -> None:
             "texts": [item["text"]],
             "deleted": None,
             "post_deleted": False,
+            "hidden": False,
         }
     assert (await vk.http.get("/_history/9")).status_code == 404
 
