@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 EXAMPLES = 40
 AGEING_SECONDS = 600.0
-HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+HEARTBEAT_TIMEOUT = timedelta(hours=1)
+"""Longer than an example takes on any machine: only `freeze` makes a heartbeat older."""
 KIND = JobKind.COLLECT_COMMENTS.value
 OWNER_IDS = range(-6, 0)
 PRIORITIES = st.sampled_from(JobPriority)
@@ -376,7 +377,7 @@ class Lifecycle(RuleBasedStateMachine):
         data.draw(st.sampled_from([worker for worker in self.workers if worker.is_frozen])).is_frozen = False
 
     def _silence(self, worker: ModelWorker) -> None:
-        statement = "UPDATE pgqueuer SET heartbeat = now() - interval '1 minute' WHERE queue_manager_id = $1"
+        statement = "UPDATE pgqueuer SET heartbeat = now() - interval '2 hours' WHERE queue_manager_id = $1"
         self.laboratory.sql(statement, worker.manager)
         for entry in self.model.entries.values():
             if entry.manager == worker.manager:
