@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from app.time_zones import Offsets, offsets_of
+
 T = TypeVar("T")
 
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -16,10 +18,16 @@ def filled(points: Mapping[datetime, T], step: str, zone: ZoneInfo) -> Iterator[
 
     `step` is hour, day, week or month. Points are given by their local time
     without a zone; hours by UTC, as local ones are there twice when clocks go back.
+    The instants ascend. A day that a zone has skipped is not there.
     """
-    for start in _steps(sorted(points), step):
-        local = start.replace(tzinfo=UTC if step == "hour" else zone)
-        yield local.astimezone(UTC), points.get(start)
+    offsets = offsets_of(zone.key)
+    if step == "hour":
+        yield from ((start, points.get(start.replace(tzinfo=None))) for start in _hours(sorted(points), offsets))
+        return
+    for label in _labels(sorted(points), step):
+        start = offsets.first_moment(label)
+        if _label_of(offsets.local(start), step) == label:
+            yield start, points.get(label)
 
 
 def count_steps(points: Iterable[datetime], step: str) -> int:
@@ -30,11 +38,27 @@ def count_steps(points: Iterable[datetime], step: str) -> int:
     return (max(moments) - min(moments)) // STEPS.get(step, timedelta(days=30)) + 1
 
 
-def _steps(points: Sequence[datetime], step: str) -> Iterator[datetime]:
-    # from point to point, as hours begin at other minutes where a zone has moved by a part of an hour
-    for point, following in pairwise(points):
-        moment = point
-        while moment < following:
-            yield moment
-            moment = moment + STEPS[step] if step in STEPS else (moment + timedelta(days=32)).replace(day=1)
-    yield from points[-1:]
+def _hours(points: Sequence[datetime], offsets: Offsets) -> Iterator[datetime]:
+    moments = [point.replace(tzinfo=UTC) for point in points]
+    for moment, following in pairwise(moments):
+        start = moment
+        while start < following:
+            yield start
+            start = offsets.next_hour(start)
+    yield from moments[-1:]
+
+
+def _labels(points: Sequence[datetime], step: str) -> Iterator[datetime]:
+    if points:
+        label = points[0]
+        while label <= points[-1]:
+            yield label
+            label = label + STEPS[step] if step in STEPS else (label + timedelta(days=32)).replace(day=1)
+
+
+def _label_of(local: datetime, step: str) -> datetime:
+    """Return the local time at which the step begins that a local time is in."""
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    if step == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if step == "month" else day

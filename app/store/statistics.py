@@ -15,11 +15,9 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Row, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.failures import sqlstate_of
-from app.errors import ValidationFailed
+from app.time_zones import EVER, offsets_of
 
 Scope = tuple[int, ...] | None
 Rows = dict[int, list[Row[Any]]]
@@ -28,8 +26,7 @@ FIRST_DAY, LAST_DAY = date(1, 1, 1), date(9999, 1, 1)
 FIRST_TIME, LAST_TIME = (datetime.combine(day, time(), UTC) for day in (FIRST_DAY, LAST_DAY))
 
 
-INVALID_PARAMETER_VALUE = "22023"
-"""PostgreSQL's SQLSTATE for a time zone that it does not know."""
+VK_BEGAN = datetime(2006, 1, 1, tzinfo=UTC)
 
 
 class Bucket(Enum):
@@ -170,84 +167,104 @@ async def series(
     """Count by steps of time in a time zone; those without comments are absent.
 
     A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`, in order.
-
-    Raises:
-        ValidationFailed: PostgreSQL knows no such time zone.
+    A local hour ends when the offset of the zone changes, and another one begins.
     """
-    # the minutes of the zone's own hour, which is not the one of UTC where the zone differs by a part of an hour
-    start = "(hour - extract(minute FROM hour AT TIME ZONE :zone) * interval '1 minute') AT TIME ZONE 'UTC'"
-    if bucket is not Bucket.HOUR:
-        start = f"date_trunc('{bucket.value}', hour AT TIME ZONE :zone)"
-    hours = await _hours(connection, zone)
+    if bucket is Bucket.HOUR:
+        key = f"greatest({{at}} - ({_LOCAL} - date_trunc('hour', {_LOCAL})), {_BEGUN}) AT TIME ZONE 'UTC'"
+    else:
+        key = f"date_trunc('{bucket.value}', {_LOCAL})"
     return await _by_scope(
         connection,
         f"""
-        {hours},
-        hourly AS (
-            SELECT n, hour, sum(comments) AS comments, sum(replies) AS replies, sum(deleted) AS deleted,
-                   sum(likes) AS likes
-              FROM asked JOIN counted USING (owner_id) GROUP BY n, hour)
-        SELECT n, {start} AS start, sum(comments)::bigint AS comments, sum(replies)::bigint AS replies,
+        {_by_local_time(key, is_by_hour=bucket is Bucket.HOUR, zone=zone)}
+        SELECT n, key AS start, sum(comments)::bigint AS comments, sum(replies)::bigint AS replies,
                sum(deleted)::bigint AS deleted, sum(likes)::bigint AS likes
-          FROM hourly GROUP BY 1, 2 HAVING sum(comments) > 0 ORDER BY 1, 2
+          FROM keyed GROUP BY 1, 2 HAVING sum(comments) > 0 ORDER BY 1, 2
         """,
         scopes,
-        period.in_hours() | {"zone": zone},
+        period.in_hours() | _zone_parameters(zone),
     )
 
 
 async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, zone: str) -> Rows:
-    """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`.
-
-    Raises:
-        ValidationFailed: PostgreSQL knows no such time zone.
-    """
-    hours = await _hours(connection, zone)
+    """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`."""
+    key = f"(extract(isodow FROM {_LOCAL}) * 24 + extract(hour FROM {_LOCAL}))::int"
     return await _by_scope(
         connection,
         f"""
-        {hours},
-        hourly AS (
-            SELECT n, hour, sum(comments) AS comments FROM asked JOIN counted USING (owner_id) GROUP BY n, hour)
-        SELECT n, extract(isodow FROM hour AT TIME ZONE :zone)::int AS weekday,
-               extract(hour FROM hour AT TIME ZONE :zone)::int AS hour, sum(comments)::bigint AS comments
-          FROM hourly GROUP BY 1, 2, 3 HAVING sum(comments) > 0 ORDER BY 1, 2, 3
+        {_by_local_time(key, is_by_hour=True, zone=zone)}
+        SELECT n, key / 24 AS weekday, key % 24 AS hour, sum(comments)::bigint AS comments
+          FROM keyed GROUP BY 1, 2, 3 HAVING sum(comments) > 0 ORDER BY 1, 2, 3
         """,
         scopes,
-        period.in_hours() | {"zone": zone},
+        period.in_hours() | _zone_parameters(zone),
     )
 
 
-async def _hours(connection: AsyncConnection, zone: str) -> str:
-    """Return the SQL of what is counted by hours (UTC), or by quarters where the zone's hours begin within those."""
-    offsets = text("""
-        SELECT bool_or(extract(minute FROM moment AT TIME ZONE :zone) <> 0)
-          FROM generate_series(timestamptz '2006-01-15 00:00Z', now(), interval '3 months') AS moment
-    """)
-    try:
-        has_parts_of_hours = await connection.scalar(offsets, {"zone": zone})
-    except DBAPIError as error:
-        is_unknown = sqlstate_of(error) == INVALID_PARAMETER_VALUE
-        unknown = ValidationFailed({"timeZone": f"there is no time zone {zone!r}"})
-        raise (unknown if is_unknown else error) from None
-    if has_parts_of_hours:
-        return f"""
-            counted AS (
-                SELECT owner_id, date_bin('15 minutes', published_at, timestamptz 'epoch') AS hour, 1 AS comments,
-                       (thread_id IS NOT NULL)::int AS replies, is_deleted::int AS deleted, like_count AS likes
-                  FROM comments WHERE published_at >= :first AND published_at < :last
-                 UNION ALL {_PIECES_BY_HOUR.format(step="15 minutes")})"""
-    return f"""
-        counted AS (
-            SELECT owner_id, hour, comments, replies, deleted, likes FROM comment_hours
-             WHERE hour >= :first AND hour < :last
-             UNION ALL {_PIECES_BY_HOUR.format(step="1 hour")})"""
-
-
-_PIECES_BY_HOUR = f"""
-    SELECT c.owner_id, date_bin('{{step}}', c.published_at, timestamptz 'epoch'), 1, (c.thread_id IS NOT NULL)::int,
-           c.is_deleted::int, c.like_count FROM pieces p {PIECES}
+# The offsets of a zone come from Python: `at` is a moment, `place` says which of them is in force then.
+_PLACE = "width_bucket({at}, CAST(:zone_starts AS timestamptz[]))"
+_BEGUN = "(CAST(:zone_starts AS timestamptz[]))[{place}]"
+_LOCAL = "({at} AT TIME ZONE 'UTC' + (CAST(:zone_offsets AS int[]))[{place}] * interval '1 second')"
+_LAST = "(hour + interval '1 hour' - interval '1 microsecond')"
+_COUNTS = """
+    sum({comments}) AS comments, sum({replies}) AS replies, sum({deleted}) AS deleted, sum({likes}) AS likes
 """
+_OF_HOURS = _COUNTS.format(comments="comments", replies="replies", deleted="deleted", likes="likes")
+_OF_COMMENTS = _COUNTS.format(
+    comments="1", replies="(c.thread_id IS NOT NULL)::int", deleted="c.is_deleted::int", likes="c.like_count"
+)
+_MINUTE = "date_bin('1 minute', c.published_at, timestamptz 'epoch')"
+"""Comments are summed up by minutes first: offsets change at whole ones."""
+
+
+def _zone_parameters(zone: str) -> dict[str, Any]:
+    offsets = offsets_of(zone)
+    return {"zone_starts": list(offsets.starts), "zone_offsets": list(offsets.seconds)}
+
+
+def _by_local_time(key: str, *, is_by_hour: bool, zone: str) -> str:
+    """Return the SQL of `keyed`: counts by scope (`n`) and by a `key` of the local time of the comments.
+
+    Hours of the rollup (UTC) all of whose moments have the same key are taken as
+    they are. In the others the key or the offset changes, so their comments are
+    counted themselves; where a zone differs by a part of an hour and hours are
+    told apart, these are all hours.
+    """
+    offsets = offsets_of(zone)
+    if is_by_hour and not offsets.are_whole_hours(VK_BEGAN):
+        hourly = (
+            "SELECT NULL::int AS n, NULL::timestamptz AS hour, 0 AS comments, 0 AS replies, 0 AS deleted, 0 AS likes"
+        )
+        hourly += " WHERE false"
+        ranges = """
+            SELECT start_at, end_at FROM pieces
+             UNION ALL SELECT CAST(:first AS timestamptz), CAST(:last AS timestamptz) WHERE :first < :last"""
+    else:
+        hourly = f"""
+            SELECT n, hour, {_OF_HOURS} FROM asked JOIN comment_hours USING (owner_id)
+             WHERE hour >= :first AND hour < :last GROUP BY n, hour"""
+        ranges = """
+            SELECT start_at, end_at FROM pieces
+             UNION ALL SELECT hour, hour + interval '1 hour' FROM hours WHERE NOT is_whole"""
+    start, last = key.format(at="hour", place="place"), key.format(at=_LAST, place="last_place")
+    is_whole = "true" if offsets.are_whole_hours(EVER) else f"place = last_place AND {start} = {last}"
+    return f"""
+        hourly AS MATERIALIZED ({hourly}),
+        hours AS MATERIALIZED (
+            SELECT hour, {start} AS key, {is_whole} AS is_whole
+              FROM (SELECT DISTINCT hour, {_PLACE.format(at="hour")} AS place, {_PLACE.format(at=_LAST)} AS last_place
+                      FROM hourly) AS placed),
+        ranges AS MATERIALIZED ({ranges}),
+        minutely AS (
+            SELECT n, {_MINUTE} AS minute, {_OF_COMMENTS}
+              FROM ranges r JOIN comments c ON c.published_at >= r.start_at AND c.published_at < r.end_at
+              JOIN asked USING (owner_id) GROUP BY 1, 2),
+        keyed AS (
+            SELECT n, key, comments, replies, deleted, likes FROM hourly JOIN hours USING (hour) WHERE is_whole
+             UNION ALL
+            SELECT n, {key.format(at="minute", place="place")}, comments, replies, deleted, likes
+              FROM (SELECT *, {_PLACE.format(at="minute")} AS place FROM minutely) AS placed)
+    """
 
 
 # who and what stands out: of each scope the first `limit`, the largest first

@@ -1,10 +1,10 @@
 """Statistics as clients read them. That the numbers are right shows tests/store/test_statistics.py."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from app.db import tables
 from app.resources import Resources
@@ -161,6 +161,29 @@ async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_the_ends_of_the_calendar(api: Api) -> None:
     found = await api.execute(ALL, **{"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T00:00:00Z"})
     assert found["statistics"]["totals"]["commentCount"] == 12
+
+
+@pytest.mark.usefixtures("wall")
+@pytest.mark.parametrize(
+    ("bucket", "starts"),
+    [
+        ("DAY", [f"2011-12-{day}T10" for day in range(27, 32)] + ["2012-01-01T10", "2012-01-02T10"]),
+        ("WEEK", ["2011-12-26T10", "2012-01-01T10"]),
+        ("MONTH", ["2011-12-01T10", "2011-12-31T10"]),
+    ],
+)
+async def test_a_day_that_does_not_exist(api: Api, resources: Resources, bucket: str, starts: list[str]) -> None:
+    days = (28, 30, 30, 33)
+    table = tables.comments
+    async with resources.database.transaction() as connection:
+        ids = (await connection.scalars(select(table.c.id).order_by(table.c.id))).all()
+        for place, comment_id in enumerate(ids):
+            moment = datetime(2011, 12, 1, 9 + place % 4, tzinfo=UTC) + timedelta(days=days[place % 4] - 1)
+            await connection.execute(update(table).where(table.c.id == comment_id).values(published_at=moment))
+    activity = '{ statistics(bucket: %s, timeZone: "Pacific/Apia") { activity { start commentCount } } }'
+    points = (await api.execute(activity % bucket))["statistics"]["activity"]
+    found = [point["start"][:13] for point in points]
+    assert (found, sum(point["commentCount"] for point in points)) == (starts, len(ids))
 
 
 @pytest.mark.usefixtures("wall")

@@ -309,7 +309,7 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
         await store(walls, said(TEXTS, owner_id))
     job = (await add_keywords(walls, [WantedKeyword("банк", PART)])).job
     assert job is not None
-    found = matching_job.search_texts
+    found = matching.search_texts
     calls: list[int] = []
 
     async def stop_at_third(*arguments: Any) -> Any:
@@ -318,7 +318,7 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
             raise ValidationFailed({})  # which does not pass
         return await found(*arguments)
 
-    monkeypatch.setattr(matching_job, "search_texts", stop_at_third)
+    monkeypatch.setattr("app.jobs.match_keywords.search_texts", stop_at_third)
     async with open_worker(walls, 1):
         assert (await ended(walls, job.id)).state == "FAILED"
         row = await read_job(walls, job.id)

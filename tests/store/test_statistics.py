@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Row, delete, insert, update
 
+from app.analysis.series import filled
 from app.db import tables
 from app.marking import mark_comments, remove_comments
 from app.resources import Resources
@@ -20,6 +21,7 @@ from app.statistics import Question, Statistics
 from app.store import comments, groups, posts, statistics
 from app.store.comment_marks import Marks
 from app.store.statistics import DELAYS, Bucket, Period, PostRanking, Rows
+from app.time_zones import offsets_of, zone_names
 from app.wall import VkGroup
 from tests.conftest import statements, write_wall
 from tests.store.rows import comment, post, read
@@ -247,8 +249,12 @@ def _ranked(values: Iterable[Any]) -> Found:
 def _step(moment: datetime, bucket: Bucket, zone: str) -> datetime:
     if bucket is Bucket.HOUR:
         local = moment.astimezone(ZoneInfo(zone))
-        return (moment - timedelta(minutes=local.minute, seconds=local.second)).replace(tzinfo=None)
-    day = moment.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, tzinfo=None)
+        begun = moment - timedelta(minutes=local.minute, seconds=local.second)
+        # a local hour has one offset
+        while begun.astimezone(ZoneInfo(zone)).utcoffset() != local.utcoffset():
+            begun += timedelta(minutes=1)
+        return begun.replace(tzinfo=None)
+    day = moment.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, tzinfo=None, fold=0)
     if bucket is Bucket.WEEK:
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if bucket is Bucket.MONTH else day
@@ -308,6 +314,53 @@ async def test_they_equal_a_full_count(resources: Resources) -> None:
             await check(period, statistics.terms, (50,), ("lemma", "comments"), lambda told: told.terms(lemmas))
         first = await statistics.authors(connection, SCOPES, EVER, 2)
         assert [len(first.get(place, [])) for place in range(len(SCOPES))] == [2, 2, 2, 0, 0]
+
+
+NASTY_YEARS = (2010, 2011)
+"""In these, zones skipped a day, left midnight for an hour, and moved by half an hour."""
+
+
+def nasty_moments() -> list[datetime]:
+    """Return moments around the changes of all zones, each once."""
+    changes = {start for name in zone_names() for start in offsets_of(name).starts if start.year in NASTY_YEARS}
+    around = (-1, 0, 59, 3601)
+    return sorted({change + timedelta(seconds=seconds) for change in changes for seconds in around})
+
+
+def different_zones() -> list[str]:
+    """Return a zone for each history of offsets in those years."""
+    first, last = datetime(NASTY_YEARS[0], 1, 1, tzinfo=UTC), datetime(NASTY_YEARS[-1] + 1, 1, 1, tzinfo=UTC)
+    zones: dict[Any, str] = {}
+    for name in sorted(zone_names()):
+        offsets = offsets_of(name)
+        changes = [(start, offsets.local(start)) for start in offsets.starts if first <= start < last]
+        zones.setdefault((offsets.local(first), *changes), name)
+    return list(zones.values())
+
+
+async def test_all_zones_around_their_changes(resources: Resources) -> None:
+    """With every step: what is counted is what the rows are, whole hours and others."""
+    rows = [comment(number, date=int(moment.timestamp())) for number, moment in enumerate(nasty_moments(), 100)]
+    async with resources.database.transaction() as connection:
+        await groups.upsert_groups(connection, [VkGroup(1, "g1", "G")])
+        await posts.upsert_posts(connection, [post(1)])
+        await comments.upsert_comments(connection, rows, START)
+    stored = {"comments": list((await read(resources, tables.comments)).values())}
+    told = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
+    zones = different_zones()
+    assert len(zones) > 50
+    async with resources.database.connect() as connection:
+        for zone in zones:
+            for bucket in Bucket:
+                found = (await statistics.series(connection, [(-1,)], EVER, bucket, zone))[0]
+                counted = plain(found, "start", "comments", "replies", "deleted", "likes")
+                assert counted == told.series(bucket, zone), (zone, bucket)
+                if bucket is not Bucket.HOUR:
+                    steps = filled({row.start: row for row in found}, bucket.value, ZoneInfo(zone))
+                    starts = [start for start, _ in steps]
+                    assert all(before < after for before, after in pairwise(starts)), (zone, bucket)
+            hours = (await statistics.hours_of_week(connection, [(-1,)], EVER, zone))[0]
+            assert plain(hours, "weekday", "hour", "comments") == told.hours_of_week(zone), zone
 
 
 async def test_the_version_changes_with_everything_that_is_counted(resources: Resources) -> None:
