@@ -344,7 +344,7 @@ async def test_all_zones_around_their_changes(resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(1, "g1", "G")])
         await posts.upsert_posts(connection, [post(1)])
-        await comments.upsert_comments(connection, rows, START)
+        await comments.upsert_comments(connection, rows, 0)
     stored = {"comments": list((await read(resources, tables.comments)).values())}
     told = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
     zones = different_zones()
