@@ -181,9 +181,10 @@ class Model:
             job.claims = ()
             self.entries.pop(job.entry_id, None)
             return
-        job.is_delayed, job.waited_steps = end.is_delayed, 0
+        job.is_delayed = end.is_delayed
         if entry := self.entries.get(job.entry_id):
             entry.manager, entry.is_stale, entry.is_delayed = None, False, end.is_delayed
+            entry.priority = job.priority
 
     def cancel(self, job: ModelJob) -> None:
         """Have a job cancelled that has not ended."""

@@ -429,7 +429,7 @@ class Lifecycle(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self._patient()))
         job.waited_steps = steps
         long = timedelta(seconds=AGEING_SECONDS * steps + 60)
-        self.laboratory.sql("UPDATE jobs SET queued_at = now() - $2::interval WHERE id = $1", job.id, long)
+        self.laboratory.sql("UPDATE jobs SET enqueued_at = now() - $2::interval WHERE id = $1", job.id, long)
         self.run(upkeep.raise_waiting(self.resources))
         self.model.raise_waiting()
 

@@ -58,7 +58,7 @@ async def test_waiting_jobs_rise(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(job_ageing_seconds=60)) as resources:
         jobs = [await queue_job(resources, -number, priority) for number, priority in enumerate(JobPriority, 1)]
         for job_id in jobs:
-            await change(resources, job_id, queued_at=func.now() - timedelta(minutes=10))
+            await change(resources, job_id, enqueued_at=func.now() - timedelta(minutes=10))
         await run(resources, "tick")
         found = await rows(resources, "SELECT priority FROM pgqueuer ORDER BY id")
         kept = await rows(resources, "SELECT priority FROM jobs ORDER BY id")
@@ -75,7 +75,7 @@ async def test_one_failure_does_not_keep_the_rest_from_work(
     failures: list[Exception] = [RuntimeError("anything"), ServiceUnavailable("PostgreSQL")]
     monkeypatch.setattr(upkeep, "restore_lost", fail)
     job_id = await queue_job(resources, priority=JobPriority.LOW)
-    await change(resources, job_id, queued_at=func.now() - timedelta(days=1))
+    await change(resources, job_id, enqueued_at=func.now() - timedelta(days=1))
     with capture_logs() as logs:
         await run(resources, "tick")
         await run(resources, "tick")

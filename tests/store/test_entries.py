@@ -85,7 +85,7 @@ async def test_entries_without_an_unfinished_job_are_dropped(resources: Resource
 async def test_waiting_raises_to_high_at_the_most(
     resources: Resources, priority: int, waited: float, raised: int
 ) -> None:
-    await insert(resources, priority=priority, queue_id=1, queued_at=func.now() - timedelta(seconds=waited))
+    await insert(resources, priority=priority, queue_id=1, enqueued_at=func.now() - timedelta(seconds=waited))
     await add_entry(resources, 1, priority=priority)
     async with resources.database.transaction() as connection:
         assert await entries.raise_waiting(connection, 600, 10, 20) == (raised != priority)
@@ -95,12 +95,24 @@ async def test_waiting_raises_to_high_at_the_most(
 
 async def test_only_waiting_jobs_are_raised(resources: Resources) -> None:
     long_ago = func.now() - timedelta(days=1)
-    await insert(resources, priority=0, queue_id=1, queued_at=long_ago, state="RUNNING")
-    await insert(resources, priority=0, queue_id=2, queued_at=long_ago)
+    await insert(resources, priority=0, queue_id=1, enqueued_at=long_ago, state="RUNNING")
+    await insert(resources, priority=0, queue_id=2, enqueued_at=long_ago)
     await add_entry(resources, 1)
     await add_entry(resources, 2, status="picked")
     async with resources.database.transaction() as connection:
         assert await entries.raise_waiting(connection, 600, 10, 20) == 0
+
+
+async def test_jobs_of_dead_workers_are_raised_above_all_others(resources: Resources) -> None:
+    """Counted from the first missed heartbeat; one whose worker lives, and one that waits, stay as they are."""
+    for number, status in ((1, "picked"), (2, "picked"), (3, "queued")):
+        await insert(resources, priority=0, queue_id=number, state="RUNNING")
+        await add_entry(resources, number, status=status)
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("UPDATE pgqueuer SET heartbeat = now() - interval '11 seconds' WHERE id <> 2"))
+        assert await entries.raise_abandoned(connection, 10, 40) == 1
+        assert await entries.raise_abandoned(connection, 10, 40) == 0
+    assert await priorities(resources) == {1: 40, 2: 0, 3: 0}
 
 
 async def test_places_in_the_queue(resources: Resources) -> None:
