@@ -60,7 +60,8 @@ async def our_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list[f
         async def holder() -> str | None:
             async with resources.database.connect() as connection:
                 found = await jobs.job_by_id(connection, row.id)
-            return found and found.worker
+            # a worker's name begins with host and process
+            return found and found.worker and found.worker.rpartition(":")[0]
 
         return await _rescues(holder, processes, heartbeat_seconds, rounds)
 

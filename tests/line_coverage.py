@@ -29,6 +29,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the run covers; the table above it names what is missing."""
+    if not REPORT.exists():  # the run was interrupted
+        return
     totals = json.loads(REPORT.read_bytes())["totals"]
     terminalreporter.write_line(
         f"Covered: {totals['covered_lines']} of {totals['num_statements']} lines (all are required), "

@@ -241,6 +241,6 @@ async def test_values_that_nothing_can_have(api: Api, query: str, variables: dic
 
 
 async def test_a_cursor_with_a_value_that_nothing_can_have(api: Api) -> None:
-    cursor = base64.urlsafe_b64encode(json.dumps(["MOST_LIKED", 2**40, -1, 1]).encode()).decode().rstrip("=")
+    cursor = base64.urlsafe_b64encode(json.dumps(["MOST_LIKED", 2**63, -1, 1]).encode()).decode().rstrip("=")
     error = await api.fail("query ($v: String) { comments(orderBy: MOST_LIKED, after: $v) { nodes { id } } }", v=cursor)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"

@@ -21,11 +21,14 @@ from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
 from tests.conftest import until
-from tests.timeouts import WAIT_SECONDS
+from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
 
 async def queue_job(
-    resources: Resources, owner_id: int = -1, priority: JobPriority = JobPriority.NORMAL, timeout_seconds: float = 60
+    resources: Resources,
+    owner_id: int = -1,
+    priority: JobPriority = JobPriority.NORMAL,
+    timeout_seconds: float = TEST_SECONDS,
 ) -> int:
     """Queue a collection of a community that is made for it and return the job's id."""
     async with resources.database.transaction() as connection:
