@@ -13,6 +13,7 @@ from app.analysis.features import features_of
 from app.db import tables
 from app.errors import GroupNotFound, QueryTimedOut, QueueFull, ValidationFailed
 from app.jobs import analyze_comments as analysis_job
+from app.jobs.change_groups import start_removal
 from app.jobs.kinds import BODIES
 from app.jobs.progress import RunningJob
 from app.jobs.queue import cancel, retry
@@ -545,3 +546,19 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
 def test_workers_know_the_job() -> None:
     body: Any = BODIES[JobKind.ANALYZE_COMMENTS]
     assert body is analysis_job.analyze_comments
+
+
+async def test_waves_of_removed_communities(busy: Resources) -> None:
+    """A wave that was theirs alone goes with them; one that goes on elsewhere is counted again."""
+    alone = ["Продам гараж в центре города недорого, звоните в любое время"] * 5
+    await store(busy, copies(*alone, owner_id=-1))
+    for owner_id in (-1, -2):
+        shared = ["Набираем сотрудников на удалённую работу, пишите в личные сообщения"] * 4
+        await store(busy, copies(*shared, owner_id=owner_id, first_id=200))
+    await analyze(busy)
+    assert sorted(map(len, (await members(busy)).values())) == [4, 5, 8]
+    assert (await ended(busy, (await start_removal(busy, [-1])).id)).state == "SUCCEEDED"
+    after = await members(busy)
+    assert [{owner_id for owner_id, _ in keys} for keys in after.values()] == [{-2}] * len(after)
+    assert 4 in map(len, after.values())
+    assert {row["owner_id"] for row in (await read(busy, tables.waves)).values()} == {-2}

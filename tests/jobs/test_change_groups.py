@@ -18,7 +18,7 @@ from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store import comment_marks, groups, posts
 from app.wall import VkGroup
-from tests.conftest import Simulator, write_wall
+from tests.conftest import Simulator, statements, write_wall
 from tests.jobs.conftest import collect, counts, ended, in_state, read_job
 
 DERIVED = (
@@ -166,3 +166,16 @@ async def test_refresh(vk_resources: Resources, simulator: Simulator, monkeypatc
     assert (found[-1,].name, found[-1,].note, found[-777,].name) == (before.name, "mine", "Old")
     row = await ended(vk_resources, (await start_refresh(vk_resources, [-1])).id)
     assert counts(row) == {"groups": 1, "changed": 0, "missing": 0}
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_large_wall_is_removed_in_small_statements(
+    vk_resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement for all posts would take longer than a statement may."""
+    monkeypatch.setattr(remove_groups, "BATCH", 5)
+    await write_wall(vk_resources, -1, posts_count=23, comments_per_post=1)
+    with statements(vk_resources) as seen:
+        assert counts(await ended(vk_resources, (await start_removal(vk_resources, [-1])).id))["comments"] == 23
+    assert len([statement for statement in seen.texts if "DELETE FROM posts" in statement]) >= 23 / 5
+    assert await left(vk_resources, -1) == {}

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
@@ -899,3 +900,45 @@ async def test_a_cancelled_job_without_worker_and_entry_ends(
         assert (await ended(resources, job_id)).state == "CANCELLED"
     # the community is free again
     await queue_job(resources)
+
+
+async def test_a_run_that_cleans_up_beside_the_next_run_of_its_job(make_settings: MakeSettings) -> None:
+    """Each has a record of its own: the next run is kept alive and can be cancelled while the former one cleans up."""
+    epochs: list[int] = []
+    release, forever = asyncio.Event(), asyncio.Event()
+
+    async def body(job: RunningJob) -> dict[str, Any]:
+        epochs.append(job.epoch)
+        try:
+            await forever.wait()
+        finally:
+            if job.epoch == 1:
+                await release.wait()
+        return {}
+
+    async def has_run(epoch: int) -> bool:
+        return epoch in epochs
+
+    async with open_resources(make_settings(job_heartbeat_timeout_seconds=1)) as opened:
+        job_id = await queue_job(opened)
+        async with working(opened, body, concurrency=2) as worker:
+            await until(lambda: has_run(1))
+            async with opened.database.transaction() as connection:
+                # the job ends elsewhere: another worker claimed it and has written its end
+                await connection.execute(
+                    text("UPDATE jobs SET state = 'FAILED', epoch = 2, finished_at = now(), worker = NULL")
+                )
+                await connection.execute(text("DELETE FROM pgqueuer"))
+                await connection.execute(text("DELETE FROM job_groups"))
+            await retry(opened, job_id)
+            await until(lambda: has_run(3))
+            assert set(worker._runs) == {(job_id, 1), (job_id, 3)}  # noqa: SLF001 - what this is about
+            release.set()
+
+            async def former_is_gone() -> bool:
+                return set(worker._runs) == {(job_id, 3)}  # noqa: SLF001 - what this is about
+
+            await until(former_is_gone)
+            await cancel(opened, job_id)
+            assert (await ended(opened, job_id)).state == "CANCELLED"
+    assert epochs == [1, 3]

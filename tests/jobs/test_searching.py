@@ -1,0 +1,97 @@
+"""No transaction is open while comments are searched for keywords: a search may take seconds, in another process."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app.analysis.keywords import Keyword, Positions
+from app.communities import add_groups
+from app.jobs import matching
+from app.jobs.change_keywords import WantedKeyword, add_keywords
+from app.jobs.queue import cancel
+from app.jobs.start_collection import start_collection
+from app.jobs.worker import open_worker
+from app.resources import Resources
+from tests.conftest import stored_comments
+from tests.jobs.conftest import collect, counts, ended
+from tests.jobs.matching import expected, matches
+
+
+class Held:
+    """A search that waits until it is released."""
+
+    def __init__(self) -> None:
+        self.began, self.released = asyncio.Event(), asyncio.Event()
+
+    async def search(self, wanted: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
+        """Search as always, but wait first."""
+        self.began.set()
+        await self.released.wait()
+        return await matching.search_texts(wanted, texts)
+
+
+async def open_transactions(resources: Resources) -> int:
+    connection = await asyncpg.connect(resources.database.dsn)
+    try:
+        found: int = await connection.fetchval("""
+            SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+        """)
+        return found
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    made = Held()
+    for module in ("known_keywords", "match_keywords"):
+        monkeypatch.setattr(f"app.jobs.{module}.search_texts", made.search)
+    return made
+
+
+async def test_a_collection_can_be_cancelled_while_it_searches(vk_resources: Resources, held: Held) -> None:
+    await add_groups(vk_resources, ["1"])
+    async with open_worker(vk_resources, 1):
+        await add_keywords(vk_resources, [WantedKeyword("и")])
+        row = await start_collection(vk_resources, owner_ids=[-1])
+        await held.began.wait()
+        assert await open_transactions(vk_resources) == 0
+        await cancel(vk_resources, row.id)
+        assert (await ended(vk_resources, row.id)).state == "CANCELLED"
+    assert await stored_comments(vk_resources) == {}
+
+
+async def test_keywords_that_change_during_a_search_are_searched_again(vk_resources: Resources, held: Held) -> None:
+    await add_groups(vk_resources, ["1"])
+    async with open_worker(vk_resources, 2):
+        await add_keywords(vk_resources, [WantedKeyword("и")])
+        row = await start_collection(vk_resources, owner_ids=[-1])
+        await held.began.wait()
+        second = await add_keywords(vk_resources, [WantedKeyword("в"), WantedKeyword("на")])
+        held.released.set()
+        assert (await ended(vk_resources, row.id)).state == "SUCCEEDED"
+        if second.job:
+            await ended(vk_resources, second.job.id)
+    found = await matches(vk_resources)
+    assert len(found) > 0
+    assert found == await expected(vk_resources)
+
+
+async def test_no_transaction_is_open_while_stored_comments_are_searched(vk_resources: Resources, held: Held) -> None:
+    async with open_worker(vk_resources, 2):
+        counts(await collect(vk_resources))
+        addition = await add_keywords(vk_resources, [WantedKeyword("и")])
+        assert addition.job
+        await held.began.wait()
+        assert await open_transactions(vk_resources) == 0
+        # what is stored meanwhile is searched before anything is written
+        async with vk_resources.database.transaction() as connection:
+            await connection.exec_driver_sql("UPDATE comments SET text = 'и снова' WHERE NOT is_deleted")
+        held.released.set()
+        assert (await ended(vk_resources, addition.job.id)).state == "SUCCEEDED"
+    found: dict[Any, Any] = await matches(vk_resources)
+    assert found == await expected(vk_resources) != {}
