@@ -1,33 +1,33 @@
 """Collects the comments of communities: lists their posts, then reads the comments of those that have new ones."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import ErrorCode
 from app.jobs.collection import CHECKPOINT_FORMAT, DONE, OpenPost, Request, State
+from app.jobs.collection_events import CollectionEvents
 from app.jobs.known_keywords import KnownKeywords, SearchOutdated
 from app.jobs.mark_deleted import mark_absent_comments, mark_absent_posts
+from app.jobs.page_results import CommentResults, PostResults
 from app.jobs.progress import Progress, RunningJob
-from app.jobs.states import JobEventKind
 from app.store import authors, comments, groups, posts
 from app.store.collections import begin_collection
 from app.store.comments import ReadThread
 from app.vk.batch import Batch
-from app.vk.comment_walk import CommentWalk, page_count
+from app.vk.comment_walk import CommentWalk
 from app.vk.pipeline import next_asks, ordered_answers
-from app.vk.replies import broken_facts, read_comment_page, read_post_page
+from app.vk.replies import read_comment_page, read_post_page
 from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts, WallWalk
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, may_be_about_wall, wall_probe
-from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
+from app.wall import VkCommentPage
 
 Page = TypeVar("Page")
 
-CONFIRMED: Final = 1.0
+CONFIRMED: Final = math.inf
 """The share of a wall that may be marked as deleted after a second read: all of it."""
 MANY_WALKS = 250
 """With more open levels than this, threads are read before more of them are found, so the checkpoint stays small."""
@@ -74,41 +74,6 @@ async def _state_of(job: RunningJob) -> State:
         return State.new(Request.of(job.arguments), await begin_collection(connection))
 
 
-@dataclass(slots=True)
-class Findings:
-    """What a pack of pages brought, to be stored in one step; `broken` are by post (owner, id)."""
-
-    people: list[VkAuthor] = field(default_factory=list)
-    comments: list[VkComment] = field(default_factory=list)
-    read_threads: list[ReadThread] = field(default_factory=list)
-    whole_threads: list[tuple[tuple[int, int], tuple[int, int]]] = field(default_factory=list)
-    refused: list[tuple[OpenPost, VkFault]] = field(default_factory=list)
-    broken: dict[tuple[int, int], list[VkBrokenItem]] = field(default_factory=dict)
-    closed_walls: dict[int, VkFault] = field(default_factory=dict)
-    touched: set[tuple[int, int]] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Listing:
-    """What a pack of pages of walls brought, to be stored in one step; by owner id: refusals and broken items."""
-
-    people: list[VkAuthor] = field(default_factory=list)
-    posts: list[VkPost] = field(default_factory=list)
-    missing: list[tuple[int, int]] = field(default_factory=list)
-    refused: dict[int, VkFault] = field(default_factory=dict)
-    broken: dict[int, list[VkBrokenItem]] = field(default_factory=dict)
-
-    def take(self, ask: Ask, page: VkPostPage) -> None:
-        """Go on by a page of a wall, or of single posts of one."""
-        owner_id = ask.walk.owner_id
-        self.posts += ask.walk.take(ask, page)
-        self.people += page.authors
-        if page.broken:
-            self.broken.setdefault(owner_id, []).extend(page.broken)
-        if isinstance(ask.walk, NamedPosts):
-            self.missing += [(owner_id, post_id) for post_id in ask.walk.missing(ask, page)]
-
-
 class Collection:
     """One run of one collection."""
 
@@ -118,6 +83,7 @@ class Collection:
         self._job = job
         self._batch = Batch(job.resources.vk)
         self._keywords = KnownKeywords()
+        self._events = CollectionEvents(job, state)
         counts = self.state.counts
         self._former_requests, self._former_calls = counts.requests, counts.calls
         self._share = job.resources.settings.confirm_deletion_share
@@ -168,7 +134,7 @@ class Collection:
         return next_asks([*self.state.walls, *self.state.named], most)
 
     async def _take_posts(self, pack: Sequence[tuple[Ask, Any]]) -> None:
-        state, listing = self.state, Listing()
+        state, listing = self.state, PostResults()
         for ask, answer in pack:
             if not ask.is_wanted:
                 continue
@@ -186,10 +152,10 @@ class Collection:
         async with self._job.step() as connection:
             await self._store_posts(connection, listing)
             for wall in contradicted:
-                await self._record_incomplete_wall(connection, wall)
+                await self._events.incomplete_wall(connection, wall)
             await self.report(connection)
 
-    async def _store_posts(self, connection: AsyncConnection, listing: Listing) -> None:
+    async def _store_posts(self, connection: AsyncConnection, listing: PostResults) -> None:
         walls = {post.owner_id for post in listing.posts}
         await groups.lock_walls(connection, walls)
         # a community may have been removed while its single posts were collected
@@ -197,12 +163,12 @@ class Collection:
         await authors.upsert_authors(connection, listing.people)
         await posts.upsert_posts(connection, listing.posts)
         for owner_id, post_id in listing.missing:
-            await self._record_missing_post(connection, owner_id, post_id)
+            await self._events.missing_post(connection, owner_id, post_id)
         for owner_id, fault in listing.refused.items():
-            await self._record_refusal(connection, owner_id, fault)
+            await self._events.refusal(connection, owner_id, fault)
         for owner_id, items in listing.broken.items():
-            self._note_incomplete(owner_id)
-            await self._record_broken_items(connection, {"vkOwnerId": owner_id}, f"community {-owner_id}", items)
+            self._events.note_incomplete(owner_id)
+            await self._events.broken_items(connection, {"vkOwnerId": owner_id}, f"community {-owner_id}", items)
 
     async def _mark_deleted_posts(self, connection: AsyncConnection) -> None:
         """Mark the posts that VK no longer shows: where a wall was listed as a whole, and those that were named."""
@@ -301,15 +267,15 @@ class Collection:
     async def _take_comments(self, pack: Sequence[tuple[Ask, Any]]) -> None:
         pages = [(ask, _read(ask, answer, _read_comments(ask))) for ask, answer in pack]
         known = await self._known_threads(page for page in pages if not isinstance(page[1], VkFault))
-        findings = Findings()
+        findings = CommentResults(self.state, is_full=self.request.full)
         for ask, page in pages:
             if not ask.is_wanted or ask.walk.key not in self.state.posts:
                 continue
             if isinstance(page, VkUnavailable) and ask.walk.request_again(ask):
                 continue
-            self._take_page(ask, page, known, findings)
+            findings.take(ask, page, known)
         self.state.walks = [walk for walk in self.state.walks if not walk.is_closed]
-        findings.closed_walls = await self._closed_walls(findings)
+        closed_walls = await self._closed_walls(findings)
         is_stored = False
         while not is_stored:
             await self._keywords.search(self._job.resources.database, findings.comments)
@@ -317,12 +283,12 @@ class Collection:
                 async with self._job.step() as connection:
                     stored = await self._store_comments(connection, findings)
                     # from here on the state of the collection changes, so the transaction is not begun again
-                    await self._draw_conclusions(connection, findings, stored)
+                    await self._draw_conclusions(connection, findings, stored, closed_walls)
                     await self._finish_groups(connection)
                     await self.report(connection)
                 is_stored = True
 
-    async def _closed_walls(self, findings: Findings) -> dict[int, VkFault]:
+    async def _closed_walls(self, findings: CommentResults) -> dict[int, VkFault]:
         """Return which walls VK has closed while they were read: owner id -> its refusal."""
         suspects = sorted({post.owner_id for post, fault in findings.refused if may_be_about_wall(fault)})
         answers = await self._batch.answers([wall_probe(owner_id) for owner_id in suspects])
@@ -331,95 +297,6 @@ class Collection:
             for owner_id, answer in zip(suspects, answers, strict=True)
             if isinstance(answer, VkFault) and may_be_about_wall(answer)
         }
-
-    def _take_page(
-        self,
-        ask: Ask,
-        page: VkCommentPage | VkFault,
-        known: dict[tuple[int, int], ReadThread],
-        findings: Findings,
-    ) -> None:
-        """Go on by one page of one level."""
-        walk: CommentWalk = ask.walk
-        post = self.state.posts[walk.key]
-        findings.touched.add(walk.key)
-        post.calls += 1
-        if isinstance(page, VkFault):
-            walk.close()
-            self._fail(post, page, findings)
-            return
-        _note_stated(walk, post, page)
-        new = walk.take(ask, page)
-        if page.broken:
-            post.has_broken = True
-            findings.broken.setdefault(post.key, []).extend(page.broken)
-        findings.people += page.authors
-        findings.comments += page.items
-        self._count(post, len(new))
-        for top in new:
-            replies = page.replies.get(top.id, [])
-            findings.comments += replies
-            self._count(post, len(replies))
-            if walk.thread_id is None:
-                self._take_thread(post, top, replies, known.get((walk.owner_id, top.id)), findings)
-        self._close_level(walk, post, findings)
-
-    def _close_level(self, walk: CommentWalk, post: OpenPost, findings: Findings) -> None:
-        """Draw the conclusions of a level that was read to its end, if it was."""
-        if walk.is_incomplete:
-            self._fail(post, VkUnavailable("Too many comments were deleted while it was read."), findings)
-        elif walk.is_closed and walk.lacks_items and not walk.is_from_start:
-            # what was hidden when the thread was last read may be shown again, in front of where it was read from
-            self.state.walks.append(CommentWalk(*walk.key, walk.thread_id, stated_count=walk.stated_count))
-            post.received -= walk.received
-        elif walk.is_closed and walk.lacks_items:
-            post.is_contradicted = True
-        elif walk.is_closed and walk.thread_id is not None and not post.has_broken:
-            count = walk.stated_count or 0
-            findings.read_threads.append(ReadThread(walk.owner_id, walk.thread_id, count, walk.last_id))
-            if walk.is_from_start and post.was_read:
-                findings.whole_threads.append((post.key, (walk.owner_id, walk.thread_id)))
-
-    def _count(self, post: OpenPost, received: int) -> None:
-        post.received += received
-        self.state.counts.comments += received
-
-    def _fail(self, post: OpenPost, fault: VkFault, findings: Findings) -> None:
-        if not post.has_failed:
-            findings.refused.append((post, fault))
-        post.has_failed = True
-
-    def _take_thread(
-        self, post: OpenPost, top: VkComment, replies: Sequence[VkComment], known: ReadThread | None, findings: Findings
-    ) -> None:
-        """Decide what is to be read of the thread of a top comment, beyond the first replies that came inside it."""
-        count, shown = top.thread_count, len(replies)
-        last_id = max((reply.id for reply in replies), default=0)
-        if count is None:
-            # VK did not say how many replies there are: the thread's own first page does
-            self.state.walks.append(CommentWalk(top.owner_id, top.post_id, top.id))
-            return
-        if count <= shown:
-            if known and known.count != count:
-                findings.read_threads.append(ReadThread(top.owner_id, top.id, count, last_id))
-            if post.was_read:
-                findings.whole_threads.append((post.key, (top.owner_id, top.id)))
-            return
-        walk = CommentWalk(
-            top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, stated_count=count, received=shown
-        )
-        if known and not self.request.full and shown < known.count <= count:
-            # ids ascend, so what is new in a thread that has grown comes behind what is known
-            walk.position, walk.last_id, walk.is_from_start = known.count, known.last_id, False
-            walk.received = known.count
-            post.received += known.count - shown
-            saved = page_count(count, shown) - page_count(count, known.count)
-            post.saved_calls += saved
-            self.state.counts.saved_calls += saved
-            self.state.total_comments -= known.count - shown
-            if known.count == count:
-                return
-        self.state.walks.append(walk)
 
     async def _known_threads(self, pages: Iterator[tuple[Ask, Any]]) -> dict[tuple[int, int], ReadThread]:
         """Return the long threads on these pages that an earlier collection has read to the end."""
@@ -438,7 +315,7 @@ class Collection:
         post = self.state.posts.get(walk.key)
         return post is not None and post.was_read and not post.is_second_read
 
-    async def _store_comments(self, connection: AsyncConnection, findings: Findings) -> comments.Stored:
+    async def _store_comments(self, connection: AsyncConnection, findings: CommentResults) -> comments.Stored:
         """Store the comments of a pack with what keywords match in them.
 
         Raises:
@@ -450,7 +327,13 @@ class Collection:
         await self._keywords.write_matches(connection, stored)
         return stored
 
-    async def _draw_conclusions(self, connection: AsyncConnection, findings: Findings, stored: comments.Stored) -> None:
+    async def _draw_conclusions(
+        self,
+        connection: AsyncConnection,
+        findings: CommentResults,
+        stored: comments.Stored,
+        closed_walls: Mapping[int, VkFault],
+    ) -> None:
         """Count and record what a pack brought, and close the posts of which nothing is left to read."""
         counts, state = self.state.counts, self.state
         counts.new_comments += stored.new
@@ -458,13 +341,13 @@ class Collection:
         counts.deleted_comments += stored.deleted
         await comments.mark_threads_read(connection, findings.read_threads)
         for post, fault in findings.refused:
-            if post.owner_id not in findings.closed_walls:
-                await self._record_failed_post(connection, post, fault)
+            if post.owner_id not in closed_walls:
+                await self._events.failed_post(connection, post, fault)
         for key, items in findings.broken.items():
             facts = {"vkOwnerId": key[0], "vkPostId": key[1]}
-            await self._record_broken_items(connection, facts, f"post {key[0]}_{key[1]}", items)
-        for owner_id, fault in findings.closed_walls.items():
-            await self._record_refusal(connection, owner_id, fault)
+            await self._events.broken_items(connection, facts, f"post {key[0]}_{key[1]}", items)
+        for owner_id, fault in closed_walls.items():
+            await self._events.refusal(connection, owner_id, fault)
         await self._note_shrunken(connection, findings)
         still_open = {walk.key for walk in state.walks}
         closed = [state.posts.pop(key) for key in sorted((findings.touched & state.posts.keys()) - still_open)]
@@ -473,7 +356,7 @@ class Collection:
         counts.deleted_comments += sum(gone.values())
         await self._close_posts(connection, closed)
 
-    async def _note_shrunken(self, connection: AsyncConnection, findings: Findings) -> None:
+    async def _note_shrunken(self, connection: AsyncConnection, findings: CommentResults) -> None:
         """Note threads that lack replies; whether these were deleted is known when their post is read to the end."""
         threads = [thread for _, thread in findings.whole_threads]
         shrunken = await comments.shrunken_threads(connection, threads, self.state.collection)
@@ -500,7 +383,7 @@ class Collection:
         state = self.state
         for post in closed:
             if post.is_incomplete and not post.has_failed:
-                await self._record_incomplete_post(connection, post)
+                await self._events.incomplete_post(connection, post)
         unconfirmed = [post for post in closed if post.is_settled and post.is_unconfirmed]
         state.unconfirmed_posts += [post.key for post in unconfirmed]
         read = [post for post in closed if post.is_settled and not post.is_unconfirmed]
@@ -519,78 +402,6 @@ class Collection:
     async def _finish_groups(self, connection: AsyncConnection) -> None:
         whole = set(self.request.wall_ids) - set(self.state.incomplete)
         await groups.mark_groups_collected(connection, [each for each in self.state.finished() if each in whole])
-
-    # what cannot be read
-
-    async def _record_failed_post(self, connection: AsyncConnection, post: OpenPost, fault: VkFault) -> None:
-        self.state.counts.failed_posts += 1
-        facts = {"vkOwnerId": post.owner_id, "vkPostId": post.id, "code": fault.code.value, **fault.facts()}
-        message = f"Post {post.owner_id}_{post.id} could not be read to the end. {fault.message}"
-        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
-
-    async def _record_missing_post(self, connection: AsyncConnection, owner_id: int, post_id: int) -> None:
-        if self.state.is_confirming:
-            return  # the first read has recorded it
-        self.state.missing.append((owner_id, post_id))
-        self.state.counts.failed_posts += 1
-        facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
-        message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
-        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
-
-    async def _record_incomplete_post(self, connection: AsyncConnection, post: OpenPost) -> None:
-        self.state.counts.incomplete_posts += 1
-        facts = {
-            "vkOwnerId": post.owner_id,
-            "vkPostId": post.id,
-            "statedCount": post.comment_count,
-            "receivedCount": post.received,
-        }
-        message = (
-            f"Post {post.owner_id}_{post.id} is incomplete: VK contradicts itself about its comments. It states "
-            f"{post.comment_count}, and {post.received} were received. The next collection reads it again."
-        )
-        await self._job.event(connection, JobEventKind.POST_INCOMPLETE, message, facts)
-
-    def _note_incomplete(self, owner_id: int) -> None:
-        if owner_id not in self.state.incomplete:
-            self.state.incomplete.append(owner_id)
-
-    async def _record_incomplete_wall(self, connection: AsyncConnection, wall: WallWalk) -> None:
-        self._note_incomplete(wall.owner_id)
-        received = wall.received + wall.has_pinned
-        facts = {"vkOwnerId": wall.owner_id, "statedCount": wall.count, "receivedCount": received}
-        message = (
-            f"Community {-wall.owner_id} is incomplete: VK contradicts itself about its posts. It states "
-            f"{wall.count}, and {received} were received. No post of it is marked as deleted."
-        )
-        await self._job.event(connection, JobEventKind.GROUP_INCOMPLETE, message, facts)
-
-    async def _record_broken_items(
-        self, connection: AsyncConnection, where: dict[str, Any], name: str, items: Sequence[VkBrokenItem]
-    ) -> None:
-        self.state.counts.broken_items += len(items)
-        facts = {**where, **broken_facts(items)}
-        message = (
-            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were left out. "
-            f"The first one: {items[0].path} {items[0].reason}."
-        )
-        await self._job.event(connection, JobEventKind.ITEMS_BROKEN, message, facts)
-
-    async def _record_refusal(self, connection: AsyncConnection, owner_id: int, fault: VkFault) -> None:
-        facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
-        self.state.refuse(owner_id, facts)
-        message = f"Community {-owner_id} could not be read. {fault.message}"
-        await self._job.event(connection, JobEventKind.GROUP_FAILED, message, facts)
-
-
-def _note_stated(walk: CommentWalk, post: OpenPost, page: VkCommentPage) -> None:
-    """Note how many comments VK states; a number that is too low only has the post, or the thread, read again."""
-    if walk.thread_id is None and page.count is not None:
-        post.comment_count = min(post.comment_count, page.count)
-        post.highest_count = max(post.highest_count, page.count)
-    elif page.shown and page.level_count is not None:
-        stated = page.level_count if walk.stated_count is None else walk.stated_count
-        walk.stated_count = min(stated, page.level_count)
 
 
 def _read(ask: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:

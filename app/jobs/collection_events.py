@@ -1,0 +1,90 @@
+"""Records what a collection cannot read, or cannot believe: as events of its job, and in its counts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import ErrorCode
+from app.jobs.collection import OpenPost, State
+from app.jobs.progress import RunningJob
+from app.jobs.states import JobEventKind
+from app.vk.replies import broken_facts
+from app.vk.wall_walk import WallWalk
+from app.vk.wire import VkFault
+from app.wall import VkBrokenItem
+
+
+class CollectionEvents:
+    """The events of one run of a collection, each written in a step of its job."""
+
+    def __init__(self, job: RunningJob, state: State) -> None:
+        self._job = job
+        self._state = state
+
+    async def failed_post(self, connection: AsyncConnection, post: OpenPost, fault: VkFault) -> None:
+        """Record that a post could not be read to the end."""
+        self._state.counts.failed_posts += 1
+        facts = {"vkOwnerId": post.owner_id, "vkPostId": post.id, "code": fault.code.value, **fault.facts()}
+        message = f"Post {post.owner_id}_{post.id} could not be read to the end. {fault.message}"
+        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
+
+    async def missing_post(self, connection: AsyncConnection, owner_id: int, post_id: int) -> None:
+        """Record that VK does not know a post that was requested by its id; once, also where it is requested again."""
+        if self._state.is_confirming:
+            return  # the first read has recorded it
+        self._state.missing.append((owner_id, post_id))
+        self._state.counts.failed_posts += 1
+        facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
+        message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
+        await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
+
+    async def incomplete_post(self, connection: AsyncConnection, post: OpenPost) -> None:
+        """Record that VK goes on stating more comments of a post than it shows."""
+        self._state.counts.incomplete_posts += 1
+        facts = {
+            "vkOwnerId": post.owner_id,
+            "vkPostId": post.id,
+            "statedCount": post.comment_count,
+            "receivedCount": post.received,
+        }
+        message = (
+            f"Post {post.owner_id}_{post.id} is incomplete: VK contradicts itself about its comments. It states "
+            f"{post.comment_count}, and {post.received} were received. The next collection reads it again."
+        )
+        await self._job.event(connection, JobEventKind.POST_INCOMPLETE, message, facts)
+
+    def note_incomplete(self, owner_id: int) -> None:
+        """Note that no post of a community is to be marked as deleted, nor the community as collected."""
+        if owner_id not in self._state.incomplete:
+            self._state.incomplete.append(owner_id)
+
+    async def incomplete_wall(self, connection: AsyncConnection, wall: WallWalk) -> None:
+        """Record that VK goes on stating more posts of a community than it shows."""
+        self.note_incomplete(wall.owner_id)
+        received = wall.received + wall.has_pinned
+        facts = {"vkOwnerId": wall.owner_id, "statedCount": wall.count, "receivedCount": received}
+        message = (
+            f"Community {-wall.owner_id} is incomplete: VK contradicts itself about its posts. It states "
+            f"{wall.count}, and {received} were received. No post of it is marked as deleted."
+        )
+        await self._job.event(connection, JobEventKind.GROUP_INCOMPLETE, message, facts)
+
+    async def broken_items(
+        self, connection: AsyncConnection, where: dict[str, Any], name: str, items: Sequence[VkBrokenItem]
+    ) -> None:
+        """Record items of VK's replies that cannot be used; `where` are facts of the event, `name` says it in words."""
+        self._state.counts.broken_items += len(items)
+        facts = {**where, **broken_facts(items)}
+        message = (
+            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were left out. "
+            f"The first one: {items[0].path} {items[0].reason}."
+        )
+        await self._job.event(connection, JobEventKind.ITEMS_BROKEN, message, facts)
+
+    async def refusal(self, connection: AsyncConnection, owner_id: int, fault: VkFault) -> None:
+        """Record that a community cannot be read, and give up what is left of it."""
+        facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
+        self._state.refuse(owner_id, facts)
+        message = f"Community {-owner_id} could not be read. {fault.message}"
+        await self._job.event(connection, JobEventKind.GROUP_FAILED, message, facts)
