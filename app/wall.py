@@ -78,6 +78,11 @@ class VkBrokenItem:
     path: str
     reason: str
 
+    @property
+    def is_content(self) -> bool:
+        """Whether it is a post, a comment or a reply, not one of the authors that come with them."""
+        return self.path.startswith("items.")
+
 
 @dataclass(frozen=True, slots=True)
 class VkCommentPage:

@@ -167,7 +167,8 @@ class Collection:
         for owner_id, fault in listing.refused.items():
             await self._events.refusal(connection, owner_id, fault)
         for owner_id, items in listing.broken.items():
-            self._events.note_incomplete(owner_id)
+            if any(each.is_content for each in items):
+                self._events.note_incomplete(owner_id)
             await self._events.broken_items(connection, {"vkOwnerId": owner_id}, f"community {-owner_id}", items)
 
     async def _mark_deleted_posts(self, connection: AsyncConnection) -> None:

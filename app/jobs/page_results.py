@@ -68,7 +68,7 @@ class CommentResults:
         _note_stated(walk, post, page)
         new = walk.take(ask, page)
         if page.broken:
-            post.has_broken = True
+            post.has_broken = post.has_broken or any(each.is_content for each in page.broken)
             self.broken.setdefault(post.key, []).extend(page.broken)
         self.people += page.authors
         self.comments += page.items

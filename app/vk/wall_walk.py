@@ -89,7 +89,7 @@ class WallWalk:
                 return []
             self.is_contradicted = True
         self.rereads = 0
-        self.has_broken = self.has_broken or bool(page.broken)
+        self.has_broken = self.has_broken or page.left_out > 0
         self.has_pinned = self.has_pinned or any(post.is_pinned for post in page.items)
         if page.shown and page.count is not None:
             self.lowest_count = page.count if self.lowest_count is None else min(self.lowest_count, page.count)
@@ -99,7 +99,7 @@ class WallWalk:
         """Close the walk by the first page, requested once more; returns the posts that were written meanwhile."""
         new = [post for post in page.items if not post.is_pinned and post.id > self.newest_id]
         self.received += len(new)
-        self.is_contradicted = self._lacks_posts()
+        self.is_contradicted = self.is_contradicted or self._lacks_posts()
         self.is_closed = True
         return new
 
