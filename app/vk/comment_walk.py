@@ -152,7 +152,7 @@ class CommentWalk:
             )
         new = self._fill(ask.gap, page) if ask.gap else self._go_on(ask, page)
         # a broken item may have been received before, which is better than to take it for one that VK has not shown
-        self.received += len(new) + len(page.broken)
+        self.received += len(new) + page.left_out
         return new
 
     def _contradicts(self, ask: Ask, page: VkCommentPage) -> bool:
@@ -163,7 +163,7 @@ class CommentWalk:
             return False
         if not page.shown and self.stated_count:
             return True
-        if self.thread_id is not None or page.broken or page.count is None:
+        if self.thread_id is not None or page.left_out or page.count is None:
             return False
         if page.level_count is None or page.level_count > page.shown:
             return False
