@@ -104,12 +104,16 @@ class Running:
     async def fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
         """Read rows, as soon as it answers."""
         while True:
-            with suppress(*CANNOT_ANSWER):
+            try:
                 connection = await asyncpg.connect(self.url)
                 try:
                     return await connection.fetch(sql, *values)
                 finally:
                     await connection.close()
+            except asyncpg.SyntaxOrAccessError:  # the statement is wrong, however often it is sent
+                raise
+            except CANNOT_ANSWER:
+                pass
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def all_have_ended(self) -> bool:
