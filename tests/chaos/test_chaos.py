@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from subprocess import DEVNULL, PIPE, STDOUT
 
 import asyncpg
 import pytest
@@ -25,7 +26,6 @@ from tests.chaos.truth import (
     compare_keywords,
     compare_rollups,
     compare_walls,
-    true_rows,
 )
 from tests.conftest import Simulator
 from tests.jobs.conftest import ended
@@ -73,32 +73,38 @@ async def compare(postgres: Running, simulator: Simulator) -> list[Comparison]:
     ]
 
 
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+class InTransaction(Running):
+    """Reads in the transaction of a connection, so that what a test changes is seen and rolled back."""
+
+    def __init__(self, url: str, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        super().__init__(url)
+        self._connection = connection
+
+    async def fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """Read rows."""
+        return await self._connection.fetch(sql, *values)
 
 
 async def test_each_comparison_notices_what_is_wrong(vk_resources: Resources, simulator: Simulator) -> None:
     url = vk_resources.database.dsn
-    await execute(url, WATCH_WRITERS)
-    # the worker of a test has no name of its own
-    await execute(url, "ALTER TABLE chaos.writers ALTER node SET DEFAULT ''")
-    database = url.partition("?")[0].rpartition("/")[2]
-    await execute(url, f"ALTER DATABASE \"{database}\" SET chaos.node = 'node-1'")
-    await vk_resources.database.engine.dispose()
-    await collect(vk_resources)
-    postgres = Running(url)
-    right = await compare(postgres, simulator)
-    assert [each for each in right if each.differences] == []
-    assert {each.what for each in right} == {*CHANGES, "jobs: events that followers saw"}
     connection = await asyncpg.connect(url)
     try:
+        await connection.execute(WATCH_WRITERS)
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE \"{name}\" SET chaos.node = 'node-1'")
+        await vk_resources.database.engine.dispose()
+        await collect(vk_resources)
+        postgres = InTransaction(url, connection)
+        right = await compare(postgres, simulator)
+        assert [each for each in right if each.differences] == []
+        assert {each.what for each in right} == {*CHANGES, "jobs: events that followers saw"}
         for what, change in CHANGES.items():
-            await execute(url, "BEGIN; SELECT 1; COMMIT")
-            del what, change
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(change)
+            wrong = await compare(postgres, simulator)
+            await transaction.rollback()
+            assert what in {each.what for each in wrong if each.differences}
     finally:
         await connection.close()
 
@@ -111,3 +117,38 @@ def test_exports_are_compared() -> None:
     assert len(compare_csv(as_csv.replace(b"true", b"false"), rows).differences) == 1
     assert len(compare_json_lines(as_lines.replace(b"one", b"1"), rows).differences) == 1
     assert len(compare_json_lines(b"", rows).differences) == 1
+
+
+def test_clocks_step() -> None:
+    with open_clocks() as clocks:
+        if clocks is None:
+            pytest.skip("there is no compiler, or it preloads nothing")
+        clock = clocks.add("test")
+        command = [sys.executable, "-uc", "import time\nwhile input(): print(time.time(), time.monotonic())"]
+        with subprocess.Popen(  # noqa: S603 - our own command
+            command, env=processes.environment(**clock.environment), stdin=PIPE, stdout=PIPE, text=True
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            shown = []
+            for seconds in (0, -86_400, 86_400, 0):
+                clock.set(seconds)
+                process.stdin.write("read\n")
+                process.stdin.flush()
+                real, monotonic = map(float, process.stdout.readline().split())
+                assert clock.is_shown(real)
+                shown.append(monotonic)
+            process.stdin.write("\n")
+        assert process.returncode == 0
+        assert shown == sorted(shown)
+        assert shown[-1] - shown[0] < 86_400
+
+
+def test_a_short_play_finds_no_difference() -> None:
+    env = processes.unmeasured(processes.environment())
+    command = [sys.executable, "-m", "tests.chaos", "--minutes", "0.15", "--seed", "1"]
+    played = subprocess.run(  # noqa: S603 - our own command
+        command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, timeout=TEST_SECONDS, check=False
+    )
+    assert played.returncode == 0, played.stdout
+    assert ": 0 differences." in played.stdout
