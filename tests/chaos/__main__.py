@@ -265,12 +265,13 @@ def print_tables(
 
 async def main(minutes: float, seed: int) -> int:
     """Play, print the tables, and return the exit code."""
+    console = Console()
+    console.print(f"Playing faults for {minutes:g} minutes, drawn from seed {seed} ...")
     begun_at = time.monotonic()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="vkc-chaos-")))
         chaos = Chaos(stack, directory, seed)
         faults, activity, comparisons = await chaos.play(60 * minutes)
-    console = Console()
     print_tables(console, faults, activity, chaos, comparisons)
     differences = sum(len(each.differences) for each in comparisons)
     seconds = time.monotonic() - begun_at

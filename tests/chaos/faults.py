@@ -18,9 +18,12 @@ PAUSE_SECONDS = (0.2, 1.5)
 LONGEST_FREEZE_SECONDS = 6.0
 """Longer than the heartbeat timeout, so that some processes count as dead and come back."""
 LONGEST_AWAY_SECONDS = 2.0
-CHURN = ("comments", "replies", "likes", "edits", "deletions", "posts", "post_deletions")
+CHURN = ("comments", "replies", "likes", "edits", "deletions", "posts")
 CHANGES_AT_ONCE = 100
-AT_ONCE = (0, 1, 2, 3, 3)
+RATES = (0.0, 0.3, 2.0)
+POST_DELETION_RATES = (0.0, 0.02)
+"""Lower than the others: each deletes many comments, and the walls should not become empty."""
+AT_ONCE = (0, 2, 3, 4)
 """How many kinds of errors, or of contradictions, VK answers with at a time."""
 SUPERVISE_SECONDS = 0.2
 
@@ -79,6 +82,8 @@ class Faults:
         ends_at = time.monotonic() + seconds
         room = asyncio.Semaphore(MOST_AT_ONCE)
         deck: list[str] = []
+        for begin in (self._rate_errors, self._rate_contradictions, self._churn):
+            await begin()
         async with asyncio.TaskGroup() as group:
             while True:
                 await room.acquire()
@@ -173,7 +178,7 @@ class Faults:
 
     async def _rate_errors(self) -> None:
         chosen = self._random.sample(TRANSIENT, self._random.choice(AT_ONCE))
-        self._error_rates = [{**fault, "rate": self._random.choice([0.02, 0.1, 0.3])} for fault in chosen]
+        self._error_rates = [{**fault, "rate": self._random.choice([0.05, 0.1, 0.3])} for fault in chosen]
         self._control_rates()
 
     async def _rate_contradictions(self) -> None:
@@ -182,7 +187,7 @@ class Faults:
             {"kind": "answer", "change": change, "method": method, "inner": inner, "rate": rate}
             for change in chosen
             for method in [self._random.choice(["wall.get", "wall.getComments"])]
-            for rate in [self._random.choice([0.02, 0.2, 1.0])]
+            for rate in [self._random.choice([0.05, 0.3, 1.0])]
             for inner in (False, True)
         ]
         self._control_rates()
@@ -209,7 +214,8 @@ class Faults:
         self._installation.simulator.control(show_hidden={"group_id": self._random.choice(self._group_ids)})
 
     async def _churn(self) -> None:
-        rates = {kind: self._random.choice([0.0, 0.3, 2.0]) for kind in CHURN}
+        rates = {kind: self._random.choice(RATES) for kind in CHURN}
+        rates["post_deletions"] = self._random.choice(POST_DELETION_RATES)
         self._installation.simulator.control(
             churn={**rates, "seed": self._random.randrange(1000), "limit": CHANGES_AT_ONCE}
         )

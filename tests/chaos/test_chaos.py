@@ -146,7 +146,7 @@ def test_clocks_step() -> None:
 
 def test_a_short_play_finds_no_difference() -> None:
     env = processes.unmeasured(processes.environment())
-    command = [sys.executable, "-m", "tests.chaos", "--minutes", "0.15", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.chaos", "--minutes", "0.1", "--seed", "1"]
     played = subprocess.run(  # noqa: S603 - our own command
         command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, timeout=TEST_SECONDS, check=False
     )
