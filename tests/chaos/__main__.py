@@ -6,6 +6,7 @@ each of these happens depends on the machine. Exits with 1 if anything differs.
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ import httpx2
 import orjson
 from rich.console import Console
 from rich.table import Table
+from starlette.requests import ClientDisconnect
 
 from app.cli.client import ADD_GROUPS, START_ANALYSIS, START_COLLECTION, START_EXPORT
 from app.db import programs
@@ -263,10 +265,16 @@ def print_tables(
             console.print(f"{each.what}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _is_worth_printing(record: logging.LogRecord) -> bool:
+    """Tell whether the simulated VK is to print this: a worker that is killed in a request is no fault of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
+
+
 async def main(minutes: float, seed: int) -> int:
     """Play, print the tables, and return the exit code."""
     console = Console()
     console.print(f"Playing faults for {minutes:g} minutes, drawn from seed {seed} ...")
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_printing)
     begun_at = time.monotonic()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="vkc-chaos-")))
