@@ -40,6 +40,7 @@ from tests.chaos.truth import (
     WATCH_WRITERS,
     Comparison,
     compare_csv,
+    compare_deletions,
     compare_files,
     compare_jobs,
     compare_json_lines,
@@ -188,6 +189,8 @@ class Chaos:
 
     async def _compare(self, activity: Activity, faults: Faults, groups: Sequence[str]) -> list[Comparison]:
         failed: list[str] = []
+        group_ids = range(1, WORLD.groups + 1)
+        deletions = await compare_deletions(self._postgres, self._simulator, group_ids, faults.hidden)
         await self._run(activity, failed, START_COLLECTION, groupIds=groups, full=True)
         quiet = await self._run(activity, failed, START_COLLECTION, groupIds=groups)
         changed = [f"{name} of a collection without changes: {quiet[name]}" for name in QUIET if quiet.get(name)]
@@ -201,7 +204,8 @@ class Chaos:
         nodes = (*self._installation.webs, *self._installation.workers)
         errors = [str(failure) for node in nodes for failure in node.failures()]
         return [
-            *await compare_walls(self._postgres, self._simulator, range(1, WORLD.groups + 1)),
+            deletions,
+            *await compare_walls(self._postgres, self._simulator, group_ids),
             Comparison("a collection without changes", len(QUIET), changed),
             *await compare_rollups(self._postgres),
             await compare_keywords(self._postgres),

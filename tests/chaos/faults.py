@@ -43,6 +43,8 @@ class Faults:
         self.played: Counter[str] = Counter()
         self.problems: list[str] = []
         """What went wrong with processes that should have ended in order."""
+        self.hidden: set[tuple[int, int]] = set()
+        """Community and id of each comment that VK has not shown for a while."""
         self._installation = installation
         self._postgres = postgres
         self._valkey = valkey
@@ -209,6 +211,9 @@ class Faults:
         self._installation.simulator.control(
             hide={"group_id": group_id, "comment_ids": hidden, "post_ids": hidden_posts}
         )
+
+        now = self._installation.simulator.history(group_id)
+        self.hidden |= {(group_id, comment_id) for comment_id, facts in now.items() if facts["hidden"]}
 
     async def _show_hidden(self) -> None:
         self._installation.simulator.control(show_hidden={"group_id": self._random.choice(self._group_ids)})

@@ -21,6 +21,7 @@ from tests.chaos.truth import (
     WATCH_WRITERS,
     Comparison,
     compare_csv,
+    compare_deletions,
     compare_jobs,
     compare_json_lines,
     compare_keywords,
@@ -39,6 +40,7 @@ CHANGES = {
     "comments: times": "UPDATE comments SET published_at = published_at + interval '1 second'",
     "comments: places": "UPDATE comments SET reply_to_id = 5",
     "comments: deletions": "UPDATE comments SET is_deleted = NOT is_deleted",
+    "comments: deletions amid faults": "UPDATE comments SET is_deleted = true",
     "posts": "UPDATE posts SET is_deleted = true",
     "rollup comment_hours": "UPDATE comment_hours SET likes = likes + 1",
     "rollup author_months": "DELETE FROM author_months",
@@ -66,6 +68,7 @@ async def collect(resources: Resources) -> None:
 
 async def compare(postgres: Running, simulator: Simulator) -> list[Comparison]:
     return [
+        await compare_deletions(postgres, simulator, [1], []),
         *await compare_walls(postgres, simulator, [1]),
         *await compare_rollups(postgres),
         await compare_keywords(postgres),

@@ -17,7 +17,7 @@ from tests.acceptance.fleet import Running
 from tests.acceptance.outcomes import Outcome
 from tests.acceptance.people import Follower
 from tests.conftest import Simulator
-from tests.histories import PARTS, differences
+from tests.histories import PARTS, differences, is_alive
 
 TRANSIENT_CODES = ("VK_UNAVAILABLE", "VK_RATE_LIMITED")
 """With these a job may fail while VK answers with errors."""
@@ -56,6 +56,24 @@ async def compare_walls(postgres: Running, simulator: Simulator, group_ids: Iter
         posts += len(shown)
     numbers = {"comments": ("comments", comments), "posts": ("posts", posts)}
     return [Comparison(*numbers.get(part, (f"comments: {part}", comments)), wrong) for part, wrong in found.items()]
+
+
+async def compare_deletions(
+    postgres: Running, simulator: Simulator, group_ids: Iterable[int], hidden: Collection[tuple[int, int]]
+) -> Comparison:
+    """Look for comments that are marked as deleted though VK has them and never hid them.
+
+    To be called before a full collection, which would show them again.
+    """
+    alive = {
+        (-group_id, comment_id)
+        for group_id in group_ids
+        for comment_id, facts in simulator.history(group_id).items()
+        if is_alive(facts) and (group_id, comment_id) not in hidden
+    }
+    rows = await postgres.fetch("SELECT owner_id, id FROM comments WHERE is_deleted ORDER BY owner_id, id")
+    wrong = [f"wall{row['owner_id']}, comment {row['id']}" for row in rows if (row["owner_id"], row["id"]) in alive]
+    return Comparison("comments: deletions amid faults", len(alive), wrong)
 
 
 # rollups
