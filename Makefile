@@ -14,7 +14,7 @@ WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o 
 # hundreds of processes of the tests would compile everything anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test bench web lint types contracts sdl lock check
+.PHONY: help demo test chaos bench web lint types contracts sdl lock check
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the colle
 test: $(DEV) web ## run all tests, SHUFFLE=1 (or another number) in a drawn order; every line has to be covered
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(if $(SHUFFLE),--shuffle=$(SHUFFLE)) \
 	  -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
+
+chaos: $(DEV) ## play faults for MINUTES=10, drawn from SEED=1, then compare all that is stored with the truth
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 bench: $(DEV) ## measure, in about an hour; QUICK=1 only shows that it runs
 	@for part in collect jobs analysis export; do $(BIN)/python -m bench.$$part $(if $(QUICK),--quick) || exit; done

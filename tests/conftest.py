@@ -241,17 +241,18 @@ class Simulator:
     def control(self, **wishes: Any) -> dict[str, Any]:
         """Change the simulated world or read its counters."""
         if not wishes:
-            return dict(httpx2.get(f"{self.url}/_control").json())
-        return dict(httpx2.post(f"{self.url}/_control", json=wishes).raise_for_status().json())
+            return dict(httpx2.get(f"{self.url}/_control", timeout=WAIT_SECONDS).json())
+        reply = httpx2.post(f"{self.url}/_control", json=wishes, timeout=WAIT_SECONDS)
+        return dict(reply.raise_for_status().json())
 
     def truth(self, group_id: int = 1) -> dict[int, list[int]]:
         """Return what a community has: post id -> ids of its comments and replies."""
-        found = httpx2.get(f"{self.url}/_truth/{group_id}").json()["comments"]
+        found = httpx2.get(f"{self.url}/_truth/{group_id}", timeout=WAIT_SECONDS).json()["comments"]
         return {int(post_id): ids for post_id, ids in found.items()}
 
     def history(self, group_id: int = 1) -> dict[int, dict[str, Any]]:
         """Return all that a community ever had: id of a comment or reply -> its facts, with `texts` and `deleted`."""
-        found = httpx2.get(f"{self.url}/_history/{group_id}").json()["comments"]
+        found = httpx2.get(f"{self.url}/_history/{group_id}", timeout=WAIT_SECONDS).json()["comments"]
         return {int(comment_id): facts for comment_id, facts in found.items()}
 
 

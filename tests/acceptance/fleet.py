@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import random
 import re
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from app.db.embedded import EmbeddedPostgres, embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
 from app.settings import read_settings
-from tests.conftest import until
+from tests.conftest import Simulator, until
+from tests.ports import reserved_port
 from tests.processes import Command, gone, started
 from tests.timeouts import WAIT_SECONDS
 
 CANNOT_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a connection to PostgreSQL fails with while that is stopped and started."""
 AGAIN_SECONDS = 0.05
+LOOK_SECONDS = 0.05
+ENDED = "state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"
+MakeEnvironment = Callable[..., dict[str, str]]
 
 
 class Node:
@@ -99,12 +104,16 @@ class Running:
     async def fetch(self, sql: str, *values: object) -> list[asyncpg.Record]:
         """Read rows, as soon as it answers."""
         while True:
-            with suppress(*CANNOT_ANSWER):
+            try:
                 connection = await asyncpg.connect(self.url)
                 try:
                     return await connection.fetch(sql, *values)
                 finally:
                     await connection.close()
+            except asyncpg.SyntaxOrAccessError:  # the statement is wrong, however often it is sent
+                raise
+            except CANNOT_ANSWER:
+                pass
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def all_have_ended(self) -> bool:
@@ -132,13 +141,96 @@ class Postgres(Running):
         async with open_database(read_settings(), self.url) as database:
             await migrate(database)
 
+    def _postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self._server.directory / "data" / "postmaster.pid").read_text().split()[0]))
+
+    async def kill_backend(self, drawn: random.Random) -> None:
+        """Kill one of the server's processes, whereupon the server ends all connections and recovers by itself."""
+        async with self._calm:
+            if children := self._postmaster().children():
+                drawn.choice(children).kill()
+
     async def restart(self, number: signal.Signals, seconds: float) -> None:
         """End it by this signal, and start it anew after so long."""
         async with self._calm:
-            pid = int((self._server.directory / "data" / "postmaster.pid").read_text().split()[0])
-            postmaster = psutil.Process(pid)
+            postmaster = self._postmaster()
             family = [postmaster, *postmaster.children(recursive=True)]
             postmaster.send_signal(number)
             assert await asyncio.to_thread(gone, family)
             await asyncio.sleep(seconds)  # so long it is away: nobody waits for anything here
             await asyncio.to_thread(self._start)
+
+
+class Installation:
+    """A PostgreSQL, a simulated VK, web processes and workers."""
+
+    def __init__(self, stack: ExitStack, postgres: Running, simulator: Simulator) -> None:
+        self.stack = stack
+        self.postgres = postgres
+        self.simulator = simulator
+        self.urls: list[str] = []
+        self.webs: list[Node] = []
+        self.workers: list[Node] = []
+        self.ended = 0
+        """How many jobs have ended: the clock by which everything happens."""
+
+    async def start(
+        self, make_environment: MakeEnvironment, directory: Path, *, webs: int, workers: int, heartbeat_seconds: int
+    ) -> None:
+        """Start all processes at once; with no workers of their own, the web processes run jobs."""
+        variables = {
+            "DATABASE_URL": self.postgres.url,
+            "JOB_HEARTBEAT_TIMEOUT_SECONDS": heartbeat_seconds,
+            # as many as it takes: on a slow machine a worker that lives may count as dead, too
+            "JOB_MAX_ATTEMPTS": 100,
+            "DRAIN_SECONDS": 0.5,
+            "WORKERS": 0 if workers else 4,
+        }
+        for number in range(webs + workers):
+            env = make_environment(self.simulator, **variables, DATA_DIR=directory / str(number))
+            if number < webs:
+                port = self.stack.enter_context(reserved_port())
+                self.urls.append(f"http://127.0.0.1:{port}")
+                self.webs.append(Node(self.stack, ("serve",), {**env, "PORT": str(port)}, "serving"))
+            else:
+                worker = Node(self.stack, ("worker", "--concurrency", "4"), env, "working")
+                self.workers.append(worker)
+        await asyncio.gather(*(node.start() for node in (*self.webs, *self.workers)))
+
+    async def count_ended(self) -> None:
+        """Keep `ended` up to date, for ever."""
+        while True:
+            [row] = await self.postgres.fetch(f"SELECT count(*) FROM jobs WHERE {ENDED}")  # noqa: S608 - ours
+            self.ended = row["count"]
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def reached(self, ended: int) -> None:
+        """Wait until so many jobs have ended."""
+        await until(lambda: self.ended >= ended)
+
+    async def has_all_groups(self) -> bool:
+        """Tell whether the communities of all jobs are known."""
+        [row] = await self.postgres.fetch("SELECT count(*) FROM groups")
+        return bool(row["count"] == self.simulator.control()["options"]["groups"])
+
+    async def has_some(self, node: Node) -> bool:
+        """Tell whether jobs are this process' to run."""
+        mine = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND split_part(worker, ':', 2) = $1 LIMIT 1"
+        return bool(await self.postgres.fetch(mine, str(node.pid)))
+
+    async def has_none(self, node: Node) -> bool:
+        """Tell whether none is any more."""
+        return not await self.has_some(node)
+
+
+@asynccontextmanager
+async def beside(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Do something for as long as the block lasts; if it fails, so does the block."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        if not task.done():
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

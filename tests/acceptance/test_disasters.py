@@ -8,31 +8,23 @@ import os
 import random
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx2
 import orjson
 import pytest
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION
-from app.jobs.states import FORMER, JobState
 from tests.acceptance.conftest import StartSimulator, Truth
-from tests.acceptance.fleet import Node, Postgres, Running
+from tests.acceptance.fleet import Installation, MakeEnvironment, Node, Postgres, Running, beside
+from tests.acceptance.outcomes import Outcome
 from tests.acceptance.people import Caller, Follower, Watcher
 from tests.conftest import Simulator, until
-from tests.graphql.conftest import gid
-from tests.ports import reserved_port
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
-
-MakeEnvironment = Callable[..., dict[str, str]]
 
 SEEDS = [int(seed) for seed in os.environ.get("DISASTER_SEEDS", "1").split(",")]
 JOBS = 200
@@ -42,83 +34,6 @@ URGENT = 10
 BACKLOG = 60
 """How many jobs are unfinished at once: they are asked for during all of the test, through whatever happens."""
 CANCEL = "mutation ($id: ID!) { cancelJob(input: {jobId: $id}) { __typename ... on Error { code message } } }"
-LOOK_SECONDS = 0.05
-ENDED = "state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"
-
-
-class Installation:
-    """A PostgreSQL, a simulated VK, web processes and workers."""
-
-    def __init__(self, stack: ExitStack, postgres: Running, simulator: Simulator) -> None:
-        self.stack = stack
-        self.postgres = postgres
-        self.simulator = simulator
-        self.urls: list[str] = []
-        self.webs: list[Node] = []
-        self.workers: list[Node] = []
-        self.ended = 0
-        """How many jobs have ended: the clock by which everything happens."""
-
-    async def start(
-        self, make_environment: MakeEnvironment, directory: Path, *, webs: int, workers: int, heartbeat_seconds: int
-    ) -> None:
-        """Start all processes at once; with no workers of their own, the web processes run jobs."""
-        variables = {
-            "DATABASE_URL": self.postgres.url,
-            "JOB_HEARTBEAT_TIMEOUT_SECONDS": heartbeat_seconds,
-            # as many as it takes: on a slow machine a worker that lives may count as dead, too
-            "JOB_MAX_ATTEMPTS": 100,
-            "DRAIN_SECONDS": 0.5,
-            "WORKERS": 0 if workers else 4,
-        }
-        for number in range(webs + workers):
-            env = make_environment(self.simulator, **variables, DATA_DIR=directory / str(number))
-            if number < webs:
-                port = self.stack.enter_context(reserved_port())
-                self.urls.append(f"http://127.0.0.1:{port}")
-                self.webs.append(Node(self.stack, ("serve",), {**env, "PORT": str(port)}, "serving"))
-            else:
-                worker = Node(self.stack, ("worker", "--concurrency", "4"), env, "working")
-                self.workers.append(worker)
-        await asyncio.gather(*(node.start() for node in (*self.webs, *self.workers)))
-
-    async def count_ended(self) -> None:
-        """Keep `ended` up to date, for ever."""
-        while True:
-            [row] = await self.postgres.fetch(f"SELECT count(*) FROM jobs WHERE {ENDED}")  # noqa: S608 - ours
-            self.ended = row["count"]
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def reached(self, ended: int) -> None:
-        """Wait until so many jobs have ended."""
-        await until(lambda: self.ended >= ended)
-
-    async def has_all_groups(self) -> bool:
-        """Tell whether the communities of all jobs are known."""
-        [row] = await self.postgres.fetch("SELECT count(*) FROM groups")
-        return bool(row["count"] == self.simulator.control()["options"]["groups"])
-
-    async def has_some(self, node: Node) -> bool:
-        """Tell whether jobs are this process' to run."""
-        mine = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND split_part(worker, ':', 2) = $1 LIMIT 1"
-        return bool(await self.postgres.fetch(mine, str(node.pid)))
-
-    async def has_none(self, node: Node) -> bool:
-        """Tell whether none is any more."""
-        return not await self.has_some(node)
-
-
-@asynccontextmanager
-async def beside(work: Awaitable[None]) -> AsyncIterator[None]:
-    """Do something for as long as the block lasts; if it fails, so does the block."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        if not task.done():
-            task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 class Disasters:
@@ -227,53 +142,6 @@ class People:
         answer = await self._caller.ask(CANCEL, id=job_id)
         # it may have ended before
         assert answer["__typename"] in ("CancelJobSuccess", "JobStateConflictError"), answer
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What there is when all is over: the rows of all jobs by their global ids, and their events."""
-
-    jobs: dict[str, asyncpg.Record]
-    events: dict[str, list[asyncpg.Record]]
-
-    @classmethod
-    async def of(cls, postgres: Running) -> "Outcome":
-        """Read it."""
-        jobs = {gid("Job", row["id"]): row for row in await postgres.fetch("SELECT * FROM jobs ORDER BY id")}
-        events: dict[str, list[asyncpg.Record]] = {job_id: [] for job_id in jobs}
-        for row in await postgres.fetch("SELECT * FROM job_events ORDER BY job_id, seq"):
-            events[gid("Job", row["job_id"])].append(row)
-        return cls(jobs, events)
-
-    def moves(self, job_id: str) -> list[dict[str, Any]]:
-        """Return the facts of a job's moves, in order."""
-        return [orjson.loads(row["facts"]) for row in self.events[job_id] if row["kind"] == "STATE_CHANGED"]
-
-    def reasons(self) -> Counter[str]:
-        """Count why jobs have moved."""
-        return Counter(move["reason"] for job_id in self.jobs for move in self.moves(job_id))
-
-    def check(self, asked_to_cancel: Collection[str] = ()) -> None:
-        """Look whether every job has ended once, as it should, by legal moves, and whether its events have no gap."""
-        for job_id, row in self.jobs.items():
-            allowed = {"SUCCEEDED", "CANCELLED"} if job_id in asked_to_cancel else {"SUCCEEDED"}
-            assert row["state"] in allowed, dict(row)
-            states = [JobState(move["state"]) for move in self.moves(job_id)]
-            assert states[0] is JobState.QUEUED
-            assert all(former.value in FORMER[state] for former, state in pairwise(states)), states
-            assert [state.value for state in states if state.is_final] == [states[-1].value] == [row["state"]]
-            assert [event["seq"] for event in self.events[job_id]] == list(range(1, row["last_seq"] + 1))
-
-    def check_follower(self, follower: Follower) -> None:
-        """Look whether somebody has seen every event of a job once and in order."""
-        events = [(row["seq"], row["kind"], row["message"]) for row in self.events[follower.job_id]]
-        assert follower.seen == events
-        assert follower.state == self.jobs[follower.job_id]["state"]
-
-    def check_watcher(self, watcher: Watcher) -> None:
-        """Look whether somebody knows how each job has ended that he was told of."""
-        told = {job_id: states[-1] for job_id, states in watcher.states.items()}
-        assert told == {job_id: self.jobs[job_id]["state"] for job_id in told}
 
 
 async def check_effects(outcome: Outcome, postgres: Running, simulator: Simulator) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -24,44 +23,12 @@ from app.simulator import SimulatorOptions, create_simulator
 from app.vk import comment_walk, walk, wall_walk, wire
 from app.vk.wire import VkFault
 from tests.conftest import MakeSettings, Simulator, serving
+from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there
 from tests.jobs.conftest import finish, take
 
 TOKENS = ("one", "two", "three", "four")
 MOST_TRIES = 30
-PASSING: list[dict[str, Any]] = [
-    *({"code": code} for code in (1, 6, 10)),
-    *({"code": code, "inner": True} for code in (1, 6, 10)),
-    *({"http": status} for status in (429, 500, 502)),
-    *({"kind": kind} for kind in ("reset", "truncated", "not_json")),
-    {"code": 13, "method": "execute"},
-]
 ABOUT_A_TOKEN = [{"code": 5}, {"code": 9}, {"code": 14}, {"code": 29}, {"code": 29, "inner": True}]
-
-CONTRADICTIONS = [
-    "no items",
-    "null items",
-    "half of the items",
-    "no level",
-    "level of zero",
-    "everything zero",
-    "no threads",
-    "empty threads",
-    "threads without items",
-    "nulls among items",
-    "nulls in threads",
-    "nulls among authors",
-    "dates of null",
-    "dates too late",
-    "ids of words",
-    "numbers as texts",
-    "likes beyond 63 bits",
-]
-"""All that the simulator can change of an answer, but for what changes the texts and likes that are stored."""
-
-NO_COMMENT: Mapping[str, Any] = {"deleted": "gone", "post_deleted": False, "hidden": False}
-
-History = Mapping[int, Mapping[str, Any]]
-Rows = Mapping[int, asyncpg.Record]
 
 
 @dataclass(frozen=True)
@@ -109,7 +76,7 @@ WORLDS = st.builds(
             **dict.fromkeys(("comments", "replies", "likes", "edits", "deletions", "posts", "post_deletions"), RATE),
         }
     ),
-    faults=st.lists(st.tuples(st.sampled_from(PASSING), st.sampled_from([0.02, 0.1])), max_size=3),
+    faults=st.lists(st.tuples(st.sampled_from(TRANSIENT), st.sampled_from([0.02, 0.1])), max_size=3),
     token_faults=st.lists(st.sampled_from(ABOUT_A_TOKEN), max_size=len(TOKENS) - 1),
     contradictions=st.lists(
         st.tuples(
@@ -156,25 +123,6 @@ async def stored(resources: Resources, group_id: int) -> Rows:
     return {row["id"]: row for row in await rows_of(resources, "comments", group_id)}
 
 
-def there(history: History) -> set[int]:
-    """Return the comments that VK shows, stubs among them."""
-    return {
-        comment_id
-        for comment_id, facts in history.items()
-        if facts["deleted"] != "gone" and not facts["post_deleted"] and not facts["hidden"]
-    }
-
-
-def is_alive(facts: Mapping[str, Any]) -> bool:
-    """Tell whether a comment is shown and no stub. Nothing that was deleted comes back, but what was hidden may."""
-    return facts["deleted"] is None and not facts["post_deleted"] and not facts["hidden"]
-
-
-def clean(text: str) -> str:
-    """Return a text as PostgreSQL can hold it."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
 def check_nothing_alive_is_marked(history: History, rows: Rows, but: Collection[int] = ()) -> None:
     """Look for comments that are taken for deleted though VK shows them."""
     marked = {comment_id for comment_id, row in rows.items() if row["is_deleted"]} - set(but)
@@ -183,24 +131,7 @@ def check_nothing_alive_is_marked(history: History, rows: Rows, but: Collection[
 
 def check_everything(history: History, rows: Rows) -> None:
     """Compare all that is stored of a community with its history, to the letter."""
-    assert there(history) <= rows.keys() <= history.keys()
-    for comment_id, row in rows.items():
-        facts = history[comment_id]
-        # VK tells neither the author nor the text of a stub; what was seen alive before keeps them
-        was_always_a_stub = row["is_deleted"] and row["changed_at"] is None
-        assert not (was_always_a_stub and facts["deleted"] is None)
-        assert row["is_deleted"] is not is_alive(facts)
-        names = ("post_id", "thread_id", "reply_to_id")
-        assert [row[name] for name in names] == [facts[name] for name in names]
-        assert row["published_at"] == datetime.fromtimestamp(facts["date"], UTC)
-        assert row["from_id"] == (None if was_always_a_stub else facts["from_id"])
-        if is_alive(facts):
-            assert (row["text"], row["like_count"]) == (clean(facts["text"]), facts["likes"])
-        elif was_always_a_stub:
-            assert (row["text"], row["like_count"]) == ("", 0)
-        else:
-            assert row["text"] in {clean(text) for text in facts["texts"]}
-            assert row["like_count"] <= facts["likes"]
+    assert list(differences(history, rows)) == []
 
 
 class Check:

@@ -27,8 +27,9 @@ from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
 from bench.collect import least_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
+from tests.histories import there
 from tests.jobs.conftest import collect, counts, ended, events_of, finish, take
-from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored, there
+from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored
 
 
 async def test_long_threads_and_replies_to_replies(

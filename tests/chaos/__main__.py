@@ -1,0 +1,301 @@
+"""Plays faults against real processes for some minutes, then compares all that is stored with the truth.
+
+`make chaos MINUTES=10 SEED=1` calls it. The seed draws which faults happen and what clients request; when exactly
+each of these happens depends on the machine. Exits with 1 if anything differs.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import httpx2
+import orjson
+from rich.console import Console
+from rich.table import Table
+from starlette.requests import ClientDisconnect
+
+from app.cli.client import ADD_GROUPS, START_ANALYSIS, START_COLLECTION, START_EXPORT
+from app.db import programs
+from app.simulator import SimulatorOptions, create_simulator
+from tests import processes
+from tests.acceptance.fleet import Installation, Postgres, beside
+from tests.acceptance.outcomes import Outcome
+from tests.acceptance.people import Caller, Follower
+from tests.chaos.activity import CANCEL, RETRY, Activity
+from tests.chaos.clocks import PROBE_SECONDS, Clocks, SteppedClock, open_clocks
+from tests.chaos.faults import Faults
+from tests.chaos.truth import (
+    EXPORT_COLUMNS,
+    WATCH_WRITERS,
+    Comparison,
+    compare_csv,
+    compare_deletions,
+    compare_files,
+    compare_jobs,
+    compare_json_lines,
+    compare_keywords,
+    compare_rollups,
+    compare_walls,
+    true_rows,
+)
+from tests.conftest import TOKEN, Simulator, serving, until
+from tests.graphql.conftest import gid
+from tests.timeouts import WAIT_SECONDS
+from tests.valkey import running_valkey
+
+WORLD = SimulatorOptions(
+    groups=12,
+    posts=6,
+    comments=250,
+    rps=0,
+    biggest_post_share=0.5,
+    longest_thread=60,
+    closed_posts_share=0.1,
+    rich=0.2,
+    nasty=0.3,
+)
+DELAY_MS = 100
+"""How long VK takes, so that jobs run long enough for faults to meet them."""
+WEBS, WORKERS = 2, 3
+HEARTBEAT_SECONDS = 2
+EXAMPLES = 5
+"""How many differences of a kind are printed."""
+QUIET = ("posts", "new_comments", "changed_comments", "deleted_comments", "incomplete_posts", "broken_items")
+"""What a collection counts, and has to be 0 where nothing has changed since the one before."""
+
+
+class Chaos:
+    """One play: an installation, the clients that use it, and the faults."""
+
+    def __init__(self, stack: ExitStack, directory: Path, seed: int) -> None:
+        self._stack = stack
+        self._directory = directory
+        self._seed = seed
+        self._clocks: Clocks | None = stack.enter_context(open_clocks())
+        self._postgres_clock: SteppedClock | None = None
+        self._worker_clocks: list[SteppedClock] = []
+        self._nodes = 0
+        self.played_by_vk: dict[str, int] = {}
+        """The faults of replies, by their names."""
+        self.left_out: list[str] = [] if self._clocks else ["clock steps: there is no compiler, or it preloads nothing"]
+
+    async def play(self, seconds: float) -> tuple[Faults, Activity, list[Comparison]]:
+        """Let faults happen for so long, heal everything, and compare."""
+        stack = self._stack
+        self._simulator = self._start_simulator()
+        self._valkey = stack.enter_context(running_valkey())
+        self._postgres = await self._start_postgres()
+        self._installation = Installation(stack, self._postgres, self._simulator)
+        await self._installation.start(
+            self._environment, self._directory, webs=WEBS, workers=WORKERS, heartbeat_seconds=HEARTBEAT_SECONDS
+        )
+        urls = self._installation.urls
+        async with httpx2.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as self._http:
+            caller = Caller(self._http, urls)
+            answer = await caller.ask(ADD_GROUPS, references=[str(number) for number in range(1, WORLD.groups + 1)])
+            groups = [outcome["group"]["id"] for outcome in answer["outcomes"]]
+            texts = " ".join(str(facts["text"]) for facts in self._simulator.history(1).values())
+            activity = Activity(caller, urls, self._postgres, groups, texts, self._seed)
+            faults = Faults(
+                self._installation, self._postgres, self._valkey, self._seed, self._postgres_clock, self._worker_clocks
+            )
+            async with beside(faults.supervise()):
+                async with beside(activity.use()):
+                    await faults.play(seconds)
+                faults.heal()
+                self.played_by_vk = self._simulator.control()["played"]
+                await self._calm_down(activity)
+                return faults, activity, await self._compare(activity, faults, groups)
+
+    # what everything runs in
+
+    def _start_simulator(self) -> Simulator:
+        simulator = Simulator(self._stack.enter_context(serving(create_simulator(replace(WORLD, seed=self._seed)))))
+        simulator.control(delay_ms=DELAY_MS)
+        return simulator
+
+    async def _start_postgres(self) -> Postgres:
+        data_dir = self._stack.enter_context(processes.open_directory()) / "data"
+        if self._clocks:
+            clock = self._clocks.add("postgres")
+            # the embedded server passes on no environment: what its programs get is put together there
+            self._stack.enter_context(patch.dict(programs._ENVIRONMENT, clock.environment))  # noqa: SLF001
+            self._postgres_clock = clock
+        postgres = Postgres(self._stack, data_dir)
+        await postgres.migrate()
+        if self._postgres_clock and not await self._is_stepped(postgres, self._postgres_clock):
+            self._postgres_clock = None
+            self.left_out.append("clock steps of PostgreSQL: it does not load the library")
+        connection = await asyncpg.connect(postgres.url)
+        try:
+            await connection.execute(WATCH_WRITERS)
+        finally:
+            await connection.close()
+        return postgres
+
+    async def _is_stepped(self, postgres: Postgres, clock: SteppedClock) -> bool:
+        clock.set(PROBE_SECONDS)
+        [row] = await postgres.fetch("SELECT extract(epoch FROM clock_timestamp())::float8 AS shown")
+        is_shown = clock.is_shown(row["shown"])
+        clock.set(0)
+        return is_shown
+
+    def _environment(self, simulator: Simulator, **variables: Any) -> dict[str, str]:
+        self._nodes += 1
+        name = f"node-{self._nodes}"
+        # asyncpg passes on what it does not know as a setting of the session, which is noted with each write
+        url = f"{self._postgres.url}&chaos.node={name}"
+        own: dict[str, object] = {"DATABASE_URL": url, "DATA_DIR": self._directory / "data"}
+        if self._clocks and self._nodes > WEBS:
+            self._worker_clocks.append(self._clocks.add(name))
+            own |= self._worker_clocks[-1].environment
+        fixed = {
+            "REDIS_URL": self._valkey.url,
+            "LOG_FORMAT": "json",
+            "VK_API_URL": simulator.url,
+            "VK_TOKENS": TOKEN,
+            "VK_REQUESTS_PER_SECOND": 10_000,
+        }
+        return processes.unmeasured(processes.environment(**{**fixed, **variables, **own}))
+
+    # after the faults
+
+    async def _calm_down(self, activity: Activity) -> None:
+        """See all jobs end: those that wait for another try may do so for minutes, and are cancelled."""
+        for row in await self._postgres.fetch(
+            "SELECT id FROM jobs WHERE state = 'QUEUED' AND kind <> 'match_keywords'"
+        ):
+            job_id = gid("Job", row["id"])
+            activity.cancelled.add(job_id)
+            await activity.request(CANCEL, id=job_id)
+        await until(self._postgres.all_have_ended)
+        await activity.finish()
+        # a matching that was cancelled has left keywords without their matches, as its client wished
+        ended = "kind = 'match_keywords' AND state IN ('FAILED', 'CANCELLED')"
+        for row in await self._postgres.fetch(f"SELECT id FROM jobs WHERE {ended} ORDER BY id"):  # noqa: S608 - ours
+            await activity.request(RETRY, id=gid("Job", row["id"]))
+        await until(self._postgres.all_have_ended)
+
+    async def _compare(self, activity: Activity, faults: Faults, groups: Sequence[str]) -> list[Comparison]:
+        failed: list[str] = []
+        group_ids = range(1, WORLD.groups + 1)
+        deletions = await compare_deletions(self._postgres, self._simulator, group_ids, faults.hidden)
+        await self._run(activity, failed, START_COLLECTION, groupIds=groups, full=True)
+        quiet = await self._run(activity, failed, START_COLLECTION, groupIds=groups)
+        changed = [f"{name} of a collection without changes: {quiet[name]}" for name in QUIET if quiet.get(name)]
+        await self._run(activity, failed, START_ANALYSIS)
+        rows = await true_rows(self._postgres)
+        columns = list(EXPORT_COLUMNS)
+        options = {"escapeFormulas": False, "byteOrderMark": False}
+        as_csv = await self._export(activity, failed, format="CSV", columns=columns, csv=options)
+        as_lines = await self._export(activity, failed, format="JSON_LINES", columns=columns)
+        outcome = await Outcome.of(self._postgres)
+        nodes = (*self._installation.webs, *self._installation.workers)
+        errors = [str(failure) for node in nodes for failure in node.failures()]
+        return [
+            deletions,
+            *await compare_walls(self._postgres, self._simulator, group_ids),
+            Comparison("a collection without changes", len(QUIET), changed),
+            *await compare_rollups(self._postgres),
+            await compare_keywords(self._postgres),
+            *await compare_jobs(self._postgres, outcome, activity.cancelled, activity.followers),
+            compare_csv(as_csv, rows),
+            compare_json_lines(as_lines, rows),
+            await compare_files(self._postgres, self._directory / "data" / "exports"),
+            Comparison("jobs after the faults", 5, failed),
+            Comparison("answers to clients", activity.requested.total(), activity.problems),
+            Comparison("processes ended in order", faults.played.total(), faults.problems),
+            Comparison("errors in logs", sum(len(node.commands) for node in nodes), errors),
+        ]
+
+    async def _run(self, activity: Activity, failed: list[str], query: str, **wishes: Any) -> dict[str, Any]:
+        """Run a job that has to succeed, and return its result with `id`, the number of the job."""
+        answer = await activity.request(query, input=wishes)
+        if answer is None:
+            failed.append(f"{query.split('(', maxsplit=1)[0].strip()} was refused")
+            return {}
+        follower = Follower(answer["job"]["id"], self._installation.urls)
+        await follower.follow()
+        [row] = [
+            row for row in await self._postgres.fetch("SELECT * FROM jobs") if gid("Job", row["id"]) == follower.job_id
+        ]
+        if row["state"] != "SUCCEEDED":
+            failed.append(f"{row['kind']} has ended as {row['state']}: {row['failure']}")
+            return {}
+        return {"id": row["id"], **orjson.loads(row["result"])}
+
+    async def _export(self, activity: Activity, failed: list[str], **wishes: Any) -> bytes:
+        result = await self._run(activity, failed, START_EXPORT, **wishes)
+        if not result:
+            return b""
+        [row] = await self._postgres.fetch("SELECT name FROM exports WHERE job_id = $1", result["id"])
+        reply = await self._http.get(f"{self._installation.urls[0]}/exports/{result['id']}/{row['name']}")
+        return reply.raise_for_status().content
+
+
+def print_tables(
+    console: Console, faults: Faults, activity: Activity, chaos: Chaos, comparisons: Sequence[Comparison]
+) -> None:
+    """Print what happened how often, and what was compared."""
+    table = Table("what happened", "times", title="Faults and requests")
+    for name, times in sorted(faults.played.items()):
+        table.add_row(name, str(times))
+    table.add_section()
+    for name, times in sorted(chaos.played_by_vk.items()):
+        table.add_row(f"VK: {name}", str(times))
+    table.add_section()
+    for name, times in sorted(activity.requested.items()):
+        table.add_row(f"clients: {name}", str(times))
+    console.print(table)
+    for reason in chaos.left_out:
+        console.print(f"Left out: {reason}.")
+    table = Table("what", "compared", "differences", title="Compared with the truth")
+    for each in comparisons:
+        table.add_row(each.what, f"{each.compared:,}", str(len(each.differences)))
+    console.print(table)
+    for each in comparisons:
+        for text in each.differences[:EXAMPLES]:
+            console.print(f"{each.what}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _is_worth_printing(record: logging.LogRecord) -> bool:
+    """Tell whether the simulated VK is to print this: a worker that is killed in a request is no fault of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
+
+
+async def main(minutes: float, seed: int) -> int:
+    """Play, print the tables, and return the exit code."""
+    console = Console()
+    console.print(f"Playing faults for {minutes:g} minutes, drawn from seed {seed} ...")
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_printing)
+    begun_at = time.monotonic()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="vkc-chaos-")))
+        chaos = Chaos(stack, directory, seed)
+        faults, activity, comparisons = await chaos.play(60 * minutes)
+    print_tables(console, faults, activity, chaos, comparisons)
+    differences = sum(len(each.differences) for each in comparisons)
+    seconds = time.monotonic() - begun_at
+    console.print(f"Seed {seed}, {minutes:g} minutes of faults, {seconds:.0f} s in all: {differences} differences.")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Play faults, then compare all that is stored with the truth.")
+    parser.add_argument("--minutes", type=float, default=10, help="how long faults happen")
+    parser.add_argument("--seed", type=int, default=1, help="draws what happens")
+    arguments = parser.parse_args()
+    # as after Ctrl-C, all processes that were started are ended
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.exit(asyncio.run(main(arguments.minutes, arguments.seed)))
