@@ -1,4 +1,4 @@
-"""Shows without chance what locks do: one transaction is held open at the decisive point, and another has to wait for it.
+"""Shows without chance what locks do: one transaction is held open, and another one has to wait for it.
 
 Where the other one does not wait, it ends, and the test fails at once.
 """

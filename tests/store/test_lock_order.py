@@ -1,4 +1,4 @@
-"""Who locks several rows locks them in the order of their keys: two that meet wait one after the other, not crosswise."""
+"""Several rows are locked in the order of their keys: two transactions that meet never wait for each other."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
