@@ -69,11 +69,15 @@ async def refuse_writes_without_locks(resources: Resources) -> None:
         CREATE TRIGGER needs_waves BEFORE UPDATE OF wave_id ON comment_features
            FOR EACH ROW EXECUTE FUNCTION require_named_lock('waves', 'Exclusive')
         """,
-        f"CREATE TRIGGER needs_keywords {each} keywords "
-        "FOR EACH ROW EXECUTE FUNCTION require_named_lock('keywords', 'Exclusive')",
+        f"""
+        CREATE TRIGGER needs_keywords {each} keywords
+           FOR EACH ROW EXECUTE FUNCTION require_named_lock('keywords', 'Exclusive')
+        """,
         # what a removed comment matched is deleted by its own trigger, whatever the keywords are
-        f"CREATE TRIGGER needs_keywords {each} comment_keywords FOR EACH ROW WHEN (pg_trigger_depth() = 0) "
-        "EXECUTE FUNCTION require_named_lock('keywords', 'Share|Exclusive')",
+        f"""
+        CREATE TRIGGER needs_keywords {each} comment_keywords
+           FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION require_named_lock('keywords', 'Share|Exclusive')
+        """,
     ]
     async with resources.database.transaction() as connection:
         for statement in statements:
@@ -194,7 +198,7 @@ async def test_waves_are_locked_before_walls(
 
 
 async def test_walls_are_locked_before_keywords(resources: Resources) -> None:
-    """Otherwise one could share keywords and wait for a wall, of which another one waits behind a change of keywords."""
+    """Otherwise one that shares keywords could wait for a wall whose holder waits behind a change of keywords."""
     await open_walls(resources, [-1])
     await store(resources, said(["один", "два", "три"]))
     statement = "SELECT pg_advisory_xact_lock(hashtextextended('keywords', 0))"
