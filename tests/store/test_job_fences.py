@@ -1,6 +1,7 @@
 """Who may write a job's row, and who waits for whom: each fence and lock of `app.store.jobs` by itself."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from app.jobs import runs
 from app.jobs.queue import cancel
 from app.resources import Resources
 from app.store import entries, groups, jobs
+from app.store.clock_steps import correct_future_times
 from app.wall import VkGroup
 from tests.jobs.conftest import queue_job, read_job
 from tests.locks import held, until_it_waits
@@ -170,6 +172,29 @@ async def test_who_restores_or_raises_waits_for_nobody(resources: Resources) -> 
         assert await entries.lost_jobs(connection, 30) == []
     async with resources.database.transaction() as connection:
         assert [row.id for row in await entries.lost_jobs(connection, 30)] == [job_id]
+
+
+@pytest.mark.parametrize("name", ["jobs", "pgqueuer", "pgqueuer_schedules", "monitorings"])
+async def test_times_in_the_future_are_corrected_without_waiting(communities: Resources, name: str) -> None:
+    """Another transaction that holds such a row might wait for one of those that are corrected."""
+    await insert(communities, heartbeat_at=func.now() + timedelta(hours=1))
+    await add_entry(communities, 1, age=-3_600)
+    await add_entry(communities, 2, age=-3_600, status="picked", wait=3_600)
+    async with communities.database.transaction() as connection:
+        for statement in (
+            """INSERT INTO pgqueuer_schedules (expression, entrypoint, updated, next_run)
+               VALUES ('* * * * *', 'any', now() + interval '1 hour', now())""",
+            """INSERT INTO monitorings (owner_id, is_enabled, interval_seconds, priority, next_run_at)
+               VALUES (-1, true, 60, 0, now() + interval '1 hour')""",
+        ):
+            await connection.execute(text(statement))
+    skipped = 2 if name == "pgqueuer" else 1
+    locking = f"SELECT FROM {name} FOR UPDATE"
+    async with held(communities, locking), communities.database.transaction() as connection:
+        await never_wait(connection)
+        assert await correct_future_times(connection, 60, 60) == 5 - skipped
+    async with communities.database.transaction() as connection:
+        assert await correct_future_times(connection, 60, 60) == skipped
 
 
 # communities
