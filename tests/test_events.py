@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app import events as events_module
 from app.db.engine import open_database
 from app.events import CANCELLATIONS, JOBS, Events, Wake, job_of, job_topic, open_events, topic_of
+from app.resources import Resources
 from tests.conftest import MakeSettings, until
 from tests.timeouts import WAIT_SECONDS
 from tests.valkey import Valkey, running_valkey
@@ -364,3 +366,18 @@ async def test_the_prefix_is_that_of_notify_as_well(make_settings: MakeSettings,
             await here.wait(0)
             assert await notifications(events, TOPIC) == [TOPIC]
             assert await here.wait(WAIT_SECONDS)
+
+
+async def test_redis_tells_only_of_what_is_committed(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is woken reads PostgreSQL at once, and would not find it there."""
+    told: list[bool] = []
+
+    async def publish(_: str) -> None:
+        async with resources.database.connect() as connection:
+            told.append(bool(await connection.scalar(text("SELECT count(*) FROM tokens WHERE fingerprint = 'a'"))))
+
+    monkeypatch.setattr(resources.events, "_redis_may_be_up", lambda: True)
+    monkeypatch.setattr(resources.events, "publish", publish)
+    async with resources.events.telling([TOPIC]) as connection:
+        await connection.execute(text("INSERT INTO tokens (fingerprint) VALUES ('a')"))
+    assert told == [True]

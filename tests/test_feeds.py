@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
-from app.errors import JobNotFound, SubscriberTooSlow, ValidationFailed
-from app.events import job_topic
+from app.errors import JobNotFound, ServiceUnavailable, SubscriberTooSlow, ValidationFailed
+from app.events import Wake, job_topic
 from app.feeds import JobChange, JobFeeds, all_jobs_feed, base, job_feed, turns
 from app.jobs.follow import Change, follow, follow_all
 from app.jobs.queue import cancel, retry
@@ -722,3 +723,66 @@ async def test_jobs_that_are_removed(
         assert feed
         await until(lambda: [*feed.rows] == ids[-1:])
         assert (await soon(changes)).job.id == ids[-1]
+
+
+# the order of what a feed does
+
+
+class _Probe(base.Feed):
+    """A feed that notes whether it listened at each look, and whose looks fail as often as it is told."""
+
+    def __init__(self, resources: Resources, failures: int = 0) -> None:
+        super().__init__(resources.database)
+        self.listened: list[bool] = []
+        self._listens = False
+        self._failures = failures
+
+    @contextmanager
+    def listening(self) -> Iterator[Wake]:
+        self._listens = True
+        yield Wake()
+        self._listens = False
+
+    async def look(self, _: AsyncConnection, *, is_beat: bool) -> None:
+        assert not is_beat
+        self.listened.append(self._listens)
+        if len(self.listened) <= self._failures:
+            raise ServiceUnavailable("PostgreSQL")
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("failures", [0, 2])
+async def test_a_feed_listens_before_it_looks(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """What happens between the two is noticed; and a look that failed is repeated, though nothing happens."""
+    monkeypatch.setattr(base, "LOOK_SECONDS", 2 * WAIT_SECONDS)
+    probe = _Probe(resources, failures)
+    with probe.followed():
+        running = asyncio.create_task(probe.run())
+        async with asyncio.timeout(WAIT_SECONDS):
+            await probe.looked(failures + 1)
+    await running
+    assert probe.listened == [True] * (failures + 1)
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_an_event_is_told_with_a_row_that_is_as_new(
+    resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that happens after the row was read and before its events are."""
+    job_id = await queue_job(resources)
+    events_after = jobs.events_after
+    more = iter([1])
+
+    async def with_another_one(*arguments: Any) -> Any:
+        for _ in more:
+            await add_events(writer, job_id, 1)
+        return await events_after(*arguments)
+
+    monkeypatch.setattr(jobs, "events_after", with_another_one)
+    async with aclosing(follow(resources, job_id, 0)) as changes:
+        async for change in changes:
+            assert change.seq <= change.job.last_seq
+            if change.seq == 2:
+                break

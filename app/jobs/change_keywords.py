@@ -150,7 +150,7 @@ async def update_keyword(
     job = None
     async with resources.events.telling(topics) as connection:
         await keywords.lock_keywords(connection)
-        old = await keywords.lock_keyword(connection, keyword_id)
+        old = await keywords.require_keyword(connection, keyword_id)
         values = {name: value for name, value in values.items() if getattr(old, name) != value}
         merged = {"phrase": old.phrase, "matching": old.matching} | values
         if problem := problem_of(merged["phrase"], KeywordMatching(merged["matching"])):

@@ -125,8 +125,8 @@ async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) 
     if not rows:
         return {}
     end = End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-    found = await jobs.lock_jobs(connection, [row.id for row in rows])
-    wished = {row.id for row in found if row.cancel_requested_at}
+    # not locked: a request to cancel stays, and the end is written only if this run still has the job
+    wished = await jobs.cancelled_among(connection, [row.id for row in rows])
     moved = await jobs.end_jobs(connection, [_ended(row, end) for row in rows if row.id in wished])
     return dict.fromkeys(moved, end)
 

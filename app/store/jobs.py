@@ -243,7 +243,7 @@ async def take_jobs(
              WHERE id = ANY(:ids) AND queue_id = ANY(:entries)
                AND state IN (SELECT jsonb_object_keys(CAST(:told AS jsonb)))
                AND cancel_requested_at IS NULL AND attempts < max_attempts
-             ORDER BY id FOR UPDATE SKIP LOCKED),
+             FOR UPDATE SKIP LOCKED),
         taken AS (
             UPDATE jobs SET state = 'RUNNING', epoch = epoch + 1, attempts = attempts + 1, last_seq = last_seq + 1,
                    started_at = coalesce(started_at, now()), heartbeat_at = now(), failure = NULL, worker = :worker

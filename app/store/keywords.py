@@ -146,20 +146,20 @@ async def insert_keywords(
     return rows.all(), new_ids
 
 
-async def lock_keyword(connection: AsyncConnection, keyword_id: int) -> Row[Any]:
-    """Hold a keyword until the transaction ends, and return its row.
+async def require_keyword(connection: AsyncConnection, keyword_id: int) -> Row[Any]:
+    """Return a keyword's row. It stays as it is where the caller holds `lock_keywords`.
 
     Raises:
         KeywordNotFound: there is none with this id.
     """
-    row = (await connection.execute(select(keywords).where(keywords.c.id == keyword_id).with_for_update())).first()
+    row = (await connection.execute(select(keywords).where(keywords.c.id == keyword_id))).first()
     if row is None:
         raise KeywordNotFound(keyword_id)
     return row
 
 
 async def update_keyword(connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) -> Row[Any]:
-    """Change a keyword that is locked, and return its new row.
+    """Change a keyword, and return its new row. The caller holds `lock_keywords`.
 
     Raises:
         KeywordAlreadyThere: there is another one with this phrase and this matching.

@@ -27,6 +27,7 @@ from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
 from tests.conftest import MakeSettings, Simulator, somebody_waits, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
+from tests.locks import until_it_waits
 from tests.store.rows import read
 from tests.timeouts import WAIT_SECONDS
 
@@ -346,6 +347,23 @@ async def test_beside_collections_of_many_communities(resources: Resources) -> N
         for row in await job_rows(resources):
             if row["state"] == "QUEUED":
                 await cancel(resources, row["id"])
+
+
+async def test_due_communities_are_claimed_in_the_order_of_collections(resources: Resources) -> None:
+    """And not in the order in which they are due: else each could wait for a community that the other one has."""
+    await monitor(resources, -1, -2, -3)
+    async with resources.database.transaction() as connection:
+        # -1 is due first
+        await connection.execute(
+            text("UPDATE monitorings SET next_run_at = now() - make_interval(secs => 10 + owner_id)")
+        )
+    arguments = Request([-3]).arguments()
+    async with resources.database.transaction() as connection:
+        row = await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments, [-3]))
+        starting = asyncio.create_task(start_due(resources))
+        await until_it_waits(resources, connection, starting)
+        assert await jobs.claim_groups(connection, row.id, [-2, -1]) == {-2, -1}
+    assert await starting == 0
 
 
 async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) -> None:

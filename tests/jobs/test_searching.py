@@ -10,14 +10,17 @@ import pytest
 from app.analysis.keywords import Keyword, Positions
 from app.communities import add_groups
 from app.jobs import matching
-from app.jobs.change_keywords import WantedKeyword, add_keywords
+from app.jobs.change_keywords import WantedKeyword, add_keywords, remove_keywords
+from app.jobs.known_keywords import KnownKeywords, SearchOutdated
 from app.jobs.queue import cancel
 from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources
+from app.store.collections import begin_collection
+from app.store.comments import upsert_comments
 from tests.conftest import stored_comments
 from tests.jobs.conftest import collect, counts, ended
-from tests.jobs.matching import expected, matches
+from tests.jobs.matching import expected, matches, open_walls, said, store
 
 
 class Held:
@@ -95,3 +98,30 @@ async def test_no_transaction_is_open_while_stored_comments_are_searched(vk_reso
         assert (await ended(vk_resources, addition.job.id)).state == "SUCCEEDED"
     found: dict[Any, Any] = await matches(vk_resources)
     assert found == await expected(vk_resources) != {}
+
+
+async def test_a_keyword_that_is_removed_during_a_search_matches_nothing(vk_resources: Resources, held: Held) -> None:
+    """No later job would delete what it matches: when it was removed, it matched nothing."""
+    async with open_worker(vk_resources, 2):
+        counts(await collect(vk_resources))
+        addition = await add_keywords(vk_resources, [WantedKeyword("и")])
+        assert addition.job
+        await held.began.wait()
+        assert await remove_keywords(vk_resources, [addition.outcomes[0].keyword_id or 0]) == (1, None)
+        held.released.set()
+        assert (await ended(vk_resources, addition.job.id)).state == "SUCCEEDED"
+    assert await matches(vk_resources) == {}
+
+
+async def test_a_text_that_was_stored_before_the_search_and_not_after_it(resources: Resources) -> None:
+    """It was not searched, as it was stored already; another collection has stored another text since."""
+    await open_walls(resources, [-1])
+    await store(resources, said(["банк"]))
+    await add_keywords(resources, [WantedKeyword("банк")])
+    known = KnownKeywords()
+    await known.search(resources.database, said(["банк"]))
+    await store(resources, said(["люди"]))
+    async with resources.database.transaction() as connection:
+        stored = await upsert_comments(connection, said(["банк"]), await begin_collection(connection))
+        with pytest.raises(SearchOutdated):
+            await known.write_matches(connection, stored)

@@ -15,7 +15,6 @@ from app.store.groups import (
     groups_by_key,
     groups_page,
     mark_groups_collected,
-    refresh_groups,
     require_groups,
     update_group,
     upsert_groups,
@@ -137,18 +136,6 @@ async def test_a_collected_community(resources: Resources) -> None:
         await mark_groups_collected(connection, [])
     rows = await read(resources, table)
     assert [key for key, row in rows.items() if row["collected_at"]] == [(-1,)]
-
-
-async def test_refreshing_and_adding_at_once(resources: Resources) -> None:
-    """In whatever order VK has answered, nobody waits for anybody crosswise."""
-    many = [VkGroup(number, f"g{number}", "G") for number in range(1, 2_001)]
-    await upsert(resources, *many)
-
-    async def refresh(name: str, step: int) -> None:
-        async with resources.database.transaction() as connection:
-            await refresh_groups(connection, [replace(group, name=name) for group in many[::step]])
-
-    await asyncio.gather(refresh("A", 1), upsert(resources, *many), refresh("B", -1), upsert(resources, *many))
 
 
 @pytest.mark.parametrize(("labels", "found"), [((), []), (("shop", "x"), [-1]), (("Shop",), []), (None, [-BIG, -1])])

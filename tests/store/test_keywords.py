@@ -26,7 +26,7 @@ async def stored(resources: Resources) -> Resources:
         rows, new_ids = await keywords.insert_keywords(connection, NEW)
         assert [row.phrase for row in rows] == PHRASES
         assert {row.id for row in rows} == new_ids
-        first = await keywords.lock_keyword(connection, rows[0].id)
+        first = await keywords.require_keyword(connection, rows[0].id)
         await keywords.update_keyword(connection, first, {"is_active": False})
     return resources
 
