@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -214,6 +215,8 @@ def _goal(text: str, *, is_met: bool) -> str:
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
+    if not values:  # nothing arrived in time
+        return math.nan
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 

@@ -131,7 +131,7 @@ async def test_a_query_takes_longer_than_its_limit(
     make_settings: MakeSettings, resources: Resources, table: str
 ) -> None:
     async with (
-        open_resources(make_settings(database_statement_timeout_seconds=0.05)) as slow,
+        open_resources(make_settings(database_statement_timeout_seconds=2)) as slow,
         resources.database.transaction() as other,
     ):
         await other.execute(text(f"LOCK {table} IN ACCESS EXCLUSIVE MODE"))

@@ -520,6 +520,8 @@ async def _end(row: Row[Any], cause: Exception | Order | None) -> End:
 @pytest.mark.usefixtures("unmeasured")
 def test_lifecycle(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "SILENT_SECONDS", 0.0)
+    # so that a backoff ends by `time_passes` alone, however long an example takes
+    monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 300.0)
     our_settings = make_settings(
         queue_limit=QUEUE_LIMIT, job_max_attempts=MAX_ATTEMPTS, job_ageing_seconds=AGEING_SECONDS
     )
