@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.vk import comment_walk, walk, wall_walk
 from app.vk.comment_walk import CommentWalk, Gap, page_count
 from app.vk.pipeline import next_asks
-from app.vk.walk import MOST_LOOKS, Ask
+from app.vk.walk import MOST_LOOKS, MOST_REREADS, Ask
 from app.vk.wall_walk import NamedPosts, WallWalk, wanted_posts
 from app.vk.wire import Call
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
@@ -238,6 +238,95 @@ def test_a_level_that_cannot_be_read_is_closed() -> None:
     assert level.is_closed
     assert not ask.is_wanted
     assert next_asks([level], 1) == []
+
+
+# pages that contradict themselves, or hold items that cannot be used
+
+
+def page_of(*ids: int, stated: int, left_out: int = 0) -> VkCommentPage:
+    return VkCommentPage([comment(comment_id) for comment_id in ids], {}, stated, [], stated, left_out)
+
+
+def test_a_contradictory_page_is_requested_twice_more_and_then_believed_to_be_incomplete() -> None:
+    level = CommentWalk(-1, 1)
+    lacks = []
+    while asks := next_asks([level], 1):
+        assert (asks[0].offset, level.take(asks[0], page_of(stated=50))) == (0, [])
+        lacks.append(level.lacks_items)
+    assert lacks == [*[False] * MOST_REREADS, True]
+    assert level.is_closed
+
+
+def test_a_contradiction_that_goes_is_forgotten() -> None:
+    level = CommentWalk(-1, 1)
+    [ask] = next_asks([level], 1)
+    level.take(ask, page_of(1, stated=2))
+    [ask] = next_asks([level], 1)
+    assert [item.id for item in level.take(ask, page_of(1, 2, stated=2))] == [1, 2]
+    assert level.is_closed
+    assert not level.lacks_items
+
+
+def test_a_gap_beside_items_that_cannot_be_read_is_looked_at_once() -> None:
+    """Whether they were in the gap cannot be known; the post is read again by the next collection."""
+    level = CommentWalk(-1, 1, position=100, last_id=100, received=100)
+    [ask] = next_asks([level], 1)
+    level.take(ask, page_of(*range(150, 200), stated=149))
+    assert len(level.gaps) == 1
+    asks = next_asks([level], 25)
+    [look] = [ask for ask in asks if ask.gap]
+    found = level.take(look, page_of(*range(50, 110), *range(111, 150), stated=149, left_out=1))
+    assert [item.id for item in found] == [*range(101, 110), *range(111, 150)]
+    assert level.gaps == []
+    assert level.has_broken
+
+
+def test_a_gap_is_requested_again() -> None:
+    level = CommentWalk(-1, 1, position=100, last_id=100)
+    [ask] = next_asks([level], 1)
+    level.take(ask, page_of(*range(150, 200), stated=149))
+    [look] = [ask for ask in next_asks([level], 25) if ask.gap]
+    assert level.take(look, page_of(stated=149)) == []
+    [again] = [ask for ask in next_asks([level], 25) if ask.gap]
+    assert again.offset == look.offset
+
+
+def test_posts_by_their_ids_are_requested_again() -> None:
+    named = NamedPosts(-1, [1, 2, 3])
+    for _ in range(MOST_REREADS):
+        [ask] = next_asks([named], 25)
+        assert named.request_again(ask)
+        assert not ask.is_wanted
+    [ask] = next_asks([named], 25)
+    assert not named.request_again(ask)
+    assert named.take(ask, VkPostPage(None, [post(1)], [])) == [post(1)]
+    assert named.is_closed
+
+
+def test_a_wall_is_counted_again_where_posts_are_missing() -> None:
+    """They may have been deleted while others were written; what VK states in the end decides."""
+    wall = WallWalk(-1)
+    [ask] = next_asks([wall], 1)
+    wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(220, 120, -1)], []))
+    [ask] = next_asks([wall], 1)
+    # 10 posts were deleted that were not seen yet, and 10 others written
+    wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(129, 108, -1)], []))
+    assert not wall.is_closed
+    [ask] = next_asks([wall], 25)
+    assert ask.offset == 0
+    newest = [*range(230, 220, -1), *range(220, 130, -1)]
+    found = wall.take(ask, VkPostPage(120, [post(post_id) for post_id in newest], []))
+    assert [item.id for item in found] == newest[:10]
+    assert wall.is_closed
+    assert not wall.is_contradicted
+
+
+def test_a_wall_that_lacks_posts_in_the_end_is_contradicted() -> None:
+    wall = WallWalk(-1, received=90, newest_id=220, lowest_count=120, is_recounting=True)
+    [ask] = next_asks([wall], 25)
+    assert wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(220, 120, -1)], [])) == []
+    assert wall.is_closed
+    assert wall.is_contradicted
 
 
 # walls
