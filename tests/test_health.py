@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from app import health as health_module
@@ -12,6 +13,7 @@ from app.resources import Resources, open_resources
 from app.store.workers import note_alive
 from app.vk.wire import VkFault, groups_by_id
 from tests.conftest import MakeSettings, Simulator, until
+from tests.jobs.conftest import queue_job
 from tests.valkey import Valkey, running_valkey
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus
@@ -139,6 +141,13 @@ async def test_a_query_takes_longer_than_its_limit(
         await slow.health.measure()
     assert component(report, "postgresql").status is HEALTHY
     assert component(report, "workers").status is DEGRADED
+
+
+async def test_unfinished_jobs_are_measured(resources: Resources) -> None:
+    await queue_job(resources)
+    await resources.health.measure()
+    labels = {"kind": "collect_comments", "state": "QUEUED"}
+    assert REGISTRY.get_sample_value("vk_comments_unfinished_jobs", labels) == 1
 
 
 async def test_no_token_is_configured(make_settings: MakeSettings) -> None:

@@ -84,18 +84,16 @@ async def reserve_slot(
     before the earliest is chosen: who had waited for the lock of one would take
     that one, though the others are earlier by then.
 
-    The wait is at most what the slots reserved before require, `next_slot_at -
-    used_at`: where PostgreSQL's clock was set back, `next_slot_at` alone would
-    lie further away by as much.
+    Where PostgreSQL's clock was set back, `used_at` lies in the future: the wait is
+    then what the slots reserved before require, `next_slot_at - used_at`.
     """
     row = (
         await connection.execute(
             text("""
                 WITH mine AS MATERIALIZED (
                        SELECT fingerprint, blocked_until, kind,
-                              clock_timestamp() + greatest(interval '0', least(next_slot_at - clock_timestamp(),
-                                                           next_slot_at - coalesce(used_at, clock_timestamp())))
-                              AS slot_at
+                              CASE WHEN used_at > clock_timestamp() THEN clock_timestamp() + (next_slot_at - used_at)
+                                   ELSE greatest(clock_timestamp(), next_slot_at) END AS slot_at
                          FROM tokens
                         WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))
                         ORDER BY fingerprint FOR UPDATE)
