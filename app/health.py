@@ -70,7 +70,7 @@ class HealthCheck:
     silent_seconds: float = 10.0
     """Silence after which a worker counts as dead."""
     dead_worker: str | None = None
-    """What ended the worker of this process before its time; None while it runs, and where there is none."""
+    """The type of the error that ended the worker of this process; None while it runs, or without a worker."""
     worker_died: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
     """Whether this process is about to end, so that nobody should send it anything new."""

@@ -406,7 +406,7 @@ class Collection:
 
 
 def _read(ask: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
-    """Return the requested page, or why there is none. One that cannot be read is about its post or wall only."""
+    """Return the requested page, or the fault in its place. An unreadable page concerns its post or wall only."""
     if isinstance(answer, VkFault):
         return answer
     try:

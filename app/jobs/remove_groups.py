@@ -59,7 +59,7 @@ async def _remove(job: RunningJob, owner_id: int, after: int | None, counts: Cou
             if keys:
                 await posts.forget_collected(connection, owner_id)
                 await comment_marks.delete(connection, keys)
-                # waves that are too small without these comments are none any more
+                # without these comments, waves may be too small to remain waves
                 await waves.dissolve_waves(connection, await waves.recount_waves(connection, in_waves))
                 counts.comments += len(keys)
             elif not await groups.delete_some_of_wall(connection, owner_id, BATCH):

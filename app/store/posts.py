@@ -34,7 +34,7 @@ OLDEST = Order("OLDEST", ("published_at", "owner_id", "id"))
 KEY = ("owner_id", "id")
 BY_GROUP = ("owner_id",)
 LARGEST_SUM = 2**53
-"""More is not told of what VK states: numbers of JSON are exact up to it."""
+"""The largest sum of stated counts that is returned: JSON clients read numbers exactly up to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Chaos:
         if self._clocks:
             clock = self._clocks.add("postgres")
             # the embedded server passes on no environment: what its programs get is put together there
-            self._stack.enter_context(patch.dict(programs._ENVIRONMENT, clock.environment))  # noqa: SLF001
+            self._stack.enter_context(patch.dict(programs._ENVIRONMENT, clock.environment))  # noqa: SLF001 - no setting has it
             self._postgres_clock = clock
         postgres = Postgres(self._stack, data_dir)
         await postgres.migrate()

@@ -230,7 +230,7 @@ def small_disk() -> Iterator[Path]:
         try:
             yield path
         finally:
-            subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S603, S607
+            subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S603, S607 - a path of this test
     finally:
         path.rmdir()
 

@@ -169,8 +169,8 @@ async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "getppid", lambda: 1)
     threads = threading.enumerate()
     for _ in range(2):
-        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001
-    assert isinstance(offload._computing(7, fail, {}), offload._Raised)  # noqa: SLF001
+        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001 - a result, in-process
+    assert isinstance(offload._computing(7, fail, {}), offload._Raised)  # noqa: SLF001 - in-process
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     # one thread for both calls; its end is waited for, lest it ends this process
     await until(lambda: len(ends) > 1 and set(threading.enumerate()) <= set(threads))
