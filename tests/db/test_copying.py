@@ -8,7 +8,7 @@ from app.db.copying import copy_new_rows
 from app.db.engine import Database, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable
 from tests.conftest import MakeSettings, somebody_waits, until
-from tests.db.test_engine import kill_all
+from tests.db.test_engine import kill_waiting
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_a_connection_is_killed(database: Database) -> None:
     await other.execute("BEGIN; INSERT INTO notes VALUES (1)")
     task = asyncio.create_task(copy(database, 1))
     await until(lambda: somebody_waits(database.dsn))
-    await kill_all(database.dsn)
+    await kill_waiting(database.dsn)
     with pytest.raises(ServiceUnavailable):
         await task
     other.terminate()

@@ -49,10 +49,19 @@ async def hasty(settings: Settings, database_url: str) -> AsyncIterator[Database
 
 async def kill_all(dsn: str) -> None:
     """End every other connection to the test's database."""
+    await _kill(dsn, "pid != pg_backend_pid()")
+
+
+async def kill_waiting(dsn: str) -> None:
+    """End the connections to the test's database that wait for a lock; who holds the lock keeps it."""
+    await _kill(dsn, "wait_event_type = 'Lock'")
+
+
+async def _kill(dsn: str, which: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute(
-        "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid != pg_backend_pid()",
+        "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "  # noqa: S608 - conditions of this file
+        f"WHERE datname = current_database() AND {which}",
         int(1000 * WAIT_SECONDS),  # so long it waits until they are gone
     )
     await connection.close()
