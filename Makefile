@@ -23,8 +23,8 @@ demo: $(RUN) web ## run the demo on this machine; ONCE=1 ends it after the colle
 	@exec $(BIN)/vk-comments demo $(if $(ONCE),--once)
 
 test: $(DEV) web ## run all tests, SHUFFLE=1 (or another number) in a drawn order; every line has to be covered
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(if $(SHUFFLE),--shuffle=$(SHUFFLE)) \
-	  -p tests.line_coverage --cov --cov-report=term --cov-report=json:build/coverage.json $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -p tests.line_coverage \
+	  $(if $(SHUFFLE),--shuffle=$(SHUFFLE)) $(ARGS)
 
 chaos: $(DEV) ## play faults for MINUTES=10, drawn from SEED=1, then compare all that is stored with the truth
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)

@@ -7,12 +7,12 @@ import logging
 import os
 import random
 import signal
-import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,6 +81,9 @@ def _patient() -> Iterator[None]:
         patched.setattr("app.db.engine.CONNECT_TIMEOUT_SECONDS", WAIT_SECONDS)
         patched.setattr("app.events.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
         patched.setattr("app.health.LONGEST_ANSWER_SECONDS", WAIT_SECONDS)
+        # a worker whose listener has not answered so long opens its queue anew
+        probe = "pgqueuer.core.qm.QueueManager._run_periodic_health_check.__defaults__"
+        patched.setattr(probe, (timedelta(seconds=WAIT_SECONDS),))
         for name in ("connect", "read", "write", "pool"):
             patched.setattr(f"httpx2._config.DEFAULT_TIMEOUT_CONFIG.{name}", WAIT_SECONDS)
         defaults = connect.__init__.__kwdefaults__
@@ -90,22 +93,13 @@ def _patient() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """Measure no coverage in this thread: for long tests of what others cover, as that takes half of the time."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(trace)
-
-
 @pytest.fixture(autouse=True)
 def _no_leftovers() -> Iterator[None]:
     """What one test does to the log does not reach the next."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     structlog.contextvars.clear_contextvars()
-    # structlog's default draws traces with the values of variables, which takes long and ends coverage's tracing
+    # structlog's default draws traces with the values of variables, which takes long
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure([structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain])
     yield
@@ -257,20 +251,11 @@ class Simulator:
 
 
 @contextmanager
-def serving(app: ASGIApp, *, is_measured: bool = True) -> Iterator[str]:
-    """Serve an application by HTTP from a thread of its own and lend its address.
-
-    Where other tests cover it, it need not be measured, which takes more than half of the processor time.
-    """
+def serving(app: ASGIApp) -> Iterator[str]:
+    """Serve an application by HTTP from a thread of its own and lend its address."""
     with listen("127.0.0.1", 0) as sock:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-
-        def run() -> None:
-            if not is_measured:
-                sys.settrace(None)
-            asyncio.run(server.serve(sockets=[sock]))
-
-        thread = threading.Thread(target=run, daemon=True)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         server.should_exit = True
@@ -278,14 +263,13 @@ def serving(app: ASGIApp, *, is_measured: bool = True) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulate(request: pytest.FixtureRequest) -> Iterator[Callable[..., Simulator]]:
+def simulate() -> Iterator[Callable[..., Simulator]]:
     """Lend a function that starts a simulated VK with options of the caller's; without a rate limit."""
-    is_measured = request.path.parent.name == "simulator"
     with ExitStack() as stack:
 
         def start(**options: Any) -> Simulator:
             world = SimulatorOptions(**{"posts": 6, "comments": 400, "rps": 0, **options})
-            return Simulator(stack.enter_context(serving(create_simulator(world), is_measured=is_measured)))
+            return Simulator(stack.enter_context(serving(create_simulator(world))))
 
         yield start
 

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from app.settings import Settings
+from tests.line_coverage import LINE_COVERAGE
 from tests.timeouts import WAIT_SECONDS
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the directories in it have names of their own
@@ -33,8 +34,8 @@ def environment(**variables: object) -> dict[str, str]:
 
 
 def unmeasured(variables: dict[str, str]) -> dict[str, str]:
-    """Return an environment in which a process' coverage is not measured, for tests of its memory and speed."""
-    return {name: value for name, value in variables.items() if not name.startswith("COVERAGE_")}
+    """Return an environment in which a process' lines are not measured, for tests of its memory and speed."""
+    return {name: value for name, value in variables.items() if name != LINE_COVERAGE}
 
 
 def run(

@@ -205,6 +205,14 @@ async def test_a_foreign_notification_ends_no_feed(resources: Resources, writer:
         await news(changes, job_id, "CANCELLED")
 
 
+async def test_who_leaves_the_feed_of_all_jobs_is_offered_nothing_more(resources: Resources) -> None:
+    async with resources.feeds.follow_all(EVERYTHING) as taker:
+        feed = resources.feeds._all  # noqa: SLF001 - nothing else tells who takes from it
+        assert feed
+        assert feed.takers == {taker}
+    assert feed.takers == set()
+
+
 async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     assert is_idle(resources)

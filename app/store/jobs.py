@@ -296,6 +296,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
             SELECT * FROM jsonb_to_recordset(CAST(:ends AS jsonb)) AS e (
                 id bigint, epoch int, former jsonb, state text, is_final boolean, result jsonb, failure jsonb,
                 retry_after_seconds float, is_attempt boolean, events jsonb)),
+        held AS (SELECT id FROM jobs WHERE id IN (SELECT id FROM ends) ORDER BY id FOR NO KEY UPDATE),
         moved AS (
             UPDATE jobs SET state = ends.state, failure = ends.failure, result = coalesce(ends.result, jobs.result),
                    attempts = jobs.attempts - CASE WHEN ends.is_attempt THEN 0 ELSE 1 END, worker = NULL,
@@ -304,7 +305,8 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
                    queued_at = CASE WHEN ends.is_final THEN jobs.queued_at
                                     ELSE now() + make_interval(secs => ends.retry_after_seconds) END,
                    last_seq = jobs.last_seq + jsonb_array_length(ends.events)
-              FROM ends WHERE jobs.id = ends.id AND jobs.epoch = ends.epoch AND ends.former ? jobs.state
+              FROM ends JOIN held USING (id)
+             WHERE jobs.id = ends.id AND jobs.epoch = ends.epoch AND ends.former ? jobs.state
                AND (ends.is_final OR jobs.cancel_requested_at IS NULL)
             RETURNING jobs.id, jobs.queue_id, jobs.last_seq, jobs.priority, ends.is_final, ends.retry_after_seconds,
                       ends.events),

@@ -60,7 +60,12 @@ class Node:
         """Start it and wait until it has begun, however often that takes: it ends by itself without PostgreSQL."""
         while True:
             self.commands.append(self._stack.enter_context(started(*self._arguments, env=self._env)))
-            await until(lambda: self._sign in self.command.output() or self.command.popen.poll() is not None)
+            try:
+                await until(lambda: self._sign in self.command.output() or self.command.popen.poll() is not None)
+            except TimeoutError:
+                self.command.popen.send_signal(signal.SIGABRT)  # Python prints where each thread is
+                self.command.popen.wait(WAIT_SECONDS)
+                raise AssertionError(f"{self._arguments} has not begun: {self.command.output()}") from None
             if self.command.popen.poll() is None:
                 return
 

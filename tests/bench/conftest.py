@@ -1,11 +1,10 @@
-"""The measurements are tried without measuring coverage, as they are made: it would take half of the time."""
-
-import os
+"""The measurements are tried as they are made: without measuring which lines their processes run."""
 
 import pytest
 
+from tests.line_coverage import LINE_COVERAGE
+
 
 @pytest.fixture(autouse=True)
-def _as_they_are_made(monkeypatch: pytest.MonkeyPatch, unmeasured: None) -> None:  # noqa: ARG001 - see its docstring
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
+def _as_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LINE_COVERAGE, raising=False)

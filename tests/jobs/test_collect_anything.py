@@ -254,7 +254,6 @@ async def emptied(resources: Resources) -> None:
         await connection.close()
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     # small pages have many borders, at which comments could get lost
     for module in (comment_walk, wall_walk, walk, wire):
@@ -271,7 +270,7 @@ def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatc
     @settings(max_examples=15, phases=phases)
     @given(world=WORLDS)
     def run_examples(world: World) -> None:
-        with serving(create_simulator(SimulatorOptions(rps=0, **world.options)), is_measured=False) as url:
+        with serving(create_simulator(SimulatorOptions(rps=0, **world.options))) as url:
             asyncio.run(example(world, url))
 
     examples: Callable[[], None] = run_examples

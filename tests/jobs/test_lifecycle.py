@@ -517,7 +517,6 @@ async def _end(row: Row[Any], cause: Exception | Order | None) -> End:
     return end
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_lifecycle(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "SILENT_SECONDS", 0.0)
     # so that a backoff ends by `time_passes` alone, however long an example takes

@@ -75,6 +75,14 @@ async def lock_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None
     await jobs.lock_jobs(connection, numbers)
 
 
+async def end_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
+    ends = [
+        jobs.Ended(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003
+        for number in numbers
+    ]
+    await jobs.end_jobs(connection, ends)
+
+
 @pytest.fixture
 async def stored(resources: Resources) -> Resources:
     """Write rows one by one, the last key first: whoever goes through a table without an order meets them like that."""
@@ -108,6 +116,7 @@ async def stored(resources: Resources) -> Resources:
         add_tokens,
         reserve_slot,
         lock_jobs,
+        end_jobs,
     ],
 )
 async def test_rows_are_locked_in_the_order_of_their_keys(
