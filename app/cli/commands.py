@@ -78,7 +78,7 @@ def demo(
 @app.command()
 def serve() -> None:
     """Run the server: GraphQL, and as many jobs at once as WORKERS says."""
-    from app.cli.serving import serve_web  # noqa: PLC0415
+    from app.cli.serve_web import serve_web  # noqa: PLC0415
 
     _run(serve_web(read_settings()))
 
@@ -111,7 +111,7 @@ def worker(
 
         require_alive(settings)
     else:
-        from app.cli.serving import serve_jobs  # noqa: PLC0415
+        from app.cli.serve_jobs import serve_jobs  # noqa: PLC0415
         from app.jobs.kinds import kinds_named  # noqa: PLC0415
 
         wanted = kinds_named(kinds)
@@ -257,7 +257,7 @@ def simulate_vk(
     rps: Annotated[float, typer.Option(min=0, help="Requests a second per token; 0 is no limit.")] = 3.0,
 ) -> None:
     """Run a VK API of invented communities, for demos and tests. No request of it leaves this machine."""
-    from app.cli.serving import serve_simulator  # noqa: PLC0415
+    from app.cli.serve_simulator import serve_simulator  # noqa: PLC0415
     from app.simulator import SimulatorOptions  # noqa: PLC0415
 
     options = SimulatorOptions(groups=groups, posts=posts, comments=comments, seed=seed, rps=rps)

@@ -1,0 +1,64 @@
+"""Runs the web server, with a worker in it unless WORKERS is 0, until SIGINT or SIGTERM."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from app.cli.processes import listen
+from app.cli.serve_jobs import collect_garbage_rarely, ending_with_worker
+from app.cli.service import Stop, serve_app, stop_signals
+from app.jobs.worker import open_worker
+from app.log import configure_logging, log
+from app.main import create_app
+from app.resources import Resources, open_resources
+from app.settings import Settings
+from app.watchdog import watching_loop
+from schema.transport.requests import LARGEST_BYTES
+
+
+async def serve_web(settings: Settings) -> None:
+    """Run the web server, with a worker in it unless WORKERS is 0.
+
+    Raises:
+        StartFailed: the port is in use, or the resources cannot be opened.
+        WorkerDied: the worker ended before the process was to end.
+    """
+    configure_logging(settings)
+    with listen(settings.host, settings.port) as sock:
+        async with AsyncExitStack() as stack:
+            stop = await stack.enter_async_context(stop_signals())
+            stack.enter_context(watching_loop())
+            resources = await stack.enter_async_context(open_resources(settings))
+            stop_worker: Callable[[], Awaitable[None]] | None = None
+            if settings.workers:
+                stop_worker = await stack.enter_async_context(open_worker(resources, settings.workers))
+                await stack.enter_async_context(ending_with_worker(stop, resources.health))
+            host, port = sock.getsockname()[:2]
+            log.info("serving", host=host, port=port, workers=settings.workers, auth=settings.auth)
+            app = create_app(resources)
+            collect_garbage_rarely()
+            await serve_app(
+                app,
+                sock,
+                stop,
+                drain=lambda: _drain(resources, stop, stop_worker),
+                largest_message_bytes=2 * LARGEST_BYTES,  # the endpoint refuses what is over its limit, with a reason
+            )
+            log.info("stopping")
+
+
+async def _drain(resources: Resources, stop: Stop, stop_worker: Callable[[], Awaitable[None]] | None) -> None:
+    """Let others take over before connections are closed: those who ask whether this server is ready, and workers.
+
+    After Ctrl-C nobody is waited for but the jobs.
+    """
+    begun = time.monotonic()
+    resources.health.is_draining = True
+    log.info("draining")
+    if stop_worker:
+        await stop_worker()
+    left_seconds = resources.settings.drain_seconds - (time.monotonic() - begun)
+    hurried = asyncio.ensure_future(stop.hurried.wait())
+    await asyncio.wait({hurried}, timeout=max(0.0, left_seconds))
+    hurried.cancel()
