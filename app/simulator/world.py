@@ -230,8 +230,10 @@ class Wall:
             is_there = comment.post.id in self.posts and (comment.top is None or comment.top.id in self.comments)
             (self.comments if is_there else self.gone)[comment_id] = comment
             comment.deleted = comment.deleted or not is_there
-            if is_there and comment.post.id not in self.hidden_posts:
-                level.insert(bisect_left(level, comment_id, key=lambda each: each.id), comment)
+            place = bisect_left(level, comment_id, key=lambda each: each.id)
+            # what was hidden with its post has kept its place
+            if is_there and level[place : place + 1] != [comment]:
+                level.insert(place, comment)
                 comment.post.comment_count += 1
         self.comments = dict(sorted(self.comments.items()))
         self.hidden, self.hidden_posts = {}, {}

@@ -102,6 +102,19 @@ async def test_what_is_hidden_is_neither_shown_nor_counted_until_it_is_shown_aga
     assert await hidden(vk) == set()
 
 
+async def test_a_comment_that_is_hidden_before_its_post_comes_back_with_it(vk: Vk) -> None:
+    before = await vk.truth()
+    post_id = await vk.fullest_post()
+    page = await vk.comments(post_id, count=100, thread_items_count=10)
+    hidden_one = {"group_id": 1, "comment_ids": [page["items"][-1]["id"]]}
+    for _ in range(2):
+        await vk.control(hide=hidden_one)
+        await vk.control(hide={"group_id": 1, "post_ids": [post_id]})
+        await vk.control(show_hidden={"group_id": 1})
+        assert await vk.truth() == before
+        assert await vk.comments(post_id, count=100, thread_items_count=10) == page
+
+
 async def test_a_reply_whose_top_comment_was_deleted_meanwhile_is_gone(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     page = await vk.comments(post_id, count=100, thread_items_count=10)
