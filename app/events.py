@@ -254,12 +254,14 @@ class Events:
         assert self.redis  # noqa: S101 - only started with one
         while True:
             with suppress(RedisError, OSError):
-                async with self.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                async with self.redis.pubsub() as pubsub:
                     await pubsub.subscribe(self.channel)
-                    self.redis_is_up = True
-                    self.rouse_all()
                     async for message in pubsub.listen():
-                        self._receive(message["data"])
+                        if message["type"] == "message":
+                            self._receive(message["data"])
+                        else:  # Redis has subscribed it, only now: what was published before reached nobody
+                            self.redis_is_up = True
+                            self.rouse_all()
             self.redis_is_up = False
             await asyncio.sleep(RECONNECT_SECONDS)
 

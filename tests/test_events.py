@@ -2,10 +2,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from redis.asyncio.client import PubSub
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -70,6 +72,11 @@ async def two_with_redis(make_settings: MakeSettings, valkey: Valkey) -> AsyncIt
 
         await until(both_listen)
         yield one, other
+
+
+def foreign() -> float:
+    """Return how many messages of other programs this process has counted."""
+    return REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0
 
 
 async def notifications(events: Events, topic: str) -> list[str]:
@@ -179,6 +186,25 @@ async def test_a_lost_connection_is_made_again(two: tuple[Events, Events]) -> No
         assert await there.wait(WAIT_SECONDS)
 
 
+async def test_listeners_look_again_once_the_connection_listens(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told just before that reaches nobody: who had looked even earlier would miss it for good."""
+    was_woken: list[bool] = []
+    listen = asyncpg.Connection.add_listener
+
+    async def noted(self: Any, *arguments: Any) -> None:
+        was_woken.append(await wake.wait(0))
+        await listen(self, *arguments)
+
+    async with process_of(make_settings) as events:
+        with events.subscribe(TOPIC) as wake:
+            monkeypatch.setattr(asyncpg.Connection, "add_listener", noted)
+            await end_listeners(events)
+            assert await wake.wait(WAIT_SECONDS)
+    assert was_woken == [False]
+
+
 async def test_without_postgresql(make_settings: MakeSettings) -> None:
     settings = make_settings(database_url="postgresql://nobody@127.0.0.1:9/nothing")
     async with (
@@ -219,7 +245,7 @@ def test_a_payload_of_this_system_is_a_topic(topic: str) -> None:
 
 async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> None:
     one, other = two
-    before = REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0
+    before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
     with one.subscribe(TOPIC) as here, other.gather(JOBS, limit=5) as gathering:
         for payload in FOREIGN:
@@ -229,8 +255,7 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> 
         assert gathering.take() == {TOPIC}
         assert await here.wait(WAIT_SECONDS)
     await connection.close()
-    counted = (REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0) - before
-    assert counted == 2 * len(FOREIGN)  # both processes listen
+    assert foreign() - before == 2 * len(FOREIGN)  # both processes listen
 
 
 # by Redis
@@ -314,6 +339,33 @@ async def test_a_missed_event_of_redis(two_with_redis: tuple[Events, Events]) ->
         await one.redis.client_kill_filter(_type="pubsub")
         assert await there.wait(WAIT_SECONDS)
         await until(lambda: other.redis_is_up)
+
+
+async def test_listeners_look_again_once_redis_has_subscribed_them(
+    make_settings: MakeSettings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_woken: list[bool] = []
+    handle = PubSub.handle_message
+
+    async def noted(self: Any, response: Any, ignore_subscribe_messages: bool = False) -> Any:  # noqa: FBT001, FBT002 - its signature
+        was_woken.append(await wake.wait(0))
+        return await handle(self, response, ignore_subscribe_messages)
+
+    async with process_of(make_settings, redis_url=valkey.url) as events:
+
+        async def listens() -> bool:
+            return await subscribers(events) == 1
+
+        await until(listens)
+        assert events.redis
+        before = foreign()
+        await events.redis.publish(events.channel, "nonsense")
+        await until(lambda: foreign() > before)  # it has taken what Redis answered before that, too
+        with events.subscribe(TOPIC) as wake:
+            monkeypatch.setattr(PubSub, "handle_message", noted)
+            await events.redis.client_kill_filter(_type="pubsub")
+            assert await wake.wait(WAIT_SECONDS)
+    assert was_woken == [False]
 
 
 async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Events, Events]) -> None:
