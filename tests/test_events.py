@@ -349,7 +349,7 @@ async def test_listeners_look_again_once_redis_has_subscribed_them(
 
     async def noted(self: Any, response: Any, ignore_subscribe_messages: bool = False) -> Any:  # noqa: FBT001, FBT002 - its signature
         was_woken.append(await wake.wait(0))
-        return await handle(self, response, ignore_subscribe_messages)
+        return await handle(self, response, ignore_subscribe_messages)  # type: ignore[no-untyped-call] # redis has no types for it
 
     async with process_of(make_settings, redis_url=valkey.url) as events:
 
