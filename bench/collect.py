@@ -18,13 +18,13 @@ from rich.table import Table
 
 from app.db.engine import open_database
 from app.settings import read_settings
-from app.simulator import SimulatorOptions
-from app.simulator.world import World
 from app.store import comments, groups, posts
 from app.store.collections import begin_collection
 from app.vk.wire import CALLS_PER_EXECUTE, PAGE_SIZE, THREAD_PREVIEW
 from app.wall import VkComment, VkGroup, VkPost
 from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql, simulated_vk
+from simulator import SimulatorOptions
+from simulator.world import World
 
 VK_REQUESTS_PER_SECOND = 3
 UNTHROTTLED = 10_000

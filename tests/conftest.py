@@ -38,10 +38,10 @@ from app.jobs.worker import open_worker
 from app.main import create_app
 from app.resources import Resources, open_resources
 from app.settings import Settings, read_settings
-from app.simulator import SimulatorOptions, create_simulator
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkComment, VkGroup, VkPost
 from schema import make_schema
+from simulator import SimulatorOptions, create_simulator
 from tests import processes
 from tests.ports import reserved_port
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS

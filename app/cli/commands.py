@@ -5,6 +5,7 @@ import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +70,7 @@ def demo(
     """Show everything on this machine: a simulated VK, a server, and a community that is collected."""
     from app.cli.demo import run_demo  # noqa: PLC0415
 
+    _require_simulator()
     try:
         _run(run_demo(read_settings(), console, comments=comments, once=once))
     except KeyboardInterrupt:
@@ -257,8 +259,9 @@ def simulate_vk(
     rps: Annotated[float, typer.Option(min=0, help="Requests a second per token; 0 is no limit.")] = 3.0,
 ) -> None:
     """Run a VK API of invented communities, for demos and tests. No request of it leaves this machine."""
+    _require_simulator()
     from app.cli.serve_simulator import serve_simulator  # noqa: PLC0415
-    from app.simulator import SimulatorOptions  # noqa: PLC0415
+    from simulator import SimulatorOptions  # noqa: PLC0415
 
     options = SimulatorOptions(groups=groups, posts=posts, comments=comments, seed=seed, rps=rps)
     _run(serve_simulator(options, port))
@@ -281,6 +284,16 @@ def schema(
             raise StartFailed(f"Cannot write {output}: {error.strerror}.") from error
     else:
         sys.stdout.write(text)
+
+
+def _require_simulator() -> None:
+    """Check that the simulated VK is there.
+
+    Raises:
+        StartFailed: this installation leaves it out.
+    """
+    if find_spec("simulator") is None:
+        raise StartFailed("The simulated VK is not part of this installation. Use a clone or the wheel for the demo.")
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -76,7 +76,7 @@ async def _show(client: Client, console: Console, file: Path) -> None:
 
 async def _collect(client: Client, console: Console) -> str:
     """Collect the community, show some of its comments, and return its id."""
-    from app.simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
+    from simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
 
     [group] = await add_groups(client, [f"https://vk.com/{DEMO_SCREEN_NAME}"])
     # one that runs already is the job of a demo that was interrupted, and as good as a new one

@@ -4,7 +4,7 @@ from app.cli.processes import listen
 from app.cli.service import serve_app, stop_signals
 from app.log import configure_logging, log
 from app.settings import read_settings
-from app.simulator import SimulatorOptions, create_simulator
+from simulator import SimulatorOptions, create_simulator
 
 
 async def serve_simulator(options: SimulatorOptions, port: int) -> None:

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from app.db.embedded import embedded_postgres
-from app.simulator import SimulatorOptions
-from app.simulator.world import World
+from simulator import SimulatorOptions
+from simulator.world import World
 from tests.acceptance.conftest import stored
 from tests.processes import environment, gone, run, started, unmeasured
 

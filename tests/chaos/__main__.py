@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect
 
 from app.cli.client import ADD_GROUPS, START_ANALYSIS, START_COLLECTION, START_EXPORT
 from app.db import programs
-from app.simulator import SimulatorOptions, create_simulator
+from simulator import SimulatorOptions, create_simulator
 from tests import processes
 from tests.acceptance.fleet import Installation, Postgres, beside
 from tests.acceptance.outcomes import Outcome

@@ -1,11 +1,15 @@
 """Whatever goes wrong as expected is one line on standard error and exit code 1."""
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli.commands import app
+from app.errors import StartFailed
 from tests.cli.conftest import MakeEnvironment
 from tests.conftest import Simulator
 from tests.processes import environment, run
@@ -34,6 +38,14 @@ def test_each_command_reads_the_settings_first(command: tuple[str, ...]) -> None
 
 def test_an_open_server_needs_keys() -> None:
     assert "set AUTH=keys and API_KEYS" in error_of("serve", env=environment(HOST="0.0.0.0"))  # noqa: S104 - refused
+
+
+@pytest.mark.parametrize("command", [("demo", "--once"), ("simulate-vk",)])
+def test_an_installation_without_the_simulator(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "simulator", None)
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, StartFailed)
+    assert "The simulated VK is not part of this installation" in str(result.exception)
 
 
 @pytest.fixture

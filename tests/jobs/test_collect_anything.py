@@ -19,9 +19,9 @@ from app.jobs.runs import End
 from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
-from app.simulator import SimulatorOptions, create_simulator
 from app.vk import comment_walk, walk, wall_walk, wire
 from app.vk.wire import VkFault
+from simulator import SimulatorOptions, create_simulator
 from tests.conftest import MakeSettings, Simulator, serving
 from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there
 from tests.jobs.conftest import finish, take

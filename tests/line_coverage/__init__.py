@@ -21,7 +21,7 @@ LINE_COVERAGE = "LINE_COVERAGE"
 """Names the directory to which each measured process writes what it has run."""
 LINE_COVERAGE_OF = "LINE_COVERAGE_OF"
 """Names what a process measures, relative to the repository."""
-PACKAGES = ("app", "schema")
+PACKAGES = ("app", "schema", "simulator")
 IN_OTHER_PROCESSES = ("app/cli",)
 """What runs there only. To prepare all modules for being measured takes a second, in each of hundreds of processes."""
 HERE = Path(__file__).parent

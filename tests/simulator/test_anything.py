@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from app.simulator import ChurnRates, SimulatorOptions, create_simulator
-from app.simulator.methods import METHODS
+from simulator import ChurnRates, SimulatorOptions, create_simulator
+from simulator.methods import METHODS
 
 CLIENT = TestClient(create_simulator(SimulatorOptions(posts=5, comments=200, rps=0, day_quotas={})))
 CHURN = ChurnRates(

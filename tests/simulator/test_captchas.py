@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.simulator.errors import MESSAGES
+from simulator.errors import MESSAGES
 from tests.simulator.vk import Vk
 from tests.vk_schema import SCHEMA
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.simulator import SimulatorOptions
-from app.simulator.churn import Churn
-from app.simulator.history import history_json
-from app.simulator.options import CHURN_KINDS, ChurnRates
-from app.simulator.world import Wall, World
+from simulator import SimulatorOptions
+from simulator.churn import Churn
+from simulator.history import history_json
+from simulator.options import CHURN_KINDS, ChurnRates
+from simulator.world import Wall, World
 from tests.simulator.vk import Vk
 
 LIVELY = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.simulator.contradictions import CHANGES, contradicted
+from simulator.contradictions import CHANGES, contradicted
 from tests.simulator.vk import OWNER, Vk
 
 

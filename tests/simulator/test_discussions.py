@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from app.simulator import SimulatorOptions
-from app.simulator.annexes import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
+from simulator import SimulatorOptions
+from simulator.annexes import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
 from tests.simulator.vk import OWNER, SMALL, Vk
 
 CLOSED_VIDEO = FIRST_MEDIA_ID + ALBUM_SIZE - 1

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.simulator.errors import ApiError
-from app.simulator.execute import MAX_REPLY_BYTES, Run, Writer, as_parameter
-from app.simulator.vkscript import parse
-from app.simulator.vkscript.lexer import unquote
-from app.simulator.vkscript.memory import Memory
+from simulator.errors import ApiError
+from simulator.execute import MAX_REPLY_BYTES, Run, Writer, as_parameter
+from simulator.vkscript import parse
+from simulator.vkscript.lexer import unquote
+from simulator.vkscript.memory import Memory
 from tests.effort import calls_of
 from tests.simulator.vk import Vk
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.simulator import SimulatorOptions
-from app.simulator.broken import client_gone, reset
-from app.simulator.faults import Fault, FaultRates, Faults, RatedFault
+from simulator import SimulatorOptions
+from simulator.broken import client_gone, reset
+from simulator.faults import Fault, FaultRates, Faults, RatedFault
 from tests.conftest import Simulator, until
 from tests.simulator.vk import Vk
 from tests.timeouts import WAIT_SECONDS

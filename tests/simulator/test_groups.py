@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from app.simulator import DEMO_SCREEN_NAME, SimulatorOptions
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, PERSON_ID_STEP
+from simulator import DEMO_SCREEN_NAME, SimulatorOptions
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, PERSON_ID_STEP
 from tests.simulator.vk import SMALL, Vk
 
 MEMBERS_ONLY, BANNED = FIRST_GUEST_ID + 4, FIRST_GUEST_ID + 7

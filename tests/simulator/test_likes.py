@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from app.simulator.people import FIRST_GUEST_ID
+from simulator.people import FIRST_GUEST_ID
 from tests.simulator.vk import OWNER, Vk
 
 

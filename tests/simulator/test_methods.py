@@ -1,7 +1,7 @@
 import pytest
 
-from app.simulator import DEMO_SCREEN_NAME
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Person, Population
+from simulator import DEMO_SCREEN_NAME
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Person, Population
 from tests.simulator.vk import OWNER, SMALL, Vk
 
 PARAMETER = "One of the parameters specified was missing or invalid: "

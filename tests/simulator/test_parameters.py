@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.simulator.annexes import FIRST_MEDIA_ID, Annexes
-from app.simulator.methods import METHODS
-from app.simulator.world import World
+from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.methods import METHODS
+from simulator.world import World
 from tests.simulator.vk import SMALL, Vk
 from tests.vk_schema import SCHEMA
 

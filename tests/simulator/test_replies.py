@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.simulator import SimulatorOptions
-from app.simulator.annexes import FIRST_MEDIA_ID, Annexes
-from app.simulator.errors import MESSAGES
-from app.simulator.methods import METHODS
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
-from app.simulator.world import World
+from simulator import SimulatorOptions
+from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.errors import MESSAGES
+from simulator.methods import METHODS
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
+from simulator.world import World
 from tests.simulator.vk import Vk
 from tests.vk_schema import VkSchema
 

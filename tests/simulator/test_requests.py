@@ -3,7 +3,7 @@ import asyncio
 import httpx2
 import pytest
 
-from app.simulator import SimulatorOptions
+from simulator import SimulatorOptions
 from tests.simulator.vk import Vk
 
 NO_TOKEN = "User authorization failed: no access_token passed."

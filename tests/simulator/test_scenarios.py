@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.simulator import SimulatorOptions
-from app.simulator.attachments import COMMENT_KINDS, POST_KINDS
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
-from app.simulator.render import CommentForm, post_json
-from app.simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_halves
-from app.simulator.world import World
+from simulator import SimulatorOptions
+from simulator.attachments import COMMENT_KINDS, POST_KINDS
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
+from simulator.render import CommentForm, post_json
+from simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_halves
+from simulator.world import World
 from tests.simulator.vk import Vk
 from tests.vk_schema import VkSchema
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.simulator import SimulatorOptions
-from app.simulator.people import FIRST_GUEST_ID
+from simulator import SimulatorOptions
+from simulator.people import FIRST_GUEST_ID
 from tests.simulator.vk import Vk
 from tests.vk_schema import SCHEMA, VkSchema
 

@@ -1,9 +1,9 @@
 import pytest
 
-from app.simulator import SimulatorOptions
-from app.simulator.limits import RateLimit
-from app.simulator.methods import METHODS
-from app.simulator.tokens import Token
+from simulator import SimulatorOptions
+from simulator.limits import RateLimit
+from simulator.methods import METHODS
+from simulator.tokens import Token
 from tests.simulator.vk import SMALL, Clock, Vk
 
 KINDS = {"a-service-token": "service", "a-group-token": "group"}

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from app.simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
-from app.simulator.garbage import paused_search
-from app.simulator.options import SimulatorOptions as Options
-from app.simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
-from app.simulator.render import CommentForm, authors_json, post_json
-from app.simulator.world import Comment, Post, Wall, World
+from simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
+from simulator.garbage import paused_search
+from simulator.options import SimulatorOptions as Options
+from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
+from simulator.render import CommentForm, authors_json, post_json
+from simulator.world import Comment, Post, Wall, World
 
 
 def made_wall(options: SimulatorOptions, group_id: int = 1) -> Wall:
@@ -185,7 +185,7 @@ def test_negative_options_are_refused(name: str) -> None:
 
 
 def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.simulator.world._LARGE_WALL", 500)
+    monkeypatch.setattr("simulator.world._LARGE_WALL", 500)
     small, large = World(Options(posts=2, comments=499)), World(Options(posts=2, comments=500))
     before = gc.get_freeze_count()
     try:
@@ -201,7 +201,7 @@ def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.
 
 
 def test_profiles_are_kept_but_not_shared_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.simulator.render._MOST_CARDS", 3)
+    monkeypatch.setattr("simulator.render._MOST_CARDS", 3)
     population = Population(Options())
     people = [population.person_id(number) for number in range(5)]
     first = authors_json(population, [*people, people[0], -1, 1], ["city"])

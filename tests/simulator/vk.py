@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 
-from app.simulator import SimulatorOptions, create_simulator
+from simulator import SimulatorOptions, create_simulator
 
 SMALL = SimulatorOptions(groups=2, posts=12, comments=900, rps=0)
 OWNER = -1

@@ -1,0 +1,107 @@
+"""This file answers board.getTopics and board.getComments; communities are named by positive ids here."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from simulator.annexes import Discussion
+from simulator.errors import denied, invalid
+from simulator.methods.owners import seen_wall
+from simulator.methods.pages import page_of
+from simulator.parameters import Parameters
+from simulator.people import Community
+from simulator.render import CommentForm, Json, authors_json
+from simulator.site import Site
+from simulator.world import Comment
+
+_DEFAULT_ORDER: Final = 1
+_FIRST, _LAST = 1, 2
+_ORDERS: Final[dict[int, Callable[[Discussion], Any]]] = {
+    1: lambda topic: (topic.fixed, topic.comments[-1].date),
+    2: lambda topic: (topic.fixed, topic.id),
+    -1: lambda topic: (not topic.fixed, topic.comments[-1].date),
+    -2: lambda topic: (not topic.fixed, topic.id),
+}
+
+
+def get_topics(site: Site, parameters: Parameters) -> Json:
+    """board.getTopics: a page of topics, fixed ones first; 40 unless told. `topic_ids` names them instead.
+
+    `comments` counts the first one, which opens a topic. Previews are cut to 90 letters unless told, 0: whole.
+
+    Raises:
+        ApiError: 15 or 19 when the community is not to be seen, 100 when there is none and on wrong parameters.
+    """
+    board = site.annexes.board(_community(site, parameters))
+    order = parameters.integer("order", minimum=-2, maximum=2) or _DEFAULT_ORDER
+    offset = parameters.integer("offset", minimum=0)
+    count = parameters.count(default=40, most=100)
+    page = sorted(board.values(), key=_ORDERS[order], reverse=order > 0)[offset : offset + count]
+    if parameters.text("topic_ids"):
+        ids = [int(word) for word in parameters.words("topic_ids", most=100) if word.isascii() and word.isdigit()]
+        page = [board[topic_id] for topic_id in ids if topic_id in board]
+    preview = parameters.integer("preview", minimum=0, maximum=_LAST)
+    length = parameters.integer("preview_length", 90, minimum=0)
+    answer: Json = {
+        "count": len(board),
+        "items": [_topic_json(topic, preview, length) for topic in page],
+        "default_order": _DEFAULT_ORDER,
+        "can_add_topics": 0,
+    }
+    if parameters.flag("extended"):
+        authors = [comment.author for topic in page for comment in (topic.comments[0], topic.comments[-1])]
+        answer |= authors_json(site.world.population, authors, ())
+    return answer
+
+
+def get_comments(site: Site, parameters: Parameters) -> Json:
+    """board.getComments: a page of a topic's comments, the first one included; 20 unless told. There are no threads.
+
+    Raises:
+        ApiError: 15 when the community is not to be seen or the topic is not there, 100 on wrong parameters.
+    """
+    board = site.annexes.board(_community(site, parameters))
+    topic = board.get(parameters.required_integer("topic_id", minimum=0))
+    if topic is None:
+        raise denied("topic was not found check topic_id param")
+    start, page = page_of(topic.wall, topic.comments, parameters, sorts=("asc", "desc"), default=20)
+    form = CommentForm(topic.wall, need_likes=parameters.flag("need_likes"))
+    answer: Json = {"count": len(topic.comments), "items": [_comment_json(form.comment(comment)) for comment in page]}
+    if parameters.text("start_comment_id"):
+        answer["real_offset"] = start
+    if parameters.flag("extended"):
+        answer |= authors_json(site.world.population, form.authors, ())
+    return answer
+
+
+def _community(site: Site, parameters: Parameters) -> Community:
+    community = site.world.population.community(parameters.required_integer("group_id", minimum=1))
+    if community is None:
+        raise invalid("group_id is invalid")
+    return seen_wall(site.world, community).community
+
+
+def _topic_json(topic: Discussion, preview: int, length: int) -> Json:
+    first, last = topic.comments[0], topic.comments[-1]
+    made: Json = {
+        "id": topic.id,
+        "title": topic.title,
+        "created": topic.post.date,
+        "created_by": first.author,
+        "updated": last.date,
+        "updated_by": last.author,
+        "is_closed": int(topic.closed),
+        "is_fixed": int(topic.fixed),
+        "comments": len(topic.comments),
+    }
+    shown: dict[int, tuple[str, Comment]] = {_FIRST: ("first_comment", first), _LAST: ("last_comment", last)}
+    if preview in shown:
+        name, comment = shown[preview]
+        text = topic.wall.text_of(comment)
+        made[name] = text[:length] + "..." if 0 < length < len(text) else text
+    return made
+
+
+def _comment_json(comment: Json) -> Json:
+    """What a board tells of a comment: no threads, and no page that it stands on."""
+    kept = ("id", "from_id", "date", "text", "attachments", "likes")
+    return {name: comment[name] for name in kept if name in comment} | {"can_edit": 0}
