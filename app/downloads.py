@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from app.errors import Fault, QueryTimedOut, ServiceUnavailable, Unauthenticated
-from app.jobs.export_files import export_directory
 from app.resources import Resources
 from app.store.exports import export_by_key
+from app.work.exporting.export_files import export_directory
 
 LARGEST_ID = 2**63 - 1
 MEDIA_TYPES = {

@@ -27,7 +27,6 @@ from app.analysis.features import features_of
 from app.analysis.folding import fold
 from app.analysis.keywords import Keyword, KeywordMatching, Matcher, forms_of
 from app.db.engine import open_database
-from app.jobs.known_keywords import KnownKeywords
 from app.settings import read_settings
 from app.statistics import Question, Statistics
 from app.store import comments, groups, keywords, posts
@@ -36,6 +35,7 @@ from app.store.keyset import Order, Page
 from app.store.keywords import NewKeyword
 from app.store.statistics import Bucket, Period, PostRanking
 from app.wall import VkComment, VkGroup, VkPost
+from app.work.matching.known_keywords import KnownKeywords
 from bench.collect import STORED_AT_ONCE, invented_comments
 from bench.million import fill, vocabulary
 from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Row
 
+from app.actions.start_export import start_export
 from app.cli.client import START_ANALYSIS, START_EXPORT, Client
 from app.cli.processes import free_port, running
 from app.db.programs import installation
 from app.exports.options import DEFAULT_COLUMNS, Compression, ExportFormat, ExportOptions
-from app.jobs.start_export import start_export
 from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.settings import read_settings

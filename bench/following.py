@@ -16,8 +16,8 @@ import psutil
 from app.cli.processes import free_port, running
 from app.errors import ErrorCode
 from app.events import job_topic
-from app.jobs.progress import RunningJob
 from app.jobs.queue import NewJob, enqueue
+from app.jobs.running_job import RunningJob
 from app.jobs.runs import take
 from app.jobs.states import JobEventKind
 from app.resources import Resources

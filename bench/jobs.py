@@ -24,7 +24,7 @@ from sqlalchemy import text
 
 from app.events import job_topic
 from app.feeds import EVENTS_KEPT
-from app.jobs.progress import TICKS_PER_SECOND, Progress, RunningJob
+from app.jobs.running_job import TICKS_PER_SECOND, Progress, RunningJob
 from app.jobs.worker import LOOK_SECONDS
 from app.resources import Resources, open_resources
 from app.settings import read_settings

@@ -14,8 +14,8 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId, QueueManagerId
 
-from app.jobs.progress import RunningJob
 from app.jobs.queue import NewJob, cancel, enqueue
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobKind, JobPriority
 from app.jobs.worker import open_worker
 from app.resources import Resources

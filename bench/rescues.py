@@ -16,8 +16,8 @@ import httpx2
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 
+from app.actions.start_collection import start_collection
 from app.cli.processes import free_port, running
-from app.jobs.start_collection import start_collection
 from app.resources import open_resources
 from app.settings import read_settings
 from app.store import groups, jobs

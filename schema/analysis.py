@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from app.jobs.start_analysis import start_analysis
+from app.actions.start_analysis import start_analysis
 from app.jobs.states import JobPriority
 from schema.context import Info
 from schema.errors import GroupNotFoundError, QueueFullError, ServiceUnavailableError, ValidationFailedError

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 import strawberry
 
+from app.actions.add_groups import AddOutcome
+from app.actions.change_keywords import KeywordOutcome
 from app.analysis.keywords import KeywordMatching
 from app.analysis.moods import Mood
-from app.communities import AddOutcome
 from app.errors import ErrorCode
 from app.health import HealthStatus
-from app.jobs.change_keywords import KeywordOutcome
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
 from app.store.statistics import Bucket, PostRanking
 from app.vk.pace import TokenHealth, TokenKind

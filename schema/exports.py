@@ -4,6 +4,7 @@ from typing import Annotated
 
 import strawberry
 
+from app.actions.start_export import start_export
 from app.exports.options import (
     DEFAULT_COLUMNS,
     Compression,
@@ -13,7 +14,6 @@ from app.exports.options import (
     ExportFormat,
     ExportOptions,
 )
-from app.jobs.start_export import start_export
 from app.jobs.states import JobPriority
 from schema import export_files as _files  # noqa: F401 - exports the enums that are used below
 from schema.context import Info

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import strawberry
 
-from app.communities import MOST_REFERENCES, AddOutcome, add_groups
-from app.jobs.change_groups import start_refresh, start_removal, update_group
+from app.actions.add_groups import MOST_REFERENCES, AddOutcome, add_groups
+from app.actions.change_groups import start_refresh, start_removal, update_group
 from app.uploaded_lists import references_in
 from schema.context import Info
 from schema.errors import (

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.types import get_object_definition
 
-from app.analysis.keywords import KeywordMatching
-from app.errors import KeywordAlreadyThere, ValidationFailed
-from app.jobs.change_keywords import (
+from app.actions.change_keywords import (
     MOST_KEYWORDS,
     KeywordOutcome,
     WantedKeyword,
@@ -17,6 +15,8 @@ from app.jobs.change_keywords import (
     remove_keywords,
     update_keyword,
 )
+from app.analysis.keywords import KeywordMatching
+from app.errors import KeywordAlreadyThere, ValidationFailed
 from app.store.keyset import StoredRow
 from app.uploaded_lists import KeywordRow, keywords_in
 from schema.context import Info

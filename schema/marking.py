@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import strawberry
 
+from app.actions.mark_comments import Marked, Wanted, mark_comments, remove_comments
 from app.errors import ValidationFailed
-from app.marking import Marked, Wanted, mark_comments, remove_comments
 from app.store.comment_marks import Marks
 from schema.context import Info
 from schema.errors import ServiceUnavailableError, ValidationFailedError

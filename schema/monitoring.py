@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from app.jobs.monitoring import DEFAULTS, run_monitoring, set_monitoring
+from app.actions.set_monitoring import DEFAULTS, run_monitoring, set_monitoring
 from app.jobs.states import JobPriority, JobState
 from app.store import monitorings
 from app.store.keyset import StoredRow

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.communities import MOST_REFERENCES, AddedGroup, AddOutcome, add_groups
+from app.actions.add_groups import MOST_REFERENCES, AddedGroup, AddOutcome, add_groups
 from app.db.tables import groups as table
 from app.errors import ValidationFailed
 from app.resources import Resources, open_resources

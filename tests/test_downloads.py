@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from app.exports.options import Compression, ExportFormat, ExportOptions
-from app.jobs.export_comments import export_comments
-from app.jobs.export_files import export_directory
 from app.resources import Resources, open_resources
+from app.work.exporting.export_comments import export_comments
+from app.work.exporting.export_files import export_directory
 from tests.conftest import Api, MakeSettings, Wall, serve
 from tests.jobs.test_export_comments import taken
 

@@ -113,8 +113,8 @@ def worker(
 
         require_alive(settings)
     else:
+        from app.background import kinds_named  # noqa: PLC0415
         from app.cli.serve_jobs import serve_jobs  # noqa: PLC0415
-        from app.jobs.kinds import kinds_named  # noqa: PLC0415
 
         wanted = kinds_named(kinds)
         _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY, wanted, metrics_port))

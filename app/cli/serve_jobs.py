@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, nullcontext
 
 from prometheus_client import start_http_server
 
+from app.background import BODIES
 from app.cli.alive import showing_life
 from app.cli.processes import refused
 from app.cli.service import Stop, stop_signals
 from app.errors import WorkerDied
 from app.health import HealthCheck
-from app.jobs.kinds import BODIES
 from app.jobs.states import JobKind
 from app.jobs.worker import open_worker
 from app.log import configure_logging, log

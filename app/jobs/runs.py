@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.errors import ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
 from app.events import job_topic
-from app.jobs.progress import CancelRequested, TakenAway
 from app.jobs.queue import state_event
+from app.jobs.running_job import CancelRequested, TakenAway
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.log import log
 from app.resources import Resources

@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from app import metrics
+from app.actions.set_monitoring import start_due
 from app.errors import ServiceUnavailable
 from app.jobs.engine import Clock
-from app.jobs.export_files import remove_unneeded
-from app.jobs.monitoring import start_due
 from app.jobs.queue import restore_lost
 from app.jobs.states import JobKind, JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store import entries, exports, jobs, workers
+from app.work.exporting.export_files import remove_unneeded
 
 EVERY_FIVE_SECONDS = "* * * * * */5"
 HOURLY = "17 * * * *"

@@ -20,17 +20,17 @@ from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
+from app.background import BODIES, Bodies, Body, PlainBody, limits_of
 from app.db.silence import notice_silence
 from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
-from app.jobs.kinds import BODIES, Bodies, Body, PlainBody, limits_of
+from app.jobs.group_commit import Together
 from app.jobs.offload import in_process
-from app.jobs.progress import RunningJob
+from app.jobs.running_job import RunningJob
 from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, Order, end_of_failure, end_of_run, finish
 from app.jobs.states import JobKind
-from app.jobs.together import Together
 from app.jobs.upkeep import clock_of
 from app.log import log
 from app.resources import Resources

@@ -7,10 +7,10 @@ from subprocess import DEVNULL, PIPE, STDOUT
 import asyncpg
 import pytest
 
+from app.actions.add_groups import add_groups
+from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.actions.start_collection import start_collection
 from app.analysis.keywords import KeywordMatching
-from app.communities import add_groups
-from app.jobs.change_keywords import WantedKeyword, add_keywords
-from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources
 from tests import processes

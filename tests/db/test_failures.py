@@ -20,7 +20,7 @@ from app.db.engine import Database
 from app.db.failures import is_transient, sqlstate_of
 from app.errors import ServiceUnavailable
 from app.health import ComponentHealth, HealthStatus
-from app.jobs.progress import RunningJob
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.store.row_streams import DriverStatement, SourceLost, copy_csv, reading, row_batches

@@ -17,8 +17,8 @@ from app.db.engine import Database, open_database
 from app.db.migrate import LOCK_KEY, migrate, require_migrated
 from app.db.tables import metadata
 from app.errors import StartFailed
-from app.jobs.collection import Request
 from app.settings import read_settings
+from app.work.collecting.collection import Request
 from tests.conftest import somebody_waits, until
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]

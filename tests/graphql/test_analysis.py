@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.jobs.analyze_comments import analyze_comments
-from app.jobs.change_keywords import WantedKeyword, add_keywords
-from app.jobs.match_keywords import match_keywords
-from app.jobs.progress import RunningJob
+from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.authors import upsert_authors
 from app.store.keywords import delete_keywords
 from app.wall import VkAuthor
+from app.work.analyzing.analyze_comments import analyze_comments
+from app.work.matching.match_keywords import match_keywords
 from schema.node import key_of
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid

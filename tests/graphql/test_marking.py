@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app import marking
+from app.actions import mark_comments as marking
 from app.resources import Resources
 from app.store import comments
 from tests.conftest import Api, Wall, write_wall

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.jobs.monitoring import run_monitoring, set_monitoring
-from app.jobs.progress import RunningJob
+from app.actions.set_monitoring import run_monitoring, set_monitoring
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobPriority
 from app.resources import Resources, open_resources
 from app.vk.wire import VkTokenRejected
@@ -195,7 +195,7 @@ async def test_the_overview(api: Api, resources: Resources) -> None:
 
 
 async def test_the_counts_of_the_overview(api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.jobs.monitoring.LONGEST_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("app.actions.set_monitoring.LONGEST_FIRST_WAIT_SECONDS", 0.0)
     for number in (1, 2, 3):
         await write_wall(resources, -number, posts_count=0)
         await set_monitoring(resources, -number, enabled=True)

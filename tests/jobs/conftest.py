@@ -7,19 +7,19 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
+from app.background import Body, PlainBody
 from app.errors import ServiceUnavailable
 from app.events import job_topic
 from app.jobs import runs
-from app.jobs.collection import Request
-from app.jobs.kinds import Body, PlainBody
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.start_collection import start_collection
 from app.jobs.states import JobKind, JobPriority, JobState
 from app.jobs.worker import Worker
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
+from app.work.collecting.collection import Request
 from tests.conftest import until
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 

@@ -2,7 +2,7 @@
 
 import resource
 
-from app.jobs.write_export import WritingOrder, Written, write_export
+from app.work.exporting.write_export import WritingOrder, Written, write_export
 
 
 def write_with_little_room(order: WritingOrder) -> Written:

@@ -6,10 +6,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from app.actions.change_keywords import WantedKeyword, add_keywords
 from app.analysis.keywords import KeywordMatching, Matcher
-from app.jobs.change_keywords import WantedKeyword, add_keywords
-from app.jobs.known_keywords import KnownKeywords, SearchOutdated
-from app.jobs.matching import as_keywords
 from app.resources import Resources
 from app.store import keywords
 from app.store.collections import begin_collection
@@ -17,6 +15,8 @@ from app.store.comments import upsert_comments
 from app.store.groups import lock_walls, upsert_groups
 from app.store.posts import upsert_posts
 from app.wall import VkComment, VkGroup
+from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
+from app.work.matching.search_texts import as_keywords
 from tests.jobs.conftest import ended
 from tests.store.rows import comment, post
 

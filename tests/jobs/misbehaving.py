@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.jobs.progress import Progress, RunningJob, TakenAway
+from app.jobs.running_job import Progress, RunningJob, TakenAway
 from app.jobs.states import JobKind
 from app.jobs.worker import Worker
 from app.log import configure_logging

@@ -9,21 +9,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.actions.change_groups import start_removal
+from app.actions.start_analysis import start_analysis
 from app.analysis.features import features_of
+from app.background import BODIES
 from app.db import tables
 from app.errors import GroupNotFound, QueryTimedOut, QueueFull, ValidationFailed
-from app.jobs import analyze_comments as analysis_job
-from app.jobs.change_groups import start_removal
-from app.jobs.kinds import BODIES
-from app.jobs.progress import RunningJob
 from app.jobs.queue import cancel, retry
-from app.jobs.start_analysis import start_analysis
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobKind, JobState
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store import features, groups, waves
 from app.store.comment_conditions import CommentConditions
 from app.wall import VkComment
+from app.work.analyzing import analyze_comments as analysis_job
 from tests.conftest import MakeSettings
 from tests.jobs.conftest import ended, events_of, in_state, read_job, take
 from tests.jobs.matching import open_walls, said, store

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text, update
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.change_groups import start_refresh, start_removal
+from app.actions.start_collection import start_collection
 from app.db import tables
 from app.errors import JobAlreadyRunning
-from app.jobs import refresh_groups, remove_groups
-from app.jobs.change_groups import start_refresh, start_removal
 from app.jobs.queue import cancel
-from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState
 from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store import comment_marks, groups, posts
 from app.wall import VkGroup
+from app.work.groups import refresh_groups, remove_groups
 from tests.conftest import Simulator, statements, write_wall
 from tests.jobs.conftest import collect, counts, ended, in_state, read_job
 

@@ -8,10 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.jobs.database_clock import DatabaseClock
-from app.jobs.progress import RunningJob
-from app.jobs.start_collection import start_collection
+from app.jobs.running_job import RunningJob
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.clock_steps import correct_future_times

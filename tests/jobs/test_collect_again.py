@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.communities import add_groups
-from app.jobs.start_collection import start_collection
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import MakeSettings, Simulator, stored_comments

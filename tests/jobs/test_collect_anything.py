@@ -11,16 +11,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.db.tables import metadata
-from app.jobs.collect_comments import collect_comments
-from app.jobs.progress import RunningJob
+from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
-from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.vk import comment_walk, walk, wall_walk, wire
 from app.vk.wire import VkFault
+from app.work.collecting.collect_comments import collect_comments
 from simulator import SimulatorOptions, create_simulator
 from tests.conftest import MakeSettings, Simulator, serving
 from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there

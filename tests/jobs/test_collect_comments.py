@@ -8,14 +8,14 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.db.tables import authors, comments, groups, posts
-from app.jobs.collection import Counts, OpenPost, Request, State
 from app.jobs.queue import cancel
-from app.jobs.start_collection import start_collection
 from app.resources import Resources
 from app.vk.comment_walk import CommentWalk, Gap
 from app.vk.wall_walk import NamedPosts, WallWalk
+from app.work.collecting.collection import Counts, OpenPost, Request, State
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Row
 
-from app.communities import add_groups
-from app.jobs import collect_comments
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.jobs.queue import retry
-from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
@@ -18,6 +17,7 @@ from app.vk.comment_walk import CommentWalk
 from app.vk.replies import read_comment_page
 from app.vk.walk import Ask
 from app.wall import VkComment, VkCommentPage
+from app.work.collecting import collect_comments
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 

@@ -10,21 +10,21 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.db.tables import comments
 from app.errors import ValidationFailed
-from app.jobs import collect_comments as collecting
-from app.jobs.collect_comments import collect_comments
-from app.jobs.progress import Progress, RunningJob
 from app.jobs.queue import cancel, retry
+from app.jobs.running_job import Progress, RunningJob
 from app.jobs.runs import End
-from app.jobs.start_collection import start_collection
 from app.jobs.states import JobState, MoveReason
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.vk import batch, walk, wire
 from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
+from app.work.collecting import collect_comments as collecting
+from app.work.collecting.collect_comments import collect_comments
 from bench.collect import least_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.histories import there

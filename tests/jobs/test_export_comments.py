@@ -23,6 +23,7 @@ import zstandard
 from pyarrow import parquet
 from sqlalchemy import Row, text
 
+from app.actions.start_export import start_export
 from app.errors import QueryTimedOut, ServiceUnavailable
 from app.exports import parquet as our_parquet
 from app.exports.options import (
@@ -34,22 +35,22 @@ from app.exports.options import (
     ExportFormat,
     ExportOptions,
 )
-from app.jobs import export_comments as body
-from app.jobs import export_files, upkeep, write_export
-from app.jobs.export_comments import ExportNotWritten, export_comments
-from app.jobs.export_files import export_directory
-from app.jobs.export_request import ExportRequest
+from app.jobs import upkeep
 from app.jobs.offload import in_process
-from app.jobs.progress import CancelRequested, RunningJob, TakenAway
 from app.jobs.queue import cancel
-from app.jobs.start_export import start_export
+from app.jobs.running_job import CancelRequested, RunningJob, TakenAway
 from app.jobs.states import JobState
 from app.jobs.worker import open_worker
-from app.jobs.write_export import WritingOrder, read_told, write_in_peace
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.store.comment_conditions import CommentConditions
 from app.store.row_streams import DriverStatement
+from app.work.exporting import export_comments as body
+from app.work.exporting import export_files, write_export
+from app.work.exporting.export_comments import ExportNotWritten, export_comments
+from app.work.exporting.export_files import export_directory
+from app.work.exporting.export_request import ExportRequest
+from app.work.exporting.write_export import WritingOrder, read_told, write_in_peace
 from tests.conftest import MakeSettings, Wall, until, write_wall
 from tests.jobs.conftest import ended, events_of, in_state, read_job, take
 from tests.jobs.exporting import write_with_little_room

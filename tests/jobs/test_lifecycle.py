@@ -23,8 +23,8 @@ from app.errors import JobAlreadyRunning, JobStateConflict, QueueFull, ServiceUn
 from app.events import Events
 from app.jobs import upkeep
 from app.jobs.engine import Queue
-from app.jobs.progress import CancelRequested, Progress, RunningJob, TakenAway
 from app.jobs.queue import cancel, retry
+from app.jobs.running_job import CancelRequested, Progress, RunningJob, TakenAway
 from app.jobs.runs import End, Order, end_of_run
 from app.jobs.states import JobKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.actions.change_groups import start_removal
+from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keywords, update_keyword
+from app.actions.mark_comments import mark_comments, remove_comments
+from app.actions.start_analysis import start_analysis
 from app.analysis.keywords import KeywordMatching
-from app.jobs.change_groups import start_removal
-from app.jobs.change_keywords import WantedKeyword, add_keywords, remove_keywords, update_keyword
-from app.jobs.start_analysis import start_analysis
 from app.jobs.worker import open_worker
-from app.marking import mark_comments, remove_comments
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.comment_marks import Marks

@@ -9,28 +9,29 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.analysis.keywords import Keyword, KeywordMatching, matches_of
-from app.communities import add_groups
-from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
-from app.jobs import match_keywords as matching_job
-from app.jobs import matching, offload
-from app.jobs.change_keywords import (
+from app.actions.add_groups import add_groups
+from app.actions.change_keywords import (
     KeywordOutcome,
     WantedKeyword,
     add_keywords,
     remove_keywords,
     update_keyword,
 )
-from app.jobs.kinds import BODIES
-from app.jobs.known_keywords import KnownKeywords
-from app.jobs.match_keywords import match_keywords
-from app.jobs.progress import RunningJob
+from app.actions.start_collection import start_collection
+from app.analysis.keywords import Keyword, KeywordMatching, matches_of
+from app.background import BODIES
+from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
+from app.jobs import offload
 from app.jobs.queue import cancel, retry
-from app.jobs.start_collection import start_collection
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobKind
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store import jobs
+from app.work.matching import match_keywords as matching_job
+from app.work.matching import search_texts as matching
+from app.work.matching.known_keywords import KnownKeywords
+from app.work.matching.match_keywords import match_keywords
 from tests.conftest import MakeSettings, statements
 from tests.jobs.conftest import ended, read_job
 from tests.jobs.matching import add, counts_are_right, expected, matches, open_walls, said, store
@@ -319,7 +320,7 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
             raise ValidationFailed({})  # which does not pass
         return await found(*arguments)
 
-    monkeypatch.setattr("app.jobs.match_keywords.search_texts", stop_at_third)
+    monkeypatch.setattr("app.work.matching.match_keywords.search_texts", stop_at_third)
     async with open_worker(walls, 1):
         assert (await ended(walls, job.id)).state == "FAILED"
         row = await read_job(walls, job.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from app.jobs.progress import Progress, RunningJob
+from app.jobs.running_job import Progress, RunningJob
 from app.resources import Resources, open_resources
 from tests.conftest import MakeSettings, until
 from tests.jobs.conftest import ended, events_of, queue_job, read_job, working

@@ -9,22 +9,22 @@ import pytest
 from sqlalchemy import Row, func, text
 from structlog.testing import capture_logs
 
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.set_monitoring import run_monitoring, set_monitoring, start_due
+from app.actions.start_collection import start_collection
 from app.db.tables import jobs as jobs_table
 from app.db.tables import monitorings as table
 from app.errors import GroupNotFound, JobAlreadyRunning, QueueFull, ValidationFailed
 from app.events import job_topic
-from app.jobs.collection import Request
-from app.jobs.monitoring import run_monitoring, set_monitoring, start_due
-from app.jobs.progress import RunningJob
 from app.jobs.queue import NewJob, cancel, enqueue, retry
-from app.jobs.start_collection import start_collection
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobKind, JobPriority, JobState
 from app.resources import Resources, open_resources
 from app.store import jobs, monitorings
 from app.store.groups import upsert_groups
 from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
+from app.work.collecting.collection import Request
 from tests.conftest import MakeSettings, Simulator, somebody_waits, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
 from tests.locks import until_it_waits
@@ -234,7 +234,7 @@ async def test_of_many_schedulers_one_queues_each(make_settings: MakeSettings) -
 
 
 async def test_one_tick_starts_a_hundred_at_the_most(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.jobs.monitoring.BATCH", 2)
+    monkeypatch.setattr("app.actions.set_monitoring.BATCH", 2)
     await monitor(resources, -1, -2, -3)
     assert [await start_due(resources) for _ in range(3)] == [2, 1, 0]
 
@@ -327,7 +327,7 @@ async def test_what_fails_on_the_way_leaves_all_as_it_was(
     async def fail(*_: object) -> None:
         raise RuntimeError("on the way")
 
-    monkeypatch.setattr("app.jobs.monitoring.monitorings.note_jobs", fail)
+    monkeypatch.setattr("app.actions.set_monitoring.monitorings.note_jobs", fail)
     with pytest.raises(RuntimeError, match="on the way"):
         await start_due(resources)
     assert await read(resources, table) == before

@@ -7,17 +7,17 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.actions.add_groups import add_groups
+from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keywords
+from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, Positions
-from app.communities import add_groups
-from app.jobs import matching
-from app.jobs.change_keywords import WantedKeyword, add_keywords, remove_keywords
-from app.jobs.known_keywords import KnownKeywords, SearchOutdated
 from app.jobs.queue import cancel
-from app.jobs.start_collection import start_collection
 from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store.collections import begin_collection
 from app.store.comments import upsert_comments
+from app.work.matching import search_texts as matching
+from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
 from tests.conftest import stored_comments
 from tests.jobs.conftest import collect, counts, ended
 from tests.jobs.matching import expected, matches, open_walls, said, store

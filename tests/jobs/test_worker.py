@@ -14,20 +14,20 @@ from structlog.testing import capture_logs
 
 import app.jobs.upkeep
 import app.jobs.worker
-from app.communities import add_groups
+from app.actions.add_groups import add_groups
+from app.actions.start_collection import start_collection
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
-from app.jobs.collect_comments import collect_comments
-from app.jobs.progress import Progress, RunningJob, TakenAway
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
+from app.jobs.running_job import Progress, RunningJob, TakenAway
 from app.jobs.runs import End
-from app.jobs.start_collection import start_collection
 from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
 from app.jobs.worker import Worker, open_worker
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
 from app.store.workers import living_workers
 from app.vk.wire import VkUnavailable
+from app.work.collecting.collect_comments import collect_comments
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
 from tests.timeouts import WAIT_SECONDS

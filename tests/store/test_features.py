@@ -8,8 +8,8 @@ from hashlib import md5
 import pytest
 from sqlalchemy import text
 
+from app.actions.change_keywords import WantedKeyword, add_keywords
 from app.db import tables
-from app.jobs.change_keywords import WantedKeyword, add_keywords
 from app.resources import Resources
 from app.store import features, keywords, summaries, waves
 from app.store.comment_conditions import CommentConditions

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Row, delete, insert, update
 
+from app.actions.mark_comments import mark_comments, remove_comments
 from app.analysis.series import filled
 from app.db import tables
-from app.marking import mark_comments, remove_comments
 from app.resources import Resources
 from app.statistics import Question, Statistics
 from app.store import comments, groups, posts, statistics

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs.progress import RateMeter
+from app.jobs.running_job import RateMeter
 from app.jobs.states import FORMER, JobState
 from schema.jobs import Progress
 

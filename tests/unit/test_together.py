@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.errors import ServiceUnavailable
-from app.jobs.together import Together
+from app.jobs.group_commit import Together
 
 
 class Doubles:

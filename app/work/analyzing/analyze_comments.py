@@ -19,7 +19,7 @@ from app.analysis.features import Features, features_of
 from app.analysis.terms import ranked
 from app.errors import QueryTimedOut
 from app.jobs.offload import in_process
-from app.jobs.progress import Progress, RunningJob
+from app.jobs.running_job import Progress, RunningJob
 from app.store import features, groups, summaries, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import from_json, to_json

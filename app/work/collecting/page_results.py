@@ -1,18 +1,18 @@
 """What the pages of one pack bring a collection: what is to be stored, and how its posts and threads go on.
 
-Decides without I/O; `app.jobs.collect_comments` stores it in one step.
+Decides without I/O; `app.work.collecting.collect_comments` stores it in one step.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.jobs.collection import OpenPost, State
 from app.store.comments import ReadThread
 from app.vk.comment_walk import CommentWalk, page_count
 from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts
 from app.vk.wire import VkFault, VkUnavailable
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
+from app.work.collecting.collection import OpenPost, State
 
 
 @dataclass(slots=True)

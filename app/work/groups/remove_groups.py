@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.jobs.progress import Progress, RunningJob
+from app.jobs.running_job import Progress, RunningJob
 from app.store import comment_marks, groups, posts, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.comments import count_comments

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.analysis.keywords import Keyword, Positions
-from app.jobs.matching import as_keywords, search_texts
-from app.jobs.progress import Progress, RunningJob
+from app.jobs.running_job import Progress, RunningJob
 from app.store import groups, keywords
 from app.store.keywords import ActiveKeywords, MatchedComment, Stretch
+from app.work.matching.search_texts import as_keywords, search_texts
 
 FORGETTING = "removing matches"
 MATCHING = "matching comments"

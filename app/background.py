@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from app.errors import StartFailed
-from app.jobs.analyze_comments import analyze_comments
-from app.jobs.collect_comments import collect_comments
-from app.jobs.export_comments import export_comments
-from app.jobs.match_keywords import match_keywords
-from app.jobs.progress import RunningJob
-from app.jobs.refresh_groups import refresh_groups
-from app.jobs.remove_groups import remove_groups
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobKind
+from app.work.analyzing.analyze_comments import analyze_comments
+from app.work.collecting.collect_comments import collect_comments
+from app.work.exporting.export_comments import export_comments
+from app.work.groups.refresh_groups import refresh_groups
+from app.work.groups.remove_groups import remove_groups
+from app.work.matching.match_keywords import match_keywords
 
 Body = Callable[[RunningJob], Awaitable[dict[str, Any]]]
 """Runs on the event loop, which it must not keep busy, and returns the job's result."""

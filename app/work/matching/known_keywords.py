@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.keywords import Keyword, Positions
 from app.db.engine import Database
-from app.jobs.matching import as_keywords, search_texts
 from app.store import keywords
 from app.store.comments import Stored, with_other_texts
 from app.store.keywords import ActiveKeywords, MatchedComment
 from app.wall import VkComment
+from app.work.matching.search_texts import as_keywords, search_texts
 
 Key = tuple[int, int]
 

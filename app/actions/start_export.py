@@ -4,18 +4,18 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.errors import ValidationFailed
 from app.events import job_topic
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
 from app.exports.parquet import require_parquet
-from app.jobs.export_request import ExportRequest
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.jobs.states import JobKind, JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
+from app.work.exporting.export_request import ExportRequest
 
 
 async def start_export(

@@ -11,15 +11,15 @@ from app.errors import DiskFull, QueryTimedOut, ServiceUnavailable
 from app.exports.csv import FORMULA_STARTS
 from app.exports.options import ExportFormat
 from app.exports.parquet import require_parquet
-from app.jobs.export_files import export_directory, make_anew, remove_run, sync_names
-from app.jobs.export_request import ExportRequest
 from app.jobs.offload import in_process
-from app.jobs.progress import Progress, RunningJob
-from app.jobs.write_export import WritingOrder, Written, read_told, write_in_peace
+from app.jobs.running_job import Progress, RunningJob
 from app.store.comments import count_comments
 from app.store.export_statements import csv_statement, rows_statement
 from app.store.exports import upsert_export
 from app.store.row_streams import SourceLost
+from app.work.exporting.export_files import export_directory, make_anew, remove_run, sync_names
+from app.work.exporting.export_request import ExportRequest
+from app.work.exporting.write_export import WritingOrder, Written, read_told, write_in_peace
 
 READING, WRITING, PACKING, DONE = "counting comments", "writing", "packing", "done"
 LOOK_SECONDS = 0.25

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from app.jobs.progress import Progress
+from app.jobs.running_job import Progress
 from app.vk.comment_walk import CommentWalk, Gap
 from app.vk.wall_walk import NamedPosts, WallWalk
 

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
-from app.jobs.collection import OpenPost, State
-from app.jobs.progress import RunningJob
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobEventKind
 from app.vk.replies import broken_facts
 from app.vk.wall_walk import WallWalk
 from app.vk.wire import VkFault
 from app.wall import VkBrokenItem
+from app.work.collecting.collection import OpenPost, State
 
 
 class CollectionEvents:

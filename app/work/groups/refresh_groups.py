@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.communities import known_groups
-from app.jobs.progress import Progress, RunningJob
+from app.actions.add_groups import known_groups
+from app.jobs.running_job import Progress, RunningJob
 from app.store import groups
 
 STAGE = "refreshing communities"

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.collection import State
 from app.store import comments, posts
 from app.store.collections import count_present_comments
+from app.work.collecting.collection import State
 
 
 async def mark_absent_posts(

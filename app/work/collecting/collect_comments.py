@@ -7,12 +7,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.collection import CHECKPOINT_FORMAT, DONE, OpenPost, Request, State
-from app.jobs.collection_events import CollectionEvents
-from app.jobs.known_keywords import KnownKeywords, SearchOutdated
-from app.jobs.mark_deleted import mark_absent_comments, mark_absent_posts
-from app.jobs.page_results import CommentResults, PostResults
-from app.jobs.progress import Progress, RunningJob
+from app.jobs.running_job import Progress, RunningJob
 from app.store import authors, comments, groups, posts
 from app.store.collections import begin_collection
 from app.store.comments import ReadThread
@@ -24,6 +19,11 @@ from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts, WallWalk
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, may_be_about_wall, wall_probe
 from app.wall import VkCommentPage
+from app.work.collecting.collection import CHECKPOINT_FORMAT, DONE, OpenPost, Request, State
+from app.work.collecting.collection_events import CollectionEvents
+from app.work.collecting.mark_deleted import mark_absent_comments, mark_absent_posts
+from app.work.collecting.page_results import CommentResults, PostResults
+from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
 
 Page = TypeVar("Page")
 

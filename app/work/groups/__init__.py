@@ -1,0 +1,1 @@
+"""The work of REFRESH_GROUPS and REMOVE_GROUPS."""

@@ -1,0 +1,1 @@
+"""The work of MATCH_KEYWORDS, and the search for keywords in texts."""
