@@ -160,7 +160,7 @@ class PostsToCollect:
             left = exists().where(
                 comments.c.owner_id == posts.c.owner_id, comments.c.post_id == posts.c.id, not_(comments.c.is_deleted)
             )
-            return (posts.c.comment_count > 0) | (posts.c.collected_count > 0) | left
+            return (posts.c.comment_count > 0) | (posts.c.collected_count != 0) | left
         return posts.c.comment_count != func.coalesce(posts.c.collected_count, 0)
 
 
@@ -295,7 +295,9 @@ async def mark_posts_deleted(
               WHERE NOT is_deleted AND owner_id = ANY(CAST(:walls AS bigint[]) || CAST(:owner_ids AS bigint[]))
               GROUP BY owner_id),
         gone AS (
-             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count = -1
+             UPDATE posts SET is_deleted = true, changed_at = now(), collected_count =
+                    -- where VK counted no comments and none was read, there is nothing to forget
+                    CASE WHEN comment_count = 0 AND coalesce(collected_count, 0) = 0 THEN collected_count ELSE -1 END
               WHERE NOT is_deleted AND collection_number < :collection
                 AND (owner_id = ANY(CAST(:walls AS bigint[])) OR (owner_id, id) IN (
                      SELECT * FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))))

@@ -22,8 +22,14 @@ from tests.ports import reserved_port
 from tests.processes import Command, gone, started
 from tests.timeouts import WAIT_SECONDS
 
-CANNOT_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+CANNOT_ANSWER = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a connection to PostgreSQL fails with while that is stopped and started."""
+SESSIONS = """
+    SELECT pid, application_name, state, wait_event_type, wait_event, pg_blocking_pids(pid) AS blocked_by,
+           clock_timestamp() - xact_start AS in_transaction, clock_timestamp() - state_change AS in_state, query
+      FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'
+"""
+"""What PostgreSQL's sessions do, for whoever has to find out why a process waits."""
 AGAIN_SECONDS = 0.05
 LOOK_SECONDS = 0.05
 ENDED = "state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"
@@ -37,8 +43,11 @@ class Node:
     a time befalls it: who brings one holds `calm`.
     """
 
-    def __init__(self, stack: ExitStack, arguments: tuple[str, ...], env: Mapping[str, str], sign: str) -> None:
+    def __init__(
+        self, stack: ExitStack, postgres: "Running", arguments: tuple[str, ...], env: Mapping[str, str], sign: str
+    ) -> None:
         self._stack = stack
+        self._postgres = postgres
         self._arguments = arguments
         self._env = dict(env)
         self._sign = f'"event":"{sign}"'
@@ -63,9 +72,9 @@ class Node:
             try:
                 await until(lambda: self._sign in self.command.output() or self.command.popen.poll() is not None)
             except TimeoutError:
-                self.command.popen.send_signal(signal.SIGABRT)  # Python prints where each thread is
-                self.command.popen.wait(WAIT_SECONDS)
-                raise AssertionError(f"{self._arguments} has not begun: {self.command.output()}") from None
+                sessions = "\n".join(str(dict(row)) for row in await self._postgres.fetch(SESSIONS))
+                self.command.kill()
+                raise AssertionError(f"{self._arguments} has not begun: {self.command.output()}\n{sessions}") from None
             if self.command.popen.poll() is None:
                 return
 
@@ -196,9 +205,9 @@ class Installation:
             if number < webs:
                 port = self.stack.enter_context(reserved_port())
                 self.urls.append(f"http://127.0.0.1:{port}")
-                self.webs.append(Node(self.stack, ("serve",), {**env, "PORT": str(port)}, "serving"))
+                self.webs.append(Node(self.stack, self.postgres, ("serve",), {**env, "PORT": str(port)}, "serving"))
             else:
-                worker = Node(self.stack, ("worker", "--concurrency", "4"), env, "working")
+                worker = Node(self.stack, self.postgres, ("worker", "--concurrency", "4"), env, "working")
                 self.workers.append(worker)
         await asyncio.gather(*(node.start() for node in (*self.webs, *self.workers)))
 

@@ -163,7 +163,6 @@ class Chaos:
         fixed = {
             "REDIS_URL": self._valkey.url,
             "LOG_FORMAT": "json",
-            "PYTHONFAULTHANDLER": "1",
             "VK_API_URL": simulator.url,
             "VK_TOKENS": TOKEN,
             "VK_REQUESTS_PER_SECOND": 10_000,

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
@@ -289,6 +290,29 @@ async def test_pages_of_posts_that_cannot_be_read(
         assert await stored_comments(opened, -2) == {key: ids for key, ids in simulator.truth(2).items() if ids}
         row = await collect(opened)
         assert (row.state, row.failure["code"]) == ("FAILED", "VK_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_wall_without_posts_that_has_them_again(resources: Resources, world: Simulator, *, full: bool) -> None:
+    """What VK says twice is believed; when it says otherwise, all is read again, and then nothing any more."""
+    first = counts(await collect(resources))
+    world.control(faults=contradiction("everything zero", "wall.get"))
+    assert counts(await collect(resources))["deleted_comments"] == len(await marked(resources)) > 0
+    world.control(faults=[])
+    again = counts(await collect(resources, full=full))
+    assert (again["posts"], again["comments"]) == (first["posts"], first["comments"])
+    assert await marked(resources) == set()
+    assert await stored_comments(resources) == there(world)
+    assert counts(await collect(resources))["posts"] == 0
+
+
+async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resources) -> None:
+    """Also where VK counts no comments any more."""
+    counts(await collect(resources))
+    async with resources.database.transaction() as connection:
+        await connection.execute(text("UPDATE posts SET collected_count = -1 WHERE comment_count = 0"))
+    counts(await collect(resources, full=True))
+    assert counts(await collect(resources))["posts"] == 0
 
 
 # communities that are closed while they are collected
