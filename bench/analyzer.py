@@ -19,9 +19,9 @@ import psutil
 import structlog
 
 from app.actions.start_analysis import start_analysis
+from app.background import open_worker
 from app.errors import ErrorCode
 from app.jobs.follow import follow
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from bench.collector import KIB

@@ -13,9 +13,9 @@ import structlog
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.errors import ErrorCode
 from app.jobs.follow import follow
-from app.jobs.worker import open_worker
 from app.resources import open_resources
 from app.settings import read_settings
 

@@ -14,11 +14,12 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId, QueueManagerId
 
+from app.background import open_worker
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobKind, JobPriority
-from app.jobs.worker import open_worker
+from app.jobs.states import JobPriority
 from app.resources import Resources
+from app.work.kinds import JobKind
 
 CONCURRENCY = 10
 DEQUEUE_SECONDS = 1.0

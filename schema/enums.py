@@ -12,9 +12,10 @@ from app.analysis.keywords import KeywordMatching
 from app.analysis.moods import Mood
 from app.errors import ErrorCode
 from app.health import HealthStatus
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.states import JobEventKind, JobPriority, JobState
 from app.store.statistics import Bucket, PostRanking
 from app.vk.pace import TokenHealth, TokenKind
+from app.work.kinds import JobKind
 
 E = TypeVar("E", bound=Enum)
 

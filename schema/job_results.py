@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import strawberry
 
-from app.jobs.states import JobKind
 from app.store.keyset import StoredRow
+from app.work.kinds import JobKind
 from schema.analysis_results import AnalysisResult
 from schema.export_files import ExportResult
 

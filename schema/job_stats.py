@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import strawberry
 
 from app.errors import ValidationFailed
-from app.jobs.states import JobKind, JobState
+from app.jobs.states import JobState
 from app.store import job_stats, workers
 from app.store.keyset import StoredRow
+from app.work.kinds import JobKind
 from schema.context import Info
 
 LONGEST_HOURS = 24 * 31

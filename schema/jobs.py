@@ -11,11 +11,12 @@ from strawberry.scalars import JSON
 from app.actions.start_collection import start_collection
 from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState
+from app.jobs.states import JobEventKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
 from app.store import jobs
 from app.store.keyset import StoredRow
 from app.work.collecting.collection import owners_of
+from app.work.kinds import JobKind
 from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described

@@ -29,12 +29,12 @@ from sqlalchemy import event
 from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
 
+from app.background import open_worker
 from app.cli.client import Client
 from app.cli.processes import listen
 from app.db.embedded import embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
-from app.jobs.worker import open_worker
 from app.main import create_app
 from app.resources import Resources, open_resources
 from app.settings import Settings, read_settings

@@ -8,11 +8,8 @@ from app.errors import ValidationFailed
 from app.log import log
 from app.resources import Resources
 from app.store import groups
-from app.vk.batch import Batch
-from app.vk.client import VkClient
+from app.vk.groups import known_groups
 from app.vk.references import GroupReference, read_group_reference
-from app.vk.replies import read_groups
-from app.vk.wire import GROUPS_PER_CALL, VkFault, groups_by_id, known_shape
 from app.wall import VkGroup
 
 MOST_REFERENCES = 10_000
@@ -64,28 +61,6 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
         # a second reference to the same community finds it there already
         new.discard(outcome.owner_id or 0)
     return outcomes
-
-
-async def known_groups(vk: VkClient, names: Sequence[str]) -> list[VkGroup]:
-    """Ask VK for communities by id or screen name, thousands at once; those that it does not know are absent.
-
-    Raises:
-        VkFault: VK failed.
-    """
-    calls = [groups_by_id(names[start : start + GROUPS_PER_CALL]) for start in range(0, len(names), GROUPS_PER_CALL)]
-    found: list[VkGroup] = []
-    for call, answer in zip(calls, await Batch(vk).answers(calls), strict=True):
-        if not isinstance(answer, VkFault):
-            with known_shape(call):
-                found += read_groups(answer)
-        elif not _says_none_exists(answer):
-            raise answer
-    return found
-
-
-def _says_none_exists(fault: VkFault) -> bool:
-    # VK leaves unknown communities out, unless it knows none of a call's: then it finds the parameter wrong
-    return fault.vk_code == 125 or (fault.vk_code == 100 and "group_id" in fault.message)  # noqa: PLR2004 - VK's codes
 
 
 def _outcome(reference: str, wanted: GroupReference | str, found: dict[str, VkGroup], new: set[int]) -> AddedGroup:

@@ -8,10 +8,10 @@ from sqlalchemy import Row
 from app.errors import ValidationFailed
 from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind
 from app.log import log
 from app.resources import Resources
 from app.store import groups
+from app.work.kinds import JobKind
 
 MOST_GROUPS = 10_000
 LONGEST_NOTE = 2_000
@@ -68,7 +68,9 @@ async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[A
         QueueFull: too many jobs wait.
     """
     wanted = _checked(owner_ids)
-    return await _start(resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": wanted}, wanted), wanted)
+    return await _start(
+        resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": wanted}, wanted, removes_claims=True), wanted
+    )
 
 
 def _checked(owner_ids: Sequence[int]) -> list[int]:

@@ -13,11 +13,11 @@ from app.analysis.keywords import KeywordMatching, clean_phrase, problem_of
 from app.errors import ValidationFailed
 from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind
 from app.log import log
 from app.resources import Resources
 from app.store import keywords
 from app.store.keywords import NewKeyword
+from app.work.kinds import JobKind
 
 MOST_KEYWORDS = 10_000
 LONGEST_CATEGORY = 100

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
 from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue, keep_room
-from app.jobs.states import JobKind, JobPriority, MoveReason
+from app.jobs.states import JobPriority, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import groups, monitorings
 from app.work.collecting.collection import Request
+from app.work.kinds import JobKind
 
 LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
 DEFAULTS: Mapping[str, Any] = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}

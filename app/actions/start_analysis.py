@@ -9,13 +9,14 @@ from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
 from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind, JobPriority
+from app.jobs.states import JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store import groups
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
 from app.work.analyzing.analyze_comments import AnalysisRequest
+from app.work.kinds import JobKind
 
 
 async def start_analysis(

@@ -9,12 +9,13 @@ from sqlalchemy import Row
 from app.errors import ValidationFailed
 from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind, JobPriority
+from app.jobs.states import JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store import groups
 from app.vk.references import PostReference, read_post_reference
 from app.work.collecting.collection import Request
+from app.work.kinds import JobKind
 
 MOST_GROUPS = 1_000
 MOST_POSTS = 10_000

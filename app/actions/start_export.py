@@ -10,12 +10,13 @@ from app.events import job_topic
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
 from app.exports.parquet import require_parquet
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind, JobPriority
+from app.jobs.states import JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
 from app.work.exporting.export_request import ExportRequest
+from app.work.kinds import JobKind
 
 
 async def start_export(

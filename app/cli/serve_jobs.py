@@ -7,18 +7,17 @@ from contextlib import asynccontextmanager, nullcontext
 
 from prometheus_client import start_http_server
 
-from app.background import BODIES
+from app.background import open_worker
 from app.cli.alive import showing_life
 from app.cli.processes import refused
 from app.cli.service import Stop, stop_signals
 from app.errors import WorkerDied
 from app.health import HealthCheck
-from app.jobs.states import JobKind
-from app.jobs.worker import open_worker
 from app.log import configure_logging, log
 from app.resources import open_resources
 from app.settings import Settings
 from app.watchdog import watching_loop
+from app.work.kinds import JobKind
 
 MEASURE_SECONDS = 5.0
 """How often a worker with metrics measures what is counted for all processes together."""
@@ -44,11 +43,10 @@ async def serve_jobs(
         WorkerDied: the worker ended before the process was to end.
     """
     configure_logging(settings)
-    bodies = {kind: body for kind, body in BODIES.items() if kind in kinds or not kinds}
     async with (
         stop_signals() as stop,
         open_resources(settings) as resources,
-        open_worker(resources, concurrency, bodies),
+        open_worker(resources, concurrency, kinds),
         ending_with_worker(stop, resources.health),
         showing_life(settings, resources.health),
     ):
@@ -57,7 +55,7 @@ async def serve_jobs(
                 nullcontext() if metrics_port is None else _metrics_at(settings.host, metrics_port, resources.health)
             ):
                 collect_garbage_rarely()
-                log.info("working", concurrency=concurrency, kinds=[kind.value for kind in bodies])
+                log.info("working", concurrency=concurrency, kinds=[kind.value for kind in kinds or JobKind])
                 await stop.asked.wait()
                 log.info("stopping")
 

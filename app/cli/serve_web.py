@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from app.background import open_worker
 from app.cli.processes import listen
 from app.cli.serve_jobs import collect_garbage_rarely, ending_with_worker
 from app.cli.service import Stop, serve_app, stop_signals
-from app.jobs.worker import open_worker
 from app.log import configure_logging, log
 from app.main import create_app
 from app.resources import Resources, open_resources

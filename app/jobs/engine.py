@@ -15,13 +15,12 @@ from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from sqlalchemy import Row
 
 from app.events import Events, job_topic
+from app.jobs.handlers import PeriodicTask
 from app.jobs.queue import queries_of
 from app.jobs.runs import take
 from app.store import entries
 
 EntryBody = Callable[[Entry], Awaitable[None]]
-Clock = Mapping[str, tuple[str, Callable[[], Awaitable[None]]]]
-"""Name -> when, as a cron expression (a sixth field is seconds), and what."""
 
 
 class Queue(Queries):
@@ -87,8 +86,10 @@ def _job_id(entry: Entry) -> int:
         return 0
 
 
-def make_engine(queue: Queue, body: EntryBody, limits: Mapping[str, int], clock: Clock) -> PgQueuer:
-    """Return an engine that calls `body` for each entry of these kinds, and what `clock` says when it says.
+def make_engine(
+    queue: Queue, body: EntryBody, limits: Mapping[str, int], tasks: Mapping[str, PeriodicTask]
+) -> PgQueuer:
+    """Return an engine that calls `body` for each entry of these kinds, and runs periodic tasks (name -> task).
 
     `body` is to begin the run and return: an engine that fails waits for its bodies before it says so.
     `limits` maps each kind to how many of it run at once in all processes; 0 is no limit.
@@ -96,7 +97,7 @@ def make_engine(queue: Queue, body: EntryBody, limits: Mapping[str, int], clock:
     engine = PgQueuer(queue.driver, queries=queue)
     for kind, limit in limits.items():
         engine.entrypoint(kind, concurrency_limit=limit)(body)
-    for name, (when, action) in clock.items():
+    for name, (when, action) in tasks.items():
         engine.schedule(name, when)(_on_schedule(action))
     return engine
 

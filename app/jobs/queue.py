@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import asyncpg
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
 from app.events import CANCELLATIONS, job_topic
-from app.jobs.states import RETRYABLE, JobEventKind, JobKind, JobPriority, JobState, MoveReason
+from app.jobs.states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import entries, jobs, monitorings
@@ -25,17 +26,19 @@ CLOSE_TO_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is asked for. `owner_ids` are the communities that no other job may collect or remove meanwhile.
+    """A job that is requested. `claims` are the communities that no other job may collect or remove meanwhile.
 
-    They are kept in its arguments as `claims`, for it to be retried with.
+    They are kept in its arguments, for it to be retried with. With `removes_claims`
+    the job itself may have removed some of them before it is retried.
     """
 
-    kind: JobKind
+    kind: Enum
     arguments: Mapping[str, Any]
-    owner_ids: Sequence[int] = ()
+    claims: Sequence[int] = ()
     priority: JobPriority = JobPriority.NORMAL
     timeout_seconds: float | None = None
     reason: MoveReason = MoveReason.REQUESTED
+    removes_claims: bool = False
 
 
 async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
@@ -54,13 +57,13 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
         connection,
         {
             "kind": new.kind.value,
-            "arguments": {**new.arguments, **({"claims": list(new.owner_ids)} if new.owner_ids else {})},
+            "arguments": {**new.arguments, **_stored_claims(new)},
             "priority": new.priority.value,
             "max_attempts": settings.job_max_attempts,
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
         },
     )
-    await _claim_groups(connection, row, new.owner_ids)
+    await _claim_groups(connection, row)
     await _put_into_queue(connection, row)
     await add_state_event(connection, row.id, JobState.QUEUED, new.reason)
     return row
@@ -124,7 +127,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         )
         if not row:
             raise await _conflict(connection, job_id, "retried")
-        await _claim_groups(connection, row, row.arguments.get("claims", ()))
+        await _claim_groups(connection, row)
         await _put_into_queue(connection, row)
         await add_state_event(connection, job_id, JobState.QUEUED, MoveReason.RETRY_REQUESTED)
     log.info("job_retried", job_id=job_id)
@@ -174,10 +177,16 @@ async def keep_room(connection: AsyncConnection, limit: int, wanted: int = 0) ->
     return await jobs.count_jobs(connection, waiting)
 
 
-async def _claim_groups(connection: AsyncConnection, row: Row[Any], owner_ids: Sequence[int]) -> None:
+def _stored_claims(new: NewJob) -> dict[str, Any]:
+    if not new.claims:
+        return {}
+    return {"claims": list(new.claims), **({"removes_claims": True} if new.removes_claims else {})}
+
+
+async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
+    owner_ids = row.arguments.get("claims", ())
     missing = set(owner_ids) - await jobs.claim_groups(connection, row.id, owner_ids)
-    # a removal that goes on has removed some of them itself
-    if missing and JobKind(row.kind) is not JobKind.REMOVE_GROUPS:
+    if missing and not row.arguments.get("removes_claims"):
         raise GroupNotFound(max(missing))
 
 

@@ -1,17 +1,6 @@
-"""What kinds of jobs there are, the states they go through, and which moves between them exist."""
+"""The states that jobs go through, which transitions between them exist, and what events say of them."""
 
 from enum import Enum
-
-
-class JobKind(Enum):
-    """What a job does. The value names its module in `app.jobs`, its entry in the queue and its key in logs."""
-
-    ANALYZE_COMMENTS = "analyze_comments"
-    COLLECT_COMMENTS = "collect_comments"
-    EXPORT_COMMENTS = "export_comments"
-    MATCH_KEYWORDS = "match_keywords"
-    REFRESH_GROUPS = "refresh_groups"
-    REMOVE_GROUPS = "remove_groups"
 
 
 class JobState(Enum):

@@ -1,21 +1,16 @@
-"""Keeps the queue in order: what PgQueuer's clock runs every few seconds and every hour, in one process at a time."""
+"""Keeps the queue in order: what runs every few seconds and every hour, in one process at a time."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from app import metrics
-from app.actions.set_monitoring import start_due
 from app.errors import ServiceUnavailable
-from app.jobs.engine import Clock
 from app.jobs.queue import restore_lost
-from app.jobs.states import JobKind, JobPriority
+from app.jobs.states import JobPriority
 from app.log import log
 from app.resources import Resources
-from app.store import entries, exports, jobs, workers
-from app.work.exporting.export_files import remove_unneeded
+from app.store import entries, jobs, workers
 
-EVERY_FIVE_SECONDS = "* * * * * */5"
-HOURLY = "17 * * * *"
 SILENT_SECONDS = 30.0
 """How long an unfinished job without an entry in the queue, or an entry without a job, is left alone."""
 PRIORITY_STEP = JobPriority.NORMAL.value - JobPriority.LOW.value
@@ -24,26 +19,19 @@ REMOVED_AT_ONCE = 1_000
 LOG_DAYS = 1.0
 
 
-def clock_of(resources: Resources) -> Clock:
-    """Return what is done when."""
-    return {
-        "tick": (
-            EVERY_FIVE_SECONDS,
-            lambda: _each(resources, restore, drop_orphans, raise_waiting, raise_abandoned, start_due),
-        ),
-        "clear": (HOURLY, lambda: _each(resources, clear, clear_exports)),
-    }
-
-
-async def _each(resources: Resources, *steps: Callable[[Resources], Awaitable[object]]) -> None:
-    """Do one thing after the other; what fails is tried again the next time, and keeps none of the others from work."""
+async def run_each(resources: Resources, steps: Iterable[Callable[[Resources], Awaitable[object]]]) -> None:
+    """Run steps one after the other. One that fails is tried again the next time, and does not stop the others."""
     for step in steps:
         try:
             await step(resources)
         except ServiceUnavailable:
-            log.warning("upkeep_delayed", step=step.__name__)
+            log.warning("upkeep_delayed", step=_name_of(step))
         except Exception:  # noqa: BLE001 - whatever it was, the queue has to be kept in order
-            log.exception("upkeep_failed", step=step.__name__)
+            log.exception("upkeep_failed", step=_name_of(step))
+
+
+def _name_of(step: Callable[..., object]) -> str:
+    return str(getattr(getattr(step, "func", step), "__name__", step))
 
 
 async def restore(resources: Resources) -> None:
@@ -53,10 +41,10 @@ async def restore(resources: Resources) -> None:
         log.warning("job_restored", job_id=job_id)
 
 
-async def drop_orphans(resources: Resources) -> None:
-    """Delete entries of the queue whose job has ended, or is gone."""
+async def drop_orphans(resources: Resources, kinds: Sequence[str]) -> None:
+    """Delete entries of these kinds whose job has ended, or is gone."""
     async with resources.database.transaction() as connection:
-        count = await entries.drop_orphans(connection, [kind.value for kind in JobKind], SILENT_SECONDS)
+        count = await entries.drop_orphans(connection, kinds, SILENT_SECONDS)
     if count:
         log.warning("entries_dropped", count=count)
 
@@ -84,15 +72,6 @@ async def clear(resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await entries.delete_old_log(connection, LOG_DAYS, days or LOG_DAYS)
         await workers.forget_dead(connection)
-
-
-async def clear_exports(resources: Resources) -> None:
-    """Remove the files of exports that have expired or whose jobs are gone, and what crashed runs have left."""
-    async with resources.database.transaction() as connection:
-        await exports.remove_expired(connection)
-    async with resources.database.connect() as connection:
-        if count := await remove_unneeded(connection, resources.settings):
-            log.info("exports_removed", count=count)
 
 
 async def remove_finished(resources: Resources, before: datetime | None = None) -> int:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,18 +20,16 @@ from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
-from app.background import BODIES, Bodies, Body, PlainBody, limits_of
 from app.db.silence import notice_silence
 from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
 from app.jobs.group_commit import Together
+from app.jobs.handlers import Handler, Handlers, PeriodicTask, ProcessHandler
 from app.jobs.offload import in_process
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, Order, end_of_failure, end_of_run, finish
-from app.jobs.states import JobKind
-from app.jobs.upkeep import clock_of
 from app.log import log
 from app.resources import Resources
 from app.store import jobs, workers
@@ -66,15 +64,26 @@ class _Run:
 
 
 class Worker:
-    """Runs up to `concurrency` jobs at once. `bodies` says what each kind of job does; others are left to others."""
+    """Runs up to `concurrency` jobs at once, of the kinds that have a handler; other kinds are left to other workers.
 
-    def __init__(self, resources: Resources, concurrency: int, bodies: Bodies = BODIES) -> None:
+    `limits` is how many jobs of a kind run at once in all processes; a kind that is absent, or 0, has no limit.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        concurrency: int,
+        handlers: Handlers,
+        limits: Mapping[str, int],
+        periodic_tasks: Mapping[str, PeriodicTask],
+    ) -> None:
         # containers may share host names, and all have low process ids
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._resources = resources
         self._concurrency = concurrency
-        self._bodies = bodies
-        self._limits = limits_of(bodies, resources.settings.job_kind_limits)
+        self._handlers = handlers
+        self._limits = {kind: limits.get(kind, 0) for kind in handlers}
+        self._periodic_tasks = periodic_tasks
         # by job and epoch: a run that still cleans up may be joined by the next run of the same job
         self._runs: dict[tuple[int, int], _Run] = {}
         self._clock = DatabaseClock()
@@ -146,7 +155,7 @@ class Worker:
                 self._tasks.add(run)
                 run.add_done_callback(self._tasks.discard)
 
-            self._engine = engine = make_engine(queue, begin, self._limits, clock_of(self._resources))
+            self._engine = engine = make_engine(queue, begin, self._limits, self._periodic_tasks)
             if self._is_stopping:
                 engine.shutdown.set()
             batch_size = max(1, self._concurrency // 2)
@@ -199,7 +208,7 @@ class Worker:
 
     async def _run_body(self, row: Row[Any]) -> _Run:
         """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""
-        body = asyncio.ensure_future(_call(self._bodies[JobKind(row.kind)], RunningJob(self._resources, row)))
+        body = asyncio.ensure_future(_call(self._handlers[row.kind], RunningJob(self._resources, row)))
         key = row.id, row.epoch
         self._runs[key] = run = _Run(body)
         if self._is_stopping:
@@ -245,10 +254,9 @@ class Worker:
     async def _beat(self) -> None:
         """Write heartbeats, of this worker only while it serves the queue. A job whose lease is lost is stopped."""
         running = list(self._runs)
-        kinds = [kind.value for kind in self._bodies]
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
-                await workers.note_alive(connection, self.name, self._concurrency, kinds)
+                await workers.note_alive(connection, self.name, self._concurrency, list(self._handlers))
             lost = await jobs.beat(connection, running) if running else set()
             now, at = await jobs.current_time(connection), time.monotonic()
         # one that has just written its end is not running either, but then its handler has returned
@@ -273,21 +281,18 @@ async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[An
     notice_silence(connection)
 
 
-def _call(body: Body | PlainBody, job: RunningJob) -> Awaitable[dict[str, Any]]:
-    if inspect.iscoroutinefunction(body):
-        return cast(Body, body)(job)
-    return in_process(cast(PlainBody, body), dict(job.arguments))
+def _call(handler: Handler | ProcessHandler, job: RunningJob) -> Awaitable[dict[str, Any]]:
+    if inspect.iscoroutinefunction(handler):
+        return cast(Handler, handler)(job)
+    return in_process(cast(ProcessHandler, handler), dict(job.arguments))
 
 
 @asynccontextmanager
-async def open_worker(
-    resources: Resources, concurrency: int, bodies: Bodies = BODIES
-) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def running(worker: Worker) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Run a worker while the context lasts, and lend a function that stops it before.
 
     Running jobs go back to the queue at its end, within ten seconds.
     """
-    worker = Worker(resources, concurrency, bodies)
     task = asyncio.create_task(worker.run())
     task.add_done_callback(worker.note_end)
 

@@ -11,7 +11,7 @@ from app.actions.add_groups import add_groups
 from app.actions.change_keywords import WantedKeyword, add_keywords
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import KeywordMatching
-from app.jobs.worker import open_worker
+from app.background import open_worker
 from app.resources import Resources
 from tests import processes
 from tests.acceptance.fleet import Running

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from app.background import open_worker
 from app.cli.client import START_COLLECTION, Client, RequestFailed
 from app.cli.collect import collect as collect_groups
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, Simulator, serve, stored_comments, until
 from tests.processes import environment

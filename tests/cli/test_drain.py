@@ -9,7 +9,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from app.cli.client import JOB_PROGRESS, Client
-from app.jobs.states import JobKind
+from app.work.kinds import JobKind
 from tests.cli.conftest import MakeEnvironment
 from tests.cli.test_serving import start_job, state_of
 from tests.conftest import Simulator

@@ -21,12 +21,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
+from app.background import open_worker
 from app.cli import client as connections
 from app.cli.client import Client, RequestFailed
 from app.cli.commands import app
 from app.cli.export import columns_named, download, joined_filter, kind_of, summary
 from app.exports.options import Compression, ExportFormat
-from app.jobs.worker import open_worker
 from app.resources import Resources
 from tests.conftest import Api, Wall, serve, serving
 from tests.processes import environment

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.background import open_worker
 from app.cli.client import RequestFailed
 from app.cli.commands import app
 from app.cli.keywords import MOST_SHOWN
 from app.jobs.queue import cancel
-from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store import jobs
 from tests.conftest import Api, Wall, until

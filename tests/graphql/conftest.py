@@ -11,12 +11,12 @@ from app.db.embedded import embedded_postgres
 from app.db.engine import open_database
 from app.db.migrate import migrate
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import groups
 from app.wall import VkGroup
 from app.work.collecting.collection import Request
+from app.work.kinds import JobKind
 from schema.node import global_id
 from tests.conftest import Api, Simulator, serve
 

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import text
 
 from app.jobs.queue import NewJob, cancel, enqueue
-from app.jobs.states import JobKind
 from app.resources import Resources, open_resources
 from app.store import groups
+from app.work.kinds import JobKind
 from tests.conftest import Api, MakeSettings, serve
 from tests.graphql.conftest import MakeJob, gid
 from tests.jobs.conftest import queue_job

@@ -10,12 +10,12 @@ from prometheus_client import REGISTRY
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.db.tables import jobs as table
 from app.events import job_topic
 from app.feeds import all_jobs_feed
 from app.jobs.follow import follow_all
 from app.jobs.queue import cancel
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.jobs import JobConditions
 from schema import job_progress

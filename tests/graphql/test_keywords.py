@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs.worker import open_worker
+from app.background import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid

@@ -14,11 +14,11 @@ from openpyxl.utils.escape import unescape
 from pyarrow import parquet
 from sqlalchemy import text
 
+from app.background import open_worker
 from app.exports import parquet as our_parquet
 from app.exports.csv import FORMULA_STARTS
 from app.exports.options import ExportColumn
 from app.exports.xlsx import CUT
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkGroup

@@ -9,17 +9,19 @@ from sqlalchemy import Row
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
-from app.background import Body, PlainBody
+from app.background import make_worker
 from app.errors import ServiceUnavailable
 from app.events import job_topic
 from app.jobs import runs
+from app.jobs.handlers import Handler, ProcessHandler
 from app.jobs.queue import NewJob, enqueue
-from app.jobs.states import JobKind, JobPriority, JobState
+from app.jobs.states import JobPriority, JobState
 from app.jobs.worker import Worker
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
 from app.work.collecting.collection import Request
+from app.work.kinds import JobKind
 from tests.conftest import until
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
@@ -92,9 +94,9 @@ async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[s
 
 
 @asynccontextmanager
-async def working(resources: Resources, body: Body | PlainBody, concurrency: int = 2) -> AsyncIterator[Worker]:
+async def working(resources: Resources, body: Handler | ProcessHandler, concurrency: int = 2) -> AsyncIterator[Worker]:
     """Run a worker whose jobs do what `body` does."""
-    worker = Worker(resources, concurrency, {JobKind.COLLECT_COMMENTS: body})
+    worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: body})
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from app.background import make_worker
 from app.jobs.running_job import Progress, RunningJob, TakenAway
-from app.jobs.states import JobKind
-from app.jobs.worker import Worker
 from app.log import configure_logging
 from app.resources import open_resources
 from app.settings import read_settings
 from app.watchdog import watching_loop
+from app.work.kinds import JobKind
 
 
 def say(event: str) -> None:
@@ -53,7 +53,7 @@ async def main(way: str, go_on: Path) -> None:
     configure_logging(settings)
     async with open_resources(settings) as resources:
         with watching_loop(0.1):
-            await Worker(resources, 1, {JobKind.COLLECT_COMMENTS: body}).run()
+            await make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: body}).run()
 
 
 if __name__ == "__main__":

@@ -12,18 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.actions.change_groups import start_removal
 from app.actions.start_analysis import start_analysis
 from app.analysis.features import features_of
-from app.background import BODIES
+from app.background import HANDLERS, open_worker
 from app.db import tables
 from app.errors import GroupNotFound, QueryTimedOut, QueueFull, ValidationFailed
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobKind, JobState
-from app.jobs.worker import open_worker
+from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.store import features, groups, waves
 from app.store.comment_conditions import CommentConditions
 from app.wall import VkComment
 from app.work.analyzing import analyze_comments as analysis_job
+from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
 from tests.jobs.conftest import ended, events_of, in_state, read_job, take
 from tests.jobs.matching import open_walls, said, store
@@ -544,7 +544,7 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
 
 
 def test_workers_know_the_job() -> None:
-    body: Any = BODIES[JobKind.ANALYZE_COMMENTS]
+    body: Any = HANDLERS[JobKind.ANALYZE_COMMENTS.value]
     assert body is analysis_job.analyze_comments
 
 

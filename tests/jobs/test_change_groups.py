@@ -9,11 +9,11 @@ from sqlalchemy import func, select, text, update
 from app.actions.add_groups import add_groups
 from app.actions.change_groups import start_refresh, start_removal
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.db import tables
 from app.errors import JobAlreadyRunning
 from app.jobs.queue import cancel
 from app.jobs.states import JobState
-from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store import comment_marks, groups, posts
 from app.wall import VkGroup

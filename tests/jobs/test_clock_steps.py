@@ -10,9 +10,9 @@ import pytest
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.running_job import RunningJob
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.clock_steps import correct_future_times
 from app.store.tokens import add_tokens, reserve_slot

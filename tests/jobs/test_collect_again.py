@@ -9,7 +9,7 @@ import pytest
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
-from app.jobs.worker import open_worker
+from app.background import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.jobs.conftest import collect, counts, ended

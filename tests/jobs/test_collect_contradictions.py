@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.jobs.worker import open_worker
+from app.background import open_worker
 from app.resources import Resources, open_resources
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.jobs.conftest import collect, counts, events_of

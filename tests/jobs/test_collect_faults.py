@@ -9,8 +9,8 @@ from sqlalchemy import Row
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.jobs.queue import retry
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
 from app.vk.comment_walk import CommentWalk

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import open_worker
 from app.db.tables import comments
 from app.errors import ValidationFailed
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import Progress, RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.vk import batch, walk, wire
 from app.vk.client import Usage, VkClient

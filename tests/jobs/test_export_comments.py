@@ -24,6 +24,7 @@ from pyarrow import parquet
 from sqlalchemy import Row, text
 
 from app.actions.start_export import start_export
+from app.background import open_worker, periodic_tasks
 from app.errors import QueryTimedOut, ServiceUnavailable
 from app.exports import parquet as our_parquet
 from app.exports.options import (
@@ -35,12 +36,10 @@ from app.exports.options import (
     ExportFormat,
     ExportOptions,
 )
-from app.jobs import upkeep
 from app.jobs.offload import in_process
 from app.jobs.queue import cancel
 from app.jobs.running_job import CancelRequested, RunningJob, TakenAway
 from app.jobs.states import JobState
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.store.comment_conditions import CommentConditions
@@ -405,7 +404,7 @@ async def test_writing(
 
 
 async def clear(resources: Resources) -> None:
-    _, action = upkeep.clock_of(resources)["clear"]
+    _, action = periodic_tasks(resources)["clear"]
     await action()
 
 

@@ -26,10 +26,11 @@ from app.jobs.engine import Queue
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import CancelRequested, Progress, RunningJob, TakenAway
 from app.jobs.runs import End, Order, end_of_run
-from app.jobs.states import JobKind, JobPriority, JobState, MoveReason
+from app.jobs.states import JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store import jobs
 from app.vk.wire import VkRequestRefused, VkUnavailable
+from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
 from tests.jobs.conftest import finish, queue_job, read_job, take
 from tests.jobs.lifecycle import (
@@ -412,7 +413,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def drop_orphans(self, _: st.DataObject) -> None:
         """Entries that stand for no unfinished job go."""
-        self.run(upkeep.drop_orphans(self.resources))
+        self.run(upkeep.drop_orphans(self.resources, [kind.value for kind in JobKind]))
         for entry in self.model.orphans():
             del self.model.entries[entry.id]
 

@@ -16,7 +16,7 @@ from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keyw
 from app.actions.mark_comments import mark_comments, remove_comments
 from app.actions.start_analysis import start_analysis
 from app.analysis.keywords import KeywordMatching
-from app.jobs.worker import open_worker
+from app.background import open_worker
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.comment_marks import Marks

@@ -19,15 +19,14 @@ from app.actions.change_keywords import (
 )
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
-from app.background import BODIES
+from app.background import HANDLERS, open_worker
 from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
 from app.jobs import offload
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobKind
-from app.jobs.worker import open_worker
 from app.resources import Resources, open_resources
 from app.store import jobs
+from app.work.kinds import JobKind
 from app.work.matching import match_keywords as matching_job
 from app.work.matching import search_texts as matching
 from app.work.matching.known_keywords import KnownKeywords
@@ -449,5 +448,5 @@ async def test_keywords_change_during_collections(vk_resources: Resources, worke
 
 
 def test_workers_know_the_job() -> None:
-    body: Callable[..., Any] = BODIES[JobKind.MATCH_KEYWORDS]
+    body: Callable[..., Any] = HANDLERS[JobKind.MATCH_KEYWORDS.value]
     assert body is match_keywords

@@ -18,13 +18,14 @@ from app.errors import GroupNotFound, JobAlreadyRunning, QueueFull, ValidationFa
 from app.events import job_topic
 from app.jobs.queue import NewJob, cancel, enqueue, retry
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobKind, JobPriority, JobState
+from app.jobs.states import JobPriority, JobState
 from app.resources import Resources, open_resources
 from app.store import jobs, monitorings
 from app.store.groups import upsert_groups
 from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
 from app.work.collecting.collection import Request
+from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, somebody_waits, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
 from tests.locks import until_it_waits
@@ -299,7 +300,7 @@ async def test_the_clock_of_the_workers_starts_what_is_due(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the number of workers: each has a clock, and one of them is the one that ticks."""
-    monkeypatch.setattr("app.jobs.upkeep.EVERY_FIVE_SECONDS", "* * * * * *")
+    monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
 
     async def body(_: RunningJob) -> dict[str, Any]:
         return {}

@@ -20,8 +20,8 @@ from app.errors import ProcessDied
 from app.jobs import offload
 from app.jobs.offload import in_process
 from app.jobs.queue import NewJob, cancel, enqueue
-from app.jobs.states import JobKind
 from app.resources import Resources
+from app.work.kinds import JobKind
 from tests.conftest import until
 from tests.jobs.computing import count_primes, end, end_process, fail, fail_by, get_interrupted, meet, never_end
 from tests.jobs.conftest import ended, events_of, queue_job, working

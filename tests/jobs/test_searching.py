@@ -11,8 +11,8 @@ from app.actions.add_groups import add_groups
 from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keywords
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, Positions
+from app.background import open_worker
 from app.jobs.queue import cancel
-from app.jobs.worker import open_worker
 from app.resources import Resources
 from app.store.collections import begin_collection
 from app.store.comments import upsert_comments

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import func, text
 from structlog.testing import capture_logs
 
+from app.background import periodic_tasks
 from app.errors import ServiceUnavailable
 from app.jobs import upkeep
 from app.jobs.states import JobPriority
@@ -20,7 +21,7 @@ from tests.store.test_jobs import change, insert
 
 async def run(resources: Resources, name: str) -> None:
     """Do what the clock does under this name."""
-    _, action = upkeep.clock_of(resources)[name]
+    _, action = periodic_tasks(resources)[name]
     await action()
 
 

@@ -16,18 +16,19 @@ import app.jobs.upkeep
 import app.jobs.worker
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
+from app.background import make_worker, open_worker
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import Progress, RunningJob, TakenAway
 from app.jobs.runs import End
-from app.jobs.states import JobEventKind, JobKind, JobPriority, JobState, MoveReason
-from app.jobs.worker import Worker, open_worker
+from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
 from app.store.workers import living_workers
 from app.vk.wire import VkUnavailable
 from app.work.collecting.collect_comments import collect_comments
+from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
 from tests.timeouts import WAIT_SECONDS
@@ -867,7 +868,7 @@ async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
 async def test_a_limit_of_a_kind_that_does_not_exist(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(job_kind_limits="collect_everything=2")) as opened:
         with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: there is no kind of job 'collect_everything'"):
-            Worker(opened, 1)
+            make_worker(opened, 1)
 
 
 async def test_a_failure_of_vk_that_lasts_is_tried_again_later(

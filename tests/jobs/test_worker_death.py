@@ -9,8 +9,9 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from app.background import make_worker, open_worker
 from app.health import HealthStatus
-from app.jobs.worker import Worker, open_worker
+from app.jobs.worker import Worker
 from app.resources import Resources
 from tests.conftest import serve, until
 
@@ -63,6 +64,6 @@ async def test_a_worker_that_is_stopped_has_not_died(resources: Resources) -> No
 
 
 def test_names_of_workers_are_unique(resources: Resources) -> None:
-    names = {Worker(resources, 1).name for _ in range(100)}
+    names = {make_worker(resources, 1).name for _ in range(100)}
     assert len(names) == 100
     assert all(re.fullmatch(r"[^:]+:\d+:[0-9a-f]{8}", name) for name in names)

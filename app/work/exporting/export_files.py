@@ -11,8 +11,10 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.log import log
+from app.resources import Resources
 from app.settings import Settings
-from app.store.exports import jobs_with_files
+from app.store import exports
 
 _JOB_ID = re.compile(r"[1-9][0-9]{0,17}")
 LEFT_SECONDS = 60.0
@@ -60,7 +62,7 @@ def _directories(settings: Settings) -> dict[int, Path]:
 async def remove_unneeded(connection: AsyncConnection, settings: Settings) -> int:
     """Remove the directories of exports that have expired or whose job is gone, and return how many they were."""
     found = await asyncio.to_thread(_directories, settings)
-    needed = await jobs_with_files(connection, found.keys())
+    needed = await exports.jobs_with_files(connection, found.keys())
     return await asyncio.to_thread(_remove_old, [path for job_id, path in found.items() if job_id not in needed])
 
 
@@ -72,3 +74,12 @@ def _remove_old(paths: Sequence[Path]) -> int:
                 shutil.rmtree(path)
                 count += 1
     return count
+
+
+async def clear_exports(resources: Resources) -> None:
+    """Remove the files of exports that have expired or whose jobs are gone, and what crashed runs have left."""
+    async with resources.database.transaction() as connection:
+        await exports.remove_expired(connection)
+    async with resources.database.connect() as connection:
+        if count := await remove_unneeded(connection, resources.settings):
+            log.info("exports_removed", count=count)

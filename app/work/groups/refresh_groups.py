@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.actions.add_groups import known_groups
 from app.jobs.running_job import Progress, RunningJob
 from app.store import groups
+from app.vk.groups import known_groups
 
 STAGE = "refreshing communities"
 BATCH = 5_000
