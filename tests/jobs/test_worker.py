@@ -544,6 +544,52 @@ async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
     assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
 
 
+async def test_a_worker_is_known_before_it_claims_its_first_job(resources: Resources) -> None:
+    for statement in (
+        "CREATE TABLE claims (is_known bool)",
+        """
+        CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO claims SELECT EXISTS (SELECT FROM workers WHERE name = NEW.worker); RETURN NEW; END $$
+        """,
+        (
+            "CREATE TRIGGER note_claim BEFORE UPDATE ON jobs FOR EACH ROW WHEN (NEW.epoch > OLD.epoch)"
+            " EXECUTE FUNCTION note_claim()"
+        ),
+    ):
+        async with resources.database.transaction() as connection:
+            await connection.exec_driver_sql(statement)
+    bodies = Bodies()
+    bodies.go_on.set()
+    job_id = await queue_job(resources)
+    async with working(resources, bodies.waits):
+        await ended(resources, job_id)
+    assert await _count(resources, "SELECT count(*) FROM claims WHERE is_known") == 1
+
+
+async def test_a_worker_claims_a_job_again_as_soon_as_it_is_back_in_the_queue(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it still waits for the answer that the end of the former run is written."""
+    monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
+    started: list[int] = []
+
+    async def fails_once(job: RunningJob) -> dict[str, Any]:
+        started.append(job.id)
+        if len(started) == 1:
+            raise ServiceUnavailable("VK")
+        return {}
+
+    async def answers_late(*arguments: Any) -> Any:
+        written = await runs.finish(*arguments)
+        await until(lambda: len(started) == 2)
+        return written
+
+    monkeypatch.setattr(app.jobs.worker, "finish", answers_late)
+    job_id = await queue_job(resources)
+    async with working(resources, fails_once):
+        assert (await ended(resources, job_id)).state == "SUCCEEDED"
+
+
 async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
     job_id = await queue_job(resources)
     await _count(

@@ -264,6 +264,20 @@ async def test_replies_that_a_whole_thread_did_not_show(stored: Resources) -> No
     assert await deleted(stored) == {5}
 
 
+async def test_threads_with_replies_that_a_collection_has_not_seen(stored: Resources) -> None:
+    collection = await write_thread(stored)
+    threads = [(-1, 2), (-1, 3), (-2, 3)]
+
+    async def shrunken() -> set[tuple[int, int]]:
+        async with stored.database.transaction() as connection:
+            assert await comments.shrunken_threads(connection, [], collection) == set()
+            return await comments.shrunken_threads(connection, threads, collection)
+
+    assert (-1, 2) in await shrunken()
+    await upsert(stored, [comment(2), comment(4, thread_id=2), comment(5, thread_id=2)], collection)
+    assert (-1, 2) not in await shrunken()
+
+
 @pytest.mark.parametrize(("whole", "gone"), [(True, {3, 5, 6, 7}), (False, {3, 6, 7})])
 async def test_comments_that_a_post_did_not_show(stored: Resources, gone: set[int], *, whole: bool) -> None:
     """Where threads were left out, the replies of a top comment that is still there may well be there, too."""
