@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pgqueuer.applications import PgQueuer
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -588,6 +589,21 @@ async def test_a_worker_claims_a_job_again_as_soon_as_it_is_back_in_the_queue(
     job_id = await queue_job(resources)
     async with working(resources, fails_once):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
+
+
+async def test_a_worker_that_is_stopped_while_it_connects(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_worker(resources, 1)
+    make_engine = app.jobs.worker.make_engine
+
+    def stopped_meanwhile(*arguments: Any) -> PgQueuer:
+        worker.stop()
+        return make_engine(*arguments)
+
+    monkeypatch.setattr(app.jobs.worker, "make_engine", stopped_meanwhile)
+    async with asyncio.timeout(WAIT_SECONDS):
+        await worker.run()
 
 
 async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
