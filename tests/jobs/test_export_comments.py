@@ -400,6 +400,39 @@ async def test_writing(
         await asyncio.to_thread(write_in_peace, order)
 
 
+@pytest.mark.usefixtures("wall")
+async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await taken(resources)
+    in_process = body.in_process
+    orders: list[WritingOrder] = []
+    has_written, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def one_after_the_other(write: Any, order: WritingOrder) -> Any:
+        orders.append(order)
+        if len(orders) == 1:
+            await has_written.wait()
+            async with job.step():  # here it learns that it has lost the job
+                pytest.fail("two runs have one job")
+        written = await in_process(write, order)
+        has_written.set()
+        await may_go_on.wait()
+        return written
+
+    monkeypatch.setattr(body, "in_process", one_after_the_other)
+    former = asyncio.create_task(export_comments(job))
+    await until(lambda: orders)
+    row = await take(resources, job.id, "another")
+    assert row
+    assert row.epoch == job.epoch + 1
+    following = asyncio.create_task(export_comments(RunningJob(resources, row)))
+    with pytest.raises(TakenAway):
+        await former
+    may_go_on.set()
+    assert (await following)["rows"] == 12
+
+
 # upkeep
 
 
