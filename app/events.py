@@ -33,6 +33,7 @@ from app.settings import Settings
 RECONNECT_SECONDS = 1.0
 """How long a lost PostgreSQL or Redis is left alone before the next try."""
 REDIS_TIMEOUT_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = 1.0
 
 
 JOBS = "job:"
@@ -284,8 +285,19 @@ async def open_events(settings: Settings, database: Database) -> AsyncIterator[E
     try:
         yield events
     finally:
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
+        await end_tasks(followers)
         if client:
             await client.aclose()
+
+
+async def end_tasks(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until all of them have ended.
+
+    One cancellation may be lost: before Python 3.12 `asyncio.wait_for`, which the Redis client sends commands
+    with, suppresses it when what it waits for ends in the same moment. Then the process would never end.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)

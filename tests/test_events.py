@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from app import events as events_module
 from app.db.engine import open_database
-from app.events import CANCELLATIONS, JOBS, Events, Wake, job_of, job_topic, open_events, topic_of
+from app.events import CANCELLATIONS, JOBS, Events, Wake, end_tasks, job_of, job_topic, open_events, topic_of
 from app.resources import Resources
 from tests.conftest import MakeSettings, until
 from tests.timeouts import WAIT_SECONDS
@@ -256,6 +256,26 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> 
         assert await here.wait(WAIT_SECONDS)
     await connection.close()
     assert foreign() - before == 2 * len(FOREIGN)  # both processes listen
+
+
+async def test_tasks_end_that_lose_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "CANCEL_AGAIN_SECONDS", 0.01)
+    lost: list[int] = []
+
+    async def lose(times: int) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if len(lost) == times:
+                    raise
+                lost.append(times)
+
+    tasks = [asyncio.create_task(lose(2))]
+    await asyncio.sleep(0)
+    await end_tasks(tasks)
+    assert lost == [2, 2]
+    assert all(task.cancelled() for task in tasks)
 
 
 # by Redis
