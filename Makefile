@@ -14,7 +14,7 @@ WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o 
 # hundreds of processes of the tests would compile everything anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test chaos bench web lint types contracts sdl lock check
+.PHONY: help demo test chaos bench web lint types contracts sdl docs lock check
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ contracts: $(DEV) ## check that imports go down only
 sdl: $(DEV) ## check that schema/schema.graphql is the schema
 	@$(BIN)/vk-comments schema | diff -u schema/schema.graphql - \
 	|| { echo "Run '$(BIN)/vk-comments schema -o schema/schema.graphql'." >&2; exit 1; }
+
+docs: $(DEV) ## write the parts of the documentation that follow from the code
+	@$(BIN)/python -m tests.generated_docs
 
 check: lint types contracts sdl test ## all checks and tests
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from enum import Enum
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from app.settings import read_settings
 HELP = """Collect the comments of VK communities and serve them over GraphQL.
 
 Begin with `vk-comments demo`: it needs neither VK, nor PostgreSQL, nor Redis. Everything else is set by
-environment variables, which README lists; all of them have defaults.
+environment variables, which docs/settings.md lists; all of them have defaults.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -59,6 +60,22 @@ def main() -> None:
             f"error: {fault.message}", style="red", markup=False, highlight=False
         )
         sys.exit(1)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        console.print(version("vk-comments"), highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command()

@@ -1,3 +1,5 @@
+from importlib.metadata import version
+
 import pytest
 from typer.testing import CliRunner
 
@@ -11,6 +13,11 @@ def test_without_arguments() -> None:
     result = CliRunner().invoke(app, [])
     assert "vk-comments demo" in result.output
     assert all(command in result.output for command in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, version("vk-comments") + "\n")
 
 
 def test_commands_are_listed_here() -> None:
