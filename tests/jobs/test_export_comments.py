@@ -405,7 +405,6 @@ async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await taken(resources)
-    in_process = body.in_process
     orders: list[WritingOrder] = []
     has_written, may_go_on = asyncio.Event(), asyncio.Event()
 

@@ -20,6 +20,7 @@ from app.actions.start_collection import start_collection
 from app.background import make_worker, open_worker
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
+from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import Progress, RunningJob, TakenAway
 from app.jobs.runs import End
@@ -595,7 +596,6 @@ async def test_a_worker_that_is_stopped_while_it_connects(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = make_worker(resources, 1)
-    make_engine = app.jobs.worker.make_engine
 
     def stopped_meanwhile(*arguments: Any) -> PgQueuer:
         worker.stop()
