@@ -29,7 +29,10 @@ class Caller:
         self._urls: Iterator[str] = cycle(urls)
 
     async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Have an operation executed and return its only field; one that PostgreSQL was away for is asked again."""
+        """Have an operation executed and return its only field; one that PostgreSQL was away for is requested again.
+
+        It may have been away only for what is read after a mutation was committed.
+        """
         while True:
             url = next(self._urls)
             try:
@@ -38,10 +41,12 @@ class Caller:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             answer = reply.json()
-            assert not answer.get("errors"), answer
-            [found] = answer["data"].values()
-            if found["__typename"] != "ServiceUnavailableError":
-                return dict(found)
+            codes = {error["extensions"]["code"] for error in answer.get("errors", ())}
+            assert codes <= {"SERVICE_UNAVAILABLE"}, answer
+            if not codes:
+                [found] = answer["data"].values()
+                if found["__typename"] != "ServiceUnavailableError":
+                    return dict(found)
             await asyncio.sleep(AGAIN_SECONDS)
 
 
