@@ -27,7 +27,7 @@ COPY app/ app/
 COPY schema/ schema/
 COPY migrations/ migrations/
 COPY pyproject.toml LICENSE README.md ./
-COPY --from=web /src/web/dist/ web/dist/
+COPY --from=web /src/app/pages/ app/pages/
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PORT=8000 \

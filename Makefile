@@ -9,12 +9,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 # tests wait for processes and for PostgreSQL a third of their time; twice as many as processors keep these busy
 TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))')
-WEB_INPUTS := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
+WEB_INPUTS := $(shell find web -name node_modules -prune -o -type f -print)
 
 # hundreds of processes of the tests would compile everything anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test chaos bench web lint types contracts sdl docs lock check
+.PHONY: help demo test chaos bench web lint types contracts sdl docs wheel lock check
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,9 +55,12 @@ lock: $(BIN)/uv ## write the requirements anew; UPGRADE=1 takes the newest versi
 	@echo setuptools | $(BIN)/uv $(LOCK) -o requirements.txt pyproject.toml -
 	@echo setuptools | $(BIN)/uv $(LOCK) -o requirements-dev.txt -c requirements.txt --extra dev pyproject.toml -
 
-web: web/dist/graphiql.html ## build the pages, if Node.js is there
+web: app/pages/graphiql.html ## build the pages, if Node.js is there
 
-web/dist/graphiql.html: $(WEB_INPUTS)
+wheel: $(DEV) web ## build the wheel in dist/, with the pages
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+app/pages/graphiql.html: $(WEB_INPUTS)
 	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
 	     2>/dev/null || ! command -v npm >/dev/null; then \
 	  echo "GraphiQL is left out: its page is built with Node.js 20.19 or newer and npm, which are not here."; \

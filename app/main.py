@@ -27,7 +27,7 @@ from app.resources import Resources
 from schema import make_schema
 from schema.transport import PAGE_HEADERS, GraphQLView
 
-PAGES = Path(__file__).parents[1] / "web" / "dist"
+PAGES = Path(__file__).with_name("pages")
 
 
 class State(TypedDict):

@@ -1,9 +1,12 @@
 import { defineConfig } from 'vite';
 
 export default defineConfig({
-  // The server has all of dist/ below /static/, and answers /graphql with graphiql.html.
+  // The server serves all of app/pages/ below /static/, and answers /graphql with graphiql.html.
   base: '/static/',
   build: {
+    // Within the Python package, so that the wheel contains the pages.
+    outDir: '../app/pages',
+    emptyOutDir: true,
     // A page a line; the pages share their libraries.
     rolldownOptions: {
       input: { graphiql: 'graphiql.html' },

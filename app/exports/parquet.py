@@ -20,9 +20,7 @@ def require_parquet() -> None:
         ValidationFailed: it is not; says how it gets there.
     """
     if find_spec("pyarrow") is None:
-        message = (
-            "Parquet needs the package pyarrow on the server, which is an extra: pip install 'vk-comments[parquet]'"
-        )
+        message = "Parquet needs the package pyarrow on the server. Install it there: pip install pyarrow"
         raise ValidationFailed({"format": message})
 
 
