@@ -16,7 +16,7 @@ from app.jobs.states import JobPriority, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import groups, monitorings
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 
 LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
@@ -153,5 +153,5 @@ async def _start(connection: AsyncConnection, resources: Resources, due: Sequenc
 
 
 def _collection(owner_id: int, priority: int, reason: MoveReason) -> NewJob:
-    request = Request([owner_id])
+    request = CollectionRequest([owner_id])
     return NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, JobPriority(priority), reason=reason)

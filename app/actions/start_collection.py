@@ -14,7 +14,7 @@ from app.log import log
 from app.resources import Resources
 from app.store import groups
 from app.vk.references import PostReference, read_post_reference
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 
 MOST_GROUPS = 1_000
@@ -48,7 +48,7 @@ async def start_collection(
     whole = list(dict.fromkeys(owner_ids))
     # a community that is collected as a whole has its single posts in it, unless only a part of it is wanted
     single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in whole}
-    request = Request(whole, single, since, max_posts, full)
+    request = CollectionRequest(whole, single, since, max_posts, full)
     _check(request, timeout_seconds)
     if len(single) < len(posts) and (since or max_posts):
         message = "names a post of a community in groupIds, of which since or maxPostsPerGroup wants only some"
@@ -79,7 +79,7 @@ def _posts_of(urls: Sequence[str]) -> dict[int, list[int]]:
     return posts
 
 
-def _check(request: Request, timeout_seconds: float | None) -> None:
+def _check(request: CollectionRequest, timeout_seconds: float | None) -> None:
     wrong: dict[str, str] = {}
     if not request.owner_ids:
         wrong["groupIds"] = "give at least one community or one post"

@@ -354,7 +354,7 @@ async def test_much_is_matched_in_another_process(
 
 def test_what_another_process_does() -> None:
     wanted = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
-    assert matching.search_packed(matching.packed(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
+    assert matching.search_pickled(matching.pickled(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
 
 
 # failures

@@ -20,7 +20,7 @@ from app.background import make_worker, open_worker
 from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
-from app.jobs.running_job import Progress, RunningJob, TakenAway
+from app.jobs.running_job import LeaseLost, Progress, RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
@@ -248,7 +248,7 @@ async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resourc
     assert second
     assert second.epoch == first.epoch + 1
     frozen = RunningJob(resources, first)
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         async with frozen.step() as connection:
             await frozen.report(connection, Progress("late", 9), {"late": True})
     alive = RunningJob(resources, second)
@@ -404,7 +404,7 @@ async def test_the_bound_of_the_queue_is_exact(make_settings: MakeSettings) -> N
 
 
 async def test_running_jobs_show_life(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.jobs.worker, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
@@ -665,7 +665,7 @@ class Deaf:
         try:
             async with job.step() as connection:
                 await job.report(connection, Progress("too late", 9), {"late": True})
-        except TakenAway as error:
+        except LeaseLost as error:
             self.refusals.append(type(error))
             raise
         return {}
@@ -747,7 +747,7 @@ async def test_a_worker_lets_a_job_go_that_another_one_has(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It notices by itself, also where the body writes nothing, and leaves the entry to the other one."""
-    monkeypatch.setattr(app.jobs.worker, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
     monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
@@ -790,7 +790,7 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
     ):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert seen == [{"half": True}]
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         async with frozen.step():
             raise AssertionError
 
