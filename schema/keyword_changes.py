@@ -10,7 +10,7 @@ from strawberry.types import get_object_definition
 from app.actions.change_keywords import (
     MOST_KEYWORDS,
     KeywordOutcome,
-    WantedKeyword,
+    RequestedKeyword,
     add_keywords,
     remove_keywords,
     update_keyword,
@@ -198,7 +198,7 @@ class KeywordMutation:
         input: Annotated[AddKeywordsInput, strawberry.argument(description="Which keywords.")],
     ) -> AddKeywordsResult:
         """Add keywords."""
-        wanted = [WantedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
+        wanted = [RequestedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
         return AddKeywordsSuccess(**await _added(info, wanted))
 
     @strawberry.mutation(
@@ -213,7 +213,8 @@ class KeywordMutation:
         """Add the keywords of a file."""
         rows = await asyncio.to_thread(keywords_in, input.file.name, input.file.data, MOST_KEYWORDS)
         wanted = [
-            WantedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category) for row in rows
+            RequestedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category)
+            for row in rows
         ]
         return ImportKeywordsSuccess(**await _added(info, wanted))
 
@@ -257,7 +258,7 @@ KEYWORD_HANDLERS = [
 """The faults whose types are in this file, beside those of `schema.errors`."""
 
 
-async def _added(info: Info, wanted: Sequence[WantedKeyword]) -> dict[str, Any]:
+async def _added(info: Info, wanted: Sequence[RequestedKeyword]) -> dict[str, Any]:
     added = await add_keywords(info.context.resources, wanted)
     outcomes = [
         AddedKeyword(keyword_id=each.keyword_id, phrase=each.phrase, outcome=each.outcome, message=each.message)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import strawberry
 
-from app.actions.mark_comments import Marked, Wanted, mark_comments, remove_comments
+from app.actions.mark_comments import Marked, Selection, mark_comments, remove_comments
 from app.errors import ValidationFailed
 from app.store.comment_marks import Marks
 from schema.context import Info
@@ -108,7 +108,7 @@ class MarkingMutation:
         return RemoveCommentsSuccess(**_facts(done))
 
 
-def _wanted(comment_ids: Sequence[strawberry.ID] | None, wanted: CommentFilter | None) -> Wanted:
+def _wanted(comment_ids: Sequence[strawberry.ID] | None, wanted: CommentFilter | None) -> Selection:
     if (comment_ids is None) == (wanted is None):
         raise ValidationFailed({"commentIds": "give either commentIds or filter"})
     if wanted is not None:

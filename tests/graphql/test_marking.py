@@ -101,8 +101,8 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
     wishes: list[tuple[dict[str, Any], str, str]] = [
         ({}, "commentIds", "give either commentIds or filter"),
         ({"commentIds": [], "filter": {}}, "commentIds", "give either commentIds or filter"),
-        ({"commentIds": []}, "commentIds", "give between 1 and 10000 of them"),
-        ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "give between 1 and 10000 of them"),
+        ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
+        ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),
         ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 letters"),
     ]
@@ -113,7 +113,7 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
 
 async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     answer = await mark(api, filter={})
-    assert answer["fields"] == [{"path": "viewed", "message": "give viewed, archived or both"}]
+    assert answer["fields"] == [{"path": "viewed", "message": "must be set if archived is not"}]
     nothing: list[dict[str, Any]] = [
         {},
         {"and": [{}]},
@@ -124,7 +124,9 @@ async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     ]
     for everything in nothing:
         answer = await remove(api, filter=everything)
-        assert answer["fields"] == [{"path": "filter", "message": "restricts nothing; remove communities instead"}]
+        assert answer["fields"] == [
+            {"path": "filter", "message": "selects all comments; to remove all of them, remove the communities"}
+        ]
 
 
 async def test_without_postgresql(api_without_postgresql: Api) -> None:

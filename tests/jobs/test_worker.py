@@ -867,7 +867,7 @@ async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
 
 async def test_a_limit_of_a_kind_that_does_not_exist(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(job_kind_limits="collect_everything=2")) as opened:
-        with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: there is no kind of job 'collect_everything'"):
+        with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: 'collect_everything' is not a kind of job"):
             make_worker(opened, 1)
 
 

@@ -198,7 +198,7 @@ class Analysis:
         while True:
             async with self._job.step() as connection:
                 await waves.lock_waves(connection)
-                # continue after the last one: index entries of compared comments remain as dead tuples, which are slow to skip
+                # continue after the last one: index entries of compared comments stay for a while as dead tuples (slow)
                 waiting = await waves.waiting_comments(connection, after, BATCH_COMPARED)
                 await _compare(connection, waiting)
                 done += len(waiting)
