@@ -104,7 +104,7 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
         ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),
-        ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 letters"),
+        ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 characters"),
     ]
     for wish, path, message in wishes:
         answer = await call(api, **wish, **marks)
