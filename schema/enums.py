@@ -46,7 +46,8 @@ described(
         ErrorCode.DISK_FULL: "The server's disk has no space for a file.",
         ErrorCode.QUEUE_FULL: "Too many jobs are waiting: try again later.",
         ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber reads its messages too slowly: it may subscribe again.",
-        ErrorCode.SERVICE_UNAVAILABLE: "A service that this server depends on is unavailable: try again a little later.",
+        ErrorCode.SERVICE_UNAVAILABLE: "A service that this server depends on is unavailable: try again a little "
+        "later.",
         ErrorCode.QUERY_TIMED_OUT: "The database query timed out: request less at once.",
         ErrorCode.UNAUTHENTICATED: "The request needs an API key, and has none or a wrong one.",
         ErrorCode.VK_UNAVAILABLE: "VK is unavailable, or its reply is unusable: try again later.",
@@ -72,8 +73,8 @@ described(
     KeywordMatching,
     "Which parts of a text a keyword matches. Case is ignored and ё equals е, except for CASE_SENSITIVE.",
     {
-        KeywordMatching.WORD_FORMS: "Its words as whole words in all Russian forms: `банк` also matches `банками`, but not "
-        "`банкомат`.",
+        KeywordMatching.WORD_FORMS: "Its words as whole words in all Russian forms: `банк` also matches `банками`, "
+        "but not `банкомат`.",
         KeywordMatching.EXACT_WORD: "Its words as whole words, in exactly these forms.",
         KeywordMatching.SUBSTRING: "The phrase itself, also inside words.",
         KeywordMatching.CASE_SENSITIVE: "Its words as whole words, exactly as written: `США`, but not `сша`.",

@@ -117,17 +117,15 @@ INDEXED = re.compile(r"[^\W_]{3}")
 """Three letters or digits in a row: the shortest text that the trigram index finds."""
 
 
-@strawberry.input(
-    description="Selects comments; all conditions must hold. An omitted condition does not restrict. Filters may be "
-    "nested, at most 5 deep and 50 in total."
-)
+@strawberry.input(description="Selects comments.")
 class CommentFilter:
     """Selects comments."""
 
     search: str | None = strawberry.field(
         default=None,
-        description='Full text search: words in any Russian form, "phrases", -words to exclude, `or` between '
-        "alternatives. Stop words such as и, не, на are ignored.",
+        description='Full text search: words in any Russian form, "phrases", -words to '
+        "exclude, `or` between alternatives. Stop words such as и, не, на are "
+        "ignored.",
     )
     contains: str | None = strawberry.field(
         default=None,

@@ -170,7 +170,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"filter": {"or": [{"keywordIds": ["x"]}]}}, "filter.or.0.keywordIds.0", "'x' is not an id of this server"),
     ({"filter": DEEP}, "filter.not.not.not.not.not", "is nested deeper than 5 levels"),
     ({"filter": {"or": [{}] * 50}}, "filter", "contains 51 filters; at most 50 are allowed"),
-    ({"orderBy": "RELEVANCE", "filter": {}}, "orderBy", "RELEVANCE needs filter.search"),
+    ({"orderBy": "RELEVANCE", "filter": {}}, "orderBy", "RELEVANCE requires filter.search"),
 ]
 
 
@@ -182,7 +182,7 @@ async def test_wrong_filters(api: Api) -> None:
 
 async def test_relevance_below_a_parent_needs_a_search(api: Api) -> None:
     error = await api.fail("{ groups { nodes { comments(orderBy: RELEVANCE) { totalCount } } } }")
-    assert error["extensions"]["fields"] == [{"path": "orderBy", "message": "RELEVANCE needs filter.search"}]
+    assert error["extensions"]["fields"] == [{"path": "orderBy", "message": "RELEVANCE requires filter.search"}]
 
 
 async def test_a_cursor_of_relevance_that_is_none(api: Api) -> None:
