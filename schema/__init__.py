@@ -23,7 +23,7 @@ from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
 from schema.keyword_changes import KEYWORD_HANDLERS, KeywordMutation
 from schema.keywords import KeywordQuery
 from schema.logging import LogOperation
-from schema.long_lists import InParts
+from schema.long_lists import ChunkedExecution
 from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
 from schema.node import NODE_TYPES, Id, Node, split_global_id
@@ -104,6 +104,6 @@ def make_schema() -> Schema:
         types=[JobFailure],
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
-        execution_context_class=InParts,
+        execution_context_class=ChunkedExecution,
         exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS, *KEYWORD_HANDLERS],
     )

@@ -129,8 +129,8 @@ class CommentFilter:
     )
     contains: str | None = strawberry.field(
         default=None,
-        description="Part of the text, ignoring case and the difference between ё and е. Needs three letters or digits in "
-        "a row.",
+        description="Part of the text, ignoring case and the difference between ё and е. Needs "
+        "three letters or digits in a row.",
     )
     group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Comments on posts of these communities.")
     post_ids: list[strawberry.ID] | None = ids_field("Post", "posts", "Comments on these posts.")

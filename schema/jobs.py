@@ -248,9 +248,7 @@ class JobAlreadyRunningError(Error):
     """A community is busy."""
 
     job_id: strawberry.Private[int]
-    job: Job = relation(
-        "jobs", lambda error: (error.job_id,), Job, "The job that is collecting or removing the community."
-    )
+    job: Job = relation("jobs", lambda error: (error.job_id,), Job, "The job that collects or removes the community.")
 
 
 @strawberry.input(description="What to collect: communities, single posts of communities, or both.")

@@ -132,8 +132,9 @@ class FormsOfWord:
 
     word: str = strawberry.field(description="The word as given.")
     forms: list[str] = strawberry.field(
-        description="The matching forms, in lower case unless case matters. е also matches ё; letters that "
-        "look like Russian ones match; invisible characters, such as soft hyphens, are ignored."
+        description="The forms of the word, in lower case unless case matters. In a text, е may replace ё, "
+        "look-alike letters may replace Russian ones, and invisible characters, such as soft "
+        "hyphens, are ignored."
     )
 
 

@@ -99,8 +99,8 @@ async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
 async def test_wrong_wishes(api: Api, name: str) -> None:
     call, marks = (mark, {"viewed": True}) if name == "markComments" else (remove, {})
     wishes: list[tuple[dict[str, Any], str, str]] = [
-        ({}, "commentIds", "give either commentIds or filter"),
-        ({"commentIds": [], "filter": {}}, "commentIds", "give either commentIds or filter"),
+        ({}, "commentIds", "exactly one of commentIds and filter must be given"),
+        ({"commentIds": [], "filter": {}}, "commentIds", "exactly one of commentIds and filter must be given"),
         ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),

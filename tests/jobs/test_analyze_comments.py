@@ -416,7 +416,7 @@ async def test_another_attachment_meanwhile_is_no_other_text(walls: Resources, m
 
 async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 1)
-    monkeypatch.setattr(analysis_job, "MOST_TERMS_KNOWN", 3)
+    monkeypatch.setattr(analysis_job, "MAX_CACHED_TERMS", 3)
     analysis = analysis_job.Analysis(await queued(walls))
     await analysis.analyze()
     most = max(len(each.terms) for each in features_of(TEXTS))

@@ -327,7 +327,7 @@ async def test_a_name_that_does_not_reach_the_disk(resources: Resources, monkeyp
     def fail(_: Path) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(body, "sync_names", fail)
+    monkeypatch.setattr(body, "sync_directory", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
