@@ -18,7 +18,7 @@ MOST_BY_FILTER = 100_000
 """The most comments that one call changes, some seconds of work. Another call continues with the rest."""
 STEP_COMMENTS = 5_000
 Selection = Sequence[Key] | CommentConditions
-Change = Callable[[AsyncConnection, Sequence[Key]], Awaitable[list[Key]]]
+CommentChange = Callable[[AsyncConnection, Sequence[Key]], Awaitable[list[Key]]]
 """Changes comments whose walls are locked, and returns the keys of the comments that it has changed."""
 
 
@@ -59,7 +59,9 @@ async def remove_comments(resources: Resources, selection: Selection) -> Marked:
     return done
 
 
-async def _apply_in_steps(resources: Resources, selection: Selection, marks: Marks | None, change: Change) -> Marked:
+async def _apply_in_steps(
+    resources: Resources, selection: Selection, marks: Marks | None, change: CommentChange
+) -> Marked:
     count, owner_ids, after = 0, set[int](), None
     if not isinstance(selection, CommentConditions):
         if not 1 <= len(selection) <= MOST_KEYS:
@@ -77,7 +79,7 @@ async def _apply_in_steps(resources: Resources, selection: Selection, marks: Mar
         after = keys[-1]
 
 
-async def _step(resources: Resources, keys: Sequence[Key], change: Change) -> list[Key]:
+async def _step(resources: Resources, keys: Sequence[Key], change: CommentChange) -> list[Key]:
     async with resources.database.transaction() as connection:
         await groups.lock_walls(connection, {owner_id for owner_id, _ in keys})
         return await change(connection, keys)

@@ -14,7 +14,7 @@ from app.store.jobs import JobConditions
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class JobUpdate:
     """A change of a job: a job event, or new progress (`event` is None). `seq` is that of the last event yielded."""
 
     seq: int
@@ -22,7 +22,7 @@ class Change:
     event: Row[Any] | None
 
 
-async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGenerator[Change]:
+async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGenerator[JobUpdate]:
     """Yield every event of a job after `after_seq`, once and in order, and its progress at most 5 times per second.
 
     Start with the missed events, or with the current progress if there are none; end
@@ -46,13 +46,13 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
             for older in await feed.older_events(seq):
                 await resources.feeds.turn()
                 seq, last_row = older.seq, feed.row
-                yield Change(seq, last_row, older)
+                yield JobUpdate(seq, last_row, older)
         while True:
             if seq < feed.last_seq or last_row is not feed.row:
                 await resources.feeds.turn()
                 event = feed.event_after(seq)
                 seq, last_row = event.seq if event else seq, feed.row
-                yield Change(seq, last_row, event)
+                yield JobUpdate(seq, last_row, event)
             elif JobState(last_row.state).is_final and seq >= last_row.last_seq:
                 return
             else:

@@ -217,7 +217,7 @@ class _InTransaction(AsyncpgDriver):
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+        self._sqlalchemy_connection = connection
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         return [dict(row) for row in (await self._execute(query, args)).mappings()]
@@ -228,7 +228,7 @@ class _InTransaction(AsyncpgDriver):
 
     async def _execute(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
         try:
-            return await self._connection.exec_driver_sql(query, args)
+            return await self._sqlalchemy_connection.exec_driver_sql(query, args)
         except DBAPIError as error:
             raise _driver_exception(error) from error.orig
 

@@ -118,7 +118,7 @@ ANSWERS: list[HealthStatus | None] = []
 
 
 async def test_life_is_shown_once_the_database_is_back(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alive, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(alive, "HEARTBEAT_SECONDS", 0.0)
     ANSWERS[:] = [None, HealthStatus.UNHEALTHY]
     seen = resources.health
     health = Recovering(seen.database, seen.events, seen.vk, seen.started)

@@ -66,7 +66,7 @@ async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytes
     """In steps, over several walls; what a call leaves the next one does."""
     for owner_id in (-1, -2):
         await write_wall(resources, owner_id)
-    monkeypatch.setattr(marking, "STEP", 5)
+    monkeypatch.setattr(marking, "STEP_COMMENTS", 5)
     monkeypatch.setattr(marking, "MOST_BY_FILTER", 15)
     answers = [await mark(api, filter={"isDeleted": False}, viewed=True) for _ in range(3)]
     assert [(answer["changedCount"], answer["hasMore"]) for answer in answers] == [(15, True), (9, False), (0, False)]

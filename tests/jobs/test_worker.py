@@ -179,7 +179,7 @@ async def test_cancel_a_running_job_within_a_second(
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
         if is_told:
-            worker._beat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
+            worker._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await cancel(resources, job_id)
         row = await ended(resources, job_id)

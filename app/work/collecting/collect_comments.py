@@ -226,15 +226,15 @@ class Collection:
         state = self.state
         threads_first = len(state.walks) > MANY_WALKS
         by_level: list[CommentWalk] = sorted(state.walks, key=lambda walk: (walk.thread_id is None) is threads_first)
-        asks = next_asks(by_level, most)
-        remaining = most - len(asks)
+        page_requests = next_asks(by_level, most)
+        remaining = most - len(page_requests)
         opened = await self._open_posts(remaining) if remaining > 0 else []
         if opened:
             state.posts |= {post.key: post for post in opened}
             walks = [CommentWalk(post.owner_id, post.id, stated_count=post.comment_count) for post in opened]
             state.walks += walks
-            asks += next_asks(walks, remaining)
-        return asks
+            page_requests += next_asks(walks, remaining)
+        return page_requests
 
     async def _open_posts(self, most: int) -> list[OpenPost]:
         """Return the next posts to read: first the listed ones; in the confirming stage those to confirm."""

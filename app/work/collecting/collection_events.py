@@ -77,7 +77,7 @@ class CollectionEvents:
         self._state.counts.broken_items += len(items)
         facts = {**where, **broken_facts(items)}
         message = (
-            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were left out. "
+            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were skipped. "
             f"The first one: {items[0].path} {items[0].reason}."
         )
         await self._job.event(connection, JobEventKind.ITEMS_BROKEN, message, facts)
