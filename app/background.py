@@ -1,6 +1,6 @@
-"""What workers do in the background: the handler of each kind of job, and the periodic tasks.
+"""The handlers of all job kinds, and the periodic tasks, for workers.
 
-The only module that knows all of them: the task manager (`app.jobs`) is given them.
+The only module that knows all of them: it passes them to the task manager (`app.jobs`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -33,7 +33,7 @@ HANDLERS: Handlers = {
 
 
 def periodic_tasks(resources: Resources) -> Mapping[str, PeriodicTask]:
-    """Return what is done every few seconds and every hour, by one process at a time."""
+    """Return the tasks that run every five seconds and every hour, each in one process at a time."""
     tick = (
         upkeep.restore,
         partial(upkeep.drop_orphans, kinds=list(HANDLERS)),
@@ -48,7 +48,7 @@ def periodic_tasks(resources: Resources) -> Mapping[str, PeriodicTask]:
 
 
 def make_worker(resources: Resources, concurrency: int, handlers: Handlers = HANDLERS) -> Worker:
-    """Return a worker of these kinds, with the limits that JOB_KIND_LIMITS sets.
+    """Return a worker of these kinds, with the limits of JOB_KIND_LIMITS.
 
     Raises:
         StartFailed: JOB_KIND_LIMITS names a kind that does not exist.
@@ -62,9 +62,9 @@ def make_worker(resources: Resources, concurrency: int, handlers: Handlers = HAN
 async def open_worker(
     resources: Resources, concurrency: int, kinds: Collection[JobKind] = ()
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Run a worker of these kinds (of all, if none is named) while the context lasts; lends a function that stops it.
+    """Run a worker of these kinds (none given: all) while the context is open; yield a function that stops it.
 
-    Running jobs go back to the queue at its end, within ten seconds.
+    On exit, running jobs return to the queue within ten seconds.
 
     Raises:
         StartFailed: JOB_KIND_LIMITS names a kind that does not exist.
@@ -75,7 +75,7 @@ async def open_worker(
 
 
 def kinds_named(names: str) -> list[JobKind]:
-    """Return the kinds that a person has named, separated by commas.
+    """Parse the comma-separated kinds of `--kinds`.
 
     Raises:
         StartFailed: one of them does not exist.
@@ -84,13 +84,13 @@ def kinds_named(names: str) -> list[JobKind]:
 
 
 def kind_named(name: str, where: str) -> JobKind:
-    """Return the kind with this name, which somebody has written in an option or setting (`where`).
+    """Return the kind with this name. `where` names the option or setting that contains it.
 
     Raises:
-        StartFailed: there is none.
+        StartFailed: no kind has this name.
     """
     try:
         return JobKind(name)
     except ValueError:
         known = ", ".join(kind.value for kind in JobKind)
-        raise StartFailed(f"{where}: there is no kind of job '{name}'; there are {known}.") from None
+        raise StartFailed(f"{where}: '{name}' is not a kind of job. The kinds are {known}.") from None

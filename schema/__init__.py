@@ -1,4 +1,4 @@
-"""The GraphQL API: Query, Mutation and Subscription put together. `schema.graphql` is its text."""
+"""The GraphQL API: Query, Mutation and Subscription. `schema.graphql` is the exported SDL."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -23,7 +23,7 @@ from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
 from schema.keyword_changes import KEYWORD_HANDLERS, KeywordMutation
 from schema.keywords import KeywordQuery
 from schema.logging import LogOperation
-from schema.long_lists import InParts
+from schema.long_lists import ChunkedExecution
 from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
 from schema.node import NODE_TYPES, Id, Node, split_global_id
@@ -42,7 +42,7 @@ def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
     return found
 
 
-@strawberry.type(description="What can be read.")
+@strawberry.type(description="All queries.")
 class Query(
     WallQuery,
     KeywordQuery,
@@ -56,46 +56,43 @@ class Query(
 ):
     """All queries."""
 
-    @strawberry.field(
-        description="Anything by its global id; null if there is nothing with this id.", graphql_type=Node | None
-    )
+    @strawberry.field(description="Anything by its global id; null if nothing has this id.", graphql_type=Node | None)
     def node(self, info: Info, id: Id) -> Any:
-        """Find anything."""
+        """Return anything by its id."""
         return _loaded(info, id, "id")
 
     @strawberry.field(
-        description="Things of any type by global ids, up to 500, in their order; null for each that is not there."
+        description="Things of any type by global ids, at most 500, in the order of the ids; null for each id "
+        "that does not exist."
     )
     async def nodes(
         self,
         info: Info,
         ids: Annotated[list[strawberry.ID], strawberry.argument(description="The global ids.")],
     ) -> list[Node | None]:
-        """Find many things."""
+        """Return many things by their ids."""
         if len(ids) > LARGEST_NODES:
-            raise ValidationFailed({"ids": f"give {LARGEST_NODES} ids at most"})
+            raise ValidationFailed({"ids": f"must contain at most {LARGEST_NODES} ids"})
         return list(await asyncio.gather(*(_loaded(info, value, f"ids.{number}") for number, value in enumerate(ids))))
 
 
-@strawberry.type(
-    description="What can be changed. Each answers with a union: a success, or a failure that was expected."
-)
+@strawberry.type(description="All mutations. Each returns a union: a success or an expected failure.")
 class Mutation(
     GroupMutation, KeywordMutation, JobMutation, MonitoringMutation, MarkingMutation, AnalysisMutation, ExportMutation
 ):
     """All mutations."""
 
 
-@strawberry.type(description="What can be followed, over graphql-transport-ws.")
+@strawberry.type(description="All subscriptions, over graphql-transport-ws.")
 class Subscription(JobSubscription, HealthSubscription):
     """All subscriptions."""
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's schema, but for errors: `MaskUnexpected` logs them, once and with an id."""
+    """Strawberry's schema, except that `MaskUnexpected` alone logs errors, once and with an id."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Leave errors to `MaskUnexpected`."""
+        """Do nothing: `MaskUnexpected` handles errors."""
 
 
 def make_schema() -> Schema:
@@ -107,6 +104,6 @@ def make_schema() -> Schema:
         types=[JobFailure],
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
-        execution_context_class=InParts,
+        execution_context_class=ChunkedExecution,
         exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS, *KEYWORD_HANDLERS],
     )

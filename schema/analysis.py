@@ -13,29 +13,32 @@ from schema.jobs import Job
 from schema.node import key_of
 
 
-@strawberry.input(description="Which comments to analyse; all if nothing is given.")
+@strawberry.input(description="Which comments to analyse; all by default.")
 class StartAnalysisInput:
     """The input of startAnalysis."""
 
     group_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="Only under posts of these communities, by their global ids."
+        default=None, description="Only comments on posts of these communities, by global ids; null: all."
     )
     filter: CommentFilter | None = strawberry.field(
         default=None,
-        description="Only comments that meet this. What analyses find (languages, moods, links, waves) is only known "
-        "of comments that were analysed before.",
+        description="Only comments that match this filter. Conditions on analysis results (language, "
+        "sentiment, links, waves) match only comments that were analysed before.",
     )
     full: bool = strawberry.field(
         default=False,
-        description="Analyse also comments that were analysed before and have not changed: after an update of this "
-        "server that analyses differently.",
+        description="`true`: also analyse comments that were analysed before and have not changed, for "
+        "example after an update of this server that changes the analysis; `false`: only new and "
+        "changed comments.",
     )
-    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="How soon the job is taken.")
-    timeout_seconds: float | None = strawberry.field(default=None, description="How long one try may take.")
+    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="The priority of the job.")
+    timeout_seconds: float | None = strawberry.field(
+        default=None, description="The timeout of one attempt, in seconds."
+    )
 
 
 @strawberry.type(
-    description="The analysis waits for a worker. Follow it with `jobProgress`; its result sums up the comments."
+    description="The analysis waits for a worker. Follow it with `jobProgress`; its result summarises the comments."
 )
 class StartAnalysisSuccess:
     """An analysis was started."""
@@ -45,7 +48,7 @@ class StartAnalysisSuccess:
 
 StartAnalysisResult = Annotated[
     StartAnalysisSuccess | GroupNotFoundError | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("StartAnalysisResult", description="What became of startAnalysis."),
+    strawberry.union("StartAnalysisResult", description="The result of startAnalysis."),
 ]
 
 
@@ -54,9 +57,10 @@ class AnalysisMutation:
     """The mutation of this file."""
 
     @strawberry.mutation(
-        description="Analyse comments in the background: their languages, terms, links, phone numbers, mentions and "
-        "moods, which of them say nearly the same, and what stands out. Only what is new or has changed is analysed. "
-        "Keywords are matched already when comments are stored; the result counts what they match."
+        description="Analyse comments in the background: languages, terms, links, phone numbers, mentions, "
+        "sentiment, near-duplicates, and characteristic terms. Only new and changed comments are "
+        "analysed. Keywords are matched when comments are stored; the result counts their "
+        "matches."
     )
     async def start_analysis(
         self,

@@ -1,4 +1,4 @@
-"""What an analysis has summed up: the result of its job."""
+"""The result of an analysis job."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 LazyKeyword = Annotated["Keyword", strawberry.lazy("schema.keywords")]
 
 
-@strawberry.type(description="A language, and how many comments are in it.")
+@strawberry.type(description="A language and the number of comments in it.")
 class AnalyzedLanguage:
     """A language of a scope."""
 
-    language: str = strawberry.field(description="ISO 639-1; `und` where texts do not tell.")
-    comment_count: int = strawberry.field(description="Comments in it.")
+    language: str = strawberry.field(description="ISO 639-1; `und`: not determined.")
+    comment_count: int = strawberry.field(description="The number of comments in it.")
 
 
-@strawberry.type(description="A month, and how many of the comments were published in it.")
+@strawberry.type(description="A month and the number of comments published in it.")
 class AnalyzedMonth:
     """A month of a scope."""
 
-    start: datetime = strawberry.field(description="When it begins (UTC).")
+    start: datetime = strawberry.field(description="The start of the month (UTC).")
     comment_count: int = strawberry.field(description="Comments and replies.")
 
 
-@strawberry.type(description="An hour of the week, and how many of the comments were published in it.")
+@strawberry.type(description="An hour of the week and the number of comments published in it.")
 class AnalyzedHour:
     """An hour of the week of a scope."""
 
@@ -38,67 +38,72 @@ class AnalyzedHour:
     comment_count: int = strawberry.field(description="Comments and replies.")
 
 
-@strawberry.type(description="A keyword, and how often it matches these comments.")
+@strawberry.type(description="A keyword and the number of its matches in these comments.")
 class AnalyzedKeyword:
     """A keyword of a scope."""
 
     key: strawberry.Private[Key]
-    phrase: str = strawberry.field(description="What it was when that was counted.")
-    comment_count: int = strawberry.field(description="How many of the comments it matches.")
-    match_count: int = strawberry.field(description="How often it matches them.")
+    phrase: str = strawberry.field(description="The phrase at the time of the analysis.")
+    comment_count: int = strawberry.field(description="The number of comments that it matches.")
+    match_count: int = strawberry.field(description="The number of its matches.")
 
     keyword: LazyKeyword | None = relation(
-        "keywords", lambda row: row.key, LazyKeyword | None, "The keyword; null where it was removed since."
+        "keywords", lambda row: row.key, LazyKeyword | None, "The keyword; null if it was removed since."
     )
 
 
-@strawberry.type(description="A term that is frequent in these comments, and not in all others.")
+@strawberry.type(description="A term that is frequent in these comments and rarer in others.")
 class StandingOutTerm:
     """A term of a scope."""
 
-    term: str = strawberry.field(description="The word in its normal form.")
-    comment_count: int = strawberry.field(description="How many of the comments have it.")
+    term: str = strawberry.field(description="The word in its dictionary form.")
+    comment_count: int = strawberry.field(description="The number of these comments that contain it.")
     score: float = strawberry.field(
-        description="TF-IDF: the share of these comments that have it, times ln((1 + A) / (1 + T)), where A are all "
-        "comments that were analysed, of all communities, and T those of them that have it."
+        description="TF-IDF: the share of these comments that contain it, times ln((1 + A) / (1 + T)), where "
+        "A is the number of all analysed comments of all communities, and T the number of those "
+        "that contain it."
     )
 
 
-@strawberry.type(description="What an analysis has found in the comments it is about, also those analysed before.")
+@strawberry.type(
+    description="The result of an analysis, over all comments that it selects, including those analysed before."
+)
 class AnalysisResult:
     """The result of an analysis."""
 
-    comment_count: int = strawberry.field(description="Comments it is about that are analysed.")
+    comment_count: int = strawberry.field(description="Selected comments that are analysed.")
     newly_analyzed_count: int = strawberry.field(
-        description="Comments that it has analysed itself: those that were new, or whose texts had changed."
+        description="Comments that this job analysed: those that were new, or whose texts had changed."
     )
-    author_count: int = strawberry.field(description="Authors they come from.")
-    post_count: int = strawberry.field(description="Posts they stand under.")
-    matched_count: int = strawberry.field(description="Those that keywords match.")
+    author_count: int = strawberry.field(description="Authors of the comments.")
+    post_count: int = strawberry.field(description="Posts with these comments.")
+    matched_count: int = strawberry.field(description="Comments that keywords match.")
     keywords: list[AnalyzedKeyword] = strawberry.field(
-        description="Up to 100 keywords that match them, the one that matches most of them first."
+        description="At most 100 keywords that match the comments, those that match the most first."
     )
-    languages: list[AnalyzedLanguage] = strawberry.field(description="Their languages, the most frequent first.")
+    languages: list[AnalyzedLanguage] = strawberry.field(
+        description="The languages of the comments, most frequent first."
+    )
     months: list[AnalyzedMonth] = strawberry.field(
-        description="How many were published when: each month that has some, in order."
+        description="The number of comments by month of publication: each month with comments, in order."
     )
     hours_of_week: list[AnalyzedHour] = strawberry.field(
-        description="At which hours of the week they were published: each hour that has some, in order."
+        description="The number of comments by hour of the week: each hour with comments, in order."
     )
     terms: list[StandingOutTerm] = strawberry.field(
-        description="Up to 100 terms that stand out, compared with all analysed comments; the first one most."
+        description="At most 100 characteristic terms, compared with all analysed comments; highest score first."
     )
-    positive_count: int = strawberry.field(description="Those whose mood is POSITIVE: a weak signal.")
-    negative_count: int = strawberry.field(description="Those whose mood is NEGATIVE: a weak signal.")
-    with_links_count: int = strawberry.field(description="Those with links.")
-    with_phones_count: int = strawberry.field(description="Those with phone numbers.")
-    with_mentions_count: int = strawberry.field(description="Those that mention people or communities.")
-    wave_count: int = strawberry.field(description="Waves that some of them are in.")
-    wave_comment_count: int = strawberry.field(description="Those that are in waves.")
+    positive_count: int = strawberry.field(description="Comments whose sentiment is POSITIVE: a weak signal.")
+    negative_count: int = strawberry.field(description="Comments whose sentiment is NEGATIVE: a weak signal.")
+    with_links_count: int = strawberry.field(description="Comments with links.")
+    with_phones_count: int = strawberry.field(description="Comments with phone numbers.")
+    with_mentions_count: int = strawberry.field(description="Comments that mention people or communities.")
+    wave_count: int = strawberry.field(description="Waves that contain some of the comments.")
+    wave_comment_count: int = strawberry.field(description="Comments that are in waves.")
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "AnalysisResult":
-        """Make a result of what a row holds."""
+        """Convert a stored result."""
         return cls(
             comment_count=stored["comments"],
             newly_analyzed_count=stored["newly_analyzed"],

@@ -1,4 +1,4 @@
-"""Converts the filter of a list into the conditions of the store, field by field, so that no field can be forgotten."""
+"""Converts the filter of a list to conditions of the store, field by field, so that no field can be forgotten."""
 
 from collections.abc import Collection
 from dataclasses import fields
@@ -12,23 +12,23 @@ from schema.node import key_of
 
 C = TypeVar("C")
 _IDS = "ids"
-"""The key in a field's metadata under which `ids_field` notes what its ids are."""
+"""The key in a field's metadata under which `ids_field` stores the type of its ids."""
 
 
 def ids_field(type_name: str, name: str, description: str) -> Any:
-    """Declare a field of a filter that holds global ids of one type; `name` is the condition that takes their keys."""
+    """Declare a filter field that contains global ids of one type; `name` is the condition for their keys."""
     return strawberry.field(default=None, description=description, metadata={_IDS: (type_name, name)})
 
 
 def conditions_of(kind: type[C], given: object, path: str = "filter", but: Collection[str] = (), **others: Any) -> C:
-    """Return conditions that hold every field of a filter, an input type, that is set.
+    """Return conditions with every field of a filter (an input type) that is set.
 
     A field becomes the condition of the same name. Lists become tuples, enums
     their values, and global ids keys. `others` are conditions that the caller
-    made, from the fields in `but` among others.
+    has made, for example from the fields in `but`.
 
     Raises:
-        ValidationFailed: an id is not an id of its type; `path` is where the filter is in the input.
+        ValidationFailed: an id is not an id of its type; `path` is the path of the filter in the input.
         TypeError: the conditions have no such field (a bug).
     """
     values = dict(others)

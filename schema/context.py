@@ -1,4 +1,4 @@
-"""What resolvers are given: the process' resources, and loaders that batch what one operation asks for."""
+"""The context of resolvers: the resources of the process, and loaders that batch the reads of one operation."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The enums of `app` as clients see them, each value with its description. Whoever uses one imports this first."""
+"""The enums of `app` as GraphQL types, each value with a description. Import this module before using one."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=Enum)
 
 
 def described(enum: type[E], description: str, values: Mapping[E, str]) -> type[E]:
-    """Make an enum a GraphQL type with a description of it and of each of its values."""
+    """Export an enum as a GraphQL type, with a description of it and of each value."""
     exported: type[E] = strawberry.enum(enum, description=description)
     for value in exported.__strawberry_definition__.values:  # type: ignore[attr-defined]  # strawberry.enum sets it
         value.description = values[enum[value.name]]
@@ -30,142 +30,144 @@ def described(enum: type[E], description: str, values: Mapping[E, str]) -> type[
 
 described(
     ErrorCode,
-    "What went wrong, for programs. More codes may be added.",
+    "The kind of an error, for programs. More codes may be added.",
     {
-        ErrorCode.VALIDATION_FAILED: "The input is wrong: correct it.",
+        ErrorCode.VALIDATION_FAILED: "The input is not valid: correct it.",
         ErrorCode.GROUP_NOT_FOUND: "A community has not been added.",
         ErrorCode.POST_NOT_FOUND: "A post does not exist, or VK does not show it.",
-        ErrorCode.KEYWORD_NOT_FOUND: "There is no such keyword.",
-        ErrorCode.KEYWORD_ALREADY_THERE: "There is another keyword with this phrase that matches in the same way.",
-        ErrorCode.JOB_NOT_FOUND: "There is no such job.",
-        ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected, or removed, already.",
-        ErrorCode.JOB_STATE_CONFLICT: "The job is in a state that does not allow this.",
-        ErrorCode.JOB_TIMED_OUT: "A job ran longer than its time limit.",
-        ErrorCode.JOB_GAVE_UP: "A job was begun too often without coming to an end.",
-        ErrorCode.JOB_PROCESS_DIED: "The process that computed for a job ended before it was done.",
-        ErrorCode.DISK_FULL: "The server's disk has no room for a file.",
-        ErrorCode.QUEUE_FULL: "Too many jobs wait: try again later.",
-        ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber takes its messages too slowly: it may subscribe again.",
-        ErrorCode.SERVICE_UNAVAILABLE: "A service this server depends on cannot answer: try again a little later.",
-        ErrorCode.QUERY_TIMED_OUT: "The database took too long: ask for less at once.",
-        ErrorCode.UNAUTHENTICATED: "An API key is asked for, and none or a wrong one was given.",
-        ErrorCode.VK_UNAVAILABLE: "VK gives no usable answer: try again later.",
-        ErrorCode.VK_ACCESS_DENIED: "VK does not let this be read.",
-        ErrorCode.VK_RATE_LIMITED: "VK has been asked too often: wait.",
-        ErrorCode.VK_TOKEN: "No VK token can be used: the operator has to look at them.",
-        ErrorCode.VK_REQUEST_REFUSED: "VK finds the request wrong.",
-        ErrorCode.INTERNAL: "Something unexpected; `errorId` is where the server's log has it.",
+        ErrorCode.KEYWORD_NOT_FOUND: "The keyword does not exist.",
+        ErrorCode.KEYWORD_ALREADY_THERE: "Another keyword has this phrase and this matching.",
+        ErrorCode.JOB_NOT_FOUND: "The job does not exist.",
+        ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected or removed already.",
+        ErrorCode.JOB_STATE_CONFLICT: "The state of the job does not allow this.",
+        ErrorCode.JOB_TIMED_OUT: "A job exceeded its timeout.",
+        ErrorCode.JOB_GAVE_UP: "A job was started too often without ending.",
+        ErrorCode.JOB_PROCESS_DIED: "The process that computed for a job died.",
+        ErrorCode.DISK_FULL: "The server's disk has no space for a file.",
+        ErrorCode.QUEUE_FULL: "Too many jobs are waiting: try again later.",
+        ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber reads its messages too slowly: it may subscribe again.",
+        ErrorCode.SERVICE_UNAVAILABLE: "A service that this server depends on is unavailable: try again a little "
+        "later.",
+        ErrorCode.QUERY_TIMED_OUT: "The database query timed out: request less at once.",
+        ErrorCode.UNAUTHENTICATED: "The request needs an API key, and has none or a wrong one.",
+        ErrorCode.VK_UNAVAILABLE: "VK is unavailable, or its reply is unusable: try again later.",
+        ErrorCode.VK_ACCESS_DENIED: "VK denies access to this.",
+        ErrorCode.VK_RATE_LIMITED: "VK's rate limit is exceeded: wait.",
+        ErrorCode.VK_TOKEN: "No VK token is usable: the operator has to check them.",
+        ErrorCode.VK_REQUEST_REFUSED: "VK rejects the request as wrong.",
+        ErrorCode.INTERNAL: "An unexpected error; the server's log has it under `errorId`.",
     },
 )
 described(
     AddOutcome,
-    "What became of a reference to a community.",
+    "The outcome of adding a community by a reference.",
     {
-        AddOutcome.ADDED: "It is new here.",
-        AddOutcome.ALREADY_ADDED: "It was here already; its data were refreshed.",
-        AddOutcome.CLOSED: "It is here, new or not, but closed: only its members may read it.",
-        AddOutcome.NOT_FOUND: "VK knows no such community.",
-        AddOutcome.MALFORMED: "The reference is no id, screen name or link of a community.",
+        AddOutcome.ADDED: "It was added.",
+        AddOutcome.ALREADY_ADDED: "It had already been added; its data were refreshed.",
+        AddOutcome.CLOSED: "It was added, now or before, but it is closed: only its members can read it.",
+        AddOutcome.NOT_FOUND: "VK does not know this community.",
+        AddOutcome.MALFORMED: "The reference is not an id, screen name or link of a community.",
     },
 )
 described(
     KeywordMatching,
-    "What of a text a keyword matches. Whatever the case, and е is ё, but for CASE_SENSITIVE.",
+    "Which parts of a text a keyword matches. Case is ignored and ё equals е, except for CASE_SENSITIVE.",
     {
-        KeywordMatching.WORD_FORMS: "Its words in all their Russian forms: `банк` also `банками`, but not `банкомат`.",
-        KeywordMatching.EXACT_WORD: "Its words as they are, as whole words.",
-        KeywordMatching.SUBSTRING: "It as it is, also inside words.",
-        KeywordMatching.CASE_SENSITIVE: "Its words exactly as they are written, as whole words: `США`, but not `сша`.",
+        KeywordMatching.WORD_FORMS: "Its words as whole words in all Russian forms: `банк` also matches `банками`, "
+        "but not `банкомат`.",
+        KeywordMatching.EXACT_WORD: "Its words as whole words, in exactly these forms.",
+        KeywordMatching.SUBSTRING: "The phrase itself, also inside words.",
+        KeywordMatching.CASE_SENSITIVE: "Its words as whole words, exactly as written: `США`, but not `сша`.",
     },
 )
 described(
     Mood,
-    "The mood of a comment by its emoji and brackets alone: a weak signal, which knows nothing of words or irony.",
+    "The sentiment of a comment, derived only from emoji and brackets: a weak signal, which ignores words and irony.",
     {
-        Mood.POSITIVE: "More glad marks than sad ones: `))`, 👍.",
-        Mood.NEUTRAL: "No marks, or as many of both. Most comments.",
-        Mood.NEGATIVE: "More sad marks than glad ones: `:(`, 😡.",
+        Mood.POSITIVE: "More positive than negative marks: `))`, 👍.",
+        Mood.NEUTRAL: "No marks, or as many positive as negative ones. Most comments.",
+        Mood.NEGATIVE: "More negative than positive marks: `:(`, 😡.",
     },
 )
 described(
     KeywordOutcome,
-    "What became of a keyword that was to be added.",
+    "The outcome of adding a keyword.",
     {
-        KeywordOutcome.ADDED: "It is new here.",
-        KeywordOutcome.ALREADY_THERE: "It was here already, and stays as it was.",
-        KeywordOutcome.MALFORMED: "It cannot be a keyword, or its category cannot be one: `message` says why.",
+        KeywordOutcome.ADDED: "It was added.",
+        KeywordOutcome.ALREADY_THERE: "It exists already, and stays unchanged.",
+        KeywordOutcome.MALFORMED: "The phrase or the category is not valid: `message` gives the reason.",
     },
 )
 described(
     HealthStatus,
-    "How well something works.",
+    "The health of the server or of a component.",
     {
-        HealthStatus.HEALTHY: "As it should.",
-        HealthStatus.DEGRADED: "Something does not; the rest goes on.",
-        HealthStatus.UNHEALTHY: "Not at all.",
+        HealthStatus.HEALTHY: "It works.",
+        HealthStatus.DEGRADED: "Something does not work; the rest does.",
+        HealthStatus.UNHEALTHY: "It does not work.",
     },
 )
 described(
     TokenKind,
     "What VK issued a token for.",
     {
-        TokenKind.USER: "A person's, or one that may do the same: read walls, with many calls in one request.",
-        TokenKind.SERVICE: "An application's: it may read walls, one call a request.",
-        TokenKind.GROUP: "A community's: it may not read walls.",
+        TokenKind.USER: "For a user, or with the same rights: it can read walls, with many calls in one request.",
+        TokenKind.SERVICE: "For an application: it can read walls, with one call per request.",
+        TokenKind.GROUP: "For a community: it cannot read walls.",
     },
 )
 described(
     TokenHealth,
-    "Whether a token can be used.",
+    "Whether a token is usable.",
     {
-        TokenHealth.READY: "It can.",
-        TokenHealth.RESTING: "VK wants it to rest, or to see a person: not before `restsUntil`.",
-        TokenHealth.REFUSED: "VK refuses it: replace it. Each start of a server tries it once more.",
+        TokenHealth.READY: "It is usable.",
+        TokenHealth.RESTING: "VK demands a pause or a captcha: the token is not used before `restsUntil`.",
+        TokenHealth.REFUSED: "VK rejects it: replace it. Each start of a server tries it once again.",
     },
 )
 described(
     JobKind,
     "What a job does.",
     {
-        JobKind.ANALYZE_COMMENTS: "It looks at what is in the texts of comments, and which are nearly the same.",
+        JobKind.ANALYZE_COMMENTS: "It analyses the texts of comments and finds near-duplicates.",
         JobKind.COLLECT_COMMENTS: "It collects the comments of communities.",
-        JobKind.EXPORT_COMMENTS: "It writes comments into a file.",
-        JobKind.MATCH_KEYWORDS: "It looks for keywords in the comments that are stored.",
-        JobKind.REFRESH_GROUPS: "It asks VK for communities anew.",
-        JobKind.REMOVE_GROUPS: "It removes communities with all that is stored of them.",
+        JobKind.EXPORT_COMMENTS: "It exports comments to a file.",
+        JobKind.MATCH_KEYWORDS: "It matches stored comments with keywords.",
+        JobKind.REFRESH_GROUPS: "It refreshes communities from VK.",
+        JobKind.REMOVE_GROUPS: "It removes communities with all their stored data.",
     },
 )
-described(JobState, "Where a job is in its life.", {state: f"The job {state.phrase}." for state in JobState})
+described(JobState, "The state of a job.", {state: f"The job {state.phrase}." for state in JobState})
 described(
     JobPriority,
-    "How soon a job is taken, compared to others.",
+    "The priority of a job in the queue.",
     {
-        JobPriority.LOW: "After all others.",
-        JobPriority.NORMAL: "The usual.",
-        JobPriority.HIGH: "Before the usual ones.",
-        JobPriority.CRITICAL: "Before all others.",
+        JobPriority.LOW: "Runs after all others.",
+        JobPriority.NORMAL: "The default.",
+        JobPriority.HIGH: "Runs before NORMAL jobs.",
+        JobPriority.CRITICAL: "Runs before all others.",
     },
 )
 described(
     JobEventKind,
-    "What an event of a job tells.",
+    "What a job event reports.",
     {
-        JobEventKind.STATE_CHANGED: "The job has come to another state, `facts.state`, for `facts.reason`.",
-        JobEventKind.STAGE_CHANGED: "It has begun another part of its work: `facts.stage`.",
+        JobEventKind.STATE_CHANGED: "The job has changed its state to `facts.state`, for the reason `facts.reason`.",
+        JobEventKind.STAGE_CHANGED: "It has started another stage of its work: `facts.stage`.",
         JobEventKind.GROUP_FAILED: "A community could not be read: `facts.vkOwnerId` and `facts.code`.",
         JobEventKind.GROUP_INCOMPLETE: "VK states more posts of a community than it shows: `facts.vkOwnerId`, "
         "`facts.statedCount` and `facts.receivedCount`. None of its posts is marked as deleted.",
-        JobEventKind.POST_FAILED: "A post could not be read to its end: `facts.vkPostId` and `facts.code`.",
+        JobEventKind.POST_FAILED: "A post could not be read completely: `facts.vkPostId` and `facts.code`.",
         JobEventKind.POST_INCOMPLETE: "VK states more comments of a post than it shows: `facts.vkPostId`, "
         "`facts.statedCount` and `facts.receivedCount`. The next collection reads it again.",
-        JobEventKind.ITEMS_BROKEN: "Items of VK's replies could not be used: `facts.count`, and the first of them "
-        "as `facts.items`, each with `path` and `reason`. The rest was stored.",
-        JobEventKind.ATTEMPT_FAILED: "A try has failed and there will be another: `facts.failure`.",
+        JobEventKind.ITEMS_BROKEN: "Items of VK's replies could not be used: `facts.count`, and the first of them as "
+        "`facts.items`, each with `path` and `reason`. The other items were stored.",
+        JobEventKind.ATTEMPT_FAILED: "An attempt failed and will be retried: `facts.failure`.",
     },
 )
 described(
     Bucket,
-    "The steps of a series.",
+    "The length of a time step.",
     {
         Bucket.HOUR: "Hours.",
         Bucket.DAY: "Days, from midnight in the time zone.",
@@ -175,9 +177,9 @@ described(
 )
 described(
     PostRanking,
-    "By what posts are ranked.",
+    "The ranking of posts.",
     {
-        PostRanking.COMMENTS: "By the comments that are stored.",
+        PostRanking.COMMENTS: "By the number of stored comments.",
         PostRanking.LIKES: "By VK's likes.",
         PostRanking.VIEWS: "By VK's views.",
     },

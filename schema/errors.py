@@ -1,8 +1,8 @@
-"""Failures as clients see them: a GraphQL type per expected one, and everything unexpected masked.
+"""Errors as clients see them: one GraphQL type per expected failure; unexpected errors are masked.
 
-A Python exception `GroupNotFound` becomes the type `GroupNotFoundError` where a
+A Python exception `GroupNotFound` becomes the type `GroupNotFoundError` if a
 mutation's union lists that type. In a query it becomes a GraphQL error whose
-extensions hold `code` and the facts.
+extensions contain `code` and the facts.
 """
 
 from collections.abc import Callable
@@ -31,125 +31,129 @@ from app.errors import (
 from app.jobs.states import JobState
 from app.log import log
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkRequestRefused, VkTokenRejected, VkUnavailable
-from schema import enums as _enums  # noqa: F401 - exports the enums that are used below
+from schema import enums as _enums  # noqa: F401 - import it first: it exports the enums used below
 from schema.node import global_id
 
 F = TypeVar("F", bound=Fault)
 
 
 @strawberry.interface(
-    description="An expected failure. `__typename` and `code` say which, `message` says it to people."
+    description="An expected failure. `__typename` and `code` identify it for programs, `message` explains it to "
+    "people."
 )
 class Error:
-    """What all failures have in common."""
+    """The interface of all expected failures."""
 
     message: str = strawberry.field(description="What went wrong and what to do about it, in a sentence.")
-    code: ErrorCode = strawberry.field(description="What went wrong, for programs.")
+    code: ErrorCode = strawberry.field(description="The kind of the failure, for programs.")
 
 
 @strawberry.type(description="What is wrong with one field of the input.")
 class FieldProblem:
-    """A wrong field."""
+    """An input field that is not valid."""
 
     path: str = strawberry.field(description="The field, as a path from the input: `groupIds.0`.")
     message: str = strawberry.field(description="What is wrong with it.")
 
 
-@strawberry.type(description="The input is wrong. Correct the fields and send it again.")
+@strawberry.type(description="The input is not valid. Correct the fields and send it again.")
 class ValidationFailedError(Error):
-    """Wrong input."""
+    """The input is not valid."""
 
-    fields: list[FieldProblem] = strawberry.field(description="Each wrong field.")
+    fields: list[FieldProblem] = strawberry.field(description="Each field that is not valid.")
 
 
 @strawberry.type(description="The community has not been added. Add it with `addGroups`.")
 class GroupNotFoundError(Error):
     """An unknown community."""
 
-    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
+    id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
 
-@strawberry.type(description="There is no such keyword. It may have been removed.")
+@strawberry.type(description="The keyword does not exist. It may have been removed.")
 class KeywordNotFoundError(Error):
     """An unknown keyword."""
 
-    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
+    id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
 
-@strawberry.type(description="There is no such job. It may have been removed.")
+@strawberry.type(description="The job does not exist. It may have been removed.")
 class JobNotFoundError(Error):
     """An unknown job."""
 
-    id: strawberry.ID = strawberry.field(description="The global id that nothing was found for.")
+    id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
 
-@strawberry.type(description="The job is in a state that does not allow this. Read it again.")
+@strawberry.type(description="The state of the job does not allow this. Read the job again.")
 class JobStateConflictError(Error):
-    """A move that does not exist."""
+    """A state transition that is not allowed."""
 
-    state: JobState = strawberry.field(description="The state the job is in.")
+    state: JobState = strawberry.field(description="The state of the job.")
 
 
-@strawberry.type(description="Too many jobs wait. Try again when some of them are done.")
+@strawberry.type(description="Too many jobs are waiting. Try again when some of them have ended.")
 class QueueFullError(Error):
-    """The bound of the queue is reached."""
+    """The queue limit is reached."""
 
-    limit: int = strawberry.field(description="How many jobs may wait.")
+    limit: int = strawberry.field(description="The maximum number of waiting jobs.")
 
 
 @strawberry.type(
-    description="Messages were taken too slowly, and no more are kept; this is the last one. Subscribe again: to "
-    "`jobProgress` from the last `seq`, and then nothing is missed; to `jobs` before you read the list again."
+    description="Messages were read too slowly and the buffer is full; this is the last message. Subscribe again: to "
+    "`jobProgress` from the last `seq`, so that nothing is missed; to `jobs` before reading the list "
+    "again."
 )
 class SubscriberTooSlowError(Error):
     """A subscriber was dropped."""
 
-    limit: int = strawberry.field(description="How many messages are kept for a subscriber.")
+    limit: int = strawberry.field(description="The maximum number of buffered messages per subscriber.")
 
 
-@strawberry.type(description="Something this server depends on cannot be reached. Try the same again a little later.")
+@strawberry.type(
+    description="A service that this server depends on is unavailable. Send the same request again a little later."
+)
 class ServiceUnavailableError(Error):
-    """A failure that passes."""
+    """A transient failure."""
 
-    service: str = strawberry.field(description="What cannot be reached.")
-    retry_after_seconds: float = strawberry.field(description="When another try is worth it.")
+    service: str = strawberry.field(description="The service that is unavailable.")
+    retry_after_seconds: float = strawberry.field(description="The number of seconds after which to try again.")
 
 
-@strawberry.type(description="VK gives no usable answer. Try again later.")
+@strawberry.type(description="VK is unavailable, or its reply is unusable. Try again later.")
 class VkUnavailableError(Error):
-    """VK is away."""
+    """VK is unavailable."""
 
 
-@strawberry.type(description="VK does not let this be read: it is closed, private, or switched off.")
+@strawberry.type(description="VK denies access: the content is closed, private, or disabled.")
 class VkAccessDeniedError(Error):
-    """VK refuses access."""
+    """VK denies access."""
 
-    vk_code: int | None = strawberry.field(description="VK's own error code.")
+    vk_code: int | None = strawberry.field(description="VK's error code.")
 
 
-@strawberry.type(description="VK has been asked too often.")
+@strawberry.type(description="VK's rate limit is exceeded.")
 class VkRateLimitedError(Error):
-    """VK refuses for now."""
+    """VK's rate limit is exceeded."""
 
-    retry_after_seconds: float = strawberry.field(description="When another try is worth it.")
+    retry_after_seconds: float = strawberry.field(description="The number of seconds after which to try again.")
 
 
-@strawberry.type(description="No VK token can be used. The operator has to look at them.")
+@strawberry.type(description="No VK token is usable. The operator has to check them.")
 class VkTokenError(Error):
-    """The tokens are missing or refused."""
+    """No VK token is usable."""
 
-    vk_code: int | None = strawberry.field(description="VK's own error code; null where no token is configured.")
+    vk_code: int | None = strawberry.field(description="VK's error code; null if no token is configured.")
 
 
-@strawberry.type(description="VK finds the request wrong. Repeating it is of no use.")
+@strawberry.type(description="VK rejects the request as wrong. Do not repeat it.")
 class VkRequestRefusedError(Error):
-    """VK refuses the request itself."""
+    """VK rejects the request itself."""
 
-    vk_code: int | None = strawberry.field(description="VK's own error code.")
+    vk_code: int | None = strawberry.field(description="VK's error code.")
 
 
-class FaultHandler(strawberry.ExceptionHandler):  # type: ignore[type-arg]  # both types are known at run time only
-    """Turns one kind of fault into its GraphQL type, in fields whose union lists that type."""
+class FaultHandler(strawberry.ExceptionHandler):  # type: ignore[type-arg]  # both types are known only at run time
+    """Converts one kind of fault to its GraphQL type, in fields whose union lists that type."""
 
     exception_type: Any
     error_type: Any
@@ -201,10 +205,10 @@ FAULT_HANDLERS: list[FaultHandler] = [
 
 
 def error_of(fault: Fault) -> Error:
-    """Return the GraphQL type of a fault, for subscriptions, in which Strawberry's handlers do not act.
+    """Return the GraphQL error of a fault, for subscriptions, where Strawberry does not call the handlers.
 
     Raises:
-        Fault: the same one, if no GraphQL type stands for it.
+        Fault: the given fault, if it has no GraphQL type.
     """
     for handler in FAULT_HANDLERS:
         if isinstance(fault, handler.exception_type):
@@ -213,15 +217,14 @@ def error_of(fault: Fault) -> Error:
 
 
 WRONG_REQUESTS = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
-"""What Strawberry says about a request that does not name an operation it can execute."""
+"""Strawberry's exceptions for a request that does not select an executable operation."""
 
 
 class MaskUnexpected(MaskErrors):
-    """Keeps what is unexpected from clients: it is logged with its trace under an id, and the id is what they get.
+    """Hides unexpected errors from clients: logs them with a traceback under an id, and returns only the id.
 
-    A fault of ours keeps its message, its code and its facts. What the engine
-    itself says about a query (syntax, validation) has no original error and
-    passes as it is.
+    A `Fault` keeps its message, its code and its facts. An error of the engine itself
+    about a query (syntax, validation) has no original error and stays unchanged.
     """
 
     def __init__(self) -> None:
@@ -237,7 +240,7 @@ class MaskUnexpected(MaskErrors):
         error_id = uuid4().hex[:12]
         metrics.unexpected_errors.inc()
         log.error("request_crashed", error_id=error_id, path=error.path, exc_info=original)
-        message = f"An unexpected error. Its trace is in the server's log under {error_id}."
+        message = f"An unexpected error. The server's log has its traceback under error id {error_id}."
         return _visible(error, message, {"code": ErrorCode.INTERNAL.value, "errorId": error_id})
 
 

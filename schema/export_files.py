@@ -1,4 +1,4 @@
-"""Files of exports as clients see them: what they can be like, and what a job has made."""
+"""Files of exports: their formats and columns, and the result of an export job."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,92 +12,97 @@ from schema.scalars import BigInt
 
 described(
     ExportFormat,
-    "What kind of file an export is.",
+    "The file format of an export.",
     {
-        ExportFormat.CSV: "CSV that Excel opens with a double click. Times are UTC: `2026-01-31 12:00:00`; lists have "
-        "commas between their texts.",
-        ExportFormat.JSON_LINES: "An object a line, with times in ISO 8601 and lists as arrays. Nothing is changed.",
-        ExportFormat.XLSX: "A workbook for Excel, with a further sheet after each 1,048,575 comments. Times are UTC, "
-        "which Excel does not know. Texts of more than 32,767 UTF-16 units are cut, and end with `… [cut]`.",
-        ExportFormat.PARQUET: "Typed columns for data tools, packed by themselves. Servers may lack it.",
+        ExportFormat.CSV: "CSV that Excel opens with a double click. Times are UTC: `2026-01-31 12:00:00`; the "
+        "items of lists are separated by commas.",
+        ExportFormat.JSON_LINES: "One JSON object per line, with times in ISO 8601 and lists as arrays. Values are "
+        "unchanged.",
+        ExportFormat.XLSX: "An Excel workbook, with another sheet after each 1,048,575 comments. Times are UTC, "
+        "without a zone, because Excel has none. Texts of more than 32,767 UTF-16 units are "
+        "truncated and end with `… [cut]`.",
+        ExportFormat.PARQUET: "Typed columns for data tools, compressed by the format itself. A server may not support "
+        "it.",
     },
 )
 described(
     Compression,
-    "How a file is packed.",
+    "The compression of a file.",
     {
-        Compression.GZIP: "By gzip: opened everywhere. In Parquet, each column.",
-        Compression.ZSTD: "By Zstandard: faster and smaller. In Parquet, each column, as without asking.",
+        Compression.GZIP: "gzip: supported everywhere. In Parquet, per column.",
+        Compression.ZSTD: "Zstandard: faster and smaller. In Parquet, per column; the default there.",
     },
 )
 described(
     Delimiter,
-    "What stands between the values of a line of CSV.",
+    "The separator of values in a line of CSV.",
     {
-        Delimiter.SEMICOLON: "`;`, which Excel takes for one where numbers have a decimal comma, as in Russian.",
-        Delimiter.COMMA: "`,`, which most programs take for one.",
+        Delimiter.SEMICOLON: "`;`, which Excel expects where numbers have a decimal comma, as in Russian.",
+        Delimiter.COMMA: "`,`, which most programs expect.",
     },
 )
 described(
     ExportColumn,
-    "What an export can tell of a comment. Files name the columns in camel case, as fields of this API.",
+    "The columns of an export. Files name the columns in camel case, like the fields of this API.",
     {
         ExportColumn.VK_OWNER_ID: "VK's id of the wall: negative for a community.",
         ExportColumn.GROUP_NAME: "The name of the community.",
-        ExportColumn.GROUP_SCREEN_NAME: "The last part of the community's address.",
-        ExportColumn.VK_POST_ID: "VK's id of the post, unique on its wall only.",
-        ExportColumn.POST_URL: "The address of the post.",
+        ExportColumn.GROUP_SCREEN_NAME: "The last part of the community's URL.",
+        ExportColumn.VK_POST_ID: "VK's id of the post, unique only on its wall.",
+        ExportColumn.POST_URL: "The URL of the post.",
         ExportColumn.POST_TEXT: "The text of the post.",
         ExportColumn.POST_PUBLISHED_AT: "When the post was published.",
-        ExportColumn.VK_ID: "VK's id of the comment, unique on its wall only.",
-        ExportColumn.VK_URL: "The address of the comment.",
-        ExportColumn.IS_REPLY: "Whether it is in the thread of another comment.",
-        ExportColumn.THREAD_VK_ID: "VK's id of the top comment in whose thread it is.",
-        ExportColumn.IN_REPLY_TO_VK_ID: "VK's id of the comment that it answers.",
-        ExportColumn.AUTHOR_VK_ID: "VK's id of who wrote it: negative for a community.",
-        ExportColumn.AUTHOR_NAME: "The name of who wrote it.",
-        ExportColumn.AUTHOR_URL: "The address of who wrote it.",
-        ExportColumn.TEXT: "Its text, with VK's mentions as they came: [id1|Name].",
+        ExportColumn.VK_ID: "VK's id of the comment, unique only on its wall.",
+        ExportColumn.VK_URL: "The URL of the comment.",
+        ExportColumn.IS_REPLY: "Whether it is a reply in the thread of another comment.",
+        ExportColumn.THREAD_VK_ID: "VK's id of the top comment of its thread.",
+        ExportColumn.IN_REPLY_TO_VK_ID: "VK's id of the comment that it replies to.",
+        ExportColumn.AUTHOR_VK_ID: "VK's id of its author: negative for a community.",
+        ExportColumn.AUTHOR_NAME: "The name of its author.",
+        ExportColumn.AUTHOR_URL: "The URL of its author.",
+        ExportColumn.TEXT: "Its text, with VK's mentions unchanged: [id1|Name].",
         ExportColumn.PUBLISHED_AT: "When it was published.",
-        ExportColumn.CHANGED_AT: "When a change of it was last noticed.",
-        ExportColumn.FIRST_SEEN_AT: "When it was first seen by this server.",
-        ExportColumn.LIKE_COUNT: "How many likes it had when it was last seen.",
+        ExportColumn.CHANGED_AT: "When a change of it was last detected.",
+        ExportColumn.FIRST_SEEN_AT: "When this server first read it.",
+        ExportColumn.LIKE_COUNT: "The number of likes, as last read from VK.",
         ExportColumn.IS_DELETED: "Whether it was deleted at VK.",
-        ExportColumn.ATTACHMENTS: "The kinds of what is attached to it: photo, video, sticker ...",
+        ExportColumn.ATTACHMENTS: "The kinds of its attachments: photo, video, sticker ...",
         ExportColumn.KEYWORDS: "The keywords that match it.",
-        ExportColumn.LANGUAGE: "Its language, as an analysis has found it.",
-        ExportColumn.VIEWED_AT: "When somebody here marked it as viewed.",
-        ExportColumn.ARCHIVED_AT: "When somebody here archived it.",
+        ExportColumn.LANGUAGE: "Its language, as detected by an analysis.",
+        ExportColumn.VIEWED_AT: "When a user of this server marked it as viewed.",
+        ExportColumn.ARCHIVED_AT: "When a user of this server archived it.",
     },
 )
 
 
-@strawberry.type(description="The file that an export has written.")
+@strawberry.type(description="The file of an export.")
 class ExportResult:
     """The result of an export."""
 
     job_id: strawberry.Private[int]
     name: str = strawberry.field(description="The name of the file.")
-    format: ExportFormat = strawberry.field(description="What kind of file it is.")
-    compression: Compression | None = strawberry.field(description="How it is packed.")
-    columns: list[ExportColumn] = strawberry.field(description="Its columns.")
-    row_count: int = strawberry.field(description="How many comments are in it.")
-    cut_text_count: int = strawberry.field(description="How many texts were too long for XLSX and were cut.")
-    byte_count: BigInt = strawberry.field(description="Its size.")
-    sha256: str = strawberry.field(description="Its SHA-256, in hexadecimal digits.")
+    format: ExportFormat = strawberry.field(description="The file format.")
+    compression: Compression | None = strawberry.field(description="The compression; null: none.")
+    columns: list[ExportColumn] = strawberry.field(description="The columns.")
+    row_count: int = strawberry.field(description="The number of comments in it.")
+    cut_text_count: int = strawberry.field(
+        description="The number of texts that were too long for XLSX and were truncated."
+    )
+    byte_count: BigInt = strawberry.field(description="The size in bytes.")
+    sha256: str = strawberry.field(description="The SHA-256 hash, in hexadecimal digits.")
     expires_at: datetime = strawberry.field(description="When it is removed.")
 
     @strawberry.field(
-        description="Where it is: a path on this server, asked for with the same API key, by GET, also in parts by "
-        "`Range`. Null once it has expired."
+        description="The path of its URL on this server, to GET with the same API key, also partially with "
+        "`Range`; null once it has expired."
     )
     def url(self) -> str | None:
-        """Return the address."""
+        """Return the URL path."""
         return None if self.expires_at <= datetime.now(UTC) else f"/exports/{self.job_id}/{quote(self.name)}"
 
     @classmethod
     def of(cls, job_id: int, stored: dict[str, Any]) -> "ExportResult":
-        """Make a result of what a job's row holds."""
+        """Convert a stored result."""
         return cls(
             job_id=job_id,
             name=stored["name"],

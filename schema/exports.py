@@ -22,46 +22,48 @@ from schema.filters import CommentFilter
 from schema.jobs import Job
 
 
-@strawberry.input(description="How CSV is written. What is left out suits Excel.")
+@strawberry.input(description="Options of CSV. The defaults suit Excel.")
 class CsvInput:
     """Options of CSV."""
 
-    delimiter: Delimiter = strawberry.field(
-        default=Delimiter.SEMICOLON, description="What stands between the values of a line."
-    )
+    delimiter: Delimiter = strawberry.field(default=Delimiter.SEMICOLON, description="The separator of values.")
     escape_formulas: bool = strawberry.field(
         default=True,
-        description="Put an apostrophe before texts that begin with =, +, -, @, a tab or a line break: spreadsheets "
-        "would run them as formulas. Switch it off only for programs that do not.",
+        description="`true`: put an apostrophe before texts that begin with =, +, -, @, a tab or a line "
+        "break, which spreadsheets would run as formulas; `false`: do not, for programs that run "
+        "no formulas.",
     )
     byte_order_mark: bool = strawberry.field(
-        default=True, description="Begin with a byte order mark, by which Excel knows that it is UTF-8."
+        default=True, description="`true`: start the file with a byte order mark, by which Excel detects UTF-8."
     )
 
 
-@strawberry.input(description="Which comments to write into what kind of file.")
+@strawberry.input(description="Which comments to export, and how.")
 class StartExportInput:
     """The input of startExport."""
 
-    format: ExportFormat = strawberry.field(description="What kind of file.")
+    format: ExportFormat = strawberry.field(description="The file format.")
     filter: CommentFilter | None = strawberry.field(
-        default=None, description="Which comments; all if it is left out. They come in the order of their keys."
+        default=None, description="Which comments, in key order; null: all."
     )
     columns: list[ExportColumn] | None = strawberry.field(
         default=None,
-        description="Which columns, in this order. If left out: "
+        description="The columns, in this order. Default: "
         + ", ".join(column.name for column in DEFAULT_COLUMNS)
         + ".",
     )
     compression: Compression | None = strawberry.field(
-        default=None, description="How to pack the file; not at all if it is left out. Not for XLSX, which is packed."
+        default=None,
+        description="The compression of the file; null: none. Not allowed for XLSX, which is compressed already.",
     )
-    csv: CsvInput | None = strawberry.field(default=None, description="How CSV is written; only for CSV.")
-    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="How soon the job is taken.")
-    timeout_seconds: float | None = strawberry.field(default=None, description="How long one try may take.")
+    csv: CsvInput | None = strawberry.field(default=None, description="Options of CSV; only allowed for CSV.")
+    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="The priority of the job.")
+    timeout_seconds: float | None = strawberry.field(
+        default=None, description="The timeout of one attempt, in seconds."
+    )
 
     def options(self) -> ExportOptions:
-        """Return what the file is to be like."""
+        """Return the options of the file."""
         csv = self.csv or CsvInput()
         return ExportOptions(
             self.format,
@@ -71,7 +73,9 @@ class StartExportInput:
         )
 
 
-@strawberry.type(description="The export waits for a worker. Follow it with `jobProgress`; its result is the file.")
+@strawberry.type(
+    description="The export waits for a worker. Follow it with `jobProgress`; the result contains the file's URL."
+)
 class StartExportSuccess:
     """An export was started."""
 
@@ -80,7 +84,7 @@ class StartExportSuccess:
 
 StartExportResult = Annotated[
     StartExportSuccess | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("StartExportResult", description="What became of startExport."),
+    strawberry.union("StartExportResult", description="The result of startExport."),
 ]
 
 
@@ -88,7 +92,7 @@ StartExportResult = Annotated[
 class ExportMutation:
     """The mutation of this file."""
 
-    @strawberry.mutation(description="Write comments into a file in the background.")
+    @strawberry.mutation(description="Export comments to a file in the background.")
     async def start_export(
         self,
         info: Info,

@@ -1,4 +1,4 @@
-"""Which communities, posts and comments are wanted, and in which order: the inputs of their lists."""
+"""Filters and orderings of communities, posts and comments: the inputs of their lists."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ described(
     GroupOrder,
     "The orderings of communities.",
     {
-        GroupOrder.ADDED: "The newest addition first.",
+        GroupOrder.ADDED: "The most recently added first.",
         GroupOrder.NAME: "By name, from A to Z.",
     },
 )
@@ -65,139 +65,151 @@ described(
     {
         CommentOrder.NEWEST: "The newest first.",
         CommentOrder.OLDEST: "The oldest first.",
-        CommentOrder.MOST_LIKED: "The one with the most likes first.",
-        CommentOrder.RELEVANCE: "The one that meets `filter.search` best first; needs such a search.",
+        CommentOrder.MOST_LIKED: "The most liked first.",
+        CommentOrder.RELEVANCE: "The best match of `filter.search` first; requires such a search.",
     },
 )
 
 
-@strawberry.input(description="Which communities are wanted. What is left out does not restrict.")
+@strawberry.input(description="Selects communities; all conditions must hold. An omitted condition does not restrict.")
 class GroupFilter:
-    """Restricts communities."""
+    """Selects communities."""
 
     search: str | None = strawberry.field(default=None, description="Part of the name or the screen name.")
-    labels: list[str] | None = strawberry.field(default=None, description="With one of these labels.")
+    labels: list[str] | None = strawberry.field(
+        default=None, description="Communities with at least one of these labels."
+    )
 
     def conditions(self) -> groups.GroupConditions:
-        """Return the filter as the store takes it."""
+        """Return the filter as conditions of the store."""
         return conditions_of(groups.GroupConditions, self)
 
     @staticmethod
     def everything() -> groups.GroupConditions:
-        """Return the conditions of no filter."""
+        """Return conditions that select everything."""
         return groups.GroupConditions()
 
 
-@strawberry.input(description="Which posts are wanted; all conditions hold. What is left out does not restrict.")
+@strawberry.input(description="Selects posts; all conditions must hold. An omitted condition does not restrict.")
 class PostFilter:
-    """Restricts posts."""
+    """Selects posts."""
 
     group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Posts of these communities.")
     published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
     published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
-    has_comments: bool | None = strawberry.field(default=None, description="With comments, or without.")
+    has_comments: bool | None = strawberry.field(default=None, description="`true`: with comments; `false`: without.")
 
     def conditions(self) -> posts.PostConditions:
-        """Return the filter as the store takes it."""
+        """Return the filter as conditions of the store."""
         return conditions_of(posts.PostConditions, self)
 
     @staticmethod
     def everything() -> posts.PostConditions:
-        """Return the conditions of no filter."""
+        """Return conditions that select everything."""
         return posts.PostConditions()
 
 
 DEEPEST_FILTER = 5
 MOST_PARTS = 50
 MOST_SEARCHED = 500
-"""Letters of a search."""
+"""The maximum length of a search, in characters."""
 INDEXED = re.compile(r"[^\W_]{3}")
-"""Three letters or digits in a row: what the index of parts of texts is made of."""
+"""Three letters or digits in a row: the shortest text that the trigram index finds."""
 
 
-@strawberry.input(
-    description="Which comments are wanted; all conditions hold. What is left out does not restrict. "
-    "Filters may be nested, up to 5 deep and 50 in all."
-)
+@strawberry.input(description="Selects comments.")
 class CommentFilter:
-    """Restricts comments."""
+    """Selects comments."""
 
     search: str | None = strawberry.field(
         default=None,
-        description='Full text, as search engines take it: words in any Russian form, "phrases", -words that must not '
-        "be there, `or` between alternatives. Words like и, не, на do not count.",
+        description='Full text search: words in any Russian form, "phrases", -words to '
+        "exclude, `or` between alternatives. Stop words such as и, не, на are "
+        "ignored.",
     )
     contains: str | None = strawberry.field(
         default=None,
-        description="Part of the text, whatever the case, ё being е. Three letters or digits in a row are needed.",
+        description="Part of the text, ignoring case and the difference between ё and е. Needs "
+        "three letters or digits in a row.",
     )
-    group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Under posts of these groups.")
-    post_ids: list[strawberry.ID] | None = ids_field("Post", "posts", "Under these posts.")
-    author_ids: list[strawberry.ID] | None = ids_field("Author", "author_ids", "Written by these authors.")
+    group_ids: list[strawberry.ID] | None = ids_field("Group", "owner_ids", "Comments on posts of these communities.")
+    post_ids: list[strawberry.ID] | None = ids_field("Post", "posts", "Comments on these posts.")
+    author_ids: list[strawberry.ID] | None = ids_field("Author", "author_ids", "Comments of these authors.")
     keyword_ids: list[strawberry.ID] | None = ids_field(
-        "Keyword", "keyword_ids", "With a match of one of these keywords."
+        "Keyword", "keyword_ids", "Comments that match at least one of these keywords."
     )
     keyword_categories: list[str] | None = strawberry.field(
-        default=None, description="With a match of a keyword in one of these categories."
+        default=None, description="Comments that match a keyword in at least one of these categories."
     )
-    has_matches: bool | None = strawberry.field(default=None, description="With a match of any keyword, or without.")
+    has_matches: bool | None = strawberry.field(
+        default=None, description="`true`: matches a keyword; `false`: matches none."
+    )
     published_from: datetime | None = strawberry.field(default=None, description="Published at this time or later.")
     published_to: datetime | None = strawberry.field(default=None, description="Published before this time.")
-    is_reply: bool | None = strawberry.field(default=None, description="In the thread of another comment, or not.")
-    is_deleted: bool | None = strawberry.field(default=None, description="Deleted at VK, or not.")
-    is_viewed: bool | None = strawberry.field(default=None, description="Marked as viewed here, or not.")
-    is_archived: bool | None = strawberry.field(default=None, description="Archived here, or not.")
+    is_reply: bool | None = strawberry.field(
+        default=None, description="`true`: a reply in the thread of another comment; `false`: a top comment."
+    )
+    is_deleted: bool | None = strawberry.field(default=None, description="`true`: deleted at VK; `false`: not deleted.")
+    is_viewed: bool | None = strawberry.field(
+        default=None, description="`true`: marked as viewed on this server; `false`: not marked."
+    )
+    is_archived: bool | None = strawberry.field(
+        default=None, description="`true`: archived on this server; `false`: not archived."
+    )
     language: str | None = strawberry.field(
         default=None,
-        description="In this language, as an analysis has found it: ISO 639-1, such as `ru`; `und` where the text does "
-        "not tell.",
+        description="The language that an analysis has detected: ISO 639-1, such as `ru`; `und`: not determined.",
     )
     mood: Mood | None = strawberry.field(
-        default=None, description="Of this mood, as an analysis has read it off emoji and brackets: a weak signal."
+        default=None, description="The sentiment that an analysis has derived from emoji and brackets: a weak signal."
     )
     has_links: bool | None = strawberry.field(
-        default=None, description="With links, as an analysis has found them, or without, or not analysed."
+        default=None, description="`true`: contains a link; `false`: contains none, or was not analysed."
     )
     is_in_wave: bool | None = strawberry.field(
-        default=None, description="Nearly the same as others, as an analysis has found, or not, or not analysed."
+        default=None, description="`true`: in a wave of near-duplicates; `false`: in none, or not analysed."
     )
-    wave_ids: list[strawberry.ID] | None = ids_field("Wave", "wave_ids", "In one of these waves.")
-    min_likes: int | None = strawberry.field(default=None, description="With at least so many likes.")
+    wave_ids: list[strawberry.ID] | None = ids_field("Wave", "wave_ids", "Comments in at least one of these waves.")
+    min_likes: int | None = strawberry.field(default=None, description="The minimum number of likes.")
     and_: list["CommentFilter"] | None = strawberry.field(
-        default=None, name="and", description="All of these hold as well."
+        default=None, name="and", description="All of these filters must hold, too."
     )
     or_: list["CommentFilter"] | None = strawberry.field(
-        default=None, name="or", description="At least one of these holds as well; an empty list does not restrict."
+        default=None,
+        name="or",
+        description="At least one of these filters must hold, too; an empty list does not restrict.",
     )
     not_: "CommentFilter | None" = strawberry.field(
-        default=None, name="not", description="This does not hold. An empty filter always holds, so nothing is left."
+        default=None,
+        name="not",
+        description="This filter must not hold. An empty filter always holds, so nothing is selected.",
     )
 
     def conditions(self, path: str = "filter") -> CommentConditions:
-        """Return the filter as the store takes it.
+        """Return the filter as conditions of the store.
 
         Raises:
-            ValidationFailed: an id is none, or a search is too long or too short, or there are too many filters.
+            ValidationFailed: an id is not valid, a search is too long or too short, or there are too many filters.
         """
         parts = list(_parts(self, path))
         if len(parts) > MOST_PARTS:
-            raise ValidationFailed({path: f"has {len(parts)} filters in it; {MOST_PARTS} are the most"})
-        if wrong := {where: problem for where, part in parts for where, problem in _problems(part, where)}:
-            raise ValidationFailed(wrong)
+            raise ValidationFailed({path: f"contains {len(parts)} filters; at most {MOST_PARTS} are allowed"})
+        if problems_by_path := {where: problem for where, part in parts for where, problem in _problems(part, where)}:
+            raise ValidationFailed(problems_by_path)
         return _conditions(self, path)
 
     @staticmethod
     def everything() -> CommentConditions:
-        """Return the conditions of no filter."""
+        """Return conditions that select everything."""
         return CommentConditions()
 
 
 NESTED = {"and_": "all_of", "or_": "any_of", "not_": "none_of"}
-"""The fields of a filter that hold filters, and the conditions that these become."""
+"""The fields of a filter that contain filters -> the corresponding conditions."""
 
 
 def _nested(part: CommentFilter, path: str) -> Iterator[tuple[str, str, CommentFilter]]:
-    """Yield the filters directly inside a filter: the condition that they become, their path, and themselves."""
+    """Yield the filters directly inside a filter: the name of the condition, the path, and the filter."""
     for field, condition in NESTED.items():
         inner, where = getattr(part, field), f"{path}.{field.rstrip('_')}"
         if isinstance(inner, CommentFilter):
@@ -207,9 +219,9 @@ def _nested(part: CommentFilter, path: str) -> Iterator[tuple[str, str, CommentF
 
 
 def _parts(part: CommentFilter, path: str, depth: int = 1) -> Iterator[tuple[str, CommentFilter]]:
-    """Yield a filter and all that are inside it, with their paths."""
+    """Yield a filter and all filters inside it, with their paths."""
     if depth > DEEPEST_FILTER:
-        raise ValidationFailed({path: f"is nested more than {DEEPEST_FILTER} deep"})
+        raise ValidationFailed({path: f"is nested deeper than {DEEPEST_FILTER} levels"})
     yield path, part
     for _, where, inner in _nested(part, path):
         yield from _parts(inner, where, depth + 1)
@@ -217,9 +229,12 @@ def _parts(part: CommentFilter, path: str, depth: int = 1) -> Iterator[tuple[str
 
 def _problems(part: CommentFilter, path: str) -> Iterator[tuple[str, str]]:
     if part.search is not None and not 1 <= len(part.search.strip()) <= MOST_SEARCHED:
-        yield f"{path}.search", f"must have between 1 and {MOST_SEARCHED} letters"
+        yield f"{path}.search", f"must have between 1 and {MOST_SEARCHED} characters"
     if part.contains is not None and (len(part.contains) > MOST_SEARCHED or not INDEXED.search(part.contains)):
-        yield f"{path}.contains", f"needs three letters or digits in a row, and may have {MOST_SEARCHED} at most"
+        yield (
+            f"{path}.contains",
+            f"must contain three letters or digits in a row, and have at most {MOST_SEARCHED} characters",
+        )
 
 
 def _conditions(part: CommentFilter, path: str) -> CommentConditions:

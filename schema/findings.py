@@ -1,4 +1,4 @@
-"""What analyses find: in single comments, and which of them are waves."""
+"""Results of analyses: features of single comments, and waves of near-duplicates."""
 
 from datetime import datetime
 from enum import Enum
@@ -32,33 +32,34 @@ described(
     "The orderings of waves.",
     {
         WaveOrder.LARGEST: "The one with the most comments first.",
-        WaveOrder.LATEST: "The one whose last comment is the newest first.",
+        WaveOrder.LATEST: "The one with the newest last comment first.",
     },
 )
 
 
 @strawberry.type(
-    description="Three or more comments that say nearly the same, from two authors or under two posts at the least, as "
-    "spam does; or twenty, wherever they come from. Short texts are in none. Its numbers are of the last analysis."
+    description="A group of near-duplicate comments: at least three from two authors or on two posts, as "
+    "in spam; or at least twenty, from anywhere. Short texts are never part of a wave. The "
+    "numbers are from the last analysis."
 )
 class Wave(Node):
     """A wave."""
 
     first_key: strawberry.Private[Key]
-    comment_count: int = strawberry.field(description="How many comments are in it.")
-    author_count: int = strawberry.field(description="How many authors they come from.")
-    post_count: int = strawberry.field(description="Under how many posts they stand.")
-    first_at: datetime = strawberry.field(description="When the first one was published.")
-    last_at: datetime = strawberry.field(description="When the last one was published.")
+    comment_count: int = strawberry.field(description="The number of comments in it.")
+    author_count: int = strawberry.field(description="The number of their authors.")
+    post_count: int = strawberry.field(description="The number of their posts.")
+    first_at: datetime = strawberry.field(description="When the first comment was published.")
+    last_at: datetime = strawberry.field(description="When the last comment was published.")
 
     first_comment: Comment | None = relation(
         "comments",
         lambda wave: wave.first_key,
         Comment | None,
-        "The first of its comments; null where it was removed since the last analysis.",
+        "Its first comment; null if it was removed since the last analysis.",
     )
 
-    @strawberry.field(description="Its comments as they are now, oldest first.", graphql_type=Connection[Comment])
+    @strawberry.field(description="Its current comments, oldest first.", graphql_type=Connection[Comment])
     def comments(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Any:
@@ -68,7 +69,7 @@ class Wave(Node):
 
     @classmethod
     def of(cls, row: StoredRow) -> "Wave":
-        """Make a wave of its row."""
+        """Convert a row."""
         return cls(
             key=(row.id,),
             first_key=(row.owner_id, row.comment_id),
@@ -80,29 +81,35 @@ class Wave(Node):
         )
 
 
-@strawberry.type(description="What an analysis has found in the text of a comment.")
+@strawberry.type(description="The results of an analysis of a comment's text.")
 class CommentFeatures:
     """The features of one comment."""
 
     wave_key: strawberry.Private[Key | None]
-    language: str = strawberry.field(
-        description="The language as ISO 639-1, such as `ru`; `und` where the text does not tell."
-    )
+    language: str = strawberry.field(description="The language as ISO 639-1, such as `ru`; `und`: not determined.")
     links: list[str] = strawberry.field(
-        description="The links in it, also those without a scheme, each once: host in lower case, without www."
+        description="The links in it, without duplicates, including those without a scheme; host names in "
+        "lower case, without www."
     )
-    phones: list[str] = strawberry.field(description="The phone numbers in it, each once: `+7` and ten digits.")
+    phones: list[str] = strawberry.field(
+        description="The phone numbers in it, without duplicates: `+7` and ten digits."
+    )
     mention_vk_ids: list[BigInt] = strawberry.field(
-        description="VK's ids of those it mentions, each once; negative for communities."
+        description="VK's ids of mentioned people and communities, without duplicates; negative for communities."
     )
-    mood: Mood = strawberry.field(description="A weak signal: it is read off emoji and brackets only, not off words.")
-    analyzed_at: datetime = strawberry.field(description="When that was found.")
+    mood: Mood = strawberry.field(
+        description="The sentiment, a weak signal: derived only from emoji and brackets, not from words."
+    )
+    analyzed_at: datetime = strawberry.field(description="When it was analysed.")
 
     wave: Wave | None = relation(
-        "waves", lambda features: features.wave_key, Wave | None, "The wave of near-duplicates that it is in."
+        "waves",
+        lambda features: features.wave_key,
+        Wave | None,
+        "The wave of near-duplicates that contains it; null: none.",
     )
 
-    @strawberry.field(description="Those whom it mentions and who are known here.", graphql_type=list[Author])
+    @strawberry.field(description="The mentioned authors that are stored.", graphql_type=list[Author])
     async def mentions(self, info: Info) -> Any:
         """Return the authors."""
         found = await info.context.loaders.authors.load_many([(vk_id,) for vk_id in self.mention_vk_ids])
@@ -110,7 +117,7 @@ class CommentFeatures:
 
     @classmethod
     def of(cls, row: StoredRow) -> "CommentFeatures":
-        """Make the features of their row."""
+        """Convert a row."""
         return cls(
             wave_key=None if row.wave_id is None else (row.wave_id,),
             language=row.language,
@@ -126,7 +133,8 @@ class CommentFeatures:
 
 
 GroupIds = Annotated[
-    list[strawberry.ID] | None, strawberry.argument(description="With comments under posts of these communities.")
+    list[strawberry.ID] | None,
+    strawberry.argument(description="Only waves with comments on posts of these communities; null: all."),
 ]
 
 
@@ -134,9 +142,9 @@ GroupIds = Annotated[
 class FindingsQuery:
     """The queries of this file."""
 
-    @strawberry.field(description="One wave; null if there is none with this id.", graphql_type=Wave | None)
+    @strawberry.field(description="A wave; null if it does not exist.", graphql_type=Wave | None)
     def wave(self, info: Info, id: Id) -> Any:
-        """Find a wave."""
+        """Return a wave."""
         return info.context.loaders.waves.load(key_of(id, "Wave"))
 
     @strawberry.field(description="The waves that analyses have found.")
@@ -149,13 +157,13 @@ class FindingsQuery:
         before: Before = None,
         group_ids: GroupIds = None,
         min_comments: Annotated[
-            int | None, strawberry.argument(description="With at least so many comments, wherever they are.")
+            int | None, strawberry.argument(description="The minimum number of comments of a wave, on any wall.")
         ] = None,
-        order_by: Annotated[WaveOrder, strawberry.argument(description="The order.")] = WaveOrder.LARGEST,
+        order_by: Annotated[WaveOrder, strawberry.argument(description="The ordering.")] = WaveOrder.LARGEST,
     ) -> Connection[Wave]:
-        """Read a page of waves."""
+        """Return a page of waves."""
         if group_ids is not None and len(group_ids) > MOST_GROUPS:
-            raise ValidationFailed({"groupIds": f"give {MOST_GROUPS} of them at most"})
+            raise ValidationFailed({"groupIds": f"must contain at most {MOST_GROUPS} ids"})
         owner_ids = None
         if group_ids is not None:
             owner_ids = tuple(key_of(value, "Group", f"groupIds.{place}")[0] for place, value in enumerate(group_ids))

@@ -1,4 +1,4 @@
-"""Adding, changing, refreshing and removing communities. Their type is in `schema.wall`."""
+"""Mutations that add, change, refresh and remove communities. The type Group is in `schema.wall`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ from schema.scalars import Upload
 from schema.wall import Group
 
 
-@strawberry.type(description="What became of one reference.")
+@strawberry.type(description="The outcome for one reference.")
 class AddedGroup:
-    """The answer to one reference."""
+    """The outcome for one reference."""
 
     owner_id: strawberry.Private[int | None]
-    reference: str = strawberry.field(description="The reference as it was given.")
-    outcome: AddOutcome = strawberry.field(description="What became of it.")
-    message: str = strawberry.field(description="The same in a sentence.")
+    reference: str = strawberry.field(description="The reference as given.")
+    outcome: AddOutcome = strawberry.field(description="The outcome.")
+    message: str = strawberry.field(description="The outcome in a sentence.")
     group: Group | None = relation(
         "groups",
         lambda added: None if added.owner_id is None else (added.owner_id,),
         Group | None,
-        "The community; null where there is none.",
+        "The community; null if there is none.",
     )
 
 
@@ -48,16 +48,17 @@ class AddGroupsInput:
     """The input of addGroups."""
 
     references: list[str] = strawberry.field(
-        description="Ids, negative ids, screen names or links (vk.com, vk.ru, m.vk.com, club1, public1), up to 10,000."
+        description="Ids, negative ids, screen names or links (vk.com, vk.ru, m.vk.com, club1, public1), at "
+        "most 10,000."
     )
 
 
-@strawberry.type(description="What became of each reference, in their order.")
+@strawberry.type(description="The outcome for each reference, in their order.")
 class AddGroupsSuccess:
-    """All references were looked at."""
+    """All references were processed."""
 
-    outcomes: list[AddedGroup] = strawberry.field(description="One for each reference, in their order.")
-    added_count: int = strawberry.field(description="How many communities are new here.")
+    outcomes: list[AddedGroup] = strawberry.field(description="One outcome per reference, in their order.")
+    added_count: int = strawberry.field(description="The number of added communities.")
 
 
 AddGroupsResult = Annotated[
@@ -69,7 +70,7 @@ AddGroupsResult = Annotated[
     | VkTokenError
     | VkRequestRefusedError
     | ServiceUnavailableError,
-    strawberry.union("AddGroupsResult", description="What became of addGroups."),
+    strawberry.union("AddGroupsResult", description="The result of addGroups."),
 ]
 
 
@@ -78,14 +79,14 @@ class ImportGroupsInput:
     """The input of importGroups."""
 
     file: Upload = strawberry.field(
-        description="Text or CSV, up to 10 MB, in UTF-8 or Windows-1251: a reference a line, or a table with a column "
-        "of them. References are what `addGroups` takes, up to 10,000."
+        description="Text or CSV, at most 10 MB, in UTF-8 or Windows-1251: one reference per line, or a table "
+        "with a column of references. References are as in `addGroups`, at most 10,000."
     )
 
 
-@strawberry.type(description="What became of each reference in the file, in their order.")
+@strawberry.type(description="The outcome for each reference in the file, in their order.")
 class ImportGroupsSuccess(AddGroupsSuccess):
-    """All references were looked at."""
+    """All references were processed."""
 
 
 ImportGroupsResult = Annotated[
@@ -97,42 +98,42 @@ ImportGroupsResult = Annotated[
     | VkTokenError
     | VkRequestRefusedError
     | ServiceUnavailableError,
-    strawberry.union("ImportGroupsResult", description="What became of importGroups."),
+    strawberry.union("ImportGroupsResult", description="The result of importGroups."),
 ]
 
 
-@strawberry.input(description="What to note of a community. What is left out stays as it is.")
+@strawberry.input(description="Note and labels of a community. Omitted fields stay unchanged.")
 class UpdateGroupInput:
     """The input of updateGroup."""
 
     group_id: strawberry.ID = strawberry.field(description="The global id of the community.")
     note: str | None = strawberry.field(
-        default=strawberry.UNSET, description="A remark, up to 2,000 characters; null is none."
+        default=strawberry.UNSET, description="A note, at most 2,000 characters; null removes it."
     )
     labels: list[str] | None = strawberry.field(
-        default=strawberry.UNSET, description="All its labels from now on, up to 20 of 50 characters; null is none."
+        default=strawberry.UNSET, description="The new labels, at most 20 of 50 characters; null removes all."
     )
 
 
-@strawberry.type(description="The community is changed.")
+@strawberry.type(description="The community was changed.")
 class UpdateGroupSuccess:
     """A community was changed."""
 
-    group: Group = strawberry.field(description="The community as it is now.")
+    group: Group = strawberry.field(description="The changed community.")
 
 
 UpdateGroupResult = Annotated[
     UpdateGroupSuccess | GroupNotFoundError | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("UpdateGroupResult", description="What became of updateGroup."),
+    strawberry.union("UpdateGroupResult", description="The result of updateGroup."),
 ]
 
 
-@strawberry.input(description="Which communities to ask VK for anew.")
+@strawberry.input(description="Which communities to refresh from VK.")
 class RefreshGroupsInput:
     """The input of refreshGroups."""
 
     group_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="These communities, up to 10,000; all if it is left out."
+        default=None, description="These communities, at most 10,000; null: all."
     )
 
 
@@ -145,15 +146,15 @@ class RefreshGroupsSuccess:
 
 RefreshGroupsResult = Annotated[
     RefreshGroupsSuccess | GroupNotFoundError | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("RefreshGroupsResult", description="What became of refreshGroups."),
+    strawberry.union("RefreshGroupsResult", description="The result of refreshGroups."),
 ]
 
 
-@strawberry.input(description="Which communities to remove, with all that is stored of them.")
+@strawberry.input(description="Which communities to remove, with all their stored data.")
 class RemoveGroupsInput:
     """The input of removeGroups."""
 
-    group_ids: list[strawberry.ID] = strawberry.field(description="The communities, up to 10,000.")
+    group_ids: list[strawberry.ID] = strawberry.field(description="The communities, at most 10,000.")
 
 
 @strawberry.type(description="The removal waits for a worker. Follow it with `jobProgress`.")
@@ -170,7 +171,7 @@ RemoveGroupsResult = Annotated[
     | ValidationFailedError
     | QueueFullError
     | ServiceUnavailableError,
-    strawberry.union("RemoveGroupsResult", description="What became of removeGroups."),
+    strawberry.union("RemoveGroupsResult", description="The result of removeGroups."),
 ]
 
 
@@ -191,7 +192,7 @@ def _owner_ids(ids: Sequence[strawberry.ID]) -> list[int]:
 class GroupMutation:
     """The mutations of this file."""
 
-    @strawberry.mutation(description="Add communities, so that they can be collected. Known ones are refreshed.")
+    @strawberry.mutation(description="Add communities, so that they can be collected. Existing ones are refreshed.")
     async def add_groups(
         self,
         info: Info,
@@ -200,7 +201,7 @@ class GroupMutation:
         """Add communities."""
         return AddGroupsSuccess(**await _added(info, input.references))
 
-    @strawberry.mutation(description="Add the communities that a file names. Known ones are refreshed.")
+    @strawberry.mutation(description="Add the communities of a file. Existing ones are refreshed.")
     async def import_groups(
         self,
         info: Info,
@@ -210,22 +211,22 @@ class GroupMutation:
         references = await asyncio.to_thread(references_in, input.file.name, input.file.data, MOST_REFERENCES)
         return ImportGroupsSuccess(**await _added(info, references))
 
-    @strawberry.mutation(description="Note something of a community.")
+    @strawberry.mutation(description="Change the note or the labels of a community.")
     async def update_group(
         self,
         info: Info,
         input: Annotated[UpdateGroupInput, strawberry.argument(description="Which community, and what.")],
     ) -> UpdateGroupResult:
         """Change a community."""
-        wishes = {
+        changes = {
             "note": input.note,
             "labels": input.labels if input.labels is strawberry.UNSET else input.labels or [],
         }
-        given = {name: value for name, value in wishes.items() if value is not strawberry.UNSET}
+        given = {name: value for name, value in changes.items() if value is not strawberry.UNSET}
         row = await update_group(info.context.resources, key_of(input.group_id, "Group", "groupId")[0], given)
         return UpdateGroupSuccess(group=Group.of(row))
 
-    @strawberry.mutation(description="Ask VK for communities anew: their names, members, and whether they are closed.")
+    @strawberry.mutation(description="Refresh communities from VK: their names, members, and whether they are closed.")
     async def refresh_groups(
         self,
         info: Info,
@@ -236,7 +237,8 @@ class GroupMutation:
         return RefreshGroupsSuccess(job=Job.of(await start_refresh(info.context.resources, owner_ids)))
 
     @strawberry.mutation(
-        description="Remove communities with their posts and comments. If one of them is being collected, nothing is."
+        description="Remove communities with their posts and comments. If one of them is being collected, "
+        "none is removed."
     )
     async def remove_groups(
         self,

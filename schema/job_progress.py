@@ -1,4 +1,4 @@
-"""Following jobs: what happens to one of them, and which ones change, over graphql-transport-ws."""
+"""Subscriptions to jobs over graphql-transport-ws: the events of one job, and the changes of all jobs."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -15,38 +15,42 @@ from schema.jobs import Job, JobEvent, JobFilter
 from schema.node import key_of
 
 
-@strawberry.type(description="A job as it is now, with an event that has happened to it, or just with new progress.")
+@strawberry.type(description="The current state of a job, with an event or only with new progress.")
 class JobProgress:
     """A message about a job."""
 
     seq: int = strawberry.field(
-        description="The last event that was told. Give it as `afterSeq` after a lost connection: nothing is missed."
+        description="The sequence number of the last event sent. Pass it as `afterSeq` after a lost "
+        "connection, so that nothing is missed."
     )
-    job: Job = strawberry.field(description="The job as it is now.")
-    event: JobEvent | None = strawberry.field(description="What has happened; null where only progress was made.")
+    job: Job = strawberry.field(description="The current state of the job.")
+    event: JobEvent | None = strawberry.field(description="The event; null if only the progress has changed.")
 
 
 JobProgressEvent = Annotated[
     JobProgress | JobNotFoundError | ValidationFailedError | SubscriberTooSlowError,
     strawberry.union(
-        "JobProgressEvent", description="A message about a job, or why there are none; then the last one."
+        "JobProgressEvent",
+        description="A message about a job, or as the last message the reason why the subscription ends.",
     ),
 ]
 
 
-@strawberry.type(description="A job that has changed.")
+@strawberry.type(description="A changed job.")
 class JobChanged:
     """A message about one of many jobs."""
 
-    job: Job = strawberry.field(description="The job as it is now.")
+    job: Job = strawberry.field(description="The current state of the job.")
     is_matching: bool = strawberry.field(
-        description="Whether it meets the filter. False for one that did and no longer does: take it off the list."
+        description="`true`: the job meets the filter; `false`: it did, and no longer does: remove it from the list."
     )
 
 
 JobChange = Annotated[
     JobChanged | SubscriberTooSlowError,
-    strawberry.union("JobChange", description="A job that has changed, or why no more are told; then the last one."),
+    strawberry.union(
+        "JobChange", description="A changed job, or as the last message the reason why the subscription ends."
+    ),
 ]
 
 
@@ -55,7 +59,8 @@ class JobSubscription:
     """The subscriptions of this file."""
 
     @strawberry.subscription(
-        description="Follow a job to its end: every event once and in order, progress up to five times a second."
+        description="Follow a job until it has ended: every event once and in order, progress at most five "
+        "times per second."
     )
     async def job_progress(
         self,
@@ -63,7 +68,9 @@ class JobSubscription:
         job_id: Annotated[strawberry.ID, strawberry.argument(description="The global id of the job.")],
         after_seq: Annotated[
             int | None,
-            strawberry.argument(description="The last `seq` that is known already; null or 0 for everything."),
+            strawberry.argument(
+                description="The last `seq` that the client has received; null or 0: start from the first event."
+            ),
         ] = None,
     ) -> AsyncIterator[JobProgressEvent]:
         """Follow a job."""
@@ -77,13 +84,12 @@ class JobSubscription:
             yield error_of(fault)  # type: ignore[misc]  # the union lists what `follow` raises
 
     @strawberry.subscription(
-        description="Follow all jobs: first those that have not ended, then each that changes, up to five times a "
-        "second."
+        description="Follow all jobs: first those that have not ended, then each change, at most five times per second."
     )
     async def jobs(
         self,
         info: Info,
-        filter: Annotated[JobFilter | None, strawberry.argument(description="Which jobs are wanted.")] = None,
+        filter: Annotated[JobFilter | None, strawberry.argument(description="Selects jobs.")] = None,
     ) -> AsyncIterator[JobChange]:
         """Follow all jobs."""
         conditions = filter.conditions() if filter else JobConditions()

@@ -1,4 +1,4 @@
-"""What jobs have brought: a type per kind of job, put together."""
+"""The results of jobs: one type per kind."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,42 +11,43 @@ from schema.analysis_results import AnalysisResult
 from schema.export_files import ExportResult
 
 
-@strawberry.type(description="What a collection has brought.")
+@strawberry.type(description="The result of a collection.")
 class CollectionResult:
     """The result of a collection."""
 
-    group_count: int = strawberry.field(description="Communities that were read.")
+    group_count: int = strawberry.field(description="Communities that were read completely.")
     failed_group_count: int = strawberry.field(
-        description="Communities that VK does not show, or closed meanwhile; each is an event."
+        description="Communities that VK does not show, or has closed meanwhile; each is an event."
     )
     incomplete_group_count: int = strawberry.field(
-        description="Communities of which VK shows fewer posts than it states, or posts that cannot be used; "
-        "each is an event."
+        description="Communities of which VK shows fewer posts than it states, or unusable posts; each is an event."
     )
-    post_count: int = strawberry.field(description="Posts whose comments were read to the end.")
+    post_count: int = strawberry.field(description="Posts whose comments were read completely.")
     failed_post_count: int = strawberry.field(description="Posts that could not be read; each is an event.")
     incomplete_post_count: int = strawberry.field(
-        description="Posts of which VK shows fewer comments than it states; each is an event, "
-        "and the next collection reads it again."
+        description="Posts of which VK shows fewer comments than it states; each is an event, and the next "
+        "collection reads it again."
     )
     broken_items: int = strawberry.field(
-        description="Items of VK's replies that could not be used and were left out; each page of them is an event."
+        description="Items of VK's replies that were unusable and skipped; each page with such items is an event."
     )
     comment_count: int = strawberry.field(description="Comments and replies that were read.")
-    new_comment_count: int = strawberry.field(description="Those of them that were not stored before.")
+    new_comment_count: int = strawberry.field(description="Comments and replies that were not stored before.")
     changed_comment_count: int = strawberry.field(
-        description="Comments that were edited, or restored, since they were last read."
+        description="Comments that were edited or restored since they were last read."
     )
-    deleted_comment_count: int = strawberry.field(description="Comments that are gone; they stay here, marked.")
+    deleted_comment_count: int = strawberry.field(
+        description="Comments that were deleted at VK; they stay stored and are marked."
+    )
     request_count: int = strawberry.field(description="HTTP requests to VK.")
-    call_count: int = strawberry.field(description="Calls of VK's methods; a request makes up to 25 of them.")
+    call_count: int = strawberry.field(description="Calls of VK's methods; one request contains up to 25.")
     saved_call_count: int = strawberry.field(
-        description="Calls that were not made, as the posts and threads they read have not changed."
+        description="Calls that were skipped, because their posts or threads have not changed."
     )
 
     @classmethod
     def of(cls, stored: dict[str, Any] | None) -> "CollectionResult | None":
-        """Make a result of what a row holds."""
+        """Convert a stored result; None if there is none."""
         if stored is None:
             return None
         return cls(
@@ -59,7 +60,7 @@ class CollectionResult:
             broken_items=stored.get("broken_items", 0),
             comment_count=stored["comments"],
             new_comment_count=stored["new_comments"],
-            # these came later: results that are older lack them
+            # older results lack these, because they were added later
             changed_comment_count=stored.get("changed_comments", 0),
             deleted_comment_count=stored.get("deleted_comments", 0),
             request_count=stored.get("requests", 0),
@@ -68,20 +69,22 @@ class CollectionResult:
         )
 
 
-@strawberry.type(description="What matching stored comments with keywords has brought.")
+@strawberry.type(description="The result of matching stored comments with keywords.")
 class MatchingResult:
     """The result of a matching."""
 
-    keyword_count: int = strawberry.field(description="Keywords that were to be matched.")
-    comment_count: int = strawberry.field(description="Comments that were looked at.")
+    keyword_count: int = strawberry.field(description="The matched keywords.")
+    comment_count: int = strawberry.field(description="Comments that were searched.")
     new_match_count: int = strawberry.field(
-        description="Pairs of a comment and a keyword that matches it which are new, or elsewhere in its text."
+        description="Pairs of a comment and a matching keyword that are new, or at new positions in the text."
     )
-    removed_match_count: int = strawberry.field(description="Such pairs that are gone, or elsewhere in the text.")
+    removed_match_count: int = strawberry.field(
+        description="Pairs of a comment and a keyword that no longer match, or at former positions in the text."
+    )
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "MatchingResult":
-        """Make a result of what a row holds."""
+        """Convert a stored result."""
         return cls(
             keyword_count=stored["keywords"],
             comment_count=stored["comments"],
@@ -90,36 +93,36 @@ class MatchingResult:
         )
 
 
-@strawberry.type(description="What refreshing communities has brought.")
+@strawberry.type(description="The result of refreshing communities.")
 class RefreshResult:
     """The result of a refresh."""
 
-    group_count: int = strawberry.field(description="Communities that VK was asked for.")
-    changed_count: int = strawberry.field(description="Those of them of which it says something else than before.")
-    missing_count: int = strawberry.field(description="Those that it does not know any more; they stay as they are.")
+    group_count: int = strawberry.field(description="Communities that were requested from VK.")
+    changed_count: int = strawberry.field(description="Communities whose data have changed.")
+    missing_count: int = strawberry.field(description="Communities that VK no longer knows; they stay stored.")
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "RefreshResult":
-        """Make a result of what a row holds."""
+        """Convert a stored result."""
         return cls(group_count=stored["groups"], changed_count=stored["changed"], missing_count=stored["missing"])
 
 
-@strawberry.type(description="What was removed.")
+@strawberry.type(description="The result of removing communities.")
 class RemovalResult:
     """The result of a removal."""
 
-    group_count: int = strawberry.field(description="Communities that are gone.")
-    comment_count: int = strawberry.field(description="Their comments and replies.")
+    group_count: int = strawberry.field(description="Removed communities.")
+    comment_count: int = strawberry.field(description="Removed comments and replies.")
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "RemovalResult":
-        """Make a result of what a row holds."""
+        """Convert a stored result."""
         return cls(group_count=stored["groups"], comment_count=stored["comments"])
 
 
 JobResult = Annotated[
     CollectionResult | MatchingResult | ExportResult | AnalysisResult | RefreshResult | RemovalResult,
-    strawberry.union("JobResult", description="What a job has brought; a type per kind of job."),
+    strawberry.union("JobResult", description="The result of a job; a type per kind of job."),
 ]
 RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
     JobKind.COLLECT_COMMENTS: lambda row: CollectionResult.of(row.result),
@@ -129,4 +132,4 @@ RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
     JobKind.ANALYZE_COMMENTS: lambda row: AnalysisResult.of(row.result),
     JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
 }
-"""Kind of job -> what makes a result of its row, which has one."""
+"""Job kind -> function that converts the result in a job's row, which must have one."""

@@ -1,4 +1,4 @@
-"""How the jobs are doing as a whole: how many there are, how long they wait and last, and who runs them."""
+"""Statistics of all jobs: how many there are, how long they wait and run, and which workers run them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,53 +16,53 @@ from schema.context import Info
 LONGEST_HOURS = 24 * 31
 
 
-@strawberry.type(description="How many jobs of one kind are in one state.")
+@strawberry.type(description="The number of jobs of one kind in one state.")
 class JobCount:
     """A count."""
 
     kind: JobKind = strawberry.field(description="The kind.")
     state: JobState = strawberry.field(description="The state.")
     count: int = strawberry.field(
-        description="How many: all that wait or run now, or those that ended so within the time that is looked at."
+        description="The number of jobs: of waiting and running ones all, of ended ones those within `lastHours`."
     )
 
 
-@strawberry.type(description="How long something took, in seconds, over many jobs.")
+@strawberry.type(description="Percentiles of a duration over many jobs, in seconds.")
 class Percentiles:
-    """Percentiles of a time."""
+    """Percentiles of a duration."""
 
-    p50: float = strawberry.field(description="Half of them took no longer.")
-    p90: float = strawberry.field(description="Nine in ten took no longer.")
-    p99: float = strawberry.field(description="99 in a hundred took no longer.")
-    max: float = strawberry.field(description="The longest.")
+    p50: float = strawberry.field(description="The median.")
+    p90: float = strawberry.field(description="90 % took no longer.")
+    p99: float = strawberry.field(description="99 % took no longer.")
+    max: float = strawberry.field(description="The maximum.")
 
     @classmethod
     def of(cls, values: Sequence[float | None] | None) -> "Percentiles | None":
-        """Make them of a row's list; None where there was nothing to measure."""
+        """Convert a row's list; None if nothing was measured."""
         numbers = [round(value, 3) for value in values or () if value is not None]
         return cls(p50=numbers[0], p90=numbers[1], p99=numbers[2], max=numbers[3]) if numbers else None
 
 
-@strawberry.type(description="How jobs of one kind did within the time that is looked at.")
+@strawberry.type(description="The statistics of one kind within `lastHours`.")
 class JobKindStats:
-    """The times of a kind."""
+    """The statistics of a kind."""
 
     kind: JobKind = strawberry.field(description="The kind.")
-    ended_count: int = strawberry.field(description="How many ended.")
-    ended_per_hour: float = strawberry.field(description="The same as a rate.")
+    ended_count: int = strawberry.field(description="The number of jobs that ended.")
+    ended_per_hour: float = strawberry.field(description="The number of jobs that ended per hour.")
     waiting_seconds: Percentiles | None = strawberry.field(
-        description="How long those that ended had waited until they were first begun; null if none ended."
+        description="The waiting time of the ended jobs until their first start; null if none ended."
     )
     duration_seconds: Percentiles | None = strawberry.field(
-        description="How long they lasted from then until they ended; null if none ended."
+        description="The time of the ended jobs from their first start to their end; null if none ended."
     )
     longest_wait_seconds: float | None = strawberry.field(
-        description="For how long the one waits now that waits longest; null if none waits."
+        description="The waiting time so far of the job that has waited longest; null if none waits."
     )
 
     @classmethod
     def of(cls, row: StoredRow, hours: float) -> "JobKindStats":
-        """Make them of a row."""
+        """Convert a row."""
         return cls(
             kind=JobKind(row.kind),
             ended_count=row.ended,
@@ -73,25 +73,25 @@ class JobKindStats:
         )
 
 
-@strawberry.type(description="A process that takes jobs and shows life.")
+@strawberry.type(description="A worker with a recent heartbeat.")
 class LivingWorker:
     """A worker."""
 
     name: str = strawberry.field(
-        description="Host, process id and a random part; another one after each start. The same as `Job.worker`."
+        description="Host name, process id and a random part; new after each start. The same as `Job.worker`."
     )
-    kinds: list[JobKind] = strawberry.field(description="The kinds of jobs it takes.")
-    concurrency: int = strawberry.field(description="How many it runs at once at the most.")
-    running_count: int = strawberry.field(description="How many it is running.")
+    kinds: list[JobKind] = strawberry.field(description="The kinds of jobs that it runs.")
+    concurrency: int = strawberry.field(description="The maximum number of concurrent jobs.")
+    running_count: int = strawberry.field(description="The number of jobs that it is running.")
     started_at: datetime = strawberry.field(description="When it was started.")
-    silent_seconds: float = strawberry.field(description="How long ago it last showed life.")
+    silent_seconds: float = strawberry.field(description="The seconds since its last heartbeat.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "LivingWorker":
-        """Make a worker of its row."""
+        """Convert a worker's row."""
         return cls(
             name=row.name,
-            # a worker of another version may know other kinds
+            # a worker of another version may have other kinds
             kinds=[kind for kind in JobKind if kind.value in row.kinds],
             concurrency=row.concurrency,
             running_count=row.running_count,
@@ -100,31 +100,31 @@ class LivingWorker:
         )
 
 
-@strawberry.type(description="How the jobs are doing as a whole.")
+@strawberry.type(description="Statistics of all jobs.")
 class JobStats:
     """The statistics of jobs."""
 
-    last_hours: float = strawberry.field(description="The time that is looked at: so many hours back from now.")
-    counts: list[JobCount] = strawberry.field(description="Jobs by kind and state; zeros are left out.")
-    kinds: list[JobKindStats] = strawberry.field(description="Times by kind, for each that has jobs.")
-    workers: list[LivingWorker] = strawberry.field(description="The workers that show life, by name.")
+    last_hours: float = strawberry.field(description="The period in hours, back from now.")
+    counts: list[JobCount] = strawberry.field(description="The number of jobs by kind and state; zeros are omitted.")
+    kinds: list[JobKindStats] = strawberry.field(description="Statistics by kind, for each kind that has jobs.")
+    workers: list[LivingWorker] = strawberry.field(description="The workers with a recent heartbeat, by name.")
 
 
 @strawberry.type
 class JobStatsQuery:
     """The query of this file."""
 
-    @strawberry.field(description="How the jobs are doing as a whole.")
+    @strawberry.field(description="Statistics of all jobs.")
     async def job_stats(
         self,
         info: Info,
         last_hours: Annotated[
-            float, strawberry.argument(description="How many hours to look back at jobs that have ended, up to 744.")
+            float, strawberry.argument(description="The period in hours for ended jobs, at most 744.")
         ] = 24.0,
     ) -> JobStats:
-        """Count and measure jobs."""
+        """Return the statistics."""
         if not 0 < last_hours <= LONGEST_HOURS:
-            raise ValidationFailed({"lastHours": f"must be more than 0, and {LONGEST_HOURS} at the most"})
+            raise ValidationFailed({"lastHours": f"must be more than 0 and at most {LONGEST_HOURS}"})
         resources = info.context.resources
         async with resources.database.connect() as connection:
             counted: Any = await job_stats.counts(connection, last_hours * 3600)

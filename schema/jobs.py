@@ -1,4 +1,4 @@
-"""Jobs: their type and queries, the mutations that start, cancel and retry them, and following their progress."""
+"""Jobs: their type and queries, and the mutations that start, cancel, retry and remove them."""
 
 from collections.abc import Awaitable
 from datetime import datetime
@@ -46,43 +46,49 @@ class JobOrder(Enum):
 
 described(
     JobOrder,
-    "The orderings of jobs, by when they were asked for.",
+    "The orderings of jobs, by creation time.",
     {JobOrder.NEWEST: "The newest first.", JobOrder.OLDEST: "The oldest first."},
 )
 
 
-@strawberry.input(description="Which jobs are wanted; all conditions hold. What is left out does not restrict.")
+@strawberry.input(description="Selects jobs; all conditions must hold. An omitted condition does not restrict.")
 class JobFilter:
-    """Restricts jobs."""
+    """Selects jobs."""
 
-    kinds: list[JobKind] | None = strawberry.field(default=None, description="Of one of these kinds.")
-    states: list[JobState] | None = strawberry.field(default=None, description="In one of these states.")
+    kinds: list[JobKind] | None = strawberry.field(default=None, description="Jobs of these kinds.")
+    states: list[JobState] | None = strawberry.field(default=None, description="Jobs in these states.")
 
     def conditions(self) -> jobs.JobConditions:
-        """Return the filter as the store takes it."""
+        """Return the filter as conditions of the store."""
         return conditions_of(jobs.JobConditions, self)
 
     @staticmethod
     def everything() -> jobs.JobConditions:
-        """Return the conditions of no filter."""
+        """Return conditions that select everything."""
         return jobs.JobConditions()
 
 
-@strawberry.type(description="How far a job is.")
+@strawberry.type(description="The progress of a job.")
 class Progress:
-    """Progress of a job."""
+    """The progress of a job."""
 
-    done: int = strawberry.field(description="How much is done; comments, for a collection.")
-    total: int | None = strawberry.field(description="How much there is to do; null while that is not known.")
-    stage: str = strawberry.field(description="What it is doing.")
-    message: str | None = strawberry.field(description="More about it, for people: `12 of 60 posts`.")
-    rate_per_second: float | None = strawberry.field(description="How fast it goes, smoothed over some seconds.")
-    eta_seconds: float | None = strawberry.field(description="How long it will take at this rate.")
-    percent: float | None = strawberry.field(description="How much of the total is done, 0 to 100.")
+    done: int = strawberry.field(description="The number of units done; for a collection, comments.")
+    total: int | None = strawberry.field(description="The total number of units; null while unknown.")
+    stage: str = strawberry.field(description="The current stage.")
+    message: str | None = strawberry.field(description="Details for people: `12 of 60 posts`.")
+    rate_per_second: float | None = strawberry.field(
+        description="Units per second, smoothed over some seconds; null while unknown or if the job is not running."
+    )
+    eta_seconds: float | None = strawberry.field(
+        description="The estimated remaining time at this rate; null while unknown."
+    )
+    percent: float | None = strawberry.field(
+        description="The share of the total that is done, 0 to 100; null while the total is unknown."
+    )
 
     @classmethod
     def of(cls, row: StoredRow) -> "Progress":
-        """Make the progress of a job's row."""
+        """Convert a job's row."""
         left = None if row.total is None else max(0, row.total - row.done)
         rate = row.rate_per_second if row.state == JobState.RUNNING.value else None
         share = None if row.total is None else min(1.0, row.done / row.total) if row.total else 1.0
@@ -97,92 +103,97 @@ class Progress:
         )
 
 
-@strawberry.type(description="Why a job, or one try of it, has failed.")
+@strawberry.type(description="Why a job, or one attempt, has failed.")
 class JobFailure(Error):
     """A stored failure."""
 
-    facts: JSON = strawberry.field(description="The values behind the message, such as `retryAfterSeconds`.")
+    facts: JSON = strawberry.field(description="The facts of the failure, such as `retryAfterSeconds`.")
 
     @classmethod
     def of(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
-        """Make a failure of what a row holds."""
+        """Convert a stored failure; None if there is none."""
         if stored is None:
             return None
         return cls(message=stored["message"], code=ErrorCode(stored["code"]), facts=JSON(stored["facts"]))
 
 
-@strawberry.type(description="Something that happened to a job and is kept.")
+@strawberry.type(description="A stored event of a job.")
 class JobEvent:
     """An event of a job."""
 
-    seq: int = strawberry.field(description="Its number within the job: 1, 2, 3 ... without gaps.")
+    seq: int = strawberry.field(description="The sequence number within the job: 1, 2, 3 ... without gaps.")
     at: datetime = strawberry.field(description="When it happened.")
-    kind: JobEventKind = strawberry.field(description="What it tells.")
+    kind: JobEventKind = strawberry.field(description="What the event reports.")
     message: str = strawberry.field(description="What happened, in a sentence.")
-    facts: JSON = strawberry.field(description="The values behind the message.")
+    facts: JSON = strawberry.field(description="The facts of the event.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "JobEvent":
-        """Make an event of its row."""
+        """Convert an event's row."""
         return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=row.facts)
 
 
-@strawberry.type(description="Where a job that waits is in the queue.")
+@strawberry.type(description="The position of a waiting job in the queue.")
 class JobPlace:
-    """A place in the queue."""
+    """A position in the queue."""
 
     position: int = strawberry.field(
-        description="1 for the next one to be taken, over all kinds. While a job waits it rises, to HIGH at the most."
+        description="1: the next job to be claimed, over all kinds. The priority of a waiting job rises with "
+        "time, up to HIGH."
     )
     not_before: datetime | None = strawberry.field(
-        description="When it will be tried again, after a failure that may pass; null if it can be taken at once."
+        description="When it will be retried after a transient failure; null: it can be claimed at once."
     )
 
     @classmethod
     def of(cls, row: StoredRow) -> "JobPlace":
-        """Make a place of its row."""
+        """Convert a row."""
         return cls(position=row.position, not_before=row.not_before)
 
 
-@strawberry.type(description="Work that is done in the background.")
+@strawberry.type(description="A background job.")
 class Job(Node):
     """A job."""
 
     group_keys: strawberry.Private[list[tuple[int]]]
-    kind: JobKind = strawberry.field(description="What it does.")
-    state: JobState = strawberry.field(description="Where it is in its life.")
-    priority: JobPriority = strawberry.field(description="How soon it is taken, compared to others.")
-    progress: Progress = strawberry.field(description="How far it is.")
-    attempts: int = strawberry.field(description="How often it has been tried.")
-    max_attempts: int = strawberry.field(description="How often it is tried at the most.")
-    timeout_seconds: float = strawberry.field(description="How long one try may take.")
-    worker: str | None = strawberry.field(description="Which worker runs it: its name in `jobStats`.")
+    kind: JobKind = strawberry.field(description="What the job does.")
+    state: JobState = strawberry.field(description="The state of the job.")
+    priority: JobPriority = strawberry.field(description="The priority in the queue.")
+    progress: Progress = strawberry.field(description="The progress.")
+    attempts: int = strawberry.field(description="The number of attempts so far.")
+    max_attempts: int = strawberry.field(description="The maximum number of attempts.")
+    timeout_seconds: float = strawberry.field(description="The timeout of one attempt, in seconds.")
+    worker: str | None = strawberry.field(description="The worker that runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
         "silences_by_job",
         lambda job: job.key,
         float | None,
-        "How long ago the process that runs it last showed life; null unless it is being run.",
+        "The seconds since the last heartbeat of the worker that runs it; null unless it is running.",
     )
     place: JobPlace | None = relation(
-        "places_by_job", lambda job: job.key, JobPlace | None, "Where it is in the queue; null unless it waits there."
+        "places_by_job", lambda job: job.key, JobPlace | None, "Its position in the queue; null unless it is waiting."
     )
-    created_at: datetime = strawberry.field(description="When it was asked for.")
-    started_at: datetime | None = strawberry.field(description="When it was first begun.")
-    finished_at: datetime | None = strawberry.field(description="When it ended.")
-    cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked to cancel it.")
-    failure: Error | None = strawberry.field(description="Why it, or its last try, has failed.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    started_at: datetime | None = strawberry.field(description="When it was first started; null if it was not.")
+    finished_at: datetime | None = strawberry.field(description="When it ended; null if it has not.")
+    cancel_requested_at: datetime | None = strawberry.field(
+        description="When its cancellation was requested; null if it was not."
+    )
+    failure: Error | None = strawberry.field(
+        description="Why the job, or its last attempt, has failed; null if it has not."
+    )
     result: JobResult | None = strawberry.field(
-        description="What it has brought; null until it has succeeded, and mostly null if it failed: "
-        "a collection that VK refused half-way states what it had read."
+        description="The result; null until it has succeeded, and mostly null if it has failed: a collection "
+        "that VK refused half-way returns what it had read."
     )
 
-    @strawberry.field(description="The communities it is about that are still there.", graphql_type=list[Group])
+    @strawberry.field(description="The communities of the job that still exist.", graphql_type=list[Group])
     async def groups(self, info: Info) -> Any:
         """Return the communities."""
         found = await info.context.loaders.groups.load_many(self.group_keys)
         return [group for group in found if group]
 
-    @strawberry.field(description="What has happened to it, in order.", graphql_type=Connection[JobEvent])
+    @strawberry.field(description="The events of the job, in order.", graphql_type=Connection[JobEvent])
     def events(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Any:
@@ -192,7 +203,7 @@ class Job(Node):
 
     @classmethod
     def of(cls, row: StoredRow) -> "Job":
-        """Make a job of its row."""
+        """Convert a job's row."""
         return cls(
             key=(row.id,),
             group_keys=[(owner_id,) for owner_id in owners_of(row.arguments)],
@@ -217,9 +228,9 @@ class Job(Node):
 class JobQuery:
     """The queries of this file."""
 
-    @strawberry.field(description="One job; null if there is none with this id.", graphql_type=Job | None)
+    @strawberry.field(description="A job; null if it does not exist.", graphql_type=Job | None)
     def job(self, info: Info, id: Id) -> Awaitable[Job | None]:
-        """Find a job."""
+        """Return a job."""
         return info.context.loaders.jobs.load(key_of(id, "Job"))
 
     jobs: Connection[Job] = all_of(
@@ -231,13 +242,13 @@ class JobQuery:
 
 
 @strawberry.type(
-    description="A community is being collected, or removed, already, and nothing was started. Follow that job."
+    description="A community is being collected or removed already, and nothing was started. Follow that job."
 )
 class JobAlreadyRunningError(Error):
     """A community is busy."""
 
     job_id: strawberry.Private[int]
-    job: Job = relation("jobs", lambda error: (error.job_id,), Job, "The job that collects it.")
+    job: Job = relation("jobs", lambda error: (error.job_id,), Job, "The job that collects or removes the community.")
 
 
 @strawberry.input(description="What to collect: communities, single posts of communities, or both.")
@@ -245,24 +256,26 @@ class StartCollectionInput:
     """The input of startCollection."""
 
     group_ids: list[strawberry.ID] = strawberry.field(
-        default_factory=list, description="Communities that have been added, by their global ids."
+        default_factory=list, description="Communities that have been added, by global id."
     )
     post_urls: list[str] = strawberry.field(
         default_factory=list,
-        description="Links to single posts of communities that have been added. They may be collected "
-        "also while their community is.",
+        description="Links to single posts of communities that have been added. A post can be collected while "
+        "its community is being collected.",
     )
     since: datetime | None = strawberry.field(default=None, description="Only posts published at this time or later.")
     max_posts_per_group: int | None = strawberry.field(
-        default=None, description="Only so many posts of each community, the newest ones."
+        default=None, description="Only this number of posts per community, newest first; null: all."
     )
     full: bool = strawberry.field(
         default=False,
-        description="Read all comments again, also of posts and threads whose numbers have not changed: so edits and "
-        "deletions are noticed.",
+        description="Read all comments again, including those of posts and threads whose counts have not "
+        "changed, to detect edits and deletions.",
     )
-    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="How soon the job is taken.")
-    timeout_seconds: float | None = strawberry.field(default=None, description="How long one try may take.")
+    priority: JobPriority = strawberry.field(default=JobPriority.NORMAL, description="The priority of the job.")
+    timeout_seconds: float | None = strawberry.field(
+        default=None, description="The timeout of one attempt, in seconds."
+    )
 
 
 @strawberry.type(description="The collection waits for a worker. Follow it with `jobProgress`.")
@@ -279,7 +292,7 @@ StartCollectionResult = Annotated[
     | JobAlreadyRunningError
     | QueueFullError
     | ServiceUnavailableError,
-    strawberry.union("StartCollectionResult", description="What became of startCollection."),
+    strawberry.union("StartCollectionResult", description="The result of startCollection."),
 ]
 
 
@@ -290,7 +303,7 @@ class CancelJobInput:
     job_id: strawberry.ID = strawberry.field(description="The global id of the job.")
 
 
-@strawberry.type(description="The job was cancelled, or its worker was told to end it.")
+@strawberry.type(description="The job was cancelled, or its worker was notified to stop it.")
 class CancelJobSuccess:
     """A job was cancelled."""
 
@@ -299,20 +312,20 @@ class CancelJobSuccess:
 
 CancelJobResult = Annotated[
     CancelJobSuccess | JobNotFoundError | JobStateConflictError | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("CancelJobResult", description="What became of cancelJob."),
+    strawberry.union("CancelJobResult", description="The result of cancelJob."),
 ]
 
 
-@strawberry.input(description="Which job to try again.")
+@strawberry.input(description="Which job to retry.")
 class RetryJobInput:
     """The input of retryJob."""
 
     job_id: strawberry.ID = strawberry.field(description="The global id of a failed or cancelled job.")
 
 
-@strawberry.type(description="The job waits for a worker again and will go on from where it was.")
+@strawberry.type(description="The job waits for a worker again and will resume from its checkpoint.")
 class RetryJobSuccess:
-    """A job was put back into the queue."""
+    """A job was enqueued again."""
 
     job: Job = strawberry.field(description="The job.")
 
@@ -326,31 +339,31 @@ RetryJobResult = Annotated[
     | QueueFullError
     | ValidationFailedError
     | ServiceUnavailableError,
-    strawberry.union("RetryJobResult", description="What became of retryJob."),
+    strawberry.union("RetryJobResult", description="The result of retryJob."),
 ]
 
 
-@strawberry.input(description="Which of the jobs that have ended to remove.")
+@strawberry.input(description="Which ended jobs to remove.")
 class RemoveFinishedJobsInput:
     """The input of removeFinishedJobs."""
 
     older_than: datetime | None = strawberry.field(
-        default=None, description="Only those that ended before this time; all if it is left out."
+        default=None, description="Only jobs that ended before this time; null: all ended jobs."
     )
 
 
 @strawberry.type(
-    description="The jobs are removed, with their events. What they have stored stays, but for files of exports."
+    description="The jobs are removed, with their events. The data that they stored stays, except export files."
 )
 class RemoveFinishedJobsSuccess:
     """Jobs were removed."""
 
-    removed_count: int = strawberry.field(description="How many there were.")
+    removed_count: int = strawberry.field(description="The number of removed jobs.")
 
 
 RemoveFinishedJobsResult = Annotated[
     RemoveFinishedJobsSuccess | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("RemoveFinishedJobsResult", description="What became of removeFinishedJobs."),
+    strawberry.union("RemoveFinishedJobsResult", description="The result of removeFinishedJobs."),
 ]
 
 
@@ -359,7 +372,7 @@ class JobMutation:
     """The mutations of this file."""
 
     @strawberry.mutation(
-        description="Collect the comments of communities. If one of `groupIds` is busy, nothing starts."
+        description="Collect the comments of communities. If one of `groupIds` is busy, no job starts."
     )
     async def start_collection(
         self,
@@ -379,7 +392,7 @@ class JobMutation:
         )
         return StartCollectionSuccess(job=Job.of(row))
 
-    @strawberry.mutation(description="End a job. What it has stored stays.")
+    @strawberry.mutation(description="Cancel a job. The data that it has stored stays.")
     async def cancel_job(
         self,
         info: Info,
@@ -389,7 +402,7 @@ class JobMutation:
         row = await queue.cancel(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
         return CancelJobSuccess(job=Job.of(row))
 
-    @strawberry.mutation(description="Try a failed or cancelled job again, from where it was.")
+    @strawberry.mutation(description="Retry a failed or cancelled job; it resumes from its checkpoint.")
     async def retry_job(
         self,
         info: Info,
@@ -399,7 +412,7 @@ class JobMutation:
         row = await queue.retry(info.context.resources, key_of(input.job_id, "Job", "jobId")[0])
         return RetryJobSuccess(job=Job.of(row))
 
-    @strawberry.mutation(description="Remove jobs that have ended. Those that wait or run stay.")
+    @strawberry.mutation(description="Remove ended jobs. Waiting and running jobs stay.")
     async def remove_finished_jobs(
         self,
         info: Info,
@@ -410,4 +423,4 @@ class JobMutation:
 
 
 JOB_HANDLERS = [FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})]
-"""The faults whose types are in this file, beside those of `schema.errors`."""
+"""The handlers of faults whose types are in this file, in addition to those of `schema.errors`."""

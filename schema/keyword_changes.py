@@ -1,4 +1,4 @@
-"""Adding, importing, changing and removing keywords. Their type is in `schema.keywords`."""
+"""Mutations that add, import, change and remove keywords. The type Keyword is in `schema.keywords`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from strawberry.types import get_object_definition
 from app.actions.change_keywords import (
     MOST_KEYWORDS,
     KeywordOutcome,
-    WantedKeyword,
+    RequestedKeyword,
     add_keywords,
     remove_keywords,
     update_keyword,
@@ -34,69 +34,71 @@ from schema.node import key_of, relation
 from schema.scalars import Upload
 
 
-@strawberry.type(description="There is another keyword with this phrase that matches in the same way.")
+@strawberry.type(description="Another keyword has this phrase and this matching.")
 class KeywordAlreadyThereError(Error):
-    """A keyword that would be there twice."""
+    """The keyword exists already."""
 
     keyword_id: strawberry.Private[int]
-    keyword: Keyword = relation("keywords", lambda error: (error.keyword_id,), Keyword, "The other keyword.")
+    keyword: Keyword = relation("keywords", lambda error: (error.keyword_id,), Keyword, "The existing keyword.")
 
 
 @strawberry.input(description="A keyword to add.")
 class NewKeywordInput:
-    """A keyword that is wanted."""
+    """A keyword to add."""
 
-    phrase: str = strawberry.field(description="A word or phrase, up to 200 characters and 10 words.")
+    phrase: str = strawberry.field(description="A word or phrase, at most 200 characters and 10 words.")
     matching: KeywordMatching = strawberry.field(
-        default=KeywordMatching.WORD_FORMS, description="What of a text is to match."
+        default=KeywordMatching.WORD_FORMS, description="Which parts of a text match."
     )
-    category: str | None = strawberry.field(default=None, description="What it belongs to, up to 100 characters.")
+    category: str | None = strawberry.field(
+        default=None, description="Its category, at most 100 characters; null: none."
+    )
 
 
 @strawberry.input(description="Which keywords to add.")
 class AddKeywordsInput:
     """The input of addKeywords."""
 
-    keywords: list[NewKeywordInput] = strawberry.field(description="Up to 10,000 of them.")
+    keywords: list[NewKeywordInput] = strawberry.field(description="The keywords, at most 10,000.")
 
 
-# Strawberry asks anew for each field of each keyword which type it has, which takes 0.2 s for the most keywords. There
-# is nothing to convert: the fields are texts and a member of an enumeration, under the names that Python uses.
+# Strawberry determines the type of each field of each keyword again, which takes 0.2 s for 10,000 keywords.
+# No conversion is needed: the values are strings and enum members, under the names that Python uses.
 get_object_definition(AddKeywordsInput, strict=True).from_input = lambda kind, given, _: kind(
     keywords=[NewKeywordInput(**keyword) for keyword in given["keywords"]]
 )
 
 
-@strawberry.type(description="What became of one keyword.")
+@strawberry.type(description="The outcome of adding one keyword.")
 class AddedKeyword:
-    """The answer to one keyword."""
+    """The outcome for one keyword."""
 
     keyword_id: strawberry.Private[int | None]
     phrase: str = strawberry.field(description="The phrase as it was given.")
-    outcome: KeywordOutcome = strawberry.field(description="What became of it.")
-    message: str = strawberry.field(description="The same in a sentence.")
+    outcome: KeywordOutcome = strawberry.field(description="The outcome.")
+    message: str = strawberry.field(description="The outcome in a sentence.")
     keyword: Keyword | None = relation(
         "keywords",
         lambda added: None if added.keyword_id is None else (added.keyword_id,),
         Keyword | None,
-        "The keyword that is there now; null where there is none.",
+        "The added or existing keyword; null if there is none.",
     )
 
 
-@strawberry.type(description="What became of each keyword. New comments are matched with them from now on.")
+@strawberry.type(description="The outcome for each keyword. From now on, new comments are matched with them.")
 class AddKeywordsSuccess:
-    """All keywords were looked at."""
+    """All keywords were processed."""
 
-    outcomes: list[AddedKeyword] = strawberry.field(description="One for each keyword, in their order.")
-    added_count: int = strawberry.field(description="How many are new here.")
+    outcomes: list[AddedKeyword] = strawberry.field(description="One outcome per keyword, in their order.")
+    added_count: int = strawberry.field(description="The number of added keywords.")
     job: Job | None = strawberry.field(
-        description="The job that matches the comments that are stored; null where there is nothing to match."
+        description="The job that matches stored comments; null if there is nothing to match."
     )
 
 
 AddKeywordsResult = Annotated[
     AddKeywordsSuccess | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("AddKeywordsResult", description="What became of addKeywords."),
+    strawberry.union("AddKeywordsResult", description="The result of addKeywords."),
 ]
 
 
@@ -105,48 +107,50 @@ class ImportKeywordsInput:
     """The input of importKeywords."""
 
     file: Upload = strawberry.field(
-        description="Text or CSV, up to 10 MB, in UTF-8 or Windows-1251: a phrase a line, or a table of phrase, "
-        "category and matching, with a header or in this order. Up to 10,000 of them."
+        description="Text or CSV, at most 10 MB, in UTF-8 or Windows-1251: one phrase per line, or a table of "
+        "phrase, category and matching, with a header or in this order. At most 10,000 keywords."
     )
     matching: KeywordMatching = strawberry.field(
-        default=KeywordMatching.WORD_FORMS, description="How those match for which the file does not say it."
+        default=KeywordMatching.WORD_FORMS, description="The matching of keywords for which the file has none."
     )
     category: str | None = strawberry.field(
-        default=None, description="The category of those for which the file has none."
+        default=None, description="The category of keywords for which the file has none."
     )
 
 
-@strawberry.type(description="What became of each keyword in the file, in their order.")
+@strawberry.type(description="The outcome for each keyword in the file, in their order.")
 class ImportKeywordsSuccess(AddKeywordsSuccess):
-    """All keywords were looked at."""
+    """All keywords were processed."""
 
 
 ImportKeywordsResult = Annotated[
     ImportKeywordsSuccess | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("ImportKeywordsResult", description="What became of importKeywords."),
+    strawberry.union("ImportKeywordsResult", description="The result of importKeywords."),
 ]
 
 
-@strawberry.input(description="How to change a keyword. What is left out stays as it is.")
+@strawberry.input(description="Changes of a keyword. Omitted fields stay unchanged.")
 class UpdateKeywordInput:
     """The input of updateKeyword."""
 
     keyword_id: strawberry.ID = strawberry.field(description="The global id of the keyword.")
-    phrase: str | None = strawberry.field(default=None, description="A word or phrase, up to 200 characters.")
-    matching: KeywordMatching | None = strawberry.field(default=None, description="What of a text is to match.")
+    phrase: str | None = strawberry.field(default=None, description="A word or phrase, at most 200 characters.")
+    matching: KeywordMatching | None = strawberry.field(default=None, description="Which parts of a text match.")
     category: str | None = strawberry.field(
-        default=strawberry.UNSET, description="What it belongs to, up to 100 characters; null for nothing."
+        default=strawberry.UNSET, description="Its category, at most 100 characters; null removes it."
     )
-    is_active: bool | None = strawberry.field(default=None, description="Whether it is switched on.")
+    is_active: bool | None = strawberry.field(
+        default=None, description="`true`: active; `false`: it keeps its matches and gets no new ones."
+    )
 
 
-@strawberry.type(description="The keyword is changed. New comments are matched with it as it is now.")
+@strawberry.type(description="The keyword was changed. From now on, new comments are matched with the changed keyword.")
 class UpdateKeywordSuccess:
     """A keyword was changed."""
 
-    keyword: Keyword = strawberry.field(description="The keyword as it is now.")
+    keyword: Keyword = strawberry.field(description="The changed keyword.")
     job: Job | None = strawberry.field(
-        description="The job that brings the matches in stored comments up to date; null where that changes nothing."
+        description="The job that updates the matches in stored comments; null if there is nothing to update."
     )
 
 
@@ -157,7 +161,7 @@ UpdateKeywordResult = Annotated[
     | ValidationFailedError
     | QueueFullError
     | ServiceUnavailableError,
-    strawberry.union("UpdateKeywordResult", description="What became of updateKeyword."),
+    strawberry.union("UpdateKeywordResult", description="The result of updateKeyword."),
 ]
 
 
@@ -165,22 +169,22 @@ UpdateKeywordResult = Annotated[
 class RemoveKeywordsInput:
     """The input of removeKeywords."""
 
-    keyword_ids: list[strawberry.ID] = strawberry.field(description="Their global ids, up to 10,000.")
+    keyword_ids: list[strawberry.ID] = strawberry.field(description="Global ids, at most 10,000.")
 
 
-@strawberry.type(description="The keywords are gone, and from comments so are their matches.")
+@strawberry.type(description="The keywords were removed, and their matches no longer appear in comments.")
 class RemoveKeywordsSuccess:
     """Keywords were removed."""
 
-    removed_count: int = strawberry.field(description="How many there were.")
+    removed_count: int = strawberry.field(description="The number of removed keywords.")
     job: Job | None = strawberry.field(
-        description="The job that deletes what they matched, by and by also from counts; null where that was nothing."
+        description="The job that deletes their matches, which also updates the counts; null if there were none."
     )
 
 
 RemoveKeywordsResult = Annotated[
     RemoveKeywordsSuccess | KeywordNotFoundError | ValidationFailedError | QueueFullError | ServiceUnavailableError,
-    strawberry.union("RemoveKeywordsResult", description="What became of removeKeywords."),
+    strawberry.union("RemoveKeywordsResult", description="The result of removeKeywords."),
 ]
 
 
@@ -189,8 +193,8 @@ class KeywordMutation:
     """The mutations of this file."""
 
     @strawberry.mutation(
-        description="Add keywords. Those that are there already stay as they are; case tells them apart only where it "
-        "matters to them."
+        description="Add keywords. Existing ones stay unchanged; phrases that differ only in case are the "
+        "same keyword, unless case matters for their matching."
     )
     async def add_keywords(
         self,
@@ -198,12 +202,12 @@ class KeywordMutation:
         input: Annotated[AddKeywordsInput, strawberry.argument(description="Which keywords.")],
     ) -> AddKeywordsResult:
         """Add keywords."""
-        wanted = [WantedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
-        return AddKeywordsSuccess(**await _added(info, wanted))
+        requested = [RequestedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
+        return AddKeywordsSuccess(**await _added(info, requested))
 
     @strawberry.mutation(
-        description="Add the keywords of a file. Those that are there already stay as they are; case tells them apart "
-        "only where it matters to them."
+        description="Add the keywords of a file. Existing ones stay unchanged; phrases that differ only in "
+        "case are the same keyword, unless case matters for their matching."
     )
     async def import_keywords(
         self,
@@ -212,14 +216,15 @@ class KeywordMutation:
     ) -> ImportKeywordsResult:
         """Add the keywords of a file."""
         rows = await asyncio.to_thread(keywords_in, input.file.name, input.file.data, MOST_KEYWORDS)
-        wanted = [
-            WantedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category) for row in rows
+        requested = [
+            RequestedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category)
+            for row in rows
         ]
-        return ImportKeywordsSuccess(**await _added(info, wanted))
+        return ImportKeywordsSuccess(**await _added(info, requested))
 
     @strawberry.mutation(
-        description="Change a keyword. If what it matches changes, or it is switched on, stored comments are matched "
-        "anew. If it is changed while it is off, what it matched is forgotten."
+        description="Change a keyword. If it is activated, or its phrase or matching changes, stored comments "
+        "are matched again. If these change while it is inactive, its matches are deleted."
     )
     async def update_keyword(
         self,
@@ -228,14 +233,14 @@ class KeywordMutation:
     ) -> UpdateKeywordResult:
         """Change a keyword."""
         given = {"phrase": input.phrase, "matching": input.matching, "is_active": input.is_active}
-        wishes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if input.category is not strawberry.UNSET:
-            wishes["category"] = input.category
+            changes["category"] = input.category
         keyword_id = key_of(input.keyword_id, "Keyword", "keywordId")[0]
-        row, job = await update_keyword(info.context.resources, keyword_id, wishes)
+        row, job = await update_keyword(info.context.resources, keyword_id, changes)
         return UpdateKeywordSuccess(keyword=Keyword.of(row), job=_job(job))
 
-    @strawberry.mutation(description="Remove keywords. If one of them is not there, none is removed.")
+    @strawberry.mutation(description="Remove keywords. If one of them does not exist, none is removed.")
     async def remove_keywords(
         self,
         info: Info,
@@ -254,11 +259,11 @@ def _job(row: StoredRow | None) -> Job | None:
 KEYWORD_HANDLERS = [
     FaultHandler(KeywordAlreadyThere, KeywordAlreadyThereError, lambda fault: {"keyword_id": fault.keyword_id})
 ]
-"""The faults whose types are in this file, beside those of `schema.errors`."""
+"""The handlers of faults whose types are in this file, in addition to those of `schema.errors`."""
 
 
-async def _added(info: Info, wanted: Sequence[WantedKeyword]) -> dict[str, Any]:
-    added = await add_keywords(info.context.resources, wanted)
+async def _added(info: Info, requested: Sequence[RequestedKeyword]) -> dict[str, Any]:
+    added = await add_keywords(info.context.resources, requested)
     outcomes = [
         AddedKeyword(keyword_id=each.keyword_id, phrase=each.phrase, outcome=each.outcome, message=each.message)
         for each in added.outcomes
@@ -274,5 +279,5 @@ def _matching_of(row: KeywordRow, otherwise: KeywordMatching) -> KeywordMatching
         return KeywordMatching[row.matching.upper().replace(" ", "_")]
     except KeyError:
         known = ", ".join(matching.name for matching in KeywordMatching)
-        message = f"line {row.line}: there is no matching {row.matching!r}; there are {known}"
+        message = f"line {row.line}: {row.matching!r} is not a matching; it must be one of {known}"
         raise ValidationFailed({"file": message}) from None

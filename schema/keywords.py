@@ -1,4 +1,4 @@
-"""Keywords: their type and queries, and where they match. What changes them is in `schema.keyword_changes`."""
+"""Keywords: their type, queries and matches. The mutations are in `schema.keyword_changes`."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -30,60 +30,62 @@ described(
     KeywordOrder,
     "The orderings of keywords.",
     {
-        KeywordOrder.PHRASE: "By the phrase, from A to Z and from А to Я, whatever the case.",
+        KeywordOrder.PHRASE: "By phrase, from A to Z and from А to Я, ignoring case.",
         KeywordOrder.NEWEST: "The newest first.",
     },
 )
 
 
-@strawberry.input(description="Which keywords are wanted; all conditions hold. What is left out does not restrict.")
+@strawberry.input(description="Selects keywords; all conditions must hold. An omitted condition does not restrict.")
 class KeywordFilter:
-    """Restricts keywords."""
+    """Selects keywords."""
 
-    search: str | None = strawberry.field(default=None, description="Part of the phrase, whatever the case.")
-    categories: list[str] | None = strawberry.field(default=None, description="In one of these categories.")
-    matching: list[KeywordMatching] | None = strawberry.field(default=None, description="That match in such a way.")
-    is_active: bool | None = strawberry.field(default=None, description="Switched on, or off.")
+    search: str | None = strawberry.field(default=None, description="Part of the phrase, ignoring case.")
+    categories: list[str] | None = strawberry.field(default=None, description="Keywords in these categories.")
+    matching: list[KeywordMatching] | None = strawberry.field(
+        default=None, description="Keywords with one of these matchings."
+    )
+    is_active: bool | None = strawberry.field(default=None, description="`true`: active; `false`: inactive.")
 
     def conditions(self) -> keywords.KeywordConditions:
-        """Return the filter as the store takes it."""
+        """Return the filter as conditions of the store."""
         return conditions_of(keywords.KeywordConditions, self)
 
     @staticmethod
     def everything() -> keywords.KeywordConditions:
-        """Return the conditions of no filter."""
+        """Return conditions that select everything."""
         return keywords.KeywordConditions()
 
 
-@strawberry.type(description="A word or phrase that is looked for in all comments.")
+@strawberry.type(description="A word or phrase that is searched for in all comments.")
 class Keyword(Node):
     """A keyword."""
 
-    phrase: str = strawberry.field(description="What is looked for.")
-    category: str | None = strawberry.field(description="What it belongs to.")
-    matching: KeywordMatching = strawberry.field(description="What of a text it matches.")
+    phrase: str = strawberry.field(description="The word or phrase.")
+    category: str | None = strawberry.field(description="Its category; null: none.")
+    matching: KeywordMatching = strawberry.field(description="Which parts of a text match.")
     is_active: bool = strawberry.field(
-        description="Whether it is switched on. Switched off, it keeps what it matches, and matches nothing more."
+        description="`true`: active; `false`: it keeps its matches and gets no new ones."
     )
     created_at: datetime = strawberry.field(description="When it was added.")
     changed_at: datetime = strawberry.field(description="When it was last changed.")
 
     comment_count: int = relation(
-        "comment_counts_by_keyword", lambda keyword: keyword.key, int, "How many comments it matches."
+        "comment_counts_by_keyword", lambda keyword: keyword.key, int, "The number of comments that it matches."
     )
     match_count: int = relation(
-        "match_counts_by_keyword", lambda keyword: keyword.key, int, "How often it matches, over all comments."
+        "match_counts_by_keyword", lambda keyword: keyword.key, int, "The number of matches over all comments."
     )
     forms: list[str] = relation(
         "forms_by_keyword",
         lambda keyword: (keyword.phrase, keyword.matching),
         list[str],
-        "All that its words may look like; `wordForms` has them word by word.",
+        "All forms of its words; `wordForms` returns them per word.",
     )
 
     @classmethod
     def of(cls, row: StoredRow) -> "Keyword":
-        """Make a keyword of its row."""
+        """Convert a row."""
         return cls(
             key=(row.id,),
             phrase=row.phrase,
@@ -95,18 +97,18 @@ class Keyword(Node):
         )
 
 
-@strawberry.type(description="A place in a comment that a keyword matches.")
+@strawberry.type(description="A match of a keyword in a comment.")
 class KeywordMatch:
     """A match."""
 
     keyword: Keyword = strawberry.field(description="The keyword.")
-    start: int = strawberry.field(description="Where it begins, in Unicode code points of the comment's text.")
-    end: int = strawberry.field(description="Where it ends: the first code point behind it.")
-    text: str = strawberry.field(description="What stands there.")
+    start: int = strawberry.field(description="The start, in Unicode code points of the comment's text.")
+    end: int = strawberry.field(description="The end, exclusive.")
+    text: str = strawberry.field(description="The text between start and end.")
 
     @classmethod
     def of(cls, rows: Sequence[StoredRow]) -> "list[KeywordMatch]":
-        """Make the matches of one comment, in the order of its text."""
+        """Convert the rows of one comment's matches, in the order of its text."""
         found = [
             cls(keyword=Keyword.of(row), start=start, end=end, text=row.text[start:end])
             for row in rows
@@ -115,53 +117,55 @@ class KeywordMatch:
         return sorted(found, key=lambda match: (match.start, match.end))
 
 
-@strawberry.type(description="Keywords that belong together.")
+@strawberry.type(description="A category of keywords.")
 class KeywordCategory:
     """A category."""
 
     name: str = strawberry.field(description="Its name.")
-    keyword_count: int = strawberry.field(description="How many keywords are in it.")
-    match_count: int = strawberry.field(description="How often these match, over all comments.")
+    keyword_count: int = strawberry.field(description="The number of keywords in it.")
+    match_count: int = strawberry.field(description="The number of their matches over all comments.")
 
 
-@strawberry.type(description="A word of a phrase, and what it may look like.")
+@strawberry.type(description="A word of a phrase, with its forms.")
 class FormsOfWord:
     """The forms of one word."""
 
-    word: str = strawberry.field(description="The word as it was given.")
+    word: str = strawberry.field(description="The word as given.")
     forms: list[str] = strawberry.field(
-        description="What matches, in lower case but where case matters. Beside these: е for ё, what looks like "
-        "Russian letters, and what is not seen, such as soft hyphens."
+        description="The forms of the word, in lower case unless case matters. In a text, е may replace ё, "
+        "look-alike letters may replace Russian ones, and invisible characters, such as soft "
+        "hyphens, are ignored."
     )
 
 
-@strawberry.type(description="What a keyword would match.")
+@strawberry.type(description="A preview of what a keyword matches.")
 class WordForms:
     """A preview."""
 
-    phrase: str = strawberry.field(description="The phrase, without needless white space.")
-    matching: KeywordMatching = strawberry.field(description="What of a text would match.")
+    phrase: str = strawberry.field(description="The phrase with normalised white space.")
+    matching: KeywordMatching = strawberry.field(description="Which parts of a text match.")
     words: list[FormsOfWord] = strawberry.field(
-        description="Its words, in order. Between them may be white space where the phrase has some, line breaks too, "
-        "and the punctuation that the phrase has; quotes do not matter. Of SUBSTRING, the phrase itself."
+        description="Its words, in order. Where the phrase has white space, the text may have any white "
+        "space, including line breaks; punctuation must be that of the phrase; quotes are "
+        "ignored. For SUBSTRING: the phrase itself."
     )
 
 
 def distinct_forms(phrase: str, matching: KeywordMatching) -> list[str]:
-    """Return what the words of a keyword may look like, each once. Takes a moment where the words are many."""
+    """Return all forms of a keyword's words, without duplicates. Slow for many words."""
     return list(dict.fromkeys(form for word in forms_of(phrase, matching) for form in word.forms))
 
 
-Matching = Annotated[KeywordMatching, strawberry.argument(description="What of a text is to match.")]
+Matching = Annotated[KeywordMatching, strawberry.argument(description="Which parts of a text match.")]
 
 
 @strawberry.type
 class KeywordQuery:
     """The queries of this file."""
 
-    @strawberry.field(description="One keyword; null if there is none with this id.", graphql_type=Keyword | None)
+    @strawberry.field(description="A keyword; null if it does not exist.", graphql_type=Keyword | None)
     def keyword(self, info: Info, id: Id) -> Awaitable[Keyword | None]:
-        """Find a keyword."""
+        """Return a keyword."""
         return info.context.loaders.keywords.load(key_of(id, "Keyword"))
 
     keywords: Connection[Keyword] = all_of(
@@ -176,15 +180,15 @@ class KeywordQuery:
 
     @strawberry.field(description="The categories of keywords, by name.")
     async def keyword_categories(self, info: Info) -> list[KeywordCategory]:
-        """Read the categories."""
+        """Return the categories."""
         async with info.context.resources.database.connect() as connection:
             rows = await keywords.categories(connection)
         return [KeywordCategory(name=row.name, keyword_count=row.keywords, match_count=row.matches) for row in rows]
 
-    @strawberry.field(description="What a keyword with this phrase would match.")
+    @strawberry.field(description="A preview of what a keyword with this phrase matches.")
     async def word_forms(
         self,
-        phrase: Annotated[str, strawberry.argument(description="Up to 200 characters and 10 words.")],
+        phrase: Annotated[str, strawberry.argument(description="At most 200 characters and 10 words.")],
         matching: Matching = KeywordMatching.WORD_FORMS,
     ) -> WordForms:
         """Preview a keyword."""

@@ -1,8 +1,8 @@
-"""Dataloaders: what a level of a query asks for one by one is read by one SQL statement.
+"""Dataloaders: batch the reads of one level of a query into one SQL statement.
 
-A level is one batch whatever its size, so that nothing of it is read twice.
-They do not remember: one context serves a WebSocket with all its operations,
-and a later one must not be answered from the memory of an earlier one.
+A level is one batch, whatever its size, so nothing in it is read twice. The loaders do not
+cache: one context serves a WebSocket with all its operations, and a later operation must not
+get results of an earlier one.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ ReadCounts = Callable[[Any, Sequence[Key], Any], Awaitable[Mapping[Key, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Loaders:
-    """All loaders; resolvers name them. Keys are those of the rows: (owner_id,), (owner_id, id), (id,)."""
+    """All loaders, by the names that resolvers use. Keys are row keys: (owner_id,), (owner_id, id), (id,)."""
 
     groups: RowLoader[Group]
     posts: RowLoader[Post]
@@ -76,7 +76,7 @@ class Loaders:
 
 
 def open_loaders(resources: Resources) -> Loaders:
-    """Make the loaders of one HTTP request or one WebSocket. Each batch takes a connection of its own."""
+    """Create the loaders of one HTTP request or one WebSocket. Each batch uses its own connection."""
     make = _Factory(resources.database)
     return Loaders(
         groups=make.rows(groups.groups_by_key, Group.of),
@@ -110,33 +110,33 @@ def open_loaders(resources: Resources) -> Loaders:
 
 @dataclass(frozen=True, slots=True)
 class _Factory:
-    """Makes loaders over one database. `cache=False` everywhere; keys asked for twice are read once."""
+    """Creates loaders on one database, all with `cache=False`; duplicate keys in a batch are read once."""
 
     database: Database
 
     def rows(self, read: ReadRows, wrap: Callable[[Any], T]) -> RowLoader[T]:
-        """Make a loader of rows by their key; None for a key without a row."""
+        """Create a loader of rows by key; None for a key without a row."""
 
         async def load(keys: list[Key]) -> list[T | None]:
             async with self.database.connect() as connection:
                 found = await read(connection, _unique(keys))
-            made = {key: wrap(row) for key, row in found.items()}
-            return [made.get(key) for key in keys]
+            converted = {key: wrap(row) for key, row in found.items()}
+            return [converted.get(key) for key in keys]
 
         return DataLoader(load, cache=False)
 
-    def rows_or(self, absent: Callable[[Key], T], read: ReadRows, wrap: Callable[[Any], T]) -> DataLoader[Key, T]:
-        """Make a loader of rows by their key; `absent` says what stands for a key without a row."""
+    def rows_or(self, default: Callable[[Key], T], read: ReadRows, wrap: Callable[[Any], T]) -> DataLoader[Key, T]:
+        """Create a loader of rows by key; `default` returns the value for a key without a row."""
 
         async def load(keys: list[Key]) -> list[T]:
             async with self.database.connect() as connection:
                 found = await read(connection, _unique(keys))
-            return [wrap(found[key]) if key in found else absent(key) for key in keys]
+            return [wrap(found[key]) if key in found else default(key) for key in keys]
 
         return DataLoader(load, cache=False)
 
     def plain_counts(self, count: Callable[[Any, Sequence[Key]], Awaitable[Mapping[Key, int]]]) -> DataLoader[Key, int]:
-        """Make a loader of how many children each parent has."""
+        """Create a loader of the number of children of each parent."""
 
         async def load(keys: list[Key]) -> list[int]:
             async with self.database.connect() as connection:
@@ -146,7 +146,7 @@ class _Factory:
         return DataLoader(load, cache=False)
 
     def counts(self, count: ReadCounts) -> CountLoader:
-        """Make a loader of how many children each parent has that meet conditions, which are part of the key."""
+        """Create a loader of the number of children that meet conditions; the conditions are part of the key."""
 
         async def load(keys: list[tuple[Key, Any]]) -> list[int]:
             found: dict[tuple[Key, Any], int] = {}
@@ -159,7 +159,7 @@ class _Factory:
         return DataLoader(load, cache=False)
 
     def spans(self) -> DataLoader[tuple[Key, str], list[Span]]:
-        """Make a loader of where comments meet a search, which is part of the key."""
+        """Create a loader of the spans where comments match a search; the search is part of the key."""
 
         async def load(keys: list[tuple[Key, str]]) -> list[list[Span]]:
             found: dict[tuple[Key, str], list[Span]] = {}
@@ -172,7 +172,7 @@ class _Factory:
         return DataLoader(load, cache=False)
 
     def children(self, read: ReadPages, count: ReadCounts, wrap: Callable[[Any], T]) -> ChildrenLoader[T]:
-        """Make a loader of a page of each parent's children: one statement for all parents that want the same page."""
+        """Create a loader of a page of each parent's children; parents with the same request share one statement."""
         counts = self.counts(count)
 
         async def load(keys: list[tuple[Key, ChildrenRequest]]) -> list[Connection[T]]:
@@ -199,7 +199,7 @@ def _zero(_: Key) -> int:
 
 
 async def _forms(keys: list[tuple[str, KeywordMatching]]) -> list[list[str]]:
-    # thousands of words that were never asked for take a second
+    # in a thread: thousands of words that are not cached take a second
     return await asyncio.to_thread(lambda: [distinct_forms(*key) for key in keys])
 
 

@@ -1,4 +1,4 @@
-"""Gives every line that is logged during an operation its request id and its name, and logs that it ran."""
+"""Adds request id and operation name to every log line of an operation, and logs that it ran."""
 
 import time
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from app.log import log
 
 
 class LogOperation(SchemaExtension):
-    """Binds the context of log lines to the operation that is being executed."""
+    """Binds the logging context to the operation that is being executed."""
 
     async def on_operation(self) -> AsyncIterator[None]:
-        """Run around a query or mutation, or around a subscription from its first to its last event."""
+        """Wrap a query or mutation, or a subscription from its first to its last event."""
         started = time.perf_counter()
         bind_contextvars(request_id=correlation_id.get())
         try:
@@ -24,6 +24,6 @@ class LogOperation(SchemaExtension):
             unbind_contextvars("request_id", "operation")
 
     async def on_parse(self) -> AsyncIterator[None]:
-        """Run around parsing: only then an operation that the request does not name is known by its own name."""
+        """Bind the operation name after parsing: before it, the name is unknown unless the request states it."""
         yield
         bind_contextvars(operation=self.execution_context.operation_name or "anonymous")

@@ -1,4 +1,4 @@
-"""Long lists of an answer are completed in parts, so that a process serves its other requests between them."""
+"""Completes long result lists in chunks, so that the process serves other requests between them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.paging import LARGEST_SIZE
 
-PART = 200
-"""Items. With an object in each, and two counts of that from loaders, they take some 15 ms of the event loop."""
+CHUNK = 200
+"""Items per chunk. With one object each, and two counts of it from loaders, they take some 15 ms of the event loop."""
 
 
-class InParts(StrawberryGraphQLCoreExecutionContext):
-    """The engine's executor, but for lists that are longer than any page: mutations answer with up to 10,000 outcomes.
+class ChunkedExecution(StrawberryGraphQLCoreExecutionContext):
+    """The engine's executor, except for lists longer than any page: mutations return up to 10,000 outcomes.
 
-    The loaders of what the items lead to read one batch for each part.
+    The loaders that the items use read one batch per chunk.
     """
 
     def complete_list_value(
@@ -33,10 +33,10 @@ class InParts(StrawberryGraphQLCoreExecutionContext):
         """Complete a list."""
         given = (field_details_list, info, path)
         if isinstance(result, list) and len(result) > LARGEST_SIZE:
-            return self._in_parts(return_type.of_type, *given, result, position_context)
+            return self._complete_in_chunks(return_type.of_type, *given, result, position_context)
         return super().complete_list_value(return_type, *given, result, position_context)
 
-    async def _in_parts(
+    async def _complete_in_chunks(
         self,
         item_type: GraphQLOutputType,
         field_details_list: FieldDetailsList,
@@ -46,17 +46,17 @@ class InParts(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> list[Any]:
         completed: list[Any] = []
-        for start in range(0, len(items), PART):
+        for start in range(0, len(items), CHUNK):
             waiting: list[int] = []
             try:
-                for number, item in enumerate(items[start : start + PART], start):
+                for number, item in enumerate(items[start : start + CHUNK], start):
                     place = path.add_key(number, None)
                     if self.complete_list_item_value(
                         item, completed, item_type, field_details_list, info, place, position_context
                     ):
                         waiting.append(number)
             except Exception:
-                # the list is null; what it waits for has to end all the same, as the engine has it for other lists
+                # the list becomes null, but its pending items must still be awaited, as the engine does for other lists
                 self.settle_in_background([completed[number] for number in waiting])
                 raise
             found = await gather_with_cancel(*(completed[number] for number in waiting))

@@ -1,11 +1,11 @@
-"""Work on comments: marking them as viewed or archived, and removing them; by their ids or by a filter."""
+"""Mutations that mark comments as viewed or archived, or remove them, selected by ids or by a filter."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import strawberry
 
-from app.actions.mark_comments import Marked, Wanted, mark_comments, remove_comments
+from app.actions.mark_comments import Marked, Selection, mark_comments, remove_comments
 from app.errors import ValidationFailed
 from app.store.comment_marks import Marks
 from schema.context import Info
@@ -20,13 +20,20 @@ class MarkCommentsInput:
     """The input of markComments."""
 
     comment_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="These comments, up to 10,000. Either they or a filter."
+        default=None,
+        description="These comments, at most 10,000. Exactly one of `commentIds` and `filter` must be given.",
     )
     filter: CommentFilter | None = strawberry.field(
-        default=None, description="All comments that it wants, 100,000 a call at the most. Either this or `commentIds`."
+        default=None,
+        description="All comments that it selects, at most 100,000 per call. Exactly one of `commentIds` and "
+        "`filter` must be given.",
     )
-    viewed: bool | None = strawberry.field(default=None, description="Viewed, or no longer; as it is if left out.")
-    archived: bool | None = strawberry.field(default=None, description="Archived, or no longer; as it is if left out.")
+    viewed: bool | None = strawberry.field(
+        default=None, description="`true`: mark as viewed; `false`: remove the mark; null: leave unchanged."
+    )
+    archived: bool | None = strawberry.field(
+        default=None, description="`true`: archive; `false`: remove from the archive; null: leave unchanged."
+    )
 
 
 @strawberry.input(description="Which comments to remove.")
@@ -34,27 +41,29 @@ class RemoveCommentsInput:
     """The input of removeComments."""
 
     comment_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description="These comments, up to 10,000. Either they or a filter."
+        default=None,
+        description="These comments, at most 10,000. Exactly one of `commentIds` and `filter` must be given.",
     )
     filter: CommentFilter | None = strawberry.field(
         default=None,
-        description="All comments that it wants, 100,000 a call at the most; it has to restrict something. Either this "
-        "or `commentIds`.",
+        description="All comments that it selects, at most 100,000 per call; it must restrict something. "
+        "Exactly one of `commentIds` and `filter` must be given.",
     )
 
 
-@strawberry.type(description="The comments that were not so yet are changed.")
+@strawberry.type(description="The comments were changed; those that were so already are not counted.")
 class _Changed:
-    """What both mutations answer."""
+    """The result of both mutations."""
 
     group_keys: strawberry.Private[list[Key]]
-    changed_count: int = strawberry.field(description="How many comments were changed.")
+    changed_count: int = strawberry.field(description="The number of changed comments.")
     has_more: bool = strawberry.field(
-        description="Whether the filter wants more than a call changes: then send the same again."
+        description="`true`: the filter selects more comments than one call changes: send the same request again."
     )
 
     @strawberry.field(
-        description="The communities that they belong to, with new counts in `statistics`.", graphql_type=list[Group]
+        description="The communities of the changed comments, whose `statistics` have changed.",
+        graphql_type=list[Group],
     )
     async def groups(self, info: Info) -> Any:
         """Return the communities."""
@@ -62,23 +71,23 @@ class _Changed:
         return [group for group in found if group]
 
 
-@strawberry.type(description="The comments are marked.")
+@strawberry.type(description="The comments were marked.")
 class MarkCommentsSuccess(_Changed):
     """Comments were marked."""
 
 
-@strawberry.type(description="The comments are removed for good: no collection stores them again.")
+@strawberry.type(description="The comments were removed permanently: no collection stores them again.")
 class RemoveCommentsSuccess(_Changed):
     """Comments were removed."""
 
 
 MarkCommentsResult = Annotated[
     MarkCommentsSuccess | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("MarkCommentsResult", description="What became of markComments."),
+    strawberry.union("MarkCommentsResult", description="The result of markComments."),
 ]
 RemoveCommentsResult = Annotated[
     RemoveCommentsSuccess | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("RemoveCommentsResult", description="What became of removeComments."),
+    strawberry.union("RemoveCommentsResult", description="The result of removeComments."),
 ]
 
 
@@ -86,7 +95,7 @@ RemoveCommentsResult = Annotated[
 class MarkingMutation:
     """The mutations of this file."""
 
-    @strawberry.mutation(description="Mark comments as viewed or archived, or no longer.")
+    @strawberry.mutation(description="Mark comments as viewed or archived, or remove these marks.")
     async def mark_comments(
         self,
         info: Info,
@@ -94,25 +103,25 @@ class MarkingMutation:
     ) -> MarkCommentsResult:
         """Mark comments."""
         marks = Marks(input.viewed, input.archived)
-        done = await mark_comments(info.context.resources, _wanted(input.comment_ids, input.filter), marks)
+        done = await mark_comments(info.context.resources, _selection(input.comment_ids, input.filter), marks)
         return MarkCommentsSuccess(**_facts(done))
 
-    @strawberry.mutation(description="Remove comments for good, with all that was found in them.")
+    @strawberry.mutation(description="Remove comments permanently, with all results of their analysis.")
     async def remove_comments(
         self,
         info: Info,
         input: Annotated[RemoveCommentsInput, strawberry.argument(description="Which comments.")],
     ) -> RemoveCommentsResult:
         """Remove comments."""
-        done = await remove_comments(info.context.resources, _wanted(input.comment_ids, input.filter))
+        done = await remove_comments(info.context.resources, _selection(input.comment_ids, input.filter))
         return RemoveCommentsSuccess(**_facts(done))
 
 
-def _wanted(comment_ids: Sequence[strawberry.ID] | None, wanted: CommentFilter | None) -> Wanted:
-    if (comment_ids is None) == (wanted is None):
-        raise ValidationFailed({"commentIds": "give either commentIds or filter"})
-    if wanted is not None:
-        return wanted.conditions()
+def _selection(comment_ids: Sequence[strawberry.ID] | None, filter: CommentFilter | None) -> Selection:
+    if (comment_ids is None) == (filter is None):
+        raise ValidationFailed({"commentIds": "exactly one of commentIds and filter must be given"})
+    if filter is not None:
+        return filter.conditions()
     keys = [key_of(value, "Comment", f"commentIds.{number}") for number, value in enumerate(comment_ids or ())]
     return [(key[0], key[1]) for key in keys]
 

@@ -1,4 +1,4 @@
-"""Monitoring: how communities are collected again and again, an overview, and the mutations that set and run it."""
+"""Monitoring: the periodic collection of communities, an overview, and the mutations that set and run it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -24,39 +24,43 @@ from schema.paging import After, Before, Connection, First, Last, PageArguments,
 from schema.wall import Group
 
 
-@strawberry.type(description="How a community is collected again and again.")
+@strawberry.type(description="The periodic collection of a community.")
 class Monitoring:
     """The monitoring of a community."""
 
     group_key: strawberry.Private[Key]
     job_key: strawberry.Private[Key | None] = None
-    is_enabled: bool = strawberry.field(description="Whether it runs by itself.")
+    is_enabled: bool = strawberry.field(description="`true`: it runs periodically; `false`: only by `runMonitoring`.")
     interval_minutes: int = strawberry.field(
-        description="The time between two runs; each comes up to a tenth of it earlier or later, so that not all "
-        "communities are collected at once."
+        description="The minutes between two runs. Each run starts up to a tenth of the interval earlier or "
+        "later, so that not all communities are collected at once."
     )
-    priority: JobPriority = strawberry.field(description="How soon its jobs are taken, compared to others.")
+    priority: JobPriority = strawberry.field(description="The priority of its jobs.")
     next_run_at: datetime | None = strawberry.field(
-        default=None, description="When it runs next; null while it is not enabled. Runs that were missed run once."
+        default=None, description="When it runs next; null if it is not enabled. Missed runs are caught up by one run."
     )
-    last_run_at: datetime | None = strawberry.field(default=None, description="When its last job ended.")
-    last_state: JobState | None = strawberry.field(default=None, description="How its last job ended.")
+    last_run_at: datetime | None = strawberry.field(default=None, description="When its last job ended; null: never.")
+    last_state: JobState | None = strawberry.field(
+        default=None, description="The final state of its last job; null if none has ended."
+    )
     last_result: JobResult | None = strawberry.field(
-        default=None, description="What the last of its jobs that succeeded has brought."
+        default=None, description="The result of its last job that succeeded; null if none has."
     )
-    last_error: Error | None = strawberry.field(default=None, description="Why its last job has failed, if it has.")
+    last_error: Error | None = strawberry.field(
+        default=None, description="Why its last job failed; null if it did not."
+    )
 
     last_job: Job | None = relation(
         "jobs",
         lambda monitoring: monitoring.job_key,
         Job | None,
-        "The last job that was started for it; null before the first one, and once that was removed.",
+        "The last job that was started for it; null before the first one, and after that job was removed.",
     )
     group: Group = relation("groups", lambda monitoring: monitoring.group_key, Group, "The community.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "Monitoring":
-        """Make a monitoring of its row."""
+        """Convert a row."""
         return cls(
             group_key=(row.owner_id,),
             job_key=None if row.job_id is None else (row.job_id,),
@@ -72,7 +76,7 @@ class Monitoring:
 
     @classmethod
     def unset(cls, key: Key) -> "Monitoring":
-        """Make the monitoring of a community for which nobody has set one."""
+        """Return the default monitoring of a community for which none was set."""
         return cls(
             group_key=key,
             is_enabled=DEFAULTS["is_enabled"],
@@ -81,25 +85,26 @@ class Monitoring:
         )
 
 
-@strawberry.type(description="How the monitoring of all communities is.")
+@strawberry.type(description="An overview of the monitoring of all communities.")
 class MonitoringOverview:
-    """All monitorings."""
+    """An overview of all monitorings."""
 
-    enabled_count: int = strawberry.field(description="Communities that are monitored.")
-    due_count: int = strawberry.field(description="Those of them whose time has come, and that were not started yet.")
+    enabled_count: int = strawberry.field(description="The number of monitored communities.")
+    due_count: int = strawberry.field(description="The number of communities that are due and not started yet.")
     running_count: int = strawberry.field(
-        description="Communities with a job of their monitoring that waits or is being run; also by `runMonitoring`."
+        description="The number of communities with a waiting or running job of their monitoring, including "
+        "those started by `runMonitoring`."
     )
-    failing_count: int = strawberry.field(description="Monitored communities whose last job has failed.")
+    failing_count: int = strawberry.field(description="The number of monitored communities whose last job has failed.")
     next_run_at: datetime | None = strawberry.field(
-        description="When the next community is due; null where none is monitored."
+        description="When the next community is due; null if none is monitored."
     )
 
-    @strawberry.field(description="The monitored communities, the one that is due first at the beginning.")
+    @strawberry.field(description="The monitored communities, the next due first.")
     async def monitorings(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[Monitoring]:
-        """Read a page of the monitorings that are enabled."""
+        """Return a page of the enabled monitorings."""
         return await page_of_all(
             info,
             PageArguments(first, after, last, before),
@@ -115,9 +120,9 @@ class MonitoringOverview:
 class MonitoringQuery:
     """The query of this file."""
 
-    @strawberry.field(description="How the monitoring of all communities is.")
+    @strawberry.field(description="An overview of the monitoring of all communities.")
     async def monitoring(self, info: Info) -> MonitoringOverview:
-        """Read the overview."""
+        """Return the overview."""
         async with info.context.resources.database.connect() as connection:
             row = await monitorings.overview(connection)
         return MonitoringOverview(
@@ -132,32 +137,33 @@ class MonitoringQuery:
 # mutations
 
 
-@strawberry.input(description="How to monitor a community. What is left out stays as it is.")
+@strawberry.input(description="Changes of a community's monitoring. Omitted fields stay unchanged.")
 class SetMonitoringInput:
     """The input of setMonitoring."""
 
     group_id: strawberry.ID = strawberry.field(description="The global id of the community.")
     enabled: bool | None = strawberry.field(
-        default=None, description="Whether it runs by itself; the first time within a minute. At first it does not."
+        default=None,
+        description="`true`: run periodically, the first time within a minute; `false`: do not. Initially `false`.",
     )
     interval_minutes: int | None = strawberry.field(
-        default=None, description="The time between two runs, 1 to 43,200 (30 days); 60 at first."
+        default=None, description="The minutes between two runs, 1 to 43,200 (30 days). Initially 60."
     )
     priority: JobPriority | None = strawberry.field(
-        default=None, description="How soon its jobs are taken; LOW at first."
+        default=None, description="The priority of its jobs. Initially LOW."
     )
 
 
-@strawberry.type(description="The community is monitored, or not, as was asked for.")
+@strawberry.type(description="The monitoring was set.")
 class SetMonitoringSuccess:
     """A monitoring was set."""
 
-    monitoring: Monitoring = strawberry.field(description="The monitoring as it is now.")
+    monitoring: Monitoring = strawberry.field(description="The current monitoring.")
 
 
 SetMonitoringResult = Annotated[
     SetMonitoringSuccess | GroupNotFoundError | ValidationFailedError | ServiceUnavailableError,
-    strawberry.union("SetMonitoringResult", description="What became of setMonitoring."),
+    strawberry.union("SetMonitoringResult", description="The result of setMonitoring."),
 ]
 
 
@@ -173,7 +179,7 @@ class RunMonitoringSuccess:
     """A monitoring was run."""
 
     job: Job = strawberry.field(description="The job that collects.")
-    monitoring: Monitoring = strawberry.field(description="The monitoring as it is now.")
+    monitoring: Monitoring = strawberry.field(description="The current monitoring.")
 
 
 RunMonitoringResult = Annotated[
@@ -183,7 +189,7 @@ RunMonitoringResult = Annotated[
     | JobAlreadyRunningError
     | QueueFullError
     | ServiceUnavailableError,
-    strawberry.union("RunMonitoringResult", description="What became of runMonitoring."),
+    strawberry.union("RunMonitoringResult", description="The result of runMonitoring."),
 ]
 
 
@@ -191,7 +197,9 @@ RunMonitoringResult = Annotated[
 class MonitoringMutation:
     """The mutations of this file."""
 
-    @strawberry.mutation(description="Set how a community is monitored: whether, how often, with which priority.")
+    @strawberry.mutation(
+        description="Set whether, how often and with which priority a community is collected periodically."
+    )
     async def set_monitoring(
         self,
         info: Info,
@@ -208,8 +216,8 @@ class MonitoringMutation:
         return SetMonitoringSuccess(monitoring=Monitoring.of(row))
 
     @strawberry.mutation(
-        description="Collect a community now, as its monitoring does, whether that is enabled or not. If it is, the "
-        "next run comes an interval later."
+        description="Collect a community now, whether its monitoring is enabled or not. If it is enabled, its "
+        "next run is one interval from now."
     )
     async def run_monitoring(
         self,

@@ -1,4 +1,4 @@
-"""Global ids: one opaque id names one thing among all types, as Relay's `Node` wants it."""
+"""Global ids: opaque ids that are unique among all types, as Relay's `Node` requires."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Any
@@ -19,23 +19,23 @@ NODE_TYPES = {
     "Job": ("jobs", 1),
     "Wave": ("waves", 1),
 }
-"""Type name -> its loader, and how many integers make its key; (owner_id, id) for what belongs to a wall."""
+"""Type name -> its loader, and the number of integers in its key: (owner_id, id) for objects of a wall."""
 
 
-@strawberry.interface(description="Something with an id that is unique among all types.")
+@strawberry.interface(description="An object with an id that is unique among all types.")
 class Node:
-    """Anything that `node(id:)` can return. `key` is what identifies its row."""
+    """A type that `node(id:)` can return. `key` identifies its row."""
 
     key: strawberry.Private[Key]
 
-    @strawberry.field(description="The global id. Opaque: do not take it apart.")
+    @strawberry.field(description="The global id. It is opaque: do not parse it.")
     def id(self) -> strawberry.ID:
         """Return the global id."""
         return global_id(type(self).__name__, self.key)
 
 
 def global_id(type_name: str, key: Key) -> strawberry.ID:
-    """Return the id of a thing of this type and key."""
+    """Return the global id for a type and key."""
     text = f"{type_name}:{'_'.join(map(str, key))}"
     return strawberry.ID(urlsafe_b64encode(text.encode()).decode().rstrip("="))
 
@@ -44,7 +44,7 @@ def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
     """Return type name and key of a global id.
 
     Raises:
-        ValidationFailed: it is none of ours; `path` names the argument in question.
+        ValidationFailed: it is not an id of this server; `path` names the argument in question.
     """
     try:
         text = urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
@@ -54,14 +54,14 @@ def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
         type_name, key = "", ()
     _, length = NODE_TYPES.get(type_name, ("", -1))
     is_known = length == len(key) and global_id(type_name, key) == value
-    # 64 bits is what a key column holds
+    # key columns have 64 bits
     if not is_known or any(abs(part) >= 1 << 63 for part in key):
         raise ValidationFailed({path: f"{value!r} is not an id of this server"})
     return type_name, key
 
 
 def key_of(value: str, type_name: str, path: str = "id") -> Key:
-    """Return the key of an id that has to name a thing of `type_name`.
+    """Return the key of an id that must belong to type `type_name`.
 
     Raises:
         ValidationFailed: it does not; `path` names the argument in question.
@@ -73,14 +73,14 @@ def key_of(value: str, type_name: str, path: str = "id") -> Key:
 
 
 def relation(loader: str, key: Any, returns: Any, description: str) -> Any:
-    """Declare a field that another row answers: `key(parent)` is its key for the loader of that name, or None.
+    """Declare a field that returns another row: `key(parent)` is its key for the loader of that name, None for no row.
 
-    The resolver is a plain function that returns the loader's future, so a
-    whole level of a query becomes one batch without a coroutine per field.
+    The resolver is a plain function that returns the loader's future, so a whole level
+    of a query becomes one batch without a coroutine per field.
     """
 
     def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
-        wanted = key(root)
-        return None if wanted is None else getattr(info.context.loaders, loader).load(wanted)
+        target = key(root)
+        return None if target is None else getattr(info.context.loaders, loader).load(target)
 
     return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

@@ -1,4 +1,4 @@
-"""Relay connections over keyset pages: arguments, cursors, edges, and fields that page a parent's children."""
+"""Relay connections over keyset pages: arguments, cursors, edges, and fields that return pages of children."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
@@ -19,18 +19,20 @@ LARGEST_SIZE = 500
 T = TypeVar("T")
 
 First = Annotated[
-    int | None, strawberry.argument(description="How many to take from the beginning, up to 500. Not with `last`.")
+    int | None,
+    strawberry.argument(description="The number of items from the start, at most 500. Not together with `last`."),
 ]
-After = Annotated[str | None, strawberry.argument(description="Only what follows this cursor.")]
+After = Annotated[str | None, strawberry.argument(description="Only items after this cursor.")]
 Last = Annotated[
-    int | None, strawberry.argument(description="How many to take from the end, up to 500. Not with `first`.")
+    int | None,
+    strawberry.argument(description="The number of items from the end, at most 500. Not together with `first`."),
 ]
-Before = Annotated[str | None, strawberry.argument(description="Only what precedes this cursor.")]
+Before = Annotated[str | None, strawberry.argument(description="Only items before this cursor.")]
 
 
 @dataclass(frozen=True, slots=True)
 class PageArguments:
-    """The paging arguments of a field as the client gave them."""
+    """The paging arguments of a field, as the client gave them."""
 
     first: int | None
     after: str | None
@@ -38,25 +40,26 @@ class PageArguments:
     before: str | None
 
     def page(self, order: Order) -> Page:
-        """Return the page of an ordering that they ask for; without sizes the first 20.
+        """Return the requested page of an ordering; without `first` and `last` the first 20 items.
 
         Raises:
-            ValidationFailed: sizes contradict or exceed the bounds, or a cursor belongs to another ordering.
+            ValidationFailed: the arguments contradict each other or exceed the limits, or a cursor belongs to another
+                ordering.
         """
-        wrong: dict[str, str] = {}
+        problems: dict[str, str] = {}
         if self.first is not None and self.last is not None:
-            wrong["first"] = "cannot be used together with last"
+            problems["first"] = "cannot be used together with last"
         for name, size in (("first", self.first), ("last", self.last)):
             if size is not None and not 0 <= size <= LARGEST_SIZE:
-                wrong[name] = f"must be between 0 and {LARGEST_SIZE}"
+                problems[name] = f"must be between 0 and {LARGEST_SIZE}"
         keys: dict[str, tuple[Any, ...] | None] = {"after": None, "before": None}
         for name, cursor in (("after", self.after), ("before", self.before)):
             if cursor is not None:
                 keys[name] = values_of(cursor, order)
                 if keys[name] is None:
-                    wrong[name] = "is no cursor of this ordering"
-        if wrong:
-            raise ValidationFailed(wrong)
+                    problems[name] = "is not a cursor of this ordering"
+        if problems:
+            raise ValidationFailed(problems)
         backwards = self.last is not None
         size = self.last if backwards else self.first
         return Page(order, DEFAULT_SIZE if size is None else size, keys["after"], keys["before"], backwards)
@@ -69,7 +72,7 @@ def cursor_of(order: Order, row: Any) -> str:
 
 
 def values_of(cursor: str, order: Order) -> tuple[Any, ...] | None:
-    """Return the key values in a cursor, or None if it is none of this ordering."""
+    """Return the key values in a cursor; None if it is not a cursor of this ordering."""
     try:
         name, *values = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if name != order.name or len(values) != len(order.columns):
@@ -92,33 +95,33 @@ def _key_value(column: str, value: Any) -> Any:
     return value
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.type(description="The position of a page in its list.")
 class PageInfo:
     """Relay's PageInfo."""
 
-    has_next_page: bool = strawberry.field(description="Whether more follow after `endCursor`.")
-    has_previous_page: bool = strawberry.field(description="Whether more precede `startCursor`.")
+    has_next_page: bool = strawberry.field(description="`true`: there are items after `endCursor`.")
+    has_previous_page: bool = strawberry.field(description="`true`: there are items before `startCursor`.")
     start_cursor: str | None = strawberry.field(description="The cursor of the first edge; null on an empty page.")
     end_cursor: str | None = strawberry.field(description="The cursor of the last edge; null on an empty page.")
 
 
-@strawberry.type(description="One item of a list, with its place in it.")
+@strawberry.type(description="An item of a list, with its cursor.")
 class Edge(Generic[T]):
-    """Relay's edge. The cursor is only made where it is asked for."""
+    """Relay's edge. The cursor is computed only if it is selected."""
 
     node: T = strawberry.field(description="The item.")
     order: strawberry.Private[Order]
     row: strawberry.Private[Any]
 
-    @strawberry.field(description="The place of the item, for `after` and `before`.")
+    @strawberry.field(description="The cursor of the item, for `after` and `before`.")
     def cursor(self) -> str:
         """Return the cursor."""
         return cursor_of(self.order, self.row)
 
 
-@strawberry.type(description="One page of a list.")
+@strawberry.type(description="A page of a list.")
 class Connection(Generic[T]):
-    """Relay's connection. `count` answers totalCount, which costs a query only where it is asked for."""
+    """Relay's connection. `count` returns totalCount; its query runs only if the field is selected."""
 
     edges: list[Edge[T]] = strawberry.field(description="The items of this page, each with its cursor.")
     slice: strawberry.Private[Slice]
@@ -130,9 +133,9 @@ class Connection(Generic[T]):
         """Return the items without their cursors."""
         return [edge.node for edge in self.edges]
 
-    @strawberry.field(description="Where this page stands in the list.")
+    @strawberry.field(description="The position of this page in the list.")
     def page_info(self) -> PageInfo:
-        """Return where the page stands."""
+        """Return the position of the page."""
         rows = self.slice.rows
         return PageInfo(
             has_next_page=self.slice.has_next,
@@ -141,7 +144,7 @@ class Connection(Generic[T]):
             end_cursor=cursor_of(self.order, rows[-1]) if rows else None,
         )
 
-    @strawberry.field(description="How many items the whole list has.", graphql_type=int)
+    @strawberry.field(description="The number of items in the whole list.", graphql_type=int)
     def total_count(self) -> Any:
         """Return the size of the whole list."""
         return self.count()
@@ -150,7 +153,7 @@ class Connection(Generic[T]):
 def connection_of(
     found: Slice | None, order: Order, wrap: Callable[[Any], T], count: Callable[[], Awaitable[int]]
 ) -> Connection[T]:
-    """Make a connection of a page of rows; None is an empty page."""
+    """Return a connection of a page of rows; None is an empty page."""
     page = found or EMPTY
     edges = [Edge(node=wrap(row), order=order, row=row) for row in page.rows]
     return Connection(edges=edges, slice=page, order=order, count=count)
@@ -165,7 +168,7 @@ async def page_of_all(
     count: Callable[[Any, Any], Awaitable[int]],
     wrap: Callable[[Any], T],
 ) -> Connection[T]:
-    """Read a page of a whole table with the store's two functions for it."""
+    """Read a page of a whole table, with the store's functions `read` and `count`."""
     page = arguments.page(order)
     require_conditions(order, conditions)
     database = info.context.resources.database
@@ -188,9 +191,9 @@ def all_of(
     read: Callable[[Any, Any, Page], Awaitable[Slice]],
     count: Callable[[Any, Any], Awaitable[int]],
 ) -> Any:
-    """Declare a field of Query that pages a whole table, with the store's two functions for it.
+    """Declare a Query field that returns a page of a whole table, with the store's functions `read` and `count`.
 
-    `returns` is the type of the items, made of a row by its `of`.
+    `returns` is the type of the items; its `of` converts a row.
     """
 
     async def resolve(
@@ -199,9 +202,9 @@ def all_of(
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[filter_type | None, strawberry.argument(description="Which of them are wanted.")] = None,
+        filter: Annotated[filter_type | None, strawberry.argument(description="Selects items.")] = None,
         order_by: Annotated[
-            order_type | None, strawberry.argument(description=f"The order; {default_order.name} if left out.")
+            order_type | None, strawberry.argument(description=f"The ordering. Default: {default_order.name}.")
         ] = None,
     ) -> Any:
         conditions = filter.conditions() if filter else filter_type.everything()
@@ -213,18 +216,18 @@ def all_of(
 
 
 def require_conditions(order: Order, conditions: Any) -> None:
-    """Check that the filter has what an ordering needs.
+    """Check that the filter contains the condition that an ordering requires.
 
     Raises:
-        ValidationFailed: it has not.
+        ValidationFailed: it does not.
     """
     if order.needs and getattr(conditions, order.needs) is None:
-        raise ValidationFailed({"orderBy": f"{order.name} needs filter.{order.needs}"})
+        raise ValidationFailed({"orderBy": f"{order.name} requires filter.{order.needs}"})
 
 
 @dataclass(frozen=True, slots=True)
 class ChildrenRequest:
-    """Which children of a parent are wanted. Equal requests for many parents are one SQL statement."""
+    """Which children of a parent are requested. Equal requests for many parents share one SQL statement."""
 
     page: Page
     conditions: Any
@@ -238,10 +241,10 @@ def children(
     order_type: Any,
     default_order: Any,
 ) -> Any:
-    """Declare a field that pages what belongs to its parent, through the loader of that name.
+    """Declare a field that returns a page of its parent's children, through the loader of that name.
 
-    The page of every parent in one level of a query comes from one SQL
-    statement. Like `relation`, it makes no coroutine per field.
+    One SQL statement reads the pages of all parents at one level of a query. Like
+    `relation`, it creates no coroutine per field.
     """
 
     def resolve(
@@ -251,9 +254,9 @@ def children(
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[filter_type | None, strawberry.argument(description="Which of them are wanted.")] = None,
+        filter: Annotated[filter_type | None, strawberry.argument(description="Selects items.")] = None,
         order_by: Annotated[
-            order_type | None, strawberry.argument(description=f"The order; {default_order.name} if left out.")
+            order_type | None, strawberry.argument(description=f"The ordering. Default: {default_order.name}.")
         ] = None,
     ) -> Any:
         page = PageArguments(first, after, last, before).page((order_by or default_order).value)

@@ -1,4 +1,4 @@
-"""Scalars of our own."""
+"""The scalars of this API."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,26 +13,26 @@ from app.errors import ValidationFailed
 LARGEST = 2**53
 
 BigInt = NewType("BigInt", int)
-"""An integer that JavaScript holds exactly."""
+"""An integer that JavaScript represents exactly."""
 EXAMPLES = "2026-01-31T00:00:00Z or 2026-01-31T03:00:00+03:00"
 LONGEST_TIME = 40
-"""Characters of a rejected time that its error repeats."""
+"""The maximum length of a rejected time in its error message."""
 
 
 LARGEST_INT = 2**31 - 1
-"""GraphQL's Int has 32 bits."""
+"""The largest value of GraphQL's Int, which has 32 bits."""
 
 
 def as_int(count: int) -> int:
-    """Return a count of VK's as an Int: the largest one where VK states more."""
+    """Return a count of VK as an Int, limited to the largest Int."""
     return min(count, LARGEST_INT)
 
 
 def _rejection(scalar: str, problem: str) -> GraphQLError:
     """Return the error for a value that a scalar rejects.
 
-    As a `GraphQLError` it keeps its code wherever the value stands; graphql-core
-    drops the code of other exceptions when the value is in a variable.
+    A `GraphQLError` keeps its code wherever the value is; graphql-core drops the code of
+    other exceptions if the value is in a variable.
     """
     fault = ValidationFailed({scalar: problem})
     return GraphQLError(fault.message, extensions={"code": fault.code.value, **fault.facts()})
@@ -47,11 +47,11 @@ def _parse_big_int(value: object) -> int:
 def _parse_datetime(value: object) -> datetime:
     """Return a time that a client sent, in UTC.
 
-    A time without a zone is rejected: it would mean the local time of the server
-    that reads it, which differs between servers.
+    Reject a time without a zone: it would be read as the local time of the server, which
+    differs between servers.
 
     Raises:
-        GraphQLError: the value is not a time, has no time zone, or is beyond the years 1 to 9999 in UTC.
+        GraphQLError: the value is not a time, has no time zone, or is outside the years 1 to 9999 in UTC.
     """
     shown = repr(str(value)[:LONGEST_TIME])
     try:
@@ -59,18 +59,18 @@ def _parse_datetime(value: object) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise _rejection("DateTime", f"{shown} is not a time in ISO 8601; write {EXAMPLES}")
+        raise _rejection("DateTime", f"{shown} is not a time in ISO 8601, such as {EXAMPLES}")
     if moment.utcoffset() is None:
-        raise _rejection("DateTime", f"{shown} has no time zone; write {EXAMPLES}")
+        raise _rejection("DateTime", f"{shown} has no time zone; it must be like {EXAMPLES}")
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise _rejection("DateTime", f"{shown} is beyond the years 1 to 9999 (UTC)") from None
+        raise _rejection("DateTime", f"{shown} is outside the years 1 to 9999 (UTC)") from None
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file of a form: its name, and what is in it."""
+    """An uploaded file: its name and content."""
 
     name: str
     data: bytes
@@ -81,19 +81,19 @@ Upload = NewType("Upload", UploadedFile)
 
 def _parse_upload(value: object) -> object:
     if not isinstance(value, UploadedFile):
-        raise _rejection("Upload", "must be a file, sent by the GraphQL multipart request specification")
+        raise _rejection("Upload", "must be a file, sent according to the GraphQL multipart request specification")
     return value
 
 
 SCALARS: dict[object, ScalarDefinition] = {
     Upload: strawberry.scalar(
         name="Upload",
-        description="A file, sent as multipart/form-data by the GraphQL multipart request specification.",
+        description="A file, sent as multipart/form-data according to the GraphQL multipart request specification.",
         parse_value=_parse_upload,
     ),
     BigInt: strawberry.scalar(
         name="BigInt",
-        description="An integer beyond 32 bits, as a JSON number; exact up to 2^53, as JavaScript's numbers are.",
+        description="An integer of more than 32 bits, as a JSON number; exact up to 2^53, like JavaScript numbers.",
         serialize=int,
         parse_value=_parse_big_int,
     ),

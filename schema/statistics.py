@@ -1,4 +1,4 @@
-"""Statistics of comments, over one community, some, or all: each field is one question, answered only where asked."""
+"""Statistics of comments of one, some, or all communities: each field is a query of its own, run only if selected."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,21 +24,21 @@ MOST_POINTS = 10_000
 MOST_GROUPS = 10_000
 
 
-@strawberry.type(description="How many comments there are, in all.")
+@strawberry.type(description="Total numbers of comments.")
 class StatisticsTotals:
     """Totals."""
 
-    comment_count: int = strawberry.field(description="Comments and replies that are stored.")
-    reply_count: int = strawberry.field(description="Those of them that are replies.")
-    reply_share: float | None = strawberry.field(description="Their share, 0 to 1; null without comments.")
-    deleted_count: int = strawberry.field(description="Those that were deleted at VK.")
-    viewed_count: int = strawberry.field(description="Those that somebody here marked as viewed.")
-    archived_count: int = strawberry.field(description="Those that somebody here archived.")
-    like_count: BigInt = strawberry.field(description="The likes of all of them.")
+    comment_count: int = strawberry.field(description="Stored comments and replies.")
+    reply_count: int = strawberry.field(description="How many of them are replies.")
+    reply_share: float | None = strawberry.field(description="The share of replies, 0 to 1; null without comments.")
+    deleted_count: int = strawberry.field(description="How many were deleted at VK.")
+    viewed_count: int = strawberry.field(description="How many are marked as viewed.")
+    archived_count: int = strawberry.field(description="How many are archived.")
+    like_count: BigInt = strawberry.field(description="The sum of their likes.")
 
     @classmethod
     def of(cls, rows: Sequence[StoredRow]) -> "StatisticsTotals":
-        """Make the totals of their row; without one there are no comments."""
+        """Convert the row; no row means no comments."""
         if not rows:
             return cls(
                 comment_count=0,
@@ -61,19 +61,19 @@ class StatisticsTotals:
         )
 
 
-@strawberry.type(description="A step of time and how many comments were published in it.")
+@strawberry.type(description="A time step and the number of comments published in it.")
 class ActivityPoint:
     """A point of a series."""
 
-    start: datetime = strawberry.field(description="When the step begins.")
+    start: datetime = strawberry.field(description="The start of the step.")
     comment_count: int = strawberry.field(description="Comments and replies.")
-    reply_count: int = strawberry.field(description="Those of them that are replies.")
-    deleted_count: int = strawberry.field(description="Those of them that were deleted at VK.")
-    like_count: int = strawberry.field(description="The likes they have by now.")
+    reply_count: int = strawberry.field(description="How many of them are replies.")
+    deleted_count: int = strawberry.field(description="How many of them were deleted at VK.")
+    like_count: int = strawberry.field(description="The sum of their likes so far.")
 
     @classmethod
     def of(cls, start: datetime, row: StoredRow | None) -> "ActivityPoint":
-        """Make a point of its row; without one there are no comments."""
+        """Convert the row; no row means no comments."""
         if row is None:
             return cls(start=start, comment_count=0, reply_count=0, deleted_count=0, like_count=0)
         return cls(
@@ -85,7 +85,7 @@ class ActivityPoint:
         )
 
 
-@strawberry.type(description="An hour of the week, and how many comments were published in it over all weeks.")
+@strawberry.type(description="An hour of the week and the number of comments published in it over all weeks.")
 class HourOfWeek:
     """A cell of the heat map."""
 
@@ -95,7 +95,7 @@ class HourOfWeek:
 
     @classmethod
     def week_of(cls, rows: Sequence[StoredRow]) -> list["HourOfWeek"]:
-        """Make all 168 hours of a week."""
+        """Return all 168 hours of a week."""
         counts = {(row.weekday, row.hour): row.comments for row in rows}
         return [
             cls(weekday=weekday, hour=hour, comment_count=counts.get((weekday, hour), 0))
@@ -104,19 +104,21 @@ class HourOfWeek:
         ]
 
 
-@strawberry.type(description="An author and how much of what is counted is theirs.")
+@strawberry.type(description="An author in a ranking.")
 class TopAuthor:
     """An author in a ranking."""
 
     author_id: strawberry.Private[int]
     comment_count: int = strawberry.field(description="Their comments and replies.")
-    reply_count: int = strawberry.field(description="Those of them that are replies.")
-    like_count: int = strawberry.field(description="The likes of these.")
-    author: Author | None = relation("authors", lambda top: (top.author_id,), Author | None, "Who it is.")
+    reply_count: int = strawberry.field(description="How many of them are replies.")
+    like_count: int = strawberry.field(description="The sum of the comments' likes.")
+    author: Author | None = relation(
+        "authors", lambda top: (top.author_id,), Author | None, "The author; null if not stored."
+    )
 
     @classmethod
     def of(cls, row: StoredRow) -> "TopAuthor":
-        """Make an author of a row."""
+        """Convert a row."""
         return cls(
             author_id=row.author_id, comment_count=row.comments, reply_count=row.replies, like_count=as_int(row.likes)
         )
@@ -127,17 +129,17 @@ class TopPost:
     """A post in a ranking."""
 
     post_key: strawberry.Private[tuple[int, int]]
-    comment_count: int = strawberry.field(description="The comments and replies that are stored under it.")
-    reply_count: int = strawberry.field(description="Those of them that are replies.")
-    comment_like_count: int = strawberry.field(description="The likes of these.")
+    comment_count: int = strawberry.field(description="The stored comments and replies on it.")
+    reply_count: int = strawberry.field(description="How many of them are replies.")
+    comment_like_count: int = strawberry.field(description="The sum of the comments' likes.")
     engagement: float | None = strawberry.field(
-        description="VK's likes, shares and comments of it per view; null where VK states no views."
+        description="VK's likes, reposts and comments of the post per view; null if VK states no views."
     )
-    post: Post | None = relation("posts", lambda top: top.post_key, Post | None, "The post.")
+    post: Post | None = relation("posts", lambda top: top.post_key, Post | None, "The post; null if not stored.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "TopPost":
-        """Make a post of a row."""
+        """Convert a row."""
         return cls(
             post_key=(row.owner_id, row.post_id),
             comment_count=row.comments,
@@ -147,37 +149,41 @@ class TopPost:
         )
 
 
-@strawberry.type(description="How many comments came how soon after their post.")
+@strawberry.type(description="The number of comments within a range of time after their post.")
 class CommentDelay:
-    """A step of time after a post."""
+    """A range of time after a post."""
 
     within_seconds: int | None = strawberry.field(
-        description="They came within so many seconds, and later than the step before; null for all later ones."
+        description="The upper bound of the range, in seconds; its lower bound is that of the previous one. "
+        "null: all later comments."
     )
     comment_count: int = strawberry.field(description="Comments and replies.")
-    share: float | None = strawberry.field(description="Their share of all; null without comments.")
+    share: float | None = strawberry.field(description="Their share of all comments; null without comments.")
 
 
-@strawberry.type(description="The posts that were published in the period, summed up.")
+@strawberry.type(description="A summary of the posts published in the period.")
 class PostsSummary:
     """A summary of posts."""
 
-    post_count: int = strawberry.field(description="How many there are.")
-    like_count: BigInt = strawberry.field(description="VK's likes of them.")
-    repost_count: BigInt = strawberry.field(description="How often they were shared.")
-    view_count: BigInt = strawberry.field(description="VK's views of those that it states views of.")
-    comment_count: BigInt = strawberry.field(description="The comments that VK states.")
-    comments_per_post: float | None = strawberry.field(description="Of them, for each post; null without posts.")
+    post_count: int = strawberry.field(description="The number of posts.")
+    like_count: BigInt = strawberry.field(description="The sum of VK's likes.")
+    repost_count: BigInt = strawberry.field(description="The sum of reposts.")
+    view_count: BigInt = strawberry.field(description="The sum of VK's views, over the posts whose views VK states.")
+    comment_count: BigInt = strawberry.field(description="The sum of comments that VK states.")
+    comments_per_post: float | None = strawberry.field(
+        description="The mean number of comments per post; null without posts."
+    )
     engagement: float | None = strawberry.field(
-        description="Likes, shares and comments per view, over the posts whose views VK states."
+        description="Likes, reposts and comments per view, over the posts whose views VK states; null without "
+        "such posts."
     )
     comment_delays: list[CommentDelay] = strawberry.field(
-        description="How soon after their post the stored comments came."
+        description="How soon after their post the stored comments were published."
     )
 
     @classmethod
     def of(cls, rows: Sequence[StoredRow]) -> "PostsSummary":
-        """Make a summary of its row; without one there are no posts."""
+        """Convert the row; no row means no posts."""
         row = rows[0] if rows else None
         stored = sum(getattr(row, name) for name in DELAYS) if row else 0
         delays = [
@@ -200,48 +206,48 @@ class PostsSummary:
         )
 
 
-@strawberry.type(description="A keyword and how much it matches of what is counted.")
+@strawberry.type(description="A keyword in a ranking.")
 class TopKeyword:
     """A keyword in a ranking."""
 
     keyword_id: strawberry.Private[int]
-    comment_count: int = strawberry.field(description="Comments that it matches.")
-    match_count: int = strawberry.field(description="How often it matches in them.")
+    comment_count: int = strawberry.field(description="The number of comments that it matches.")
+    match_count: int = strawberry.field(description="The number of its matches in them.")
     keyword: Keyword | None = relation("keywords", lambda top: (top.keyword_id,), Keyword | None, "The keyword.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "TopKeyword":
-        """Make a keyword of a row."""
+        """Convert a row."""
         return cls(keyword_id=row.keyword_id, comment_count=row.comments, match_count=row.matches)
 
 
-@strawberry.type(description="A language and how many comments are in it.")
+@strawberry.type(description="A language and the number of comments in it.")
 class LanguageCount:
     """A language."""
 
-    language: str = strawberry.field(description="ISO 639-1, such as `ru`; `und` where the text does not tell.")
-    comment_count: int = strawberry.field(description="Comments that an analysis has found to be in it.")
+    language: str = strawberry.field(description="ISO 639-1, such as `ru`; `und`: not determined.")
+    comment_count: int = strawberry.field(description="The number of comments for which an analysis has detected it.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "LanguageCount":
-        """Make a language of a row."""
+        """Convert a row."""
         return cls(language=row.language, comment_count=row.comments)
 
 
-@strawberry.type(description="A term and how many comments have it.")
+@strawberry.type(description="A term and the number of comments that contain it.")
 class TermCount:
     """A term."""
 
     term: str = strawberry.field(description="The word, in its dictionary form.")
-    comment_count: int = strawberry.field(description="Comments in which an analysis has found it.")
+    comment_count: int = strawberry.field(description="The number of analysed comments that contain it.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "TermCount":
-        """Make a term of a row."""
+        """Convert a row."""
         return cls(term=row.lemma, comment_count=row.comments)
 
 
-RankingSize = Annotated[int, strawberry.argument(description="How many, up to 100.")]
+RankingSize = Annotated[int, strawberry.argument(description="The maximum number of items, at most 100.")]
 
 
 def _limit(first: int) -> int:
@@ -251,9 +257,9 @@ def _limit(first: int) -> int:
 
 
 @strawberry.type(
-    description="Numbers about comments of some communities that were published within a time. They are never out of "
-    "date, and a question that was asked before, since when nothing has changed, is answered at once: so take full "
-    "hours or days for `from` and `to` rather than the current moment."
+    description="Statistics of the comments of some communities that were published in a period. Results "
+    "are always current, and cached until data change: so use full hours or days for `from` "
+    "and `to` rather than the current time."
 )
 class Statistics:
     """Statistics of a scope and a period."""
@@ -261,97 +267,103 @@ class Statistics:
     scope: strawberry.Private[Scope]
     period: strawberry.Private[Period]
     since: datetime | None = strawberry.field(
-        name="from", description="Since when comments count; null from the first."
+        name="from", description="Comments published at this time or later; null: no limit."
     )
-    until: datetime | None = strawberry.field(name="to", description="Before when they count; null to the last.")
-    bucket: Bucket = strawberry.field(description="The steps of `activity`.")
+    until: datetime | None = strawberry.field(
+        name="to", description="Comments published before this time; null: no limit."
+    )
+    bucket: Bucket = strawberry.field(description="The time step of `activity`.")
     time_zone: str = strawberry.field(description="The time zone of days and hours.")
 
-    async def _ask(self, info: Info, function: str, *arguments: Any) -> Sequence[StoredRow]:
-        question = Question(function, self.scope, self.period, arguments)
-        rows: Sequence[StoredRow] = await info.context.loaders.statistics.load(question)
+    async def _load(self, info: Info, function: str, *arguments: Any) -> Sequence[StoredRow]:
+        query = Question(function, self.scope, self.period, arguments)
+        rows: Sequence[StoredRow] = await info.context.loaders.statistics.load(query)
         return rows
 
     @strawberry.field(description="Totals.")
     async def totals(self, info: Info) -> StatisticsTotals:
-        """Count all."""
-        return StatisticsTotals.of(await self._ask(info, "totals"))
+        """Return the totals."""
+        return StatisticsTotals.of(await self._load(info, "totals"))
 
-    @strawberry.field(description="How many people and communities wrote something.")
+    @strawberry.field(description="The number of people and communities who wrote comments.")
     async def author_count(self, info: Info) -> int:
         """Count authors."""
-        return sum(row.authors for row in await self._ask(info, "author_counts"))
+        return sum(row.authors for row in await self._load(info, "author_counts"))
 
-    @strawberry.field(description="Comments over time, from the first step that has any to the last, without gaps.")
+    @strawberry.field(
+        description="Comments over time, from the first time step with comments to the last one, without gaps."
+    )
     async def activity(self, info: Info) -> list[ActivityPoint]:
         """Return the series."""
-        rows = await self._ask(info, "series", self.bucket, self.time_zone)
+        rows = await self._load(info, "series", self.bucket, self.time_zone)
         points = {row.start: row for row in rows}
         if count_steps(points, self.bucket.value) > MOST_POINTS:
-            raise ValidationFailed({"bucket": f"makes more than {MOST_POINTS} points; take larger steps, or less time"})
+            raise ValidationFailed(
+                {"bucket": f"yields more than {MOST_POINTS} points; use a larger bucket or a shorter period"}
+            )
         return [
             ActivityPoint.of(start, row) for start, row in filled(points, self.bucket.value, ZoneInfo(self.time_zone))
         ]
 
-    @strawberry.field(description="Comments by the hour of the week: 168 of them, Monday first.")
+    @strawberry.field(description="Comments by hour of the week: 168 hours, Monday first.")
     async def by_hour_of_week(self, info: Info) -> list[HourOfWeek]:
         """Return the heat map."""
-        return HourOfWeek.week_of(await self._ask(info, "hours_of_week", self.time_zone))
+        return HourOfWeek.week_of(await self._load(info, "hours_of_week", self.time_zone))
 
-    @strawberry.field(description="Who wrote most.")
+    @strawberry.field(description="The authors with the most comments.")
     async def top_authors(self, info: Info, first: RankingSize = 10) -> list[TopAuthor]:
         """Rank authors."""
-        return [TopAuthor.of(row) for row in await self._ask(info, "authors", _limit(first))]
+        return [TopAuthor.of(row) for row in await self._load(info, "authors", _limit(first))]
 
-    @strawberry.field(description="The posts that were published in the period and stand out.")
+    @strawberry.field(description="The highest ranked posts published in the period.")
     async def top_posts(
         self,
         info: Info,
         first: RankingSize = 10,
-        by: Annotated[PostRanking, strawberry.argument(description="What they are ranked by.")] = PostRanking.COMMENTS,
+        by: Annotated[PostRanking, strawberry.argument(description="The ranking.")] = PostRanking.COMMENTS,
     ) -> list[TopPost]:
         """Rank posts."""
-        return [TopPost.of(row) for row in await self._ask(info, "posts", by, _limit(first))]
+        return [TopPost.of(row) for row in await self._load(info, "posts", by, _limit(first))]
 
-    @strawberry.field(description="All posts that were published in the period, summed up.")
+    @strawberry.field(description="A summary of all posts published in the period.")
     async def posts(self, info: Info) -> PostsSummary:
         """Sum up posts."""
-        return PostsSummary.of(await self._ask(info, "posts_summary"))
+        return PostsSummary.of(await self._load(info, "posts_summary"))
 
-    @strawberry.field(description="The keywords that match most comments.")
+    @strawberry.field(description="The keywords that match the most comments.")
     async def top_keywords(self, info: Info, first: RankingSize = 10) -> list[TopKeyword]:
         """Rank keywords."""
-        return [TopKeyword.of(row) for row in await self._ask(info, "keywords", _limit(first))]
+        return [TopKeyword.of(row) for row in await self._load(info, "keywords", _limit(first))]
 
-    @strawberry.field(description="The languages of the comments that were analysed, the most frequent first.")
+    @strawberry.field(description="The languages of the analysed comments, most frequent first.")
     async def languages(self, info: Info) -> list[LanguageCount]:
         """Count languages."""
-        return [LanguageCount.of(row) for row in await self._ask(info, "languages")]
+        return [LanguageCount.of(row) for row in await self._load(info, "languages")]
 
     @strawberry.field(
-        description="The most frequent terms of the comments that were analysed, common words left out. They are "
-        "counted by months (UTC): all months that the period touches count as a whole."
+        description="The most frequent terms of the analysed comments, without common words. They are counted "
+        "by month (UTC): every month that overlaps the period counts completely."
     )
     async def terms(self, info: Info, first: RankingSize = 10) -> list[TermCount]:
         """Rank terms."""
-        return [TermCount.of(row) for row in await self._ask(info, "terms", _limit(first))]
+        return [TermCount.of(row) for row in await self._load(info, "terms", _limit(first))]
 
 
 def statistics_of(
     scope: Scope, since: datetime | None, until: datetime | None, bucket: Bucket, time_zone: str
 ) -> Statistics:
-    """Make the statistics of a scope, of which nothing is counted before it is asked for.
+    """Return the statistics of a scope; each part is computed only when it is selected.
 
     Raises:
-        ValidationFailed: `since` is later than `until`, or there is no such time zone.
+        ValidationFailed: `since` is later than `until`, or the time zone does not exist.
     """
-    wrong = {}
+    problems = {}
     if since and until and since > until:
-        wrong["from"] = "is later than to"
+        problems["from"] = "must not be later than to"
     if time_zone not in zone_names():
-        wrong["timeZone"] = f"there is no time zone {time_zone!r}"
-    if wrong:
-        raise ValidationFailed(wrong)
+        problems["timeZone"] = f"{time_zone!r} is not a time zone"
+    if problems:
+        raise ValidationFailed(problems)
     return Statistics(
         scope=scope, period=Period(since, until), since=since, until=until, bucket=bucket, time_zone=time_zone
     )
@@ -361,20 +373,20 @@ def statistics_of(
 class StatisticsQuery:
     """The queries of this file."""
 
-    @strawberry.field(description="Numbers about the comments of some communities, or of all.")
+    @strawberry.field(description="Statistics of the comments of some communities, or of all.")
     def statistics(
         self,
         group_ids: Annotated[
-            list[strawberry.ID] | None, strawberry.argument(description="These communities; all if it is left out.")
+            list[strawberry.ID] | None, strawberry.argument(description="These communities; null: all.")
         ] = None,
         since: From = None,
         until: To = None,
         bucket: Steps = Bucket.DAY,
         time_zone: Zone = "UTC",
     ) -> Statistics:
-        """Make the statistics."""
+        """Return the statistics."""
         if group_ids is not None and len(group_ids) > MOST_GROUPS:
-            raise ValidationFailed({"groupIds": f"give {MOST_GROUPS} of them at most"})
+            raise ValidationFailed({"groupIds": f"must contain at most {MOST_GROUPS} ids"})
         scope = None
         if group_ids is not None:
             keys = [key_of(value, "Group", f"groupIds.{number}") for number, value in enumerate(group_ids)]

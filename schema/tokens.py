@@ -1,4 +1,4 @@
-"""The VK tokens this server asks VK with: by fingerprint, for operators."""
+"""The VK tokens of this server, by fingerprint, for operators."""
 
 from datetime import datetime
 
@@ -10,23 +10,25 @@ from app.vk.pace import TokenHealth, TokenKind
 from schema.context import Info
 
 
-@strawberry.type(description="A token of VK's API that this server uses. The token itself is told to nobody.")
+@strawberry.type(description="A VK token of this server. The token itself is never returned.")
 class VkToken:
     """A token."""
 
     fingerprint: str = strawberry.field(description="The first 16 hexadecimal digits of the token's SHA-256.")
-    kind: TokenKind | None = strawberry.field(description="What it was issued for; null until VK has shown it.")
-    health: TokenHealth = strawberry.field(description="Whether it can be used.")
-    reason: str | None = strawberry.field(description="Why it cannot be used, in words.")
-    vk_code: int | None = strawberry.field(description="VK's error code for it.")
-    rests_until: datetime | None = strawberry.field(description="When it will be used again.")
+    kind: TokenKind | None = strawberry.field(description="What VK issued it for; null until VK has revealed it.")
+    health: TokenHealth = strawberry.field(description="Whether it is usable.")
+    reason: str | None = strawberry.field(description="Why it is not usable, in words; null if it is.")
+    vk_code: int | None = strawberry.field(description="VK's error code for it; null if there is none.")
+    rests_until: datetime | None = strawberry.field(description="When it will be used again; null: no pause.")
     requests_today: int = strawberry.field(description="HTTP requests made with it today (UTC).")
-    calls_today: int = strawberry.field(description="Calls of methods made with it today (UTC), those in packs, too.")
-    used_at: datetime | None = strawberry.field(description="When it was last used.")
+    calls_today: int = strawberry.field(
+        description="Method calls made with it today (UTC), including those inside `execute`."
+    )
+    used_at: datetime | None = strawberry.field(description="When it was last used; null: never.")
 
     @classmethod
     def of(cls, row: StoredRow) -> "VkToken":
-        """Make a token of its row."""
+        """Convert a row."""
         return cls(
             fingerprint=row.fingerprint,
             kind=TokenKind(row.kind) if row.kind else None,
@@ -44,9 +46,9 @@ class VkToken:
 class TokenQuery:
     """The query of this file."""
 
-    @strawberry.field(description="The VK tokens this server uses.")
+    @strawberry.field(description="The VK tokens of this server.")
     async def vk_tokens(self, info: Info) -> list[VkToken]:
-        """Read how the tokens are."""
+        """Return the state of the tokens."""
         resources = info.context.resources
         async with resources.database.connect() as connection:
             return [VkToken.of(row) for row in await token_states(connection, resources.vk.fingerprints)]

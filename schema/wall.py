@@ -1,4 +1,4 @@
-"""Communities, posts, comments and authors. They point at each other, so they share a file."""
+"""Communities, posts, comments and authors. They reference each other, so they share a file."""
 
 from datetime import datetime
 from enum import Enum
@@ -26,15 +26,21 @@ if TYPE_CHECKING:
 
 VK = "https://vk.com"
 
-From = Annotated[datetime | None, strawberry.argument(name="from", description="Only comments published since then.")]
-To = Annotated[datetime | None, strawberry.argument(name="to", description="Only comments published before then.")]
-Steps = Annotated[Bucket, strawberry.argument(description="The steps of `activity`.")]
+From = Annotated[
+    datetime | None,
+    strawberry.argument(name="from", description="Only comments published at this time or later; null: no limit."),
+]
+To = Annotated[
+    datetime | None,
+    strawberry.argument(name="to", description="Only comments published before this time; null: no limit."),
+]
+Steps = Annotated[Bucket, strawberry.argument(description="The time step of `activity`.")]
 Zone = Annotated[str, strawberry.argument(description="The time zone of days and hours, such as `Europe/Moscow`.")]
 
-_HERE = strawberry.lazy("schema.wall")
-LazyPost = Annotated["Post", _HERE]
-LazyComment = Annotated["Comment", _HERE]
-LazyAuthor = Annotated["Author", _HERE]
+_THIS_FILE = strawberry.lazy("schema.wall")
+LazyPost = Annotated["Post", _THIS_FILE]
+LazyComment = Annotated["Comment", _THIS_FILE]
+LazyAuthor = Annotated["Author", _THIS_FILE]
 LazyFeatures = Annotated["CommentFeatures", strawberry.lazy("schema.findings")]
 LazyMatch = Annotated["KeywordMatch", strawberry.lazy("schema.keywords")]
 LazyMonitoring = Annotated["Monitoring", strawberry.lazy("schema.monitoring")]
@@ -50,7 +56,7 @@ class AuthorKind(Enum):
 
 described(
     AuthorKind,
-    "What kind of author somebody is.",
+    "The kind of an author.",
     {
         AuthorKind.USER: "A person.",
         AuthorKind.GROUP: "A community.",
@@ -58,31 +64,31 @@ described(
 )
 
 
-@strawberry.type(description="A VK community that has been added here.")
+@strawberry.type(description="A VK community that was added to this server.")
 class Group(Node):
     """A community."""
 
     vk_id: BigInt = strawberry.field(description="VK's id of the community: positive.")
-    screen_name: str = strawberry.field(description="The last part of its address.")
+    screen_name: str = strawberry.field(description="The last part of its URL.")
     name: str = strawberry.field(description="Its name.")
-    description: str | None = strawberry.field(description="What it says about itself.")
-    members_count: int | None = strawberry.field(description="How many members it had when VK was last asked.")
-    is_closed: bool = strawberry.field(description="Whether only members may read it.")
+    description: str | None = strawberry.field(description="Its description on VK.")
+    members_count: int | None = strawberry.field(description="The number of members, as last read from VK.")
+    is_closed: bool = strawberry.field(description="`true`: only members can read it; `false`: everybody can.")
     photo_url: str | None = strawberry.field(description="Its picture.")
-    added_at: datetime = strawberry.field(description="When it was added here.")
-    collected_at: datetime | None = strawberry.field(description="When a collection of it last came to its end.")
-    note: str | None = strawberry.field(description="A remark of those who work here.")
-    labels: list[str] = strawberry.field(description="Labels of those who work here.")
+    added_at: datetime = strawberry.field(description="When it was added to this server.")
+    collected_at: datetime | None = strawberry.field(description="When it was last collected completely; null: never.")
+    note: str | None = strawberry.field(description="A note of the users of this server; null: none.")
+    labels: list[str] = strawberry.field(description="Labels given by the users of this server.")
 
-    post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "How many posts are stored.")
+    post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "The number of stored posts.")
     comment_count: int = relation(
-        "comment_counts_by_group", lambda group: group.key, int, "How many comments and replies are stored."
+        "comment_counts_by_group", lambda group: group.key, int, "The number of stored comments and replies."
     )
     monitoring: "Monitoring" = relation(
         "monitorings",
         lambda group: group.key,
         LazyMonitoring,
-        "How it is collected again and again, or how it would be if that were enabled.",
+        "Its periodic collection, or the defaults if none was set.",
     )
     posts: "Connection[Post]" = children(
         "posts_by_group", Connection[LazyPost], "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST
@@ -90,29 +96,29 @@ class Group(Node):
     comments: "Connection[Comment]" = children(
         "comments_by_group",
         Connection[LazyComment],
-        "The comments and replies under its posts.",
+        "The comments and replies on its posts.",
         CommentFilter,
         CommentOrder,
         CommentOrder.NEWEST,
     )
 
-    @strawberry.field(description="Numbers about the comments under its posts.", graphql_type=LazyStatistics)
+    @strawberry.field(description="Statistics of the comments on its posts.", graphql_type=LazyStatistics)
     def statistics(
         self, since: From = None, until: To = None, bucket: Steps = Bucket.DAY, time_zone: Zone = "UTC"
     ) -> Any:
-        """Make its statistics."""
-        from schema.statistics import statistics_of  # noqa: PLC0415 - that file points back at this one
+        """Return its statistics."""
+        from schema.statistics import statistics_of  # noqa: PLC0415 - that file imports this one
 
         return statistics_of(self.key, since, until, bucket, time_zone)
 
-    @strawberry.field(description="Its address at VK.")
+    @strawberry.field(description="Its URL on VK.")
     def vk_url(self) -> str:
-        """Return the address."""
+        """Return the URL."""
         return f"{VK}/{self.screen_name}"
 
     @classmethod
     def of(cls, row: StoredRow) -> "Group":
-        """Make a community of its row."""
+        """Convert a row."""
         return cls(
             key=(row.owner_id,),
             vk_id=BigInt(-row.owner_id),
@@ -129,16 +135,16 @@ class Group(Node):
         )
 
 
-@strawberry.type(description="Something attached to a post or a comment.")
+@strawberry.type(description="An attachment of a post or a comment.")
 class Attachment:
     """An attachment as VK sent it."""
 
     kind: str = strawberry.field(description="VK's type: photo, video, sticker, link, doc, audio ...")
-    data: JSON = strawberry.field(description="VK's object of that type, as it came.")
+    data: JSON = strawberry.field(description="VK's object of that type, unchanged.")
 
 
 def attachments_of(row: StoredRow) -> list[Attachment]:
-    """Make the attachments of a post's or comment's row."""
+    """Return the attachments of a post's or comment's row."""
     return [
         Attachment(kind=str(item.get("type", "unknown")), data=JSON(item.get(item.get("type"), {})))
         for item in row.attachments
@@ -150,40 +156,44 @@ class Post(Node):
     """A post."""
 
     author_key: strawberry.Private[Key | None]
-    vk_id: BigInt = strawberry.field(description="VK's id of the post, unique on its wall only.")
+    vk_id: BigInt = strawberry.field(description="VK's id of the post, unique only on its wall.")
     vk_owner_id: BigInt = strawberry.field(description="VK's id of the wall: negative for a community.")
     text: str = strawberry.field(description="Its text.")
     published_at: datetime = strawberry.field(description="When it was published.")
-    like_count: int = strawberry.field(description="How many likes it had when it was last seen.")
-    repost_count: int = strawberry.field(description="How many times it was shared when it was last seen.")
-    view_count: int | None = strawberry.field(description="How many views VK stated.")
-    comment_count: int = strawberry.field(description="How many comments and replies VK stated when it was last seen.")
-    is_pinned: bool = strawberry.field(description="Whether it is pinned to the top of the wall.")
-    is_deleted: bool = strawberry.field(description="Whether its wall no longer shows it.")
-    attachments: list[Attachment] = strawberry.field(description="What is attached to it.")
-    collected_at: datetime | None = strawberry.field(description="When its comments were last read to the end.")
+    like_count: int = strawberry.field(description="The number of likes, as last read from VK.")
+    repost_count: int = strawberry.field(description="The number of reposts, as last read from VK.")
+    view_count: int | None = strawberry.field(description="The number of views that VK stated; null: none stated.")
+    comment_count: int = strawberry.field(description="The number of comments and replies, as VK last stated it.")
+    is_pinned: bool = strawberry.field(description="`true`: pinned to the top of the wall.")
+    is_deleted: bool = strawberry.field(description="`true`: VK no longer shows it.")
+    attachments: list[Attachment] = strawberry.field(description="Its attachments.")
+    collected_at: datetime | None = strawberry.field(
+        description="When its comments were last read completely; null: never."
+    )
 
     group: "Group | None" = relation(
-        "groups", lambda post: (post.vk_owner_id,), Group | None, "The community on whose wall it is."
+        "groups", lambda post: (post.vk_owner_id,), Group | None, "The community of the wall; null if it was not added."
     )
-    author: "Author | None" = relation("authors", lambda post: post.author_key, LazyAuthor | None, "Who wrote it.")
+    author: "Author | None" = relation(
+        "authors", lambda post: post.author_key, LazyAuthor | None, "Its author; null if VK states none."
+    )
     comments: "Connection[Comment]" = children(
         "comments_by_post",
         Connection[LazyComment],
-        "The comments and replies under it.",
+        "The comments and replies on it.",
         CommentFilter,
         CommentOrder,
         CommentOrder.OLDEST,
     )
 
-    @strawberry.field(description="Its address at VK.")
+    @strawberry.field(description="Its URL on VK.")
     def vk_url(self) -> str:
-        """Return the address."""
+        """Return the URL."""
         return f"{VK}/wall{self.vk_owner_id}_{self.vk_id}"
 
     @classmethod
     def of(cls, row: StoredRow) -> "Post":
-        """Make a post of its row."""
+        """Convert a row."""
         return cls(
             key=(row.owner_id, row.id),
             author_key=None if row.from_id is None else (row.from_id,),
@@ -202,20 +212,20 @@ class Post(Node):
         )
 
 
-@strawberry.type(description="A part of a comment's text.")
+@strawberry.type(description="A span of a comment's text.")
 class Highlight:
     """A span."""
 
-    start: int = strawberry.field(description="Where it begins, in Unicode code points of the comment's text.")
-    end: int = strawberry.field(description="Where it ends: the first code point behind it.")
-    text: str = strawberry.field(description="What stands there.")
+    start: int = strawberry.field(description="The start, in Unicode code points of the comment's text.")
+    end: int = strawberry.field(description="The end, exclusive.")
+    text: str = strawberry.field(description="The text between start and end.")
 
 
 Search = Annotated[str | None, strawberry.argument(description="A search, as in `CommentFilter.search`.")]
-Part = Annotated[str | None, strawberry.argument(description="A part, as in `CommentFilter.contains`.")]
+Part = Annotated[str | None, strawberry.argument(description="A part of a text, as in `CommentFilter.contains`.")]
 
 
-@strawberry.type(description="A comment under a post, or a reply in the thread of one.")
+@strawberry.type(description="A comment on a post, or a reply in the thread of a comment.")
 class Comment(Node):
     """A comment."""
 
@@ -223,54 +233,64 @@ class Comment(Node):
     author_key: strawberry.Private[Key | None]
     thread_key: strawberry.Private[Key | None]
     reply_to_key: strawberry.Private[Key | None]
-    vk_id: BigInt = strawberry.field(description="VK's id of the comment, unique on its wall only.")
+    vk_id: BigInt = strawberry.field(description="VK's id of the comment, unique only on its wall.")
     vk_owner_id: BigInt = strawberry.field(description="VK's id of the wall: negative for a community.")
-    text: str = strawberry.field(description="Its text, with VK's mentions as they came: [id1|Name].")
+    text: str = strawberry.field(description="Its text, with VK's mentions unchanged: [id1|Name].")
     published_at: datetime = strawberry.field(description="When it was published.")
     changed_at: datetime | None = strawberry.field(
-        description="When a change of text, attachments or deletion was last noticed. VK does not say when it happened."
+        description="When a change of text or attachments, or a deletion, was last detected; null: never. VK "
+        "does not state when it happened."
     )
-    like_count: int = strawberry.field(description="How many likes it had when it was last seen.")
-    is_deleted: bool = strawberry.field(description="Whether it was deleted at VK. What was known of it stays.")
-    attachments: list[Attachment] = strawberry.field(description="What is attached to it.")
-    viewed_at: datetime | None = strawberry.field(description="When somebody here marked it as viewed.")
-    archived_at: datetime | None = strawberry.field(description="When somebody here archived it.")
+    like_count: int = strawberry.field(description="The number of likes, as last read from VK.")
+    is_deleted: bool = strawberry.field(description="`true`: deleted at VK. Its last known data stay.")
+    attachments: list[Attachment] = strawberry.field(description="Its attachments.")
+    viewed_at: datetime | None = strawberry.field(
+        description="When a user of this server marked it as viewed; null: not marked."
+    )
+    archived_at: datetime | None = strawberry.field(
+        description="When a user of this server archived it; null: not archived."
+    )
 
-    post: "Post" = relation("posts", lambda comment: comment.post_key, Post, "The post it is under.")
+    post: "Post" = relation("posts", lambda comment: comment.post_key, Post, "Its post.")
     author: "Author | None" = relation(
         "authors",
         lambda comment: comment.author_key,
         LazyAuthor | None,
-        "Who wrote it; null on a comment that was deleted before it was first seen.",
+        "Its author; null for a comment that was deleted before it was first read.",
     )
     thread: "Comment | None" = relation(
         "comments",
         lambda comment: comment.thread_key,
         LazyComment | None,
-        "The top comment in whose thread it is; null on a top comment.",
+        "The top comment of its thread; null for a top comment.",
     )
     keyword_matches: "list[KeywordMatch]" = relation(
-        "matches_by_comment", lambda comment: comment.key, list[LazyMatch], "Where keywords match, in order."
+        "matches_by_comment", lambda comment: comment.key, list[LazyMatch], "The keyword matches in its text, in order."
     )
     features: "CommentFeatures | None" = relation(
         "features_by_comment",
         lambda comment: comment.key,
         LazyFeatures | None,
-        "What an analysis has found in its text; null where none has seen it yet, or it has changed since.",
+        "The results of an analysis of its text; null if it was not analysed, or has changed since.",
     )
     in_reply_to: "Comment | None" = relation(
-        "comments", lambda comment: comment.reply_to_key, LazyComment | None, "The comment it answers."
+        "comments",
+        lambda comment: comment.reply_to_key,
+        LazyComment | None,
+        "The comment that it replies to; null if there is none.",
     )
 
-    @strawberry.field(description="Where it meets a search, or has a part of a text, for a client to highlight.")
+    @strawberry.field(
+        description="The spans that match a search or contain a part of a text, for a client to highlight."
+    )
     async def highlights(self, info: Info, search: Search = None, contains: Part = None) -> list[Highlight]:
-        """Find what to highlight."""
+        """Return the spans to highlight."""
         found = await info.context.loaders.spans_by_search.load((self.key, search)) if search else []
         found = found + (spans_of_part(self.text, contains) if contains else [])
         return [Highlight(start=start, end=end, text=self.text[start:end]) for start, end in sorted(set(found))]
 
     @strawberry.field(
-        description="Its language as `features.language`: ISO 639-1, or `und`; null where it was not analysed."
+        description="Its language, as in `features.language`: ISO 639-1, or `und`; null if it was not analysed."
     )
     async def language(self, info: Info) -> str | None:
         """Return the language."""
@@ -286,15 +306,15 @@ class Comment(Node):
         request = ChildrenRequest(page, CommentFilter.everything())
         return info.context.loaders.replies_by_comment.load((self.key, request))
 
-    @strawberry.field(description="Its address at VK.")
+    @strawberry.field(description="Its URL on VK.")
     def vk_url(self) -> str:
-        """Return the address."""
+        """Return the URL."""
         thread = f"&thread={self.thread_key[1]}" if self.thread_key else ""
         return f"{VK}/wall{self.vk_owner_id}_{self.post_key[1]}?reply={self.vk_id}{thread}"
 
     @classmethod
     def of(cls, row: StoredRow) -> "Comment":
-        """Make a comment of its row."""
+        """Convert a row."""
         owner_id = row.owner_id
         return cls(
             key=(owner_id, row.id),
@@ -315,34 +335,34 @@ class Comment(Node):
         )
 
 
-@strawberry.type(description="A person or a community that wrote something.")
+@strawberry.type(description="A person or a community that wrote a post or comment.")
 class Author(Node):
     """An author."""
 
     vk_id: BigInt = strawberry.field(description="VK's id: negative for a community.")
     kind: AuthorKind = strawberry.field(description="A person or a community.")
-    name: str = strawberry.field(description="The name, for people first and last.")
-    screen_name: str | None = strawberry.field(description="The last part of the address.")
+    name: str = strawberry.field(description="The name; for people first and last name.")
+    screen_name: str | None = strawberry.field(description="The last part of the URL; null if unknown.")
     photo_url: str | None = strawberry.field(description="The picture.")
-    is_deactivated: bool = strawberry.field(description="Whether VK has deleted or banned the account.")
+    is_deactivated: bool = strawberry.field(description="`true`: VK has deleted or banned the account.")
 
     comments: "Connection[Comment]" = children(
         "comments_by_author",
         Connection[LazyComment],
-        "What they wrote under all posts that are stored.",
+        "Their comments on all stored posts.",
         CommentFilter,
         CommentOrder,
         CommentOrder.NEWEST,
     )
 
-    @strawberry.field(description="The address at VK.")
+    @strawberry.field(description="The URL on VK.")
     def vk_url(self) -> str:
-        """Return the address."""
+        """Return the URL."""
         return f"{VK}/{'club' if self.vk_id < 0 else 'id'}{abs(self.vk_id)}"
 
     @classmethod
     def of(cls, row: StoredRow) -> "Author":
-        """Make an author of their row."""
+        """Convert a row."""
         return cls(
             key=(row.id,),
             vk_id=row.id,

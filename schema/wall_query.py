@@ -15,15 +15,15 @@ from schema.scalars import BigInt
 from schema.wall import Author, Comment, Group, Post
 
 GroupId = Annotated[strawberry.ID | None, strawberry.argument(description="The global id.")]
-VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, with or without a minus.")]
-ScreenName = Annotated[str | None, strawberry.argument(description="The last part of its address.")]
+VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, positive or negative.")]
+ScreenName = Annotated[str | None, strawberry.argument(description="The last part of its URL.")]
 
 
 @strawberry.type
 class WallQuery:
     """The queries of this file."""
 
-    @strawberry.field(description="One community, by one of its three names; null if it has not been added.")
+    @strawberry.field(description="A community by one of its three identifiers; null if it has not been added.")
     async def group(
         self,
         info: Info,
@@ -31,9 +31,9 @@ class WallQuery:
         vk_id: VkId = None,
         screen_name: ScreenName = None,
     ) -> Group | None:
-        """Find a community."""
+        """Return a community."""
         if [id, vk_id, screen_name].count(None) != 2:  # noqa: PLR2004 - exactly one of three
-            raise ValidationFailed({"id": "give exactly one of id, vkId and screenName"})
+            raise ValidationFailed({"id": "exactly one of id, vkId and screenName must be given"})
         if screen_name is not None:
             async with info.context.resources.database.connect() as connection:
                 row = await groups.group_by_screen_name(connection, screen_name)
@@ -52,9 +52,9 @@ class WallQuery:
         groups.count_groups,
     )
 
-    @strawberry.field(description="One post; null if it is not stored.", graphql_type=Post | None)
+    @strawberry.field(description="A post; null if it is not stored.", graphql_type=Post | None)
     def post(self, info: Info, id: Id) -> Awaitable[Post | None]:
-        """Find a post."""
+        """Return a post."""
         return info.context.loaders.posts.load(key_of(id, "Post"))
 
     posts: Connection[Post] = all_of(
@@ -67,9 +67,9 @@ class WallQuery:
         posts.count_posts,
     )
 
-    @strawberry.field(description="One comment or reply; null if it is not stored.", graphql_type=Comment | None)
+    @strawberry.field(description="A comment or reply; null if it is not stored.", graphql_type=Comment | None)
     def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:
-        """Find a comment."""
+        """Return a comment."""
         return info.context.loaders.comments.load(key_of(id, "Comment"))
 
     comments: Connection[Comment] = all_of(
@@ -82,7 +82,7 @@ class WallQuery:
         comments.count_comments,
     )
 
-    @strawberry.field(description="One author; null if nothing of theirs is stored.", graphql_type=Author | None)
+    @strawberry.field(description="An author; null if nothing of theirs is stored.", graphql_type=Author | None)
     def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
-        """Find an author."""
+        """Return an author."""
         return info.context.loaders.authors.load(key_of(id, "Author"))

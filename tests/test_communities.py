@@ -46,7 +46,7 @@ async def test_every_form_of_a_reference(vk_resources: Resources, reference: str
     assert [(row["owner_id"], row["screen_name"]) for row in rows.values()] == [(-1, NAME)]
     [again] = await add_groups(vk_resources, [reference])
     assert (again.outcome, again.owner_id) == (ALREADY, -1)
-    assert again.message.endswith("was here already.")
+    assert again.message.endswith("was already added.")
 
 
 async def test_what_is_stored(vk_resources: Resources) -> None:
@@ -107,7 +107,7 @@ async def test_many_references_in_one_request(make_settings: MakeSettings, simul
 async def test_too_few_and_too_many(vk_resources: Resources, simulator: Simulator, count: int) -> None:
     with pytest.raises(ValidationFailed) as caught:
         await add_groups(vk_resources, ["1"] * count)
-    assert caught.value.fields == {"references": "give between 1 and 10000 of them"}
+    assert caught.value.fields == {"references": "must contain between 1 and 10000 references"}
     assert simulator.control()["requests"] == 0
 
 

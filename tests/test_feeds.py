@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from app.errors import JobNotFound, ServiceUnavailable, SubscriberTooSlow, ValidationFailed
 from app.events import Wake, job_topic
 from app.feeds import JobChange, JobFeeds, all_jobs_feed, base, job_feed, turns
-from app.jobs.follow import Change, follow, follow_all
+from app.jobs.follow import JobUpdate, follow, follow_all
 from app.jobs.queue import cancel, retry
 from app.resources import Resources, open_resources
 from app.store import jobs
@@ -78,7 +78,7 @@ async def cut(resources: Resources) -> None:
     )
 
 
-async def seqs(changes: AsyncGenerator[Change], last: int | None = None) -> list[int]:
+async def seqs(changes: AsyncGenerator[JobUpdate], last: int | None = None) -> list[int]:
     """Return the numbers of the events that are told, up to one of them or to the end."""
     found = []
     async with aclosing(changes):
@@ -458,7 +458,7 @@ async def test_a_job_is_removed_meanwhile(resources: Resources, writer: Resource
         assert (await soon(joined)).seq == 46
         await execute(resources, "DELETE FROM jobs WHERE id = $1", job_id)
         await writer.events.publish(job_topic(job_id))
-        told: list[Change] = []
+        told: list[JobUpdate] = []
         with pytest.raises(JobNotFound):
             await to_the_end(joined, told)
         assert [change.seq for change in told] == [47, 48, 49, 50]

@@ -1,1 +1,1 @@
-"""What clients can do, one file for each subject: called by GraphQL and the command line."""
+"""Client actions, one file per subject; called by GraphQL and the command line."""

@@ -1,4 +1,4 @@
-"""Changes what people note of communities, and asks for the jobs that refresh and remove them."""
+"""Changes users' notes and labels of communities, and enqueues the jobs that refresh and remove communities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,65 +18,65 @@ LONGEST_NOTE = 2_000
 MOST_LABELS, LONGEST_LABEL = 20, 50
 
 
-async def update_group(resources: Resources, owner_id: int, wishes: Mapping[str, Any]) -> Row[Any]:
-    """Change a community's `note` (None is none) or `labels`, those that `wishes` has, and return its row.
+async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> Row[Any]:
+    """Change the `note` (None removes it) or `labels` of a community, if `changes` contains them; return its row.
 
     Raises:
         ValidationFailed: the note or a label is too long, or there are too many labels.
         GroupNotFound: the community has not been added.
     """
     values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    if "note" in wishes:
-        values["note"] = (wishes["note"] or "").strip() or None
+    problems: dict[str, str] = {}
+    if "note" in changes:
+        values["note"] = (changes["note"] or "").strip() or None
         if len(values["note"] or "") > LONGEST_NOTE or "\0" in (values["note"] or ""):
-            wrong["note"] = f"may have {LONGEST_NOTE} characters at most, none of them NUL"
-    if "labels" in wishes:
-        values["labels"] = list(dict.fromkeys(" ".join(label.split()) for label in wishes["labels"]))
+            problems["note"] = f"must have at most {LONGEST_NOTE} characters and no NUL"
+    if "labels" in changes:
+        values["labels"] = list(dict.fromkeys(" ".join(label.split()) for label in changes["labels"]))
         if len(values["labels"]) > MOST_LABELS:
-            wrong["labels"] = f"may be {MOST_LABELS} at most"
+            problems["labels"] = f"must contain at most {MOST_LABELS} labels"
         for number, label in enumerate(values["labels"]):
             if not 1 <= len(label) <= LONGEST_LABEL or not label.isprintable():
-                wrong[f"labels.{number}"] = f"must have between 1 and {LONGEST_LABEL} characters that can be shown"
-    if wrong:
-        raise ValidationFailed(wrong)
+                problems[f"labels.{number}"] = f"must have between 1 and {LONGEST_LABEL} characters, all printable"
+    if problems:
+        raise ValidationFailed(problems)
     async with resources.database.transaction() as connection:
         return await groups.update_group(connection, owner_id, values)
 
 
 async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -> Row[Any]:
-    """Queue a job that asks VK for communities anew, all of them where None is given, and return its row.
+    """Enqueue a job that refreshes communities from VK (None: all of them), and return its row.
 
     Raises:
-        ValidationFailed: none is given, or more than 10,000.
+        ValidationFailed: `owner_ids` is empty, or has more than 10,000.
         GroupNotFound: one of them has not been added.
         QueueFull: too many jobs wait.
     """
-    wanted = None if owner_ids is None else _checked(owner_ids)
-    return await _start(resources, NewJob(JobKind.REFRESH_GROUPS, {"owner_ids": wanted}), wanted or ())
+    selected = None if owner_ids is None else _checked(owner_ids)
+    return await _start(resources, NewJob(JobKind.REFRESH_GROUPS, {"owner_ids": selected}), selected or ())
 
 
 async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[Any]:
-    """Queue a job that removes communities with all that is stored of them, and return its row.
+    """Enqueue a job that removes communities with all their stored data, and return its row.
 
-    No collection of them as a whole starts until it has ended.
+    Until it has ended, none of them can be collected completely.
 
     Raises:
-        ValidationFailed: none is given, or more than 10,000.
+        ValidationFailed: `owner_ids` is empty, or has more than 10,000.
         GroupNotFound: one of them has not been added; nothing is removed.
-        JobAlreadyRunning: one of them is being collected, or removed; nothing is removed.
+        JobAlreadyRunning: one of them is being collected or removed; nothing is removed.
         QueueFull: too many jobs wait.
     """
-    wanted = _checked(owner_ids)
+    selected = _checked(owner_ids)
     return await _start(
-        resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": wanted}, wanted, removes_claims=True), wanted
+        resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": selected}, selected, removes_claims=True), selected
     )
 
 
 def _checked(owner_ids: Sequence[int]) -> list[int]:
     unique = sorted(set(owner_ids))
     if not 1 <= len(unique) <= MOST_GROUPS:
-        raise ValidationFailed({"groupIds": f"give between 1 and {MOST_GROUPS} of them"})
+        raise ValidationFailed({"groupIds": f"must contain between 1 and {MOST_GROUPS} ids"})
     return unique
 
 

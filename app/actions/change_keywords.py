@@ -1,4 +1,4 @@
-"""Adds, changes and removes keywords, and asks for the job that brings what is stored up to date."""
+"""Adds, changes and removes keywords, and enqueues the job that updates the stored matches."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ LONGEST_CATEGORY = 100
 
 
 class KeywordOutcome(Enum):
-    """What became of a keyword that was to be added."""
+    """The outcome of adding one keyword."""
 
     ADDED = "ADDED"
     ALREADY_THERE = "ALREADY_THERE"
@@ -32,8 +32,8 @@ class KeywordOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class WantedKeyword:
-    """A keyword as somebody gives it."""
+class RequestedKeyword:
+    """A keyword to add, as the client gives it."""
 
     phrase: str
     matching: KeywordMatching = KeywordMatching.WORD_FORMS
@@ -42,7 +42,7 @@ class WantedKeyword:
 
 @dataclass(frozen=True, slots=True)
 class AddedKeyword:
-    """What became of one keyword; `keyword_id` is that of the keyword that is there now, if there is one."""
+    """The outcome of adding one keyword. `keyword_id` is the added or existing keyword's, None if malformed."""
 
     phrase: str
     outcome: KeywordOutcome
@@ -52,30 +52,29 @@ class AddedKeyword:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What became of keywords, in their order; `job` matches what is stored with the new ones, if there is any."""
+    """The outcomes of adding keywords, in their order. `job` matches stored comments with the new ones, if any."""
 
     outcomes: list[AddedKeyword]
     job: Row[Any] | None
 
 
-async def add_keywords(resources: Resources, wanted: Sequence[WantedKeyword]) -> Addition:
-    """Add the keywords that are not there yet, active, and say what became of each.
+async def add_keywords(resources: Resources, requested: Sequence[RequestedKeyword]) -> Addition:
+    """Add the keywords that do not exist yet, as active ones, and return the outcome for each.
 
-    Two are the same if they match alike and their phrases are the same: whatever the
-    case, unless it matters to how they match.
-    One that is there stays as it is.
+    Two keywords are the same if they have the same matching and the same phrase; case
+    is ignored unless their matching is case-sensitive. Existing keywords stay as they are.
 
     Raises:
         ValidationFailed: there are none, or more than 10,000.
         QueueFull: too many jobs wait; nothing was added.
     """
-    if not 1 <= len(wanted) <= MOST_KEYWORDS:
-        raise ValidationFailed({"keywords": f"give between 1 and {MOST_KEYWORDS} of them"})
-    # looked at before the lock is taken, for which collections wait
-    problems = await asyncio.to_thread(lambda: [_problem_of(each) for each in wanted])
-    good = [
+    if not 1 <= len(requested) <= MOST_KEYWORDS:
+        raise ValidationFailed({"keywords": f"must contain between 1 and {MOST_KEYWORDS} keywords"})
+    # validate before locking the keywords, because collections wait for that lock
+    problems = await asyncio.to_thread(lambda: [_problem_of(each) for each in requested])
+    valid = [
         NewKeyword(clean_phrase(each.phrase), each.matching.value, clean_category(each.category))
-        for each, problem in zip(wanted, problems, strict=True)
+        for each, problem in zip(requested, problems, strict=True)
         if problem is None
     ]
     rows: Sequence[Row[Any]] = ()
@@ -83,69 +82,69 @@ async def add_keywords(resources: Resources, wanted: Sequence[WantedKeyword]) ->
     job = None
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
-        if good:
+        if valid:
             await keywords.lock_keywords(connection)
-            rows, new_ids = await keywords.insert_keywords(connection, good)
+            rows, new_ids = await keywords.insert_keywords(connection, valid)
         if new_ids and await keywords.is_any_comment_stored(connection):
             job = await _match(connection, resources, topics, keyword_ids=sorted(new_ids))
-    log.info("keywords_added", asked=len(wanted), new=len(new_ids))
-    return Addition(_outcomes(wanted, problems, rows, new_ids), job)
+    log.info("keywords_added", asked=len(requested), new=len(new_ids))
+    return Addition(_outcomes(requested, problems, rows, new_ids), job)
 
 
-def _problem_of(wanted: WantedKeyword) -> str | None:
-    problem = problem_of(clean_phrase(wanted.phrase), wanted.matching)
-    return f"The phrase {problem}." if problem else _problem_of_category(wanted.category)
+def _problem_of(requested: RequestedKeyword) -> str | None:
+    problem = problem_of(clean_phrase(requested.phrase), requested.matching)
+    return f"The phrase {problem}." if problem else _problem_of_category(requested.category)
 
 
 def _problem_of_category(category: str | None) -> str | None:
     clean = clean_category(category) or ""
     if len(clean) > LONGEST_CATEGORY:
         return f"The category is longer than {LONGEST_CATEGORY} characters."
-    return None if clean.isprintable() else "The category holds characters that cannot be shown."
+    return None if clean.isprintable() else "The category contains characters that are not printable."
 
 
 def clean_category(category: str | None) -> str | None:
-    """Return a category without needless white space; None where nothing is left."""
+    """Return a category with normalised white space; None if it is empty."""
     return " ".join((category or "").split()) or None
 
 
 def _outcomes(
-    wanted: Sequence[WantedKeyword], problems: Sequence[str | None], rows: Sequence[Row[Any]], new_ids: set[int]
+    requested: Sequence[RequestedKeyword], problems: Sequence[str | None], rows: Sequence[Row[Any]], new_ids: set[int]
 ) -> list[AddedKeyword]:
     outcomes = []
-    still_new, good = set(new_ids), iter(rows)
-    for each, problem in zip(wanted, problems, strict=True):
+    still_new, valid = set(new_ids), iter(rows)
+    for each, problem in zip(requested, problems, strict=True):
         if problem is not None:
             outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.MALFORMED, problem))
             continue
-        row = next(good)
+        row = next(valid)
         if row.id in still_new:
-            # the same once more finds it there already
+            # a second mention of the same keyword reports it as existing
             still_new.remove(row.id)
             outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.ADDED, f"{row.phrase} was added.", row.id))
         else:
-            message = f"{row.phrase} was here already."
+            message = f"{row.phrase} exists already."
             outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.ALREADY_THERE, message, row.id))
     return outcomes
 
 
 async def update_keyword(
-    resources: Resources, keyword_id: int, wishes: Mapping[str, Any]
+    resources: Resources, keyword_id: int, changes: Mapping[str, Any]
 ) -> tuple[Row[Any], Row[Any] | None]:
-    """Change a keyword and return its row, and the job that matches what is stored, if there is anything to match.
+    """Change a keyword. Return its row, and the job that updates stored matches, None if there is nothing to update.
 
-    `wishes` may hold `phrase`, `matching` (a `KeywordMatching`), `category` (None
-    is none) and `is_active`. Switched off, it keeps what it matches and matches
-    nothing more; switched on, it is matched anew, as it is where phrase or
-    matching change. Where these change while it is off, what it matched is forgotten.
+    `changes` may contain `phrase`, `matching` (a `KeywordMatching`), `category` (None
+    removes it) and `is_active`. An inactive keyword keeps its matches and gets no new ones.
+    Activating it, or changing phrase or matching, matches it again. Changing these while it
+    is inactive deletes its matches.
 
     Raises:
-        ValidationFailed: the phrase or the category cannot be taken.
-        KeywordNotFound: there is no such keyword.
-        KeywordAlreadyThere: there is another one with this phrase and this matching.
+        ValidationFailed: the phrase or the category is not valid.
+        KeywordNotFound: the keyword does not exist.
+        KeywordAlreadyThere: another keyword has this phrase and this matching.
         QueueFull: too many jobs wait; nothing was changed.
     """
-    values = _clean(wishes)
+    values = _clean(changes)
     topics: list[str] = []
     job = None
     async with resources.events.telling(topics) as connection:
@@ -155,21 +154,21 @@ async def update_keyword(
         merged = {"phrase": old.phrase, "matching": old.matching} | values
         if problem := problem_of(merged["phrase"], KeywordMatching(merged["matching"])):
             raise ValidationFailed({"phrase": problem})
-        is_other = bool(values.keys() & {"phrase", "matching"})
-        is_matched_anew = values.get("is_active", old.is_active) and (is_other or "is_active" in values)
-        if is_other or is_matched_anew:
+        is_rewritten = bool(values.keys() & {"phrase", "matching"})
+        must_be_matched = values.get("is_active", old.is_active) and (is_rewritten or "is_active" in values)
+        if is_rewritten or must_be_matched:
             values["revision"] = old.revision + 1
         row = await keywords.update_keyword(connection, old, values) if values else old
-        if is_matched_anew and await keywords.is_any_comment_stored(connection):
+        if must_be_matched and await keywords.is_any_comment_stored(connection):
             job = await _match(connection, resources, topics, keyword_ids=[keyword_id])
-        elif is_other and await keywords.have_matches(connection, [keyword_id]):
+        elif is_rewritten and await keywords.have_matches(connection, [keyword_id]):
             job = await _match(connection, resources, topics, changed_ids=[keyword_id])
     log.info("keyword_changed", keyword_id=keyword_id, values=sorted(values))
     return row, job
 
 
-def _clean(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(wishes)
+def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(changes)
     if "phrase" in values:
         values["phrase"] = clean_phrase(values["phrase"])
     if "matching" in values:
@@ -182,19 +181,19 @@ def _clean(wishes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def remove_keywords(resources: Resources, keyword_ids: Sequence[int]) -> tuple[int, Row[Any] | None]:
-    """Remove keywords; returns how many there were, and the job that deletes what they match, if it is anything.
+    """Remove keywords. Return how many, and the job that deletes their matches, None if they have none.
 
-    They are gone at once, and nothing new is matched with them. What they
-    match disappears from comments at once, and from counts as the job goes on.
+    The keywords are removed at once, and nothing new is matched with them. Their matches
+    disappear from comments at once, and from counts while the job runs.
 
     Raises:
         ValidationFailed: there are none, or more than 10,000.
-        KeywordNotFound: one of them is not there; nothing was removed.
+        KeywordNotFound: one of them does not exist; nothing was removed.
         QueueFull: too many jobs wait; nothing was removed.
     """
     ids = list(dict.fromkeys(keyword_ids))
     if not 1 <= len(ids) <= MOST_KEYWORDS:
-        raise ValidationFailed({"keywordIds": f"give between 1 and {MOST_KEYWORDS} of them"})
+        raise ValidationFailed({"keywordIds": f"must contain between 1 and {MOST_KEYWORDS} ids"})
     topics: list[str] = []
     job = None
     async with resources.events.telling(topics) as connection:

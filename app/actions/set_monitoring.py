@@ -1,4 +1,4 @@
-"""Monitoring: communities are collected again and again, each at an interval of its own."""
+"""Monitoring: repeats the collection of communities, each at its own interval."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from app.jobs.states import JobPriority, MoveReason
 from app.log import log
 from app.resources import Resources
 from app.store import groups, monitorings
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 
 LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
 DEFAULTS: Mapping[str, Any] = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}
-"""The monitoring of a community that nobody has set one for."""
+"""The monitoring of a community for which none has been set."""
 LONGEST_FIRST_WAIT_SECONDS = 60.0
 BATCH = 100
-"""So many communities one tick starts at the most: its transaction keeps others from them meanwhile."""
+"""The most communities that one tick starts; its transaction blocks their other jobs meanwhile."""
 
 
 async def set_monitoring(
@@ -35,10 +35,10 @@ async def set_monitoring(
     interval_minutes: int | None = None,
     priority: JobPriority | None = None,
 ) -> Row[Any]:
-    """Set how a community is monitored and return the monitoring's row; what is None stays as it is.
+    """Set the monitoring of a community and return its row; None leaves a value unchanged.
 
-    One that is enabled runs first within a tenth of its interval, a minute at
-    the most: many that are enabled at once come one after the other.
+    When monitoring becomes enabled, its first run starts after a random time of at most
+    a tenth of the interval and at most a minute, so that the first runs of many are spread.
 
     Raises:
         ValidationFailed: the interval is less than a minute or more than 30 days.
@@ -63,7 +63,7 @@ async def set_monitoring(
 
 
 def _next_run(old: Row[Any], interval_seconds: int) -> datetime:
-    """Return when a monitoring that is enabled now, and was `old` before, runs next."""
+    """Return the next run of a monitoring that is now enabled; `old` is its former row."""
     now: datetime = old.now
     if not old.is_enabled:
         wait_seconds = random.uniform(0.0, min(interval_seconds / 10, LONGEST_FIRST_WAIT_SECONDS))  # noqa: S311 - jitter
@@ -75,13 +75,13 @@ def _next_run(old: Row[Any], interval_seconds: int) -> datetime:
 
 
 async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any], Row[Any]]:
-    """Queue a collection of a community now, whether its monitoring is enabled or not; returns job and monitoring.
+    """Enqueue a collection of a community now, whether its monitoring is enabled or not. Return job and monitoring.
 
-    If it is enabled, it runs again an interval from now.
+    If it is enabled, its next run is one interval from now.
 
     Raises:
         GroupNotFound: the community has not been added.
-        JobAlreadyRunning: it is being collected, or removed, already.
+        JobAlreadyRunning: it is being collected or removed already.
         QueueFull: too many jobs wait.
     """
     topics: list[str] = []
@@ -98,23 +98,22 @@ async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any],
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of monitorings that were due, by owner id."""
+class _StartOutcome:
+    """The outcome for due monitorings, by owner id."""
 
     started: dict[int, int] = field(default_factory=dict)
-    """The job that was queued."""
+    """The job that was enqueued."""
     busy: dict[int, int] = field(default_factory=dict)
     """The job that collects the community already."""
-    left: dict[int, datetime] = field(default_factory=dict)
-    """When it was due; there was no room for it."""
+    postponed: dict[int, datetime] = field(default_factory=dict)
+    """The time when it was due: the queue was full."""
 
 
 async def start_due(resources: Resources) -> int:
-    """Queue a collection of each community whose monitoring is due, 100 at the most, and return how many were queued.
+    """Enqueue a collection of each community whose monitoring is due, at most 100, and return how many.
 
-    However many processes do this at once, each community is queued once. One
-    that is being collected already waits for its next run; where the queue is
-    full, the rest stay due.
+    Each community is enqueued once, however many processes call this concurrently. A community
+    that is being collected already waits for its next run; if the queue is full, the rest stay due.
     """
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
@@ -123,21 +122,21 @@ async def start_due(resources: Resources) -> int:
             await keep_room(connection, resources.settings.queue_limit, len(due))
         outcome = await _start(connection, resources, due)
         await monitorings.note_jobs(connection, outcome.started)
-        await monitorings.put_back(connection, outcome.left)
+        await monitorings.put_back(connection, outcome.postponed)
         topics += [job_topic(job_id) for job_id in outcome.started.values()]
     for owner_id, job_id in outcome.started.items():
         log.info("monitoring_started", owner_id=owner_id, job_id=job_id)
     for owner_id, job_id in outcome.busy.items():
         log.info("monitoring_skipped", owner_id=owner_id, job_id=job_id)
-    if outcome.left:
-        log.warning("monitoring_delayed", reason="the queue is full", communities=len(outcome.left))
+    if outcome.postponed:
+        log.warning("monitoring_delayed", reason="the queue is full", communities=len(outcome.postponed))
     return len(outcome.started)
 
 
-async def _start(connection: AsyncConnection, resources: Resources, due: Sequence[Row[Any]]) -> _Outcome:
-    outcome = _Outcome()
-    # in the order in which jobs of many communities claim them: else one of these
-    # and this transaction could each wait for a community that the other one has
+async def _start(connection: AsyncConnection, resources: Resources, due: Sequence[Row[Any]]) -> _StartOutcome:
+    outcome = _StartOutcome()
+    # Use the order in which jobs of many communities claim them. Otherwise such a job's transaction and this one could
+    # each wait for a community that the other one has claimed (deadlock).
     rows = sorted(due, key=lambda row: row.owner_id)
     for place, row in enumerate(rows):
         try:
@@ -147,11 +146,11 @@ async def _start(connection: AsyncConnection, resources: Resources, due: Sequenc
         except JobAlreadyRunning as fault:
             outcome.busy[row.owner_id] = fault.job_id
         except QueueFull:
-            outcome.left.update({later.owner_id: later.due_at for later in rows[place:]})
+            outcome.postponed.update({later.owner_id: later.due_at for later in rows[place:]})
             break
     return outcome
 
 
 def _collection(owner_id: int, priority: int, reason: MoveReason) -> NewJob:
-    request = Request([owner_id])
+    request = CollectionRequest([owner_id])
     return NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, JobPriority(priority), reason=reason)

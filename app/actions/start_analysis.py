@@ -1,4 +1,4 @@
-"""Starts an analysis: checks what is asked for and puts a job for it into the queue."""
+"""Starts an analysis: validates the request and enqueues a job."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,36 +28,36 @@ async def start_analysis(
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
 ) -> Row[Any]:
-    """Queue a job that analyses comments and return its row.
+    """Enqueue a job that analyses comments and return its row.
 
-    They are the comments of these communities (None for all) that meet the
+    It analyses the comments of these communities (None: all) that meet the
     conditions. Several analyses may run at once.
 
     Raises:
-        ValidationFailed: too much is asked for, or nothing can be meant.
+        ValidationFailed: the request is not valid, or selects too much.
         GroupNotFound: a community has not been added.
         QueueFull: too many jobs wait.
     """
-    wanted = None if owner_ids is None else tuple(dict.fromkeys(owner_ids))
-    request = AnalysisRequest(wanted, conditions or CommentConditions(), full)
+    selected = None if owner_ids is None else tuple(dict.fromkeys(owner_ids))
+    request = AnalysisRequest(selected, conditions or CommentConditions(), full)
     _check(request, timeout_seconds)
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
-        await groups.require_groups(connection, wanted or ())
+        await groups.require_groups(connection, selected or ())
         new = NewJob(JobKind.ANALYZE_COMMENTS, request.arguments(), (), priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
         topics.append(job_topic(row.id))
-    log.info("job_queued", job_id=row.id, kind=row.kind, groups=None if wanted is None else len(wanted))
+    log.info("job_queued", job_id=row.id, kind=row.kind, groups=None if selected is None else len(selected))
     return row
 
 
 def _check(request: AnalysisRequest, timeout_seconds: float | None) -> None:
-    wrong: dict[str, str] = {}
+    problems: dict[str, str] = {}
     if request.owner_ids is not None and not 1 <= len(request.owner_ids) <= MOST_GROUPS:
-        wrong["groupIds"] = f"give between 1 and {MOST_GROUPS} of them, or leave it out"
+        problems["groupIds"] = f"must contain between 1 and {MOST_GROUPS} ids, or be omitted"
     if holds_nul(request.arguments()):
-        wrong["filter"] = "a text holds a NUL character, which no comment has"
+        problems["filter"] = "contains a text with a NUL character, which no comment has"
     if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
-        wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
-    if wrong:
-        raise ValidationFailed(wrong)
+        problems["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
+    if problems:
+        raise ValidationFailed(problems)

@@ -1,4 +1,4 @@
-"""Starts a collection: checks what is asked for and puts one job for it into the queue."""
+"""Starts a collection: validates the request and enqueues one job for it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from app.log import log
 from app.resources import Resources
 from app.store import groups
 from app.vk.references import PostReference, read_post_reference
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 
 MOST_GROUPS = 1_000
@@ -33,25 +33,25 @@ async def start_collection(
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
 ) -> Row[Any]:
-    """Queue one job that collects communities, and single posts of communities, and return its row.
+    """Enqueue one job that collects communities, and single posts of communities, and return its row.
 
-    If one community is being collected already, nothing starts. Single posts
-    may be collected beside: both store the same rows.
+    If one of the communities is being collected already, no job starts. Single posts may be
+    collected concurrently with their community: both jobs store the same rows.
 
     Raises:
-        ValidationFailed: nothing is asked for, or too much, or a link is none.
+        ValidationFailed: the request is empty or too large, or a URL is not a link to a post.
         GroupNotFound: a community has not been added.
-        JobAlreadyRunning: a community is being collected as a whole, or removed.
+        JobAlreadyRunning: a community is being collected completely, or removed.
         QueueFull: too many jobs wait.
     """
     posts = _posts_of(post_urls)
-    whole = list(dict.fromkeys(owner_ids))
-    # a community that is collected as a whole has its single posts in it, unless only a part of it is wanted
-    single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in whole}
-    request = Request(whole, single, since, max_posts, full)
+    complete = list(dict.fromkeys(owner_ids))
+    # a complete collection includes single posts of the community, unless the request limits its posts
+    single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in complete}
+    request = CollectionRequest(complete, single, since, max_posts, full)
     _check(request, timeout_seconds)
     if len(single) < len(posts) and (since or max_posts):
-        message = "names a post of a community in groupIds, of which since or maxPostsPerGroup wants only some"
+        message = "contains a post of a community in groupIds; since and maxPostsPerGroup cannot be combined with that"
         raise ValidationFailed({"postUrls": message})
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
@@ -64,7 +64,7 @@ async def start_collection(
 
 
 def _posts_of(urls: Sequence[str]) -> dict[int, list[int]]:
-    wrong: dict[str, str] = {}
+    problems: dict[str, str] = {}
     posts: dict[int, list[int]] = {}
     for number, url in enumerate(urls):
         reference = read_post_reference(url)
@@ -73,23 +73,23 @@ def _posts_of(urls: Sequence[str]) -> dict[int, list[int]]:
             if reference.post_id not in ids:
                 ids.append(reference.post_id)
         else:
-            wrong[f"postUrls.{number}"] = reference
-    if wrong:
-        raise ValidationFailed(wrong)
+            problems[f"postUrls.{number}"] = reference
+    if problems:
+        raise ValidationFailed(problems)
     return posts
 
 
-def _check(request: Request, timeout_seconds: float | None) -> None:
-    wrong: dict[str, str] = {}
+def _check(request: CollectionRequest, timeout_seconds: float | None) -> None:
+    problems: dict[str, str] = {}
     if not request.owner_ids:
-        wrong["groupIds"] = "give at least one community or one post"
+        problems["groupIds"] = "must contain a community, unless postUrls contains a post"
     if len(request.owner_ids) > MOST_GROUPS:
-        wrong["groupIds"] = f"a collection takes {MOST_GROUPS} communities at most"
+        problems["groupIds"] = f"must contain at most {MOST_GROUPS} communities, including those of postUrls"
     if sum(map(len, request.post_ids.values())) > MOST_POSTS:
-        wrong["postUrls"] = f"a collection takes {MOST_POSTS} single posts at most"
+        problems["postUrls"] = f"must contain at most {MOST_POSTS} posts"
     if request.max_posts is not None and request.max_posts < 1:
-        wrong["maxPostsPerGroup"] = "must be 1 or more"
+        problems["maxPostsPerGroup"] = "must be 1 or more"
     if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
-        wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
-    if wrong:
-        raise ValidationFailed(wrong)
+        problems["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
+    if problems:
+        raise ValidationFailed(problems)

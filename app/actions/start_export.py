@@ -1,4 +1,4 @@
-"""Starts an export: checks what is asked for and puts a job for it into the queue."""
+"""Starts an export: validates the request and enqueues a job."""
 
 from typing import Any
 
@@ -27,16 +27,16 @@ async def start_export(
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
 ) -> Row[Any]:
-    """Queue a job that writes the comments that are wanted into a file and return its row.
+    """Enqueue a job that writes the selected comments to a file and return its row.
 
     Raises:
-        ValidationFailed: what is asked for does not go together, or this server cannot do it.
+        ValidationFailed: options contradict each other, or this server cannot write the format.
         QueueFull: too many jobs wait.
     """
     _check(options, timeout_seconds)
     arguments = ExportRequest(conditions, options).arguments()
     if holds_nul(arguments):
-        raise ValidationFailed({"filter": "a text holds a NUL character, which no comment has"})
+        raise ValidationFailed({"filter": "contains a text with a NUL character, which no comment has"})
     topics: list[str] = []
     async with resources.events.telling(topics) as connection:
         new = NewJob(JobKind.EXPORT_COMMENTS, arguments, (), priority, timeout_seconds)
@@ -47,18 +47,18 @@ async def start_export(
 
 
 def _check(options: ExportOptions, timeout_seconds: float | None) -> None:
-    wrong: dict[str, str] = {}
+    problems: dict[str, str] = {}
     if not options.columns:
-        wrong["columns"] = "name at least one column, or leave it out"
+        problems["columns"] = "must contain at least one column, or be omitted"
     if len(set(options.columns)) < len(options.columns):
-        wrong["columns"] = "each column may be named once"
+        problems["columns"] = "must contain each column only once"
     if options.compression and options.format is ExportFormat.XLSX:
-        wrong["compression"] = "XLSX is compressed already"
+        problems["compression"] = "must be omitted for XLSX, which is compressed already"
     if options.csv != CsvOptions() and options.format is not ExportFormat.CSV:
-        wrong["csv"] = "is for the format CSV"
+        problems["csv"] = "is only allowed for the format CSV"
     if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
-        wrong["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
-    if wrong:
-        raise ValidationFailed(wrong)
+        problems["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"
+    if problems:
+        raise ValidationFailed(problems)
     if options.format is ExportFormat.PARQUET:
         require_parquet()

@@ -1,6 +1,6 @@
-"""Lets `python -m app.cli` be the same as `vk-comments`."""
+"""Makes `python -m app.cli` equivalent to `vk-comments`."""
 
 from app.cli import main
 
-if __name__ == "__main__":  # processes that compute for this one run this file, too
+if __name__ == "__main__":  # the processes of app.jobs.offload import this file, too
     main()

@@ -1,4 +1,4 @@
-"""The sign of life of a worker, which listens nowhere: a file that it touches again and again while it can work."""
+"""The heartbeat file of a worker process, which listens on no port: the worker touches it while it can work."""
 
 import asyncio
 import time
@@ -11,36 +11,36 @@ from app.health import HealthCheck, HealthStatus
 from app.log import log
 from app.settings import Settings
 
-SIGN = "worker.alive"
-"""The file in DATA_DIR whose time says when a worker could work last."""
-BEAT_SECONDS = 3.0
-FRESH_SECONDS = 15.0
-"""The age from which on the sign is none: some beats, each of which may wait for PostgreSQL for a while."""
+HEARTBEAT_FILE = "worker.alive"
+"""The file in DATA_DIR whose modification time is the worker's last heartbeat."""
+HEARTBEAT_SECONDS = 3.0
+HEARTBEAT_TIMEOUT_SECONDS = 15.0
+"""From this age a heartbeat is too old: several intervals, each of which may wait for PostgreSQL."""
 
 
 class NotAlive(Fault):
-    """No worker on this DATA_DIR has shown life lately."""
+    """The worker on this DATA_DIR has no recent heartbeat."""
 
 
 @asynccontextmanager
-async def showing_life(settings: Settings, health: HealthCheck) -> AsyncIterator[None]:
-    """Keep the sign of life fresh while the context lasts, as long as this loop runs and PostgreSQL answers it.
+async def heartbeat_file(settings: Settings, health: HealthCheck) -> AsyncIterator[None]:
+    """Write heartbeats while the context is open, as long as this event loop runs and PostgreSQL answers it.
 
-    A sign that cannot be written is no reason not to work: it is logged, and
-    `require_alive` tells.
+    If the file cannot be written, the worker continues: the error is logged, and
+    `require_alive` reports the missing heartbeat.
     """
-    path = settings.data_dir / SIGN
-    beating = asyncio.create_task(_beat(path, health))
+    path = settings.data_dir / HEARTBEAT_FILE
+    writing = asyncio.create_task(_write_heartbeats(path, health))
     try:
         yield
     finally:
-        beating.cancel()
-        await asyncio.wait({beating})
+        writing.cancel()
+        await asyncio.wait({writing})
         with suppress(OSError):
             path.unlink()
 
 
-async def _beat(path: Path, health: HealthCheck) -> None:
+async def _write_heartbeats(path: Path, health: HealthCheck) -> None:
     while True:
         try:
             postgresql = await health.postgresql()
@@ -50,7 +50,7 @@ async def _beat(path: Path, health: HealthCheck) -> None:
                 log.warning("no_sign_of_life", reason=f"PostgreSQL {postgresql.detail}")
         except (OSError, Fault) as error:
             log.warning("no_sign_of_life", reason=str(error))
-        await asyncio.sleep(BEAT_SECONDS)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 def _touch(path: Path) -> None:
@@ -59,15 +59,15 @@ def _touch(path: Path) -> None:
 
 
 def require_alive(settings: Settings) -> None:
-    """Look at the sign of life on this DATA_DIR.
+    """Check the heartbeat of the worker on this DATA_DIR.
 
     Raises:
-        NotAlive: it is missing, or too old.
+        NotAlive: the heartbeat is missing or too old.
     """
-    path = settings.data_dir / SIGN
+    path = settings.data_dir / HEARTBEAT_FILE
     try:
         age_seconds = time.time() - path.stat().st_mtime
     except OSError as error:
         raise NotAlive(f"No worker runs on {settings.data_dir}: {error.strerror}.") from error
-    if age_seconds > FRESH_SECONDS:
-        raise NotAlive(f"The worker on {settings.data_dir} has shown no life for {age_seconds:.0f} s.")
+    if age_seconds > HEARTBEAT_TIMEOUT_SECONDS:
+        raise NotAlive(f"The worker on {settings.data_dir} has written no heartbeat for {age_seconds:.0f} s.")

@@ -1,4 +1,4 @@
-"""A GraphQL client for the command line: operations by HTTP, subscriptions by graphql-transport-ws."""
+"""A GraphQL client for the command line: operations over HTTP, subscriptions over graphql-transport-ws."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -15,7 +15,7 @@ RECONNECTS = 30
 RECONNECT_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
 REFUSALS = range(4400, 4500)
-"""The codes by which graphql-transport-ws closes a connection that would be refused again."""
+"""The close codes of graphql-transport-ws for which reconnecting is useless."""
 
 ADD_GROUPS = """
 mutation AddGroups($references: [String!]!) {
@@ -98,11 +98,11 @@ query ReadStatistics($groupIds: [ID!]!) {
 
 
 class RequestFailed(Fault):
-    """The server refused a request, or cannot be reached; the message says so to the person at the terminal."""
+    """The server rejected a request or cannot be reached. The message is printed for the user."""
 
 
 class Client:
-    """A client of one server of ours. `url` is its address without a path; `api_key` only where it asks for one."""
+    """A client of one server. `url` is its base URL without a path; `api_key` is needed if the server requires one."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -112,15 +112,15 @@ class Client:
         """Execute a query or mutation and return its data.
 
         Raises:
-            RequestFailed: the server cannot be reached, or answers with errors.
+            RequestFailed: the server cannot be reached, or returns errors.
         """
         return await self._post(json={"query": query, "variables": dict(variables)})
 
     async def upload(self, query: str, variables: Mapping[str, Any], name: str, data: bytes) -> dict[str, Any]:
-        """Execute a mutation whose variable `file` is this file, and return its data.
+        """Execute a mutation with this file as its variable `file`, and return its data.
 
         Raises:
-            RequestFailed: the server cannot be reached, or answers with errors.
+            RequestFailed: the server cannot be reached, or returns errors.
         """
         operations = orjson.dumps({"query": query, "variables": dict(variables)}).decode()
         form = {"operations": operations, "map": '{"0": ["variables.file"]}'}
@@ -141,10 +141,10 @@ class Client:
         return data
 
     async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the messages of `jobProgress` until the job has ended; a lost connection goes on where it was.
+        """Yield the messages of `jobProgress` until the job has ended. After a lost connection, resume where it was.
 
         Raises:
-            RequestFailed: the server stays away, or refuses.
+            RequestFailed: the server cannot be reached any more, or rejects the subscription.
         """
         seq, tries = 0, 0
         while True:
@@ -157,11 +157,11 @@ class Client:
                     yield progress
             except (OSError, websockets.WebSocketException) as error:
                 if isinstance(error, websockets.ConnectionClosed) and error.rcvd and error.rcvd.code in REFUSALS:
-                    raise RequestFailed(f"The server refuses: {error.rcvd.reason}.") from error
+                    raise RequestFailed(f"The server refused the connection: {error.rcvd.reason}.") from error
                 tries += 1
                 if tries > RECONNECTS:
                     raise RequestFailed(
-                        f"The connection to {self.url} is lost. The job goes on without you."
+                        f"The connection to {self.url} is lost. The job continues on the server."
                     ) from error
                 await asyncio.sleep(RECONNECT_SECONDS)
             else:
@@ -171,8 +171,8 @@ class Client:
         """Yield the data of each message of a subscription until the server completes it.
 
         Raises:
-            RequestFailed: the server answers with errors.
-            OSError, WebSocketException: the connection cannot be made, or is lost.
+            RequestFailed: the server returns errors.
+            OSError, WebSocketException: the connection fails, or is lost.
         """
         address = f"{self.url.replace('http', 'ws', 1)}/graphql"
         async with connect(

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION, Client, RequestFailed
 
-MOST_TRIES = 20
-"""How often a collection is started that others are in the way of, each time after theirs has ended."""
+MAX_TRIES = 20
+"""How often a collection is started while jobs of others block it; each time their job is followed first."""
 
 
 class _RateColumn(ProgressColumn):
-    """Comments a second, as the server measures them."""
+    """Comments per second, as the server measures them."""
 
     def render(self, task: Task) -> Text:
         rate = task.fields.get("rate")
@@ -22,7 +22,7 @@ class _RateColumn(ProgressColumn):
 
 
 class _LeftColumn(ProgressColumn):
-    """The time left, as the server estimates it; at the end the time that it took."""
+    """The remaining time that the server estimates; at the end the elapsed time."""
 
     def render(self, task: Task) -> Text:
         left = task.fields.get("left")
@@ -37,10 +37,10 @@ def _clock(seconds: float) -> str:
 
 
 async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
-    """Add communities and return those that exist: id, name, screenName, vkId.
+    """Add communities and return them: id, name, screenName, vkId.
 
     Raises:
-        RequestFailed: one of the references is none, or VK fails.
+        RequestFailed: a reference is not valid or unknown to VK, or VK fails.
     """
     answer = (await client.execute(ADD_GROUPS, {"references": list(references)}))["addGroups"]
     if answer["__typename"] != "AddGroupsSuccess":
@@ -51,34 +51,33 @@ async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str
     return [outcome["group"] for outcome in answer["outcomes"]]
 
 
-async def start_collection(client: Client, **wishes: Any) -> tuple[dict[str, Any], bool]:
-    """Start a collection and return its job, and whether that is another one, which is in the way of this one.
+async def start_collection(client: Client, **options: Any) -> tuple[dict[str, Any], bool]:
+    """Start a collection. Return its job and False, or the job that blocks it and True.
 
-    A job has an id; another one has groups as well, each with id and name.
+    A job has an id; a blocking job also has groups, each with id and name.
 
     Raises:
-        RequestFailed: the server refuses.
+        RequestFailed: the server rejects the collection.
     """
-    answer = (await client.execute(START_COLLECTION, {"input": wishes}))["startCollection"]
+    answer = (await client.execute(START_COLLECTION, {"input": options}))["startCollection"]
     if answer["__typename"] not in ("StartCollectionSuccess", "JobAlreadyRunningError"):
         raise RequestFailed(answer["message"])
     return answer["job"], answer["__typename"] == "JobAlreadyRunningError"
 
 
-async def collect(client: Client, console: Console, groups: Sequence[dict[str, Any]], **wishes: Any) -> dict[str, Any]:
-    """Collect communities as wished, show the progress and return the job.
+async def collect(client: Client, console: Console, groups: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    """Collect communities with these options, show the progress and return the job.
 
-    A collection of one of them that runs already was asked for by somebody
-    else, of other communities or posts: it is followed to its end, whichever
-    that is, and then this one is started.
+    If another client's job blocks the collection, of whatever communities or posts, follow it
+    until it has ended, however it ends, and then start the collection.
 
     Raises:
-        RequestFailed: the server refuses, or others are always first.
+        RequestFailed: the server rejects the collection, or jobs of other clients always come first.
     """
     ids = [group["id"] for group in groups]
-    for _ in range(MOST_TRIES):
-        job, is_in_the_way = await start_collection(client, groupIds=ids, **wishes)
-        if not is_in_the_way:
+    for _ in range(MAX_TRIES):
+        job, is_blocked = await start_collection(client, groupIds=ids, **options)
+        if not is_blocked:
             _say(console, f"Started a collection of {_names(groups)}.")
             return await show_progress(client, console, job["id"])
         busy = [group for group in job["groups"] if group["id"] in ids] or groups
@@ -88,7 +87,7 @@ async def collect(client: Client, console: Console, groups: Sequence[dict[str, A
         ended = await show_progress(client, console, job["id"])
         if ended["state"] != "SUCCEEDED":
             _say(console, f"That job is {ended['state']}.")
-    raise RequestFailed(f"{MOST_TRIES} jobs of others came first, so nothing was started. Try again later.")
+    raise RequestFailed(f"Jobs of others came first {MAX_TRIES} times, so nothing was started. Try again later.")
 
 
 def _names(groups: Sequence[dict[str, Any]]) -> str:
@@ -96,15 +95,15 @@ def _names(groups: Sequence[dict[str, Any]]) -> str:
 
 
 def _say(console: Console, text: str) -> None:
-    # a community may be called [b], which rich would take for its own
+    # no markup: a community may be named [b], which rich would interpret
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 async def show_progress(client: Client, console: Console, job_id: str) -> dict[str, Any]:
-    """Show a job's progress until it has ended, however that is, and return the job.
+    """Show a job's progress until it has ended, however it ends, and return the job.
 
     Raises:
-        RequestFailed: the server stays away, or refuses.
+        RequestFailed: the server cannot be reached any more, or rejects the subscription.
     """
     job: dict[str, Any] = {}
     bar = Progress(
@@ -135,26 +134,26 @@ async def show_progress(client: Client, console: Console, job_id: str) -> dict[s
 
 
 async def start_job(
-    client: Client, console: Console, mutation: str, wishes: dict[str, Any], what: str
+    client: Client, console: Console, mutation: str, options: dict[str, Any], what: str
 ) -> dict[str, Any]:
-    """Start a job by a mutation, show its progress until it has ended, and return what it has brought.
+    """Start a job with a mutation, show its progress until it has ended, and return its result.
 
-    `what` names it in failures: `export`.
+    `what` names the job in error messages, such as `export`.
 
     Raises:
-        RequestFailed: the server refuses, or the job did not succeed.
+        RequestFailed: the server rejects the job, or the job fails.
     """
-    [answer] = (await client.execute(mutation, {"input": wishes})).values()
+    [answer] = (await client.execute(mutation, {"input": options})).values()
     if "job" not in answer:
         raise RequestFailed(answer["message"])
     return await result_of(client, console, answer["job"]["id"], what)
 
 
 async def result_of(client: Client, console: Console, job_id: str, what: str) -> dict[str, Any]:
-    """Show a job's progress until it has ended and return what it has brought.
+    """Show a job's progress until it has ended and return its result.
 
     Raises:
-        RequestFailed: it did not succeed.
+        RequestFailed: the job did not succeed.
     """
     job = await show_progress(client, console, job_id)
     if job["state"] != "SUCCEEDED":
@@ -165,34 +164,34 @@ async def result_of(client: Client, console: Console, job_id: str, what: str) ->
 
 
 def summary(job: dict[str, Any]) -> str:
-    """Say in a line what a collection has brought.
+    """Return one line that describes the result of a collection.
 
     Raises:
-        RequestFailed: it did not succeed.
+        RequestFailed: the collection did not succeed.
     """
     if job["state"] != "SUCCEEDED":
         failure = job["failure"]["message"] if job["failure"] else ""
         raise RequestFailed(f"The collection is {job['state']}. {failure}".strip())
     result = job["result"]
-    asked = f"VK was asked {_times(result['requestCount'])}"
+    requests = f"VK received {_request_count(result['requestCount'])}"
     if result["savedCallCount"]:
-        asked += f"; {result['savedCallCount']:,} calls were saved where nothing had changed"
+        requests += f"; {result['savedCallCount']:,} calls were skipped because nothing had changed"
     if not result["commentCount"] and not result["failedPostCount"]:
-        return f"Nothing to read: no post's number of comments has changed since it was read. {asked}."
-    also = "".join(
+        return f"Nothing to read: the comment count of no post has changed since it was read. {requests}."
+    details = "".join(
         f", {result[name]:,} {words}"
         for name, words in (
             ("changedCommentCount", "edited"),
-            ("deletedCommentCount", "gone"),
+            ("deletedCommentCount", "deleted"),
             ("failedPostCount", "posts could not be read"),
         )
         if result[name]
     )
     return (
         f"{result['commentCount']:,} comments of {result['postCount']:,} posts read, "
-        f"{result['newCommentCount']:,} of them new{also}. {asked}."
+        f"{result['newCommentCount']:,} of them new{details}. {requests}."
     )
 
 
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number:,} times"
+def _request_count(number: int) -> str:
+    return "1 request" if number == 1 else f"{number:,} requests"

@@ -1,4 +1,4 @@
-"""The commands of `vk-comments` and their options. What takes long to import, the command imports that needs it."""
+"""The commands of `vk-comments` and their options. Each command imports its own slow modules."""
 
 import asyncio
 import sys
@@ -20,8 +20,8 @@ from app.settings import read_settings
 
 HELP = """Collect the comments of VK communities and serve them over GraphQL.
 
-Begin with `vk-comments demo`: it needs neither VK, nor PostgreSQL, nor Redis. Everything else is set by
-environment variables, which docs/settings.md lists; all of them have defaults.
+Start with `vk-comments demo`: it needs neither VK, nor PostgreSQL, nor Redis. Environment variables configure
+everything else; docs/settings.md lists them, and all have defaults.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -30,29 +30,29 @@ app.add_typer(keywords, name="keywords")
 console = Console()
 
 CONCURRENCY = 10
-"""How many jobs a worker runs at once where nothing says so: WORKERS=0 is meant for the web server beside it."""
+"""The default number of concurrent jobs of a worker if WORKERS is 0, which is meant for the web server."""
 
-ApiKey = Annotated[str | None, typer.Option(help="Key, where the server asks for one.", envvar="VK_COMMENTS_API_KEY")]
-Server = Annotated[str, typer.Option(help="Address of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
+ApiKey = Annotated[str | None, typer.Option(help="API key, if the server requires one.", envvar="VK_COMMENTS_API_KEY")]
+Server = Annotated[str, typer.Option(help="URL of a running VK Comments server.", envvar="VK_COMMENTS_SERVER")]
 
 
 Matching = Literal["word-forms", "exact-word", "substring", "case-sensitive"]
 
 
-class Packing(Enum):
-    """How a file is packed, by the names of the programs that do."""
+class CompressionName(Enum):
+    """A compression, named after the program that unpacks it."""
 
     GZIP = "gzip"
     ZSTD = "zstd"
 
     @property
     def compression(self) -> Compression:
-        """The same for exports."""
+        """The compression of the export."""
         return Compression[self.name]
 
 
 def main() -> None:
-    """Run the command line. An expected failure is one line and exit code 1; typer makes Ctrl-C exit code 130."""
+    """Run the command line. An expected failure prints one line and exits with 1; typer exits with 130 after Ctrl-C."""
     try:
         app()
     except Fault as fault:
@@ -81,10 +81,10 @@ def options(
 @app.command()
 def demo(
     *,
-    once: Annotated[bool, typer.Option("--once", help="End after the collection instead of serving on.")] = False,
-    comments: Annotated[int, typer.Option(min=0, help="How many comments the simulated community has.")] = 30_000,
+    once: Annotated[bool, typer.Option("--once", help="End after the export instead of serving on.")] = False,
+    comments: Annotated[int, typer.Option(min=0, help="Number of comments in the simulated community.")] = 30_000,
 ) -> None:
-    """Show everything on this machine: a simulated VK, a server, and a community that is collected."""
+    """Show everything on this machine: a VK simulator, a server, and a community that is collected."""
     from app.cli.demo import run_demo  # noqa: PLC0415
 
     _require_simulator()
@@ -96,7 +96,7 @@ def demo(
 
 @app.command()
 def serve() -> None:
-    """Run the server: GraphQL, and as many jobs at once as WORKERS says."""
+    """Run the server: GraphQL, and up to WORKERS concurrent jobs."""
     from app.cli.serve_web import serve_web  # noqa: PLC0415
 
     _run(serve_web(read_settings()))
@@ -106,24 +106,22 @@ def serve() -> None:
 def worker(
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help=f"How many jobs run at once; else WORKERS, or {CONCURRENCY} where that is 0."),
+        typer.Option(min=1, help=f"Number of concurrent jobs. Default: WORKERS, or {CONCURRENCY} if that is 0."),
     ] = None,
     *,
-    kinds: Annotated[
-        str, typer.Option(help="Which kinds of jobs it takes, separated by commas; all where it is left out.")
-    ] = "",
+    kinds: Annotated[str, typer.Option(help="Kinds of jobs to run, separated by commas. Default: all.")] = "",
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of /metrics, on HOST; none where it is left out.")
+        int | None, typer.Option(min=0, max=65535, help="Port for /metrics, on HOST. Default: no metrics.")
     ] = None,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Start none; exit code 0 if one is alive on this DATA_DIR, else 1 and a line that says why not.",
+            help="Start no worker; exit with 0 if the worker on this DATA_DIR is alive, else with 1 and the reason.",
         ),
     ] = False,
 ) -> None:
-    """Run jobs only, for servers that run with WORKERS=0."""
+    """Run only jobs, for servers that run with WORKERS=0."""
     settings = read_settings()
     if check:
         from app.cli.alive import require_alive  # noqa: PLC0415
@@ -133,15 +131,15 @@ def worker(
         from app.background import kinds_named  # noqa: PLC0415
         from app.cli.serve_jobs import serve_jobs  # noqa: PLC0415
 
-        wanted = kinds_named(kinds)
-        _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY, wanted, metrics_port))
+        selected = kinds_named(kinds)
+        _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY, selected, metrics_port))
 
 
 @app.command()
 def migrate(
-    to: Annotated[str, typer.Option(help="Which version: head, base, or a number such as 0002.")] = "head",
+    to: Annotated[str, typer.Option(help="Target version: head, base, or a number such as 0002.")] = "head",
 ) -> None:
-    """Bring the database to the tables of this version (or, with --to, of another one)."""
+    """Migrate the database to this version (or, with --to, to another one)."""
     from app.db.migrate import migrate as run_migrations  # noqa: PLC0415
     from app.resources import open_postgresql  # noqa: PLC0415
 
@@ -159,9 +157,11 @@ def collect(
     server: Server = "http://127.0.0.1:8000",
     api_key: ApiKey = None,
     since: Annotated[datetime | None, typer.Option(help="Only posts published at this time (UTC) or later.")] = None,
-    max_posts: Annotated[int | None, typer.Option(min=1, help="Only so many posts a community, newest first.")] = None,
+    max_posts: Annotated[
+        int | None, typer.Option(min=1, help="Only this number of posts per community, newest first.")
+    ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Read all comments again: so edits and deletions are noticed.")
+        bool, typer.Option("--full", help="Read all comments again, to detect edits and deletions.")
     ] = False,
 ) -> None:
     """Add communities to a running server, collect their comments and show the progress."""
@@ -171,59 +171,63 @@ def collect(
 
     async def run() -> None:
         client = Client(server, api_key)
-        wishes = {
+        options = {
             "since": since.isoformat() + "Z" if since else None,
             "maxPostsPerGroup": max_posts,
             "full": full,
         }
-        job = await run_collection(client, console, await add_groups(client, references), **wishes)
+        job = await run_collection(client, console, await add_groups(client, references), **options)
         console.print(summary(job))
 
     _run(run())
 
 
 @app.command()
-def export(  # noqa: PLR0913 - each is an option of its own
+def export(  # noqa: PLR0913 - each parameter is a command-line option
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
     *,
     format: Annotated[
-        ExportFormat | None, typer.Option(help="Kind of file; where it is left out, the ending of FILE says it.")
+        ExportFormat | None, typer.Option(help="File format. Default: by the suffix of the file.")
     ] = None,
     compression: Annotated[
-        Packing | None, typer.Option(help="How the file is packed; by its ending, too: .gz or .zst.")
+        CompressionName | None, typer.Option(help="Compression of the file. Default: by its suffix, .gz or .zst.")
     ] = None,
     columns: Annotated[
-        str, typer.Option(help="Which columns, separated by commas: vkUrl,publishedAt,text ...; else the usual ones.")
+        str, typer.Option(help="Columns, separated by commas: vkUrl,publishedAt,text ... Default: the usual ones.")
     ] = "",
     group: Annotated[
-        list[str] | None, typer.Option(help="Only under posts of this community: id, screen name or link. Repeatable.")
+        list[str] | None, typer.Option(help="Only comments of this community: id, screen name or link. Repeatable.")
     ] = None,
-    search: Annotated[str | None, typer.Option(help='Only what has these words: words, "phrases", -words, or.')] = None,
-    keyword: Annotated[list[str] | None, typer.Option(help="Only with a match of this keyword. Repeatable.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help='Only comments with these words: words, "phrases", -words, or.')
+    ] = None,
+    keyword: Annotated[
+        list[str] | None, typer.Option(help="Only comments that match this keyword. Repeatable.")
+    ] = None,
     since: Annotated[datetime | None, typer.Option(help="Only comments published at this time (UTC) or later.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Only comments published before this time (UTC).")] = None,
     filter: Annotated[str | None, typer.Option(help="Only these comments: a CommentFilter of the API as JSON.")] = None,
-    delimiter: Annotated[Delimiter, typer.Option(help="What stands between values of CSV.")] = Delimiter.SEMICOLON,
+    delimiter: Annotated[Delimiter, typer.Option(help="Separator of CSV values.")] = Delimiter.SEMICOLON,
     escape_formulas: Annotated[
         bool,
         typer.Option(
             "--escape-formulas/--no-escape-formulas",
-            help="Whether CSV has an apostrophe before texts that spreadsheets would run.",
+            help="Whether to put an apostrophe before CSV texts that spreadsheets would run as formulas.",
         ),
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     server: Server = "http://127.0.0.1:8000",
     api_key: ApiKey = None,
 ) -> None:
-    """Export comments from a running server into a file, as CSV, JSON lines, XLSX or Parquet."""
+    """Export comments from a running server to a file, as CSV, JSON lines, XLSX or Parquet."""
     from app.cli import export as exports  # noqa: PLC0415
     from app.cli.client import Client  # noqa: PLC0415
 
     async def run() -> None:
         client = Client(server, api_key)
         exports.check_target(output, force=force)
-        kind, packing = exports.kind_of(output, format, compression and compression.compression)
-        wanted = exports.joined_filter(
+        kind, compression_name = exports.kind_of(output, format, compression and compression.compression)
+        selected = exports.joined_filter(
             filter,
             groupIds=await exports.group_ids(client, group or ()),
             keywordIds=await exports.keyword_ids(client, keyword or ()),
@@ -231,15 +235,15 @@ def export(  # noqa: PLR0913 - each is an option of its own
             publishedFrom=since and since.isoformat() + "Z",
             publishedTo=until and until.isoformat() + "Z",
         )
-        wishes: dict[str, Any] = {
+        options: dict[str, Any] = {
             "format": kind,
-            "compression": packing,
+            "compression": compression_name,
             "columns": exports.columns_named(columns),
-            "filter": wanted,
+            "filter": selected,
         }
         if kind == ExportFormat.CSV.name:
-            wishes["csv"] = {"delimiter": delimiter.name, "escapeFormulas": escape_formulas}
-        result = await exports.export(client, console, output, force=force, **wishes)
+            options["csv"] = {"delimiter": delimiter.name, "escapeFormulas": escape_formulas}
+        result = await exports.export(client, console, output, force=force, **options)
         console.print(exports.summary(result, output), markup=False, highlight=False, soft_wrap=True)
 
     _run(run())
@@ -248,17 +252,17 @@ def export(  # noqa: PLR0913 - each is an option of its own
 @keywords.command("import")
 def import_keywords(
     file: Annotated[
-        Path, typer.Argument(help="Text or CSV: a phrase a line, or a table of phrase, category and matching.")
+        Path, typer.Argument(help="Text or CSV: one phrase per line, or a table of phrase, category and matching.")
     ],
     *,
     server: Server = "http://127.0.0.1:8000",
     api_key: ApiKey = None,
-    category: Annotated[str | None, typer.Option(help="Category of those for which the file has none.")] = None,
+    category: Annotated[str | None, typer.Option(help="Category of the keywords for which the file has none.")] = None,
     matching: Annotated[
-        Matching, typer.Option(help="How those match for which the file does not say it.")
+        Matching, typer.Option(help="Matching of the keywords for which the file has none.")
     ] = "word-forms",
 ) -> None:
-    """Add the keywords of a file to a running server and look for them in the comments that are stored."""
+    """Add the keywords of a file to a running server and match them with the stored comments."""
     from app.cli.client import Client  # noqa: PLC0415
     from app.cli.keywords import import_keywords as run_import  # noqa: PLC0415
 
@@ -268,14 +272,14 @@ def import_keywords(
 @app.command("simulate-vk")
 def simulate_vk(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8001,
-    groups: Annotated[int, typer.Option(min=1, help="How many communities there are.")] = 1,
-    posts: Annotated[int, typer.Option(min=0, help="How many posts each has.")] = 60,
-    comments: Annotated[int, typer.Option(min=0, help="How many comments and replies each has.")] = 30_000,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
-    rps: Annotated[float, typer.Option(min=0, help="Requests a second per token; 0 is no limit.")] = 3.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8001,
+    groups: Annotated[int, typer.Option(min=1, help="Number of communities.")] = 1,
+    posts: Annotated[int, typer.Option(min=0, help="Posts per community.")] = 60,
+    comments: Annotated[int, typer.Option(min=0, help="Comments and replies per community.")] = 30_000,
+    seed: Annotated[int, typer.Option(help="The same seed generates the same data.")] = 1,
+    rps: Annotated[float, typer.Option(min=0, help="Requests per second per token; 0: no limit.")] = 3.0,
 ) -> None:
-    """Run a VK API of invented communities, for demos and tests. No request of it leaves this machine."""
+    """Run a VK API with invented communities, for demos and tests. It sends no request to other machines."""
     _require_simulator()
     from app.cli.serve_simulator import serve_simulator  # noqa: PLC0415
     from simulator import SimulatorOptions  # noqa: PLC0415
@@ -286,9 +290,7 @@ def simulate_vk(
 
 @app.command()
 def schema(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; the terminal if not given.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: the terminal.")] = None,
 ) -> None:
     """Write the GraphQL schema as SDL."""
     from schema import make_schema  # noqa: PLC0415
@@ -304,13 +306,13 @@ def schema(
 
 
 def _require_simulator() -> None:
-    """Check that the simulated VK is there.
+    """Check that the VK simulator is installed.
 
     Raises:
-        StartFailed: this installation leaves it out.
+        StartFailed: this installation does not contain it.
     """
     if find_spec("simulator") is None:
-        raise StartFailed("The simulated VK is not part of this installation. Use a clone or the wheel for the demo.")
+        raise StartFailed("This installation does not contain the VK simulator. Use a clone or the wheel for the demo.")
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:

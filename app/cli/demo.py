@@ -1,4 +1,4 @@
-"""The demo: a simulated VK, a server, a community that is collected while one looks, and then a place to play."""
+"""The demo: a VK simulator and a server, which collect, analyse and export a community, and then keep running."""
 
 import asyncio
 import re
@@ -23,13 +23,13 @@ from app.errors import StartFailed
 from app.settings import Settings
 
 FIRST_PORT = 8000
-NOTE = "demo.json"
-"""The file in DATA_DIR that says where a running demo is."""
-FILE = "demo-comments.csv"
-"""The file in DATA_DIR that the comments are exported to."""
+ADDRESS_FILE = "demo.json"
+"""The file in DATA_DIR that contains the URL of a running demo."""
+EXPORT_FILE = "demo-comments.csv"
+"""The file in DATA_DIR to which the comments are exported."""
 KEYWORDS = ("кофе", "бариста", "очередь", "вкусный", "спасибо")
 POSTS, SEED = 60, 1
-TOKEN = "demo-token"  # noqa: S105 - the simulator takes any
+TOKEN = "demo-token"  # noqa: S105 - the simulator accepts any token
 SHOWN_COMMENTS = 5
 LONGEST_TEXT = 70
 MENTION = re.compile(r"\[(?:id|club)\d+\|([^\]]*)\]")
@@ -37,36 +37,35 @@ MENTION = re.compile(r"\[(?:id|club)\d+\|([^\]]*)\]")
 
 
 async def run_demo(settings: Settings, console: Console, *, comments: int, once: bool) -> None:
-    """Start a simulated VK and a server, collect, analyse and export a community; then serve on, unless `once`.
+    """Start a VK simulator and a server; collect, analyse and export a community; then keep serving, unless `once`.
 
-    Where a demo runs on this DATA_DIR already, its server is the one that
-    collects, and goes on when this one has ended. `comments` is the size of the
-    community that is simulated.
+    If a demo is running on this DATA_DIR already, use its server, which keeps running
+    after this demo. `comments` is the size of the simulated community.
 
     Raises:
-        StartFailed: a process does not start, or ends meanwhile.
+        StartFailed: a process does not start, or ends unexpectedly.
         RequestFailed: one of the jobs fails.
     """
-    file = settings.data_dir / FILE
+    file = settings.data_dir / EXPORT_FILE
     if live := await _live_server(settings):
         console.print(f"A demo is running at {live} already: following that one.")
-        await _show(Client(live), console, file)
-        _say_where(console, live)
+        await _run_steps(Client(live), console, file)
+        _print_links(console, live)
         return
     async with _own_servers(settings, console, comments) as (url, processes):
-        await _show(Client(url), console, file)
+        await _run_steps(Client(url), console, file)
         if not once:
-            _say_where(console, url)
+            _print_links(console, url)
             console.print("\nPress Ctrl-C to stop.")
             await _any_end(processes)
-            raise StartFailed(f"The server or the simulator has ended. The logs in {settings.data_dir} say why.")
+            raise StartFailed(f"The server or the simulator has ended. See the logs in {settings.data_dir}.")
 
 
-async def _show(client: Client, console: Console, file: Path) -> None:
-    """Collect, analyse and export what keywords are looked for in meanwhile, and show what was found."""
+async def _run_steps(client: Client, console: Console, file: Path) -> None:
+    """Add keywords, then collect, analyse and export the comments, and show the results."""
     await client.execute(ADD_KEYWORDS, {"keywords": [{"phrase": phrase, "category": "demo"} for phrase in KEYWORDS]})
     group = await _collect(client, console)
-    console.print("Analysing them: languages, words, links, moods, waves of spam ...")
+    console.print("Analysing them: languages, words, links, sentiment, waves of spam ...")
     await start_job(client, console, START_ANALYSIS, {"groupIds": [group]}, "analysis")
     await _show_statistics(client, console, group)
     console.print("Exporting them for Excel ...")
@@ -76,10 +75,10 @@ async def _show(client: Client, console: Console, file: Path) -> None:
 
 async def _collect(client: Client, console: Console) -> str:
     """Collect the community, show some of its comments, and return its id."""
-    from simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - what it imports is not needed to show --help
+    from simulator import DEMO_SCREEN_NAME  # noqa: PLC0415 - avoid its imports when only --help is shown
 
     [group] = await add_groups(client, [f"https://vk.com/{DEMO_SCREEN_NAME}"])
-    # one that runs already is the job of a demo that was interrupted, and as good as a new one
+    # a running collection is that of an interrupted demo, and serves as well as a new one
     job, _ = await start_collection(client, groupIds=[group["id"]])
     console.print(f"Collecting the comments of {group['name']} ({group['screenName']}) ...")
     console.print(summary(await show_progress(client, console, job["id"])))
@@ -90,7 +89,7 @@ async def _collect(client: Client, console: Console) -> str:
     table.add_column("likes", justify="right", style="magenta")
     for comment in found["nodes"]:
         author = (comment["author"] or {}).get("name", "")
-        # Text, so that rich does not take VK's brackets for its own
+        # Text, because rich would interpret VK's brackets as markup
         table.add_row(Text(author), Text(_shown(comment["text"])), str(comment["likeCount"]))
     console.print(table)
     return str(group["id"])
@@ -117,12 +116,12 @@ async def _show_statistics(client: Client, console: Console, group_id: str) -> N
 
 
 def _shown(text: str) -> str:
-    """Return a comment as one line: mentions as names, long ones cut."""
+    """Return a comment as one line: mentions as names, long texts truncated."""
     line = " ".join(MENTION.sub(r"\1", text).split()) or "(no text)"
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
 
-def _say_where(console: Console, url: str) -> None:
+def _print_links(console: Console, url: str) -> None:
     for what, path in (
         ("GraphiQL, to explore the API", "/graphql"),
         ("health", "/health"),
@@ -137,12 +136,12 @@ async def _any_end(processes: Sequence[Process]) -> None:
 
 
 def _port(settings: Settings, console: Console) -> int:
-    """Return the port for the server: the one that PORT names, or a free one."""
+    """Return the port for the server: PORT if it is set, otherwise a free one."""
     if "port" in settings.model_fields_set:
         return settings.port or free_port()
     port = free_port(FIRST_PORT)
     if port != FIRST_PORT:
-        console.print(f"Port {FIRST_PORT} is in use; taking {port}.")
+        console.print(f"Port {FIRST_PORT} is in use; using {port}.")
     return port
 
 
@@ -150,14 +149,14 @@ def _port(settings: Settings, console: Console) -> int:
 async def _own_servers(
     settings: Settings, console: Console, comments: int
 ) -> AsyncIterator[tuple[str, Sequence[Process]]]:
-    """Run a simulator and a server, and say where the server is."""
+    """Run a simulator and a server; yield the server's URL and both processes."""
     port = _port(settings, console)
     url, vk_port = f"http://127.0.0.1:{port}", free_port()
     vk_url = f"http://127.0.0.1:{vk_port}"
     logs = settings.data_dir / "logs"
     size = ("--posts", str(POSTS), "--comments", str(comments), "--seed", str(SEED))
     simulate = ["simulate-vk", "--port", str(vk_port), *size]
-    # what the demo itself needs wins over the environment: it asks without a key, and nobody else runs its job
+    # these settings override the environment, because the demo sends no API key and needs a worker
     server = {
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -175,9 +174,9 @@ async def _own_servers(
         for failure in started:
             if isinstance(failure, BaseException):
                 raise failure
-        note = settings.data_dir / NOTE
-        note.write_bytes(orjson.dumps({"url": url}))
-        stack.callback(note.unlink, missing_ok=True)
+        address_file = settings.data_dir / ADDRESS_FILE
+        address_file.write_bytes(orjson.dumps({"url": url}))
+        stack.callback(address_file.unlink, missing_ok=True)
         console.print(
             f"PostgreSQL, a simulated VK and the server are up; data and logs are in {settings.data_dir}.",
             soft_wrap=True,
@@ -186,9 +185,9 @@ async def _own_servers(
 
 
 async def _live_server(settings: Settings) -> str | None:
-    """Return the address of a demo that already runs on this DATA_DIR, if there is one."""
+    """Return the URL of a demo that is already running on this DATA_DIR; None if there is none."""
     try:
-        url = str(orjson.loads((settings.data_dir / NOTE).read_bytes())["url"])
+        url = str(orjson.loads((settings.data_dir / ADDRESS_FILE).read_bytes())["url"])
         async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
             return url if (await http.get(f"{url}/health/live")).is_success else None
     except (OSError, ValueError, KeyError, httpx2.HTTPError):

@@ -1,4 +1,4 @@
-"""Exports comments through a running server, with a progress bar, and brings the file here."""
+"""Exports comments through a running server, with a progress bar, and downloads the file."""
 
 import asyncio
 import hashlib
@@ -35,55 +35,55 @@ query FindKeywords($search: String!) { keywords(first: 500, filter: {search: $se
 
 
 def kind_of(path: Path, format: ExportFormat | None, compression: Compression | None) -> tuple[str, str | None]:
-    """Return format and compression as the API names them: what was asked for, else what the file's name says."""
+    """Return format and compression as the API names them: the given ones, otherwise those of the file's suffixes."""
     endings = [ending.removeprefix(".").lower() for ending in path.suffixes]
-    packed = {known.value: known for known in Compression}
-    if endings and endings[-1] in packed:
-        by_name = packed[endings.pop()]
-        compression = compression or by_name
+    compressions = {known.value: known for known in Compression}
+    if endings and endings[-1] in compressions:
+        from_name = compressions[endings.pop()]
+        compression = compression or from_name
     kinds = {known.value: known for known in ExportFormat}
     kind = format or kinds.get(endings[-1] if endings else "", ExportFormat.CSV)
     return kind.name, compression and compression.name
 
 
 def columns_named(names: str) -> list[str] | None:
-    """Return the columns that a person has named, separated by commas, as the API names them; None for none.
+    """Parse comma-separated columns and return them as the API names them; None if there are none.
 
     Raises:
         RequestFailed: one of them does not exist.
     """
     known = {column.value.lower(): column.name for column in ExportColumn}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted:
+    requested = [name.strip() for name in names.split(",") if name.strip()]
+    for name in requested:
         if name.lower() not in known:
-            there = ", ".join(column.value for column in ExportColumn)
-            raise RequestFailed(f"There is no column {name!r}; there are {there}.")
-    return [known[name.lower()] for name in wanted] or None
+            names = ", ".join(column.value for column in ExportColumn)
+            raise RequestFailed(f"{name!r} is not a column. The columns are {names}.")
+    return [known[name.lower()] for name in requested] or None
 
 
-def joined_filter(given: str | None, **wishes: Any) -> dict[str, Any] | None:
-    """Return a CommentFilter of JSON that a person has written, and of what was asked for beside it.
+def joined_filter(given: str | None, **options: Any) -> dict[str, Any] | None:
+    """Combine a CommentFilter given as JSON with the filters of other options; None if there are none.
 
     Raises:
-        RequestFailed: it is no JSON object.
+        RequestFailed: `given` is not a JSON object.
     """
-    wanted = {name: value for name, value in wishes.items() if value}
+    requested = {name: value for name, value in options.items() if value}
     if given is None:
-        return wanted or None
+        return requested or None
     try:
         parsed = orjson.loads(given)
     except orjson.JSONDecodeError as error:
-        raise RequestFailed(f"--filter is no JSON: {error}.") from None
+        raise RequestFailed(f"--filter is not JSON: {error}.") from None
     if not isinstance(parsed, dict):
-        raise RequestFailed('--filter takes a JSON object, such as \'{"minLikes": 5, "not": {"isReply": true}}\'.')
-    return {"and": [parsed, wanted]} if wanted else parsed
+        raise RequestFailed('--filter must be a JSON object, such as \'{"minLikes": 5, "not": {"isReply": true}}\'.')
+    return {"and": [parsed, requested]} if requested else parsed
 
 
 async def group_ids(client: Client, references: Sequence[str]) -> list[str]:
     """Return the ids of communities that have been added.
 
     Raises:
-        RequestFailed: one of them has not been, or is none.
+        RequestFailed: one of them has not been added, or its reference is not valid.
     """
     found = []
     for reference in references:
@@ -99,68 +99,69 @@ async def group_ids(client: Client, references: Sequence[str]) -> list[str]:
 
 
 async def keyword_ids(client: Client, phrases: Sequence[str]) -> list[str]:
-    """Return the ids of keywords with these phrases, whatever the case.
+    """Return the ids of keywords with these phrases, ignoring case.
 
     Raises:
-        RequestFailed: one of them is no keyword.
+        RequestFailed: one of the phrases is not a keyword.
     """
     found = []
     for phrase in phrases:
         nodes = (await client.execute(FIND_KEYWORDS, {"search": phrase}))["keywords"]["nodes"]
         ids = [node["id"] for node in nodes if node["phrase"].casefold() == phrase.casefold()]
         if not ids:
-            raise RequestFailed(f"There is no keyword {phrase!r}.")
+            raise RequestFailed(f"The keyword {phrase!r} does not exist.")
         found += ids
     return found
 
 
 def check_target(path: Path, *, force: bool) -> None:
-    """Look whether a file can be written, before anything is asked for.
+    """Check that the file can be written, before the server is contacted.
 
     Raises:
-        RequestFailed: it is there already, or there is no directory for it.
+        RequestFailed: the file exists already, or its directory does not exist.
     """
     if path.is_dir():
-        raise RequestFailed(f"{path} is a directory: name a file in it.")
+        raise RequestFailed(f"{path} is a directory. Give the path of a file.")
     if not path.parent.is_dir():
-        raise RequestFailed(f"There is no directory {path.parent}.")
+        raise RequestFailed(f"The directory {path.parent} does not exist.")
     if path.exists() and not force:
-        raise RequestFailed(f"{path} is there already. Give --force to write over it.")
+        raise RequestFailed(f"{path} exists already. Use --force to overwrite it.")
 
 
-async def export(client: Client, console: Console, path: Path, *, force: bool, **wishes: Any) -> dict[str, Any]:
-    """Export as wished, show the progress, bring the file to `path`, and return what it is.
+async def export(client: Client, console: Console, path: Path, *, force: bool, **options: Any) -> dict[str, Any]:
+    """Run an export with these options, show its progress, download the file to `path`, and return its result.
 
     Raises:
-        RequestFailed: the server refuses, or fails, or the file cannot be written.
+        RequestFailed: the server rejects or fails the export, or the file cannot be written.
     """
     check_target(path, force=force)
-    result = await start_job(client, console, START_EXPORT, wishes, "export")
+    result = await start_job(client, console, START_EXPORT, options, "export")
     await download(client, console, result, path)
     return result
 
 
 async def download(client: Client, console: Console, result: dict[str, Any], path: Path) -> None:
-    """Bring a file here; what is at `path` is replaced when all of it is there. A lost connection goes on where it was.
+    """Download a file; replace `path` only when the download is complete. After a lost connection, resume the download.
 
     Raises:
-        RequestFailed: the server stays away, or refuses, or the file is damaged, or cannot be written.
+        RequestFailed: the server cannot be reached any more, or refuses the file; or the file is damaged, or
+            cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    partial = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with partial.open("wb") as file:
             await _Download(client, result, file).run(console)
-        part.replace(path)
+        partial.replace(path)
     except OSError as error:
         raise RequestFailed(f"Cannot write {path}: {error.strerror}.") from error
     finally:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
 class _Download:
-    """A file on its way. `size` and `hash` are of what is here."""
+    """A running download. `size` and `hash` describe the bytes received so far."""
 
     client: Client
     result: dict[str, Any]
@@ -175,20 +176,20 @@ class _Download:
             task = bar.add_task("downloading", total=self.result["byteCount"])
             while self.size < self.result["byteCount"]:
                 try:
-                    async for _ in self._parts():
+                    async for _ in self._chunks():
                         bar.update(task, completed=self.size)
                 except httpx2.HTTPError as error:
                     self.tries += 1
                     if self.tries > connection.RECONNECTS:
                         raise RequestFailed(
-                            f"The connection to {self.client.url} is lost, and so is the file: begin again."
+                            f"The connection to {self.client.url} is lost, so the download failed. Try again."
                         ) from error
                     await asyncio.sleep(connection.RECONNECT_SECONDS)
         if self.hash.hexdigest() != self.result["sha256"]:
-            raise RequestFailed("The file that came is not the one that the server has written. Begin again.")
+            raise RequestFailed("The downloaded file is damaged: its checksum is wrong. Try again.")
 
-    async def _parts(self) -> AsyncIterator[None]:
-        """Take what is missing, as far as it comes."""
+    async def _chunks(self) -> AsyncIterator[None]:
+        """Receive the missing bytes; yield after each chunk."""
         headers = {"Accept-Encoding": "identity", **self.client.headers}
         if self.size:
             headers |= {"Range": f"bytes={self.size}-", "If-Range": f'"{self.result["sha256"]}"'}
@@ -198,9 +199,9 @@ class _Download:
             http.stream("GET", url, headers=headers) as reply,
         ):
             if reply.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
-                raise httpx2.RemoteProtocolError(f"the server answers {reply.status_code}")
+                raise httpx2.RemoteProtocolError(f"the server replied with status {reply.status_code}")
             if reply.status_code != (httpx2.codes.PARTIAL_CONTENT if self.size else httpx2.codes.OK):
-                raise RequestFailed(f"The server does not give the file: it answers {reply.status_code}.")
+                raise RequestFailed(f"The server refuses the file with status {reply.status_code}.")
             async for data in reply.aiter_raw():
                 self.file.write(data)
                 self.hash.update(data)
@@ -210,8 +211,8 @@ class _Download:
 
 
 def summary(result: dict[str, Any], path: Path) -> str:
-    """Say in a line what was exported."""
-    cut = f" {result['cutTextCount']:,} texts were too long for Excel, and end with a mark." * bool(
+    """Return one line that describes the export."""
+    cut = f" {result['cutTextCount']:,} texts were too long for Excel; they are cut and end with a mark." * bool(
         result["cutTextCount"]
     )
     return f"{result['rowCount']:,} comments, {result['byteCount']:,} bytes: {path}.{cut}"

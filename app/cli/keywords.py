@@ -1,4 +1,4 @@
-"""Adds the keywords of a file through a running server, and follows the matching of stored comments."""
+"""Adds the keywords of a file through a running server, and follows the job that matches stored comments."""
 
 import asyncio
 from collections import Counter
@@ -22,21 +22,21 @@ MOST_SHOWN = 20
 
 
 async def import_keywords(client: Client, console: Console, path: Path, category: str | None, matching: str) -> None:
-    """Add the keywords of a file, say what became of them, and show the progress of matching until it has ended.
+    """Add the keywords of a file, print the outcomes, and show the progress of matching until it has ended.
 
     Raises:
-        RequestFailed: the file cannot be read, the server refuses, or the matching did not succeed.
+        RequestFailed: the file cannot be read, the server rejects it, or the matching fails.
     """
     data = await asyncio.to_thread(_contents_of, path)
     variables = {"file": None, "category": category, "matching": matching.upper().replace("-", "_")}
     answer = (await client.upload(IMPORT_KEYWORDS, variables, path.name, data))["importKeywords"]
     if answer["__typename"] != "ImportKeywordsSuccess":
         raise RequestFailed(answer["message"])
-    _tell(console, answer["outcomes"])
+    _print_outcomes(console, answer["outcomes"])
     if answer["job"]:
         result = await result_of(client, console, answer["job"]["id"], "matching")
         _say(
-            console, f"{result['matchedCommentCount']:,} comments looked at, {result['newMatchCount']:,} matches found."
+            console, f"{result['matchedCommentCount']:,} comments searched, {result['newMatchCount']:,} matches found."
         )
 
 
@@ -47,14 +47,14 @@ def _contents_of(path: Path) -> bytes:
         raise RequestFailed(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _tell(console: Console, outcomes: list[dict[str, Any]]) -> None:
+def _print_outcomes(console: Console, outcomes: list[dict[str, Any]]) -> None:
     counts = Counter(each["outcome"] for each in outcomes)
-    _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_THERE']:,} were there already.")
-    wrong = [each for each in outcomes if each["outcome"] == "MALFORMED"]
-    for each in wrong[:MOST_SHOWN]:
-        _say(console, f"{each['phrase']!r} was left out. {each['message']}", style="yellow")
-    if len(wrong) > MOST_SHOWN:
-        _say(console, f"{len(wrong) - MOST_SHOWN:,} more were left out.", style="yellow")
+    _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_THERE']:,} existed already.")
+    malformed = [each for each in outcomes if each["outcome"] == "MALFORMED"]
+    for each in malformed[:MOST_SHOWN]:
+        _say(console, f"{each['phrase']!r} was skipped. {each['message']}", style="yellow")
+    if len(malformed) > MOST_SHOWN:
+        _say(console, f"{len(malformed) - MOST_SHOWN:,} more were skipped.", style="yellow")
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Runs a worker and nothing else until SIGINT or SIGTERM."""
+"""Runs only a worker until SIGINT or SIGTERM."""
 
 import asyncio
 import gc
@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, nullcontext
 from prometheus_client import start_http_server
 
 from app.background import open_worker
-from app.cli.alive import showing_life
-from app.cli.processes import refused
-from app.cli.service import Stop, stop_signals
+from app.cli.alive import heartbeat_file
+from app.cli.processes import listen_failure
+from app.cli.service import StopSignals, stop_signals
 from app.errors import WorkerDied
 from app.health import HealthCheck
 from app.log import configure_logging, log
@@ -20,27 +20,27 @@ from app.watchdog import watching_loop
 from app.work.kinds import JobKind
 
 MEASURE_SECONDS = 5.0
-"""How often a worker with metrics measures what is counted for all processes together."""
+"""The interval at which a worker with metrics refreshes those that cover all processes."""
 
 GARBAGE_THRESHOLD = 50_000
-"""How many objects are made before Python looks for cycles among them.
+"""The number of new objects after which Python's cyclic garbage collector runs.
 
-With its own number, and with all that was made at the start looked at again, a
-thousand subscribers heard of an event after 1.3 s instead of 0.3 s (bench/jobs.py).
+With Python's default, and without freezing the objects made at startup, a thousand
+subscribers received an event after 1.3 s instead of 0.3 s (bench/jobs.py).
 """
 
 
 async def serve_jobs(
     settings: Settings, concurrency: int, kinds: Sequence[JobKind] = (), metrics_port: int | None = None
 ) -> None:
-    """Run a worker and nothing else, and show in DATA_DIR that it is alive.
+    """Run only a worker, and write its heartbeat to DATA_DIR.
 
-    It takes jobs of these kinds only, where some are named. With a port its
-    metrics are at `/metrics` there.
+    Run only jobs of these kinds (none given: all). With `metrics_port`, serve its metrics
+    at `/metrics` on that port.
 
     Raises:
         StartFailed: the resources cannot be opened, or the port is in use.
-        WorkerDied: the worker ended before the process was to end.
+        WorkerDied: the worker ended unexpectedly.
     """
     configure_logging(settings)
     async with (
@@ -48,7 +48,7 @@ async def serve_jobs(
         open_resources(settings) as resources,
         open_worker(resources, concurrency, kinds),
         ending_with_worker(stop, resources.health),
-        showing_life(settings, resources.health),
+        heartbeat_file(settings, resources.health),
     ):
         with watching_loop():
             async with (
@@ -56,20 +56,20 @@ async def serve_jobs(
             ):
                 collect_garbage_rarely()
                 log.info("working", concurrency=concurrency, kinds=[kind.value for kind in kinds or JobKind])
-                await stop.asked.wait()
+                await stop.requested.wait()
                 log.info("stopping")
 
 
 def collect_garbage_rarely() -> None:
-    """Look for cycles among objects less often; call it when everything that stays has been made."""
+    """Make the cyclic garbage collector run less often. Call it when all long-lived objects exist."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 @asynccontextmanager
-async def ending_with_worker(stop: Stop, health: HealthCheck) -> AsyncIterator[None]:
-    """End this process in order when its worker dies, and with a failure, so that it is started again.
+async def ending_with_worker(stop: StopSignals, health: HealthCheck) -> AsyncIterator[None]:
+    """Stop this process when its worker dies, and exit with a failure, so that it is restarted.
 
     Raises:
         WorkerDied: the worker has died.
@@ -77,7 +77,7 @@ async def ending_with_worker(stop: Stop, health: HealthCheck) -> AsyncIterator[N
 
     async def follow() -> None:
         await health.worker_died.wait()
-        stop.asked.set()
+        stop.requested.set()
 
     following = asyncio.create_task(follow())
     try:
@@ -90,11 +90,11 @@ async def ending_with_worker(stop: Stop, health: HealthCheck) -> AsyncIterator[N
 
 @asynccontextmanager
 async def _metrics_at(host: str, port: int, health: HealthCheck) -> AsyncIterator[None]:
-    """Serve this process' metrics by HTTP, and keep those fresh that are of all processes together."""
+    """Serve this process's metrics over HTTP, and refresh those that cover all processes."""
     try:
         server, _ = start_http_server(port, host)
     except OSError as error:
-        raise refused(error, host, port, "Choose another --metrics-port.") from error
+        raise listen_failure(error, host, port, "Choose another --metrics-port.") from error
     log.info("metrics", port=server.server_port)
     measuring = asyncio.create_task(_measure(health))
     try:

@@ -1,4 +1,4 @@
-"""Runs a simulated VK until SIGINT or SIGTERM."""
+"""Runs the VK simulator until SIGINT or SIGTERM."""
 
 from app.cli.processes import listen
 from app.cli.service import serve_app, stop_signals
@@ -8,7 +8,7 @@ from simulator import SimulatorOptions, create_simulator
 
 
 async def serve_simulator(options: SimulatorOptions, port: int) -> None:
-    """Run a simulated VK on the loopback interface.
+    """Run the VK simulator on the loopback interface.
 
     Raises:
         StartFailed: the port is in use.

@@ -1,4 +1,4 @@
-"""Runs the web server, with a worker in it unless WORKERS is 0, until SIGINT or SIGTERM."""
+"""Runs the web server, including a worker unless WORKERS is 0, until SIGINT or SIGTERM."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from app.background import open_worker
 from app.cli.processes import listen
 from app.cli.serve_jobs import collect_garbage_rarely, ending_with_worker
-from app.cli.service import Stop, serve_app, stop_signals
+from app.cli.service import StopSignals, serve_app, stop_signals
 from app.log import configure_logging, log
 from app.main import create_app
 from app.resources import Resources, open_resources
@@ -18,11 +18,11 @@ from schema.transport.requests import LARGEST_BYTES
 
 
 async def serve_web(settings: Settings) -> None:
-    """Run the web server, with a worker in it unless WORKERS is 0.
+    """Run the web server, including a worker unless WORKERS is 0.
 
     Raises:
         StartFailed: the port is in use, or the resources cannot be opened.
-        WorkerDied: the worker ended before the process was to end.
+        WorkerDied: the worker ended unexpectedly.
     """
     configure_logging(settings)
     with listen(settings.host, settings.port) as sock:
@@ -43,22 +43,23 @@ async def serve_web(settings: Settings) -> None:
                 sock,
                 stop,
                 drain=lambda: _drain(resources, stop, stop_worker),
-                largest_message_bytes=2 * LARGEST_BYTES,  # the endpoint refuses what is over its limit, with a reason
+                largest_message_bytes=2
+                * LARGEST_BYTES,  # the endpoint rejects a message above its limit, with a reason
             )
             log.info("stopping")
 
 
-async def _drain(resources: Resources, stop: Stop, stop_worker: Callable[[], Awaitable[None]] | None) -> None:
-    """Let others take over before connections are closed: those who ask whether this server is ready, and workers.
+async def _drain(resources: Resources, stop: StopSignals, stop_worker: Callable[[], Awaitable[None]] | None) -> None:
+    """Give load balancers, through the readiness check, and workers time to take over before connections are closed.
 
-    After Ctrl-C nobody is waited for but the jobs.
+    After Ctrl-C, wait only for the worker's jobs.
     """
-    begun = time.monotonic()
+    started_at = time.monotonic()
     resources.health.is_draining = True
     log.info("draining")
     if stop_worker:
         await stop_worker()
-    left_seconds = resources.settings.drain_seconds - (time.monotonic() - begun)
-    hurried = asyncio.ensure_future(stop.hurried.wait())
-    await asyncio.wait({hurried}, timeout=max(0.0, left_seconds))
-    hurried.cancel()
+    left_seconds = resources.settings.drain_seconds - (time.monotonic() - started_at)
+    immediate = asyncio.ensure_future(stop.immediate.wait())
+    await asyncio.wait({immediate}, timeout=max(0.0, left_seconds))
+    immediate.cancel()

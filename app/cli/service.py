@@ -1,4 +1,4 @@
-"""What all processes that serve until SIGINT or SIGTERM share: the signals, and an HTTP server that ends in order."""
+"""Shared by all processes that serve until SIGINT or SIGTERM: the signals, and an HTTP server with orderly shutdown."""
 
 import asyncio
 import signal
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 GRACE_SECONDS = 2
-"""How long open requests and sockets may take when the server is stopped."""
+"""How long open requests and sockets may take to end when the server is stopped."""
 LARGEST_MESSAGE_BYTES = 2**24
-"""The largest message of a WebSocket, where a server sets no bound of its own."""
+"""The default limit of a WebSocket message."""
 
 
 @dataclass(slots=True)
-class Stop:
-    """The wish that this process ends: `asked` is set by SIGTERM and SIGINT, `hurried` by SIGINT only."""
+class StopSignals:
+    """The stop requests for this process: SIGTERM and SIGINT set `requested`, SIGINT also sets `immediate`."""
 
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    immediate: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
-async def stop_signals() -> AsyncIterator[Stop]:
-    """Lend what SIGINT and SIGTERM set. They do nothing else, so that everything is closed in order."""
-    stop, loop = Stop(), asyncio.get_running_loop()
+async def stop_signals() -> AsyncIterator[StopSignals]:
+    """Yield the events that SIGINT and SIGTERM set. The signals do nothing else, so everything is closed in order."""
+    stop, loop = StopSignals(), asyncio.get_running_loop()
 
-    def hurry() -> None:
-        stop.asked.set()
-        stop.hurried.set()
+    def stop_immediately() -> None:
+        stop.requested.set()
+        stop.immediate.set()
 
-    loop.add_signal_handler(signal.SIGTERM, stop.asked.set)
-    loop.add_signal_handler(signal.SIGINT, hurry)
+    loop.add_signal_handler(signal.SIGTERM, stop.requested.set)
+    loop.add_signal_handler(signal.SIGINT, stop_immediately)
     end_with_parent()
     try:
         yield stop
@@ -49,7 +49,7 @@ async def stop_signals() -> AsyncIterator[Stop]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it raises what it caught again at its end, in the middle of our closing."""
+    """uvicorn without its signal handlers: at its end it raises the caught signals again, during our own shutdown."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -59,12 +59,12 @@ class _Server(uvicorn.Server):
 async def serve_app(
     app: "ASGIApp",
     sock: socket.socket,
-    stop: Stop,
+    stop: StopSignals,
     *,
     drain: Callable[[], Awaitable[None]] | None = None,
     largest_message_bytes: int = LARGEST_MESSAGE_BYTES,
 ) -> None:
-    """Serve until the process is to end; then `drain`, and only then close the connections: WebSockets with 1012."""
+    """Serve until a stop is requested; then call `drain`, and only then close the connections: WebSockets with 1012."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -74,7 +74,7 @@ async def serve_app(
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
-    stopping = asyncio.create_task(stop.asked.wait())
+    stopping = asyncio.create_task(stop.requested.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if drain and not serving.done():

@@ -1,1 +1,1 @@
-"""Work in the background: its states, asking for it (queue), doing it (worker), and a module for each kind of job."""
+"""The task manager: job states, queue, worker and live updates; it is independent of the job kinds."""

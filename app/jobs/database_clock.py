@@ -1,26 +1,26 @@
-"""Notices when PostgreSQL's clock was set back, by comparing it with the monotonic clock of this process."""
+"""Detects that PostgreSQL's clock was set back, by comparing it with the monotonic clock of this process."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 TOLERANCE = timedelta(seconds=1)
-"""Waits that get longer by less do no harm, and reading the two clocks takes a moment."""
+"""Smaller steps back are ignored: they lengthen waits only slightly, and the two clocks are not read simultaneously."""
 
 
 @dataclass(slots=True)
 class DatabaseClock:
-    """What PostgreSQL's clock showed last, and what the monotonic clock (seconds) showed then; None before that."""
+    """The last reading of PostgreSQL's clock (None before the first), and of the monotonic clock (seconds) then."""
 
     shown: datetime | None = None
     at: float = 0.0
 
     def was_set_back(self, now: datetime, at: float) -> bool:
-        """Whether the clock shows `now` earlier than it should by the monotonic clock.
+        """Return whether PostgreSQL's clock shows an earlier `now` than the monotonic clock implies.
 
-        True before the first reading as well: it may have been set back while no worker ran.
+        Return True before the first reading, too: the clock may have been set back while no worker ran.
         """
         return self.shown is None or now + TOLERANCE < self.shown + timedelta(seconds=at - self.at)
 
     def note(self, now: datetime, at: float) -> None:
-        """Keep a reading for the next comparison."""
+        """Store a reading for the next comparison."""
         self.shown, self.at = now, at

@@ -1,4 +1,4 @@
-"""PgQueuer as this project uses it: what its queue does differently here, and one engine of queue and clock."""
+"""Adapts PgQueuer to this project: overrides its queries, and builds the engine that runs queue and schedule."""
 
 from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.applications import PgQueuer
-from pgqueuer.models import Job as Entry
+from pgqueuer.models import Job as QueueEntry
 from pgqueuer.models import Schedule, TracebackRecord
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.queries import Queries
@@ -20,31 +20,36 @@ from app.jobs.queue import queries_of
 from app.jobs.runs import take
 from app.store import entries
 
-EntryBody = Callable[[Entry], Awaitable[None]]
+EntryHandler = Callable[[QueueEntry], Awaitable[None]]
 
 
 class Queue(Queries):
-    """PgQueuer's queries, but for what makes an entry and its job one thing.
+    """Overrides PgQueuer's queries so that a queue entry and its job row are claimed in one transaction.
 
-    Taking an entry takes its job, in one transaction: `taken` holds the rows.
-    What becomes of an entry after that is written with its job: `app.jobs.runs`
-    ends it, `app.store.jobs.beat` keeps it from growing stale. So PgQueuer
-    writes nothing about it, and a worker that was frozen can neither end an
-    entry nor keep it alive that another one has taken over meanwhile.
+    `claimed` maps queue entry id -> job row until the run begins. PgQueuer's own
+    status and heartbeat writes are disabled: `app.jobs.runs` ends the entry and
+    `app.store.jobs.beat` writes its heartbeat, each in one transaction with the job.
+    So a worker that was frozen can neither end nor keep alive an entry that another
+    worker has claimed meanwhile.
 
-    `room` says how many jobs more this worker may take; `at_work` are the
-    entries of those that it runs.
+    `free_capacity` returns how many more jobs this worker may claim;
+    `running_entries` are the ids of the queue entries whose jobs it runs.
     """
 
     def __init__(
-        self, pool: "asyncpg.Pool", events: Events, worker: str, room: Callable[[], int], at_work: Container[int]
+        self,
+        pool: "asyncpg.Pool",
+        events: Events,
+        worker: str,
+        free_capacity: Callable[[], int],
+        running_entries: Container[int],
     ) -> None:
         super().__init__(AsyncpgPoolDriver(pool))
-        self.taken: dict[int, Row[Any]] = {}
+        self.claimed: dict[int, Row[Any]] = {}
         self._events = events
         self._worker = worker
-        self._room = room
-        self._at_work = at_work
+        self._free_capacity = free_capacity
+        self._running_entries = running_entries
 
     async def dequeue(
         self,
@@ -53,33 +58,35 @@ class Queue(Queries):
         queue_manager_id: QueueManagerId,
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
-    ) -> list[Entry]:
-        """Take the most urgent jobs and return their entries. Entries without a job to run are dropped."""
-        room = min(batch_size, self._room() - len(self.taken))
-        if room <= 0:
+    ) -> list[QueueEntry]:
+        """Claim the jobs with the highest priority; return their queue entries. Drop entries of jobs not to run."""
+        batch_size = min(batch_size, self._free_capacity() - len(self.claimed))
+        if batch_size <= 0:
             return []
         topics: list[str] = []
         async with self._events.telling(topics) as connection:
             found = await queries_of(connection).dequeue(
-                room, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
+                batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
             )
-            # one that is being run here only looked stale, as this process was slow to show life
-            job_ids: dict[int, int] = {entry.id: _job_id(entry) for entry in found if entry.id not in self._at_work}
-            taken = await take(connection, job_ids, self._worker) if job_ids else {}
-            await entries.release(connection, [entry_id for entry_id in job_ids if entry_id not in taken])
+            # skip entries whose jobs run in this process: their heartbeat was only late
+            job_ids: dict[int, int] = {
+                entry.id: _job_id(entry) for entry in found if entry.id not in self._running_entries
+            }
+            claimed = await take(connection, job_ids, self._worker) if job_ids else {}
+            await entries.release(connection, [entry_id for entry_id in job_ids if entry_id not in claimed])
             topics += map(job_topic, job_ids.values())
-        self.taken |= taken
-        return [entry for entry in found if entry.id in taken]
+        self.claimed |= claimed
+        return [entry for entry in found if entry.id in claimed]
 
-    async def log_jobs(self, job_status: list[tuple[Entry, JOB_STATUS, TracebackRecord | None]]) -> None:
-        """Write nothing: for PgQueuer an entry is done as soon as its run was begun."""
+    async def log_jobs(self, job_status: list[tuple[QueueEntry, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """Write nothing: PgQueuer regards an entry as done as soon as its run has begun."""
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
-        """Write nothing."""
+        """Write nothing: `app.store.jobs.beat` writes the heartbeats."""
 
 
-def _job_id(entry: Entry) -> int:
-    """Return which job an entry stands for; 0, which is none, where it was not made by us."""
+def _job_id(entry: QueueEntry) -> int:
+    """Return the id of an entry's job; 0, which is no job's id, if the entry was not made by `app.jobs.queue`."""
     try:
         return int(entry.payload or b"")
     except ValueError:
@@ -87,23 +94,24 @@ def _job_id(entry: Entry) -> int:
 
 
 def make_engine(
-    queue: Queue, body: EntryBody, limits: Mapping[str, int], tasks: Mapping[str, PeriodicTask]
+    queue: Queue, handle: EntryHandler, limits: Mapping[str, int], tasks: Mapping[str, PeriodicTask]
 ) -> PgQueuer:
-    """Return an engine that calls `body` for each entry of these kinds, and runs periodic tasks (name -> task).
+    """Return an engine that calls `handle` for each queue entry of these kinds, and runs periodic tasks (name -> task).
 
-    `body` is to begin the run and return: an engine that fails waits for its bodies before it says so.
-    `limits` maps each kind to how many of it run at once in all processes; 0 is no limit.
+    `handle` must start the run and return at once, because an engine that fails waits
+    for its handlers before it reports the failure. `limits` maps each kind to the
+    maximum of concurrent runs over all processes; 0 means no limit.
     """
     engine = PgQueuer(queue.driver, queries=queue)
     for kind, limit in limits.items():
-        engine.entrypoint(kind, concurrency_limit=limit)(body)
-    for name, (when, action) in tasks.items():
-        engine.schedule(name, when)(_on_schedule(action))
+        engine.entrypoint(kind, concurrency_limit=limit)(handle)
+    for name, (cron, task) in tasks.items():
+        engine.schedule(name, cron)(_on_schedule(task))
     return engine
 
 
-def _on_schedule(action: Callable[[], Awaitable[None]]) -> Callable[[Schedule], Awaitable[None]]:
+def _on_schedule(task: Callable[[], Awaitable[None]]) -> Callable[[Schedule], Awaitable[None]]:
     async def run(_: Schedule) -> None:
-        await action()
+        await task()
 
     return run

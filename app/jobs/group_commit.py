@@ -1,4 +1,4 @@
-"""Does at once what many ask for at the same time."""
+"""Runs items that arrive concurrently as one batch (group commit)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,45 +10,46 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Together(Generic[T, R]):
-    """Gathers what is asked for one by one while `do` is busy, and gives it to `do` in one go when it is free.
+class GroupCommit(Generic[T, R]):
+    """Collects items while a batch is running; they form the next batch.
 
-    Whoever asks while it is free does not wait. `do` returns a result for each
-    item, in their order. Where it fails for something in the batch, it is tried
-    for each item by itself, so that nobody suffers from another's item.
+    An item that arrives while no batch is running does not wait. `run_batch` returns
+    one result per item, in their order. If a batch fails, each of its items is run
+    again by itself, so that one failing item does not fail the others; if
+    PostgreSQL is unavailable, all of them fail at once.
     """
 
-    def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
-        self._do = do
+    def __init__(self, run_batch: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+        self._run_batch = run_batch
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._work: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def __call__(self, item: T) -> R:
-        """Have something done and return its result, or raise what it has raised."""
-        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._do_all())
-        return await answer
+        """Run an item and return its result, or raise its exception."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run_all())
+        return await future
 
-    async def _do_all(self) -> None:
+    async def _run_all(self) -> None:
         while self._waiting:
-            await asyncio.sleep(0)  # those that are ready in this turn of the loop come along
+            await asyncio.sleep(0)  # let the tasks that are ready now add their items to this batch
             batch, self._waiting = self._waiting, []
-            await self._do_batch(batch)
+            await self._settle(batch)
 
-    async def _do_batch(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _settle(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            results = await self._do([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            results = await self._run_batch([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - the callers get whatever it is
             if len(batch) > 1 and not isinstance(error, ServiceUnavailable):
-                for one in batch:
-                    await self._do_batch([one])
+                for item in batch:
+                    await self._settle([item])
             else:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
         else:
-            for (_, answer), result in zip(batch, results, strict=True):
-                if not answer.done():  # who was cancelled meanwhile does not listen any more
-                    answer.set_result(result)
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():  # a cancelled caller no longer waits
+                    future.set_result(result)

@@ -1,4 +1,4 @@
-"""Runs what keeps a processor busy in a process of its own, so that the event loop goes on."""
+"""Runs CPU-bound functions in other processes, so that they do not block the event loop."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 from app.errors import ProcessDied
 
 WATCH_SECONDS = 0.5
-"""How often a process looks whether the one that it computes for is still there."""
+"""The interval at which a worker process checks that its parent process still exists."""
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -24,42 +24,43 @@ Arguments = TypeVarTuple("Arguments")
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """What a function raised in the process that computes: so it differs from what handling the process raises."""
+    """An exception that the function raised in the other process, as opposed to one raised by the process handling."""
 
     error: Exception
 
 
 async def in_process(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """Call a plain function in another process and return what it returns.
+    """Call a plain function in another process and return its result.
 
-    The function is one of a module, and it, its arguments and its result can be
-    pickled. Whatever exception it raises is raised here. If the caller is
-    cancelled, the process is killed at once: the function gets no chance to
-    clean up. It ends, too, when this process is gone, but not by Ctrl-C.
-    There are as many processes as calls at a time: the caller sets the limit.
+    The function must be defined at module level; it, its arguments and its result
+    must be picklable. An exception that it raises is raised here. If the caller is
+    cancelled, the process is killed at once, so the function cannot clean up. The
+    process also ends when this process ends; it ignores Ctrl-C. Each concurrent
+    call gets its own process: the caller limits their number.
 
     Raises:
-        ProcessDied: the process ended meanwhile, most likely for lack of memory, or could not be started.
+        ProcessDied: the process ended before the function returned, most likely for lack of memory, or could
+            not be started.
     """
     try:
         outcome = await to_process.run_sync(
-            _computing, os.getpid(), function, *arguments, cancellable=True, limiter=CapacityLimiter(math.inf)
+            _call_in_process, os.getpid(), function, *arguments, cancellable=True, limiter=CapacityLimiter(math.inf)
         )
     except (BrokenWorkerProcess, OSError) as error:
-        # an OSError, too: anyio kills a process that does not start, and under uvloop that fails if it has ended
+        # OSError, too: anyio kills a process that does not start, and under uvloop this raises if it has ended already
         raise ProcessDied from error
     except (Exception, CancelledError):
         raise
-    except BaseException as error:  # what ends a process is not to end this one
+    except BaseException as error:  # an exception that ends the other process must not end this one
         raise ProcessDied from error
     if isinstance(outcome, _Raised):
         raise outcome.error
     return outcome
 
 
-def _computing(parent: int, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T | _Raised:
-    """Call a function in the process that computes."""
-    _belong_to(parent)
+def _call_in_process(parent: int, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T | _Raised:
+    """Call a function inside the other process."""
+    _exit_with_parent(parent)
     try:
         return function(*arguments)
     except Exception as error:  # noqa: BLE001 - the caller gets whatever it is
@@ -67,13 +68,13 @@ def _computing(parent: int, function: Callable[[*Arguments], T], *arguments: *Ar
 
 
 @functools.cache
-def _belong_to(parent: int) -> None:
-    """Leave Ctrl-C at a terminal to the process that started this one, and end when that is gone."""
+def _exit_with_parent(parent: int) -> None:
+    """Ignore Ctrl-C, which is for the parent process, and exit when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_without, args=[parent], daemon=True).start()
+    threading.Thread(target=_watch_parent, args=[parent], daemon=True).start()
 
 
-def _end_without(parent: int) -> None:
+def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

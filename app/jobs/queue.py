@@ -1,4 +1,4 @@
-"""Asking for jobs: enqueue, cancel and retry, each in one transaction with the entry of the queue."""
+"""Enqueues, cancels and retries jobs; each writes the job row and its queue entry in one transaction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from app.resources import Resources
 from app.store import entries, jobs, monitorings
 
 CLOSE_TO_LIMIT = 200
-"""So many places before the limit of the queue is reached, jobs are queued one after the other."""
+"""Within this many jobs of the queue limit, transactions that enqueue jobs are serialised by a lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is requested. `claims` are the communities that no other job may collect or remove meanwhile.
+    """A job to enqueue. `claims` are the communities that no other job may collect or remove until it has ended.
 
-    They are kept in its arguments, for it to be retried with. With `removes_claims`
-    the job itself may have removed some of them before it is retried.
+    The claims are stored in its arguments, because a retry needs them. With `removes_claims`,
+    communities that are missing at a retry are no error: the job itself may have removed them.
     """
 
     kind: Enum
@@ -42,12 +42,12 @@ class NewJob:
 
 
 async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
-    """Write a job and its entry in the queue in the caller's transaction and return the job's row.
+    """Insert a job and its queue entry in the caller's transaction and return the job's row.
 
-    If the transaction rolls back, there was never a job.
+    A rollback of the transaction leaves neither.
 
     Raises:
-        QueueFull: as many jobs wait as QUEUE_LIMIT allows.
+        QueueFull: QUEUE_LIMIT jobs are waiting already.
         GroupNotFound: one of the communities was removed meanwhile.
         JobAlreadyRunning: another job collects or removes one of the communities.
     """
@@ -64,22 +64,22 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
         },
     )
     await _claim_groups(connection, row)
-    await _put_into_queue(connection, row)
+    await _add_queue_entry(connection, row)
     await add_state_event(connection, row.id, JobState.QUEUED, new.reason)
     return row
 
 
 async def cancel(resources: Resources, job_id: int) -> Row[Any]:
-    """End a waiting job at once, or ask the worker of a running one to end it, and return the row.
+    """Cancel a waiting job at once, or request a running one to stop, and return its row.
 
-    Asking twice is the same as asking once.
+    Cancelling a running job again changes nothing.
 
     Raises:
         JobNotFound: no job has this id.
         JobStateConflict: it has ended already.
     """
     async with resources.events.telling([CANCELLATIONS, job_topic(job_id)]) as connection:
-        # locked, so that it stays what it is until this is written
+        # lock the row, so that its state cannot change before the update
         found = await jobs.lock_jobs(connection, [job_id])
         if not found or JobState(found[0].state).is_final:
             raise await _conflict(connection, job_id, "cancelled")
@@ -88,25 +88,25 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
             row = await jobs.move_job(connection, job_id, former=("QUEUED",), values=values)
             await monitorings.note_ends(connection, [job_id])
             await jobs.release_groups(connection, [job_id])
-            await _take_from_queue(connection, found[0].queue_id)
+            await _cancel_queue_entry(connection, found[0].queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
             values = {"cancel_requested_at": found[0].cancel_requested_at or func.now()}
             row = await jobs.move_job(connection, job_id, former=("RUNNING",), values=values)
-    assert row  # noqa: S101 - it was locked
+    assert row  # noqa: S101 - the row is locked, so it exists
     log.info("job_cancel_requested", job_id=job_id)
     return row
 
 
 async def retry(resources: Resources, job_id: int) -> Row[Any]:
-    """Put a failed or cancelled job back into the queue; it goes on from its checkpoint. Returns the row.
+    """Enqueue a failed or cancelled job again and return its row. It resumes from its checkpoint.
 
     Raises:
         JobNotFound: no job has this id.
         JobStateConflict: it has not ended, or has succeeded.
         GroupNotFound: one of its communities was removed meanwhile, other than by this job.
         JobAlreadyRunning: another job collects or removes one of its communities meanwhile.
-        QueueFull: as many jobs wait as QUEUE_LIMIT allows.
+        QueueFull: QUEUE_LIMIT jobs are waiting already.
     """
     async with resources.events.telling([job_topic(job_id)]) as connection:
         await _check_room(connection, resources.settings.queue_limit)
@@ -128,30 +128,30 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         if not row:
             raise await _conflict(connection, job_id, "retried")
         await _claim_groups(connection, row)
-        await _put_into_queue(connection, row)
+        await _add_queue_entry(connection, row)
         await add_state_event(connection, job_id, JobState.QUEUED, MoveReason.RETRY_REQUESTED)
     log.info("job_retried", job_id=job_id)
     return row
 
 
-async def restore_lost(resources: Resources, silent_seconds: float) -> list[int]:
-    """Put unfinished jobs back into the queue that have lost their entry there, and return their ids."""
+async def restore_lost(resources: Resources, idle_seconds: float) -> list[int]:
+    """Enqueue unfinished jobs again that have had no queue entry for `idle_seconds`, and return their ids."""
     async with resources.database.transaction() as connection:
-        lost = await entries.lost_jobs(connection, silent_seconds)
+        lost = await entries.lost_jobs(connection, idle_seconds)
         for row in lost:
-            await _put_into_queue(connection, row)
+            await _add_queue_entry(connection, row)
     return [row.id for row in lost]
 
 
 async def add_state_event(connection: AsyncConnection, job_id: int, state: JobState, reason: MoveReason) -> None:
-    """Record that a job has come to a state, and why."""
+    """Record that a job has changed to a state, and why."""
     await jobs.add_event(connection, job_id, *state_event(state, reason))
 
 
 def state_event(
     state: JobState, reason: MoveReason, facts: Mapping[str, Any] | None = None
 ) -> tuple[str, str, Mapping[str, Any]]:
-    """Return the kind, message and facts of the event that a job has come to a state."""
+    """Return kind, message and facts of the event for a job's change to a state."""
     facts = {"state": state.value, "reason": reason.value, **(facts or {})}
     return JobEventKind.STATE_CHANGED.value, f"The job {state.phrase}: {reason.phrase}.", facts
 
@@ -161,17 +161,17 @@ async def _check_room(connection: AsyncConnection, limit: int) -> None:
         raise QueueFull(limit)
 
 
-async def keep_room(connection: AsyncConnection, limit: int, wanted: int = 0) -> int:
-    """Count the jobs that wait; where the limit of the queue is near, let nobody else near it in this transaction.
+async def keep_room(connection: AsyncConnection, limit: int, requested: int = 0) -> int:
+    """Count the waiting jobs; if the queue limit is near, first lock the queue until the transaction ends.
 
-    Two that count at once would both see the last place free. Who queues many in
-    one transaction says how many are `wanted` before the first: `enqueue` would
-    find the limit near in the middle, when communities are claimed already that
-    somebody else waits for.
+    Without the lock, two transactions that count at once would both see the last free
+    place. A transaction that enqueues several jobs passes their number as `requested`
+    before the first one. Otherwise `enqueue` would take the lock in the middle, after
+    communities were claimed that another transaction may wait for (deadlock).
     """
     waiting = jobs.JobConditions(states=("QUEUED",))
     count = await jobs.count_jobs(connection, waiting)
-    if count < limit - CLOSE_TO_LIMIT - wanted:
+    if count < limit - CLOSE_TO_LIMIT - requested:
         return count
     await jobs.lock_queue(connection)
     return await jobs.count_jobs(connection, waiting)
@@ -190,13 +190,13 @@ async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
         raise GroupNotFound(max(missing))
 
 
-async def _conflict(connection: AsyncConnection, job_id: int, wish: str) -> JobNotFound | JobStateConflict:
+async def _conflict(connection: AsyncConnection, job_id: int, action: str) -> JobNotFound | JobStateConflict:
     row = await jobs.job_by_id(connection, job_id)
-    return JobStateConflict(job_id, row.state, wish) if row else JobNotFound(job_id)
+    return JobStateConflict(job_id, row.state, action) if row else JobNotFound(job_id)
 
 
-async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
-    # one entry of a job, however many processes restore a lost one at once
+async def _add_queue_entry(connection: AsyncConnection, row: Row[Any]) -> None:
+    # the dedupe key allows one entry per job, even if several processes restore a lost one at once
     name = str(row.id)
     [queue_id] = await queries_of(connection).enqueue(
         row.kind, name.encode(), row.priority, dedupe_key=name, on_conflict="update_priority"
@@ -204,44 +204,45 @@ async def _put_into_queue(connection: AsyncConnection, row: Row[Any]) -> None:
     await jobs.write_queue_id(connection, row.id, queue_id)
 
 
-async def _take_from_queue(connection: AsyncConnection, queue_id: int) -> None:
+async def _cancel_queue_entry(connection: AsyncConnection, queue_id: int) -> None:
     await queries_of(connection).mark_job_as_cancelled([JobId(queue_id)])
 
 
 class _InTransaction(AsyncpgDriver):
-    """PgQueuer's driver on a connection of SQLAlchemy's, in whose transaction it stays.
+    """PgQueuer's driver on a connection of SQLAlchemy, inside its transaction.
 
-    On the driver's own connection the first statement of a transaction would
-    commit by itself, as SQLAlchemy begins it with the first one it sees.
+    On asyncpg's connection itself the first statement of a transaction would be
+    committed on its own, because SQLAlchemy begins the transaction with the first
+    statement that it executes.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
-        self._in = connection
+        self._sqlalchemy_connection = connection
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        return [dict(row) for row in (await self._executed(query, args)).mappings()]
+        return [dict(row) for row in (await self._execute(query, args)).mappings()]
 
     async def execute(self, query: str, *args: object) -> str:
-        await self._executed(query, args)
+        await self._execute(query, args)
         return ""
 
-    async def _executed(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
+    async def _execute(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
         try:
-            return await self._in.exec_driver_sql(query, args)
+            return await self._sqlalchemy_connection.exec_driver_sql(query, args)
         except DBAPIError as error:
-            raise _as_pgqueuer_knows_it(error) from error.orig
+            raise _driver_exception(error) from error.orig
 
     async def notify(self, channel: str, payload: str) -> None:
         await self.execute("SELECT pg_notify($1, $2)", channel, payload)
 
 
-def _as_pgqueuer_knows_it(error: DBAPIError) -> BaseException:
-    """Return the driver's own error where PgQueuer looks at it, to tell a lost race from a failure; else the same."""
+def _driver_exception(error: DBAPIError) -> BaseException:
+    """Return asyncpg's exception if PgQueuer handles it (lost races); otherwise SQLAlchemy's, unchanged."""
     driver = error.driver_exception
-    is_looked_at = isinstance(driver, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError)
-    return driver if is_looked_at else error
+    is_handled = isinstance(driver, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError)
+    return driver if is_handled else error
 
 
 def queries_of(connection: AsyncConnection) -> Queries:
-    """Return PgQueuer's queries within the transaction that a connection is in."""
+    """Return PgQueuer's queries, executed in the current transaction of a connection."""
     return Queries(_InTransaction(connection))

@@ -1,4 +1,4 @@
-"""A job while it runs: what its body reads, and the only way by which it writes."""
+"""A running job: what its handler reads, and the only way in which the handler writes."""
 
 import math
 import time
@@ -17,24 +17,24 @@ from app.store import jobs
 
 TICKS_PER_SECOND = 5
 FIRST_SECONDS = 1.0
-"""How long a job is looked at before a rate is told: what it does in its first moments says nothing."""
-SHORTEST_MEMORY_SECONDS, LONGEST_MEMORY_SECONDS = 5.0, 60.0
+"""No rate is computed before this time: the first moments of a job are not representative."""
+MIN_MEMORY_SECONDS, MAX_MEMORY_SECONDS = 5.0, 60.0
 
 
-class TakenAway(Exception):
-    """Another worker has this job now, so this one must not write for it any more."""
+class LeaseLost(Exception):
+    """The lease is lost: another worker has claimed this job, so this run must not write for it any more."""
 
 
 class CancelRequested(Exception):
-    """Somebody has asked to cancel the job."""
+    """A client has requested to cancel the job."""
 
 
 @dataclass(slots=True)
 class RateMeter:
-    """The pace of a job, smoothed, so that the time left that follows from it does not jump.
+    """The smoothed rate of a job, from which a stable remaining time can be estimated.
 
-    It remembers the last half of what it has seen, but for five seconds at the
-    least and a minute at the most: a short job is followed quickly, a long one calmly.
+    The time constant of the smoothing is half of the measured time, at least 5 s and
+    at most 60 s: the rate of a short job adapts quickly, that of a long one slowly.
     """
 
     at: float
@@ -46,31 +46,31 @@ class RateMeter:
         self.begun_at = self.at
 
     def update(self, now: float, done: int) -> float | None:
-        """Take in how much is done at `now` (seconds); returns units per second, None while nothing is known.
+        """Record how many units are done at `now` (seconds); return units per second, None while no rate is known.
 
-        Where less is done than before, other units are counted now: it begins anew.
+        Restart if fewer units are done than before: then the job counts other units now.
         """
         if done < self.done:
             self.restart(now, done)
-        passed = now - self.at
-        if passed < (FIRST_SECONDS if self.per_second is None else 1e-6):
+        elapsed = now - self.at
+        if elapsed < (FIRST_SECONDS if self.per_second is None else 1e-6):
             return self.per_second
-        rate = (done - self.done) / passed
-        memory_seconds = min(LONGEST_MEMORY_SECONDS, max(SHORTEST_MEMORY_SECONDS, (now - self.begun_at) / 2))
-        weight = 1 - math.exp(-passed / memory_seconds)
+        rate = (done - self.done) / elapsed
+        memory_seconds = min(MAX_MEMORY_SECONDS, max(MIN_MEMORY_SECONDS, (now - self.begun_at) / 2))
+        weight = 1 - math.exp(-elapsed / memory_seconds)
         self.per_second = rate if self.per_second is None else self.per_second + weight * (rate - self.per_second)
         self.at, self.done = now, done
         return self.per_second
 
     def restart(self, now: float, done: int) -> None:
-        """Forget what was measured."""
+        """Discard the measurements and start again at `now` with `done` units."""
         self.at = self.begun_at = now
         self.done, self.per_second = done, None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. `done` and `total` are in units of the job, comments for a collection."""
+    """The progress of a job. `done` and `total` count the job's units, such as comments for a collection."""
 
     stage: str
     done: int = 0
@@ -79,7 +79,7 @@ class Progress:
 
 
 class RunningJob:
-    """One run of one job, from the moment a worker has taken it."""
+    """One run of one job, starting when a worker has claimed it."""
 
     def __init__(self, resources: Resources, row: Row[Any]) -> None:
         self.resources = resources
@@ -90,29 +90,29 @@ class RunningJob:
         self.created_at = row.created_at
         self._stage: str = row.stage
         self._meter = RateMeter(time.monotonic(), row.done)
-        self._told_at = -math.inf
-        self._must_tell = False
+        self._published_at = -math.inf
+        self._has_new_event = False
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a transaction in which this run may write: all of it happens, or nothing.
+        """Open a transaction in which this run may write; all of it is committed, or nothing.
 
-        It holds the job's row, so that no other worker can take the job before
-        what is written here is there.
+        It locks the job's row, so that no other worker can claim the job before the
+        transaction is committed.
 
         Raises:
-            TakenAway: another worker has the job.
-            CancelRequested: the job is to end.
+            LeaseLost: another worker has claimed the job.
+            CancelRequested: a client has requested to cancel the job.
         """
         topics: list[str] = []
         async with self.resources.events.telling(topics) as connection:
             locked = await jobs.lock_job(connection, self.id, self.epoch)
             if locked is None:
-                raise TakenAway
+                raise LeaseLost
             if locked.cancel_requested_at:
                 raise CancelRequested
             yield connection
-            if self._is_worth_telling():
+            if self._should_publish():
                 topics.append(job_topic(self.id))
 
     async def report(
@@ -122,9 +122,9 @@ class RunningJob:
         checkpoint: Mapping[str, Any] | None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write progress and checkpoint in a step; a new stage becomes an event.
+        """Write progress and checkpoint inside a step; record an event if the stage is new.
 
-        `result` is for a job that will fail: what it has done all the same.
+        `result` is for a job that will fail: the result that it has nevertheless achieved.
         """
         now, is_new_stage = time.monotonic(), progress.stage != self._stage
         if is_new_stage:
@@ -148,14 +148,14 @@ class RunningJob:
     async def event(
         self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: Mapping[str, Any]
     ) -> None:
-        """Record in a step what must not be missed by those who follow the job."""
+        """Record, inside a step, an event that subscribers of the job must not miss."""
         await jobs.add_event(connection, self.id, kind.value, message, facts)
-        self._must_tell = True
+        self._has_new_event = True
 
-    def _is_worth_telling(self) -> bool:
-        # ticks may be left out, since the newest says all; events may not
+    def _should_publish(self) -> bool:
+        # Skip ticks above the limit: the newest one supersedes them. Never skip an event.
         now = time.monotonic()
-        if not self._must_tell and now - self._told_at < 1 / TICKS_PER_SECOND:
+        if not self._has_new_event and now - self._published_at < 1 / TICKS_PER_SECOND:
             return False
-        self._told_at, self._must_tell = now, False
+        self._published_at, self._has_new_event = now, False
         return True

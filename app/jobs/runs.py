@@ -1,4 +1,4 @@
-"""How a run of a job begins and ends: the moves of its row, each checked against the state it was in."""
+"""Starts and ends the runs of jobs; each state transition is checked against the previous state."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from app import metrics
 from app.errors import ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
 from app.events import job_topic
 from app.jobs.queue import state_event
-from app.jobs.running_job import CancelRequested, TakenAway
+from app.jobs.running_job import CancelRequested, LeaseLost
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.log import log
 from app.resources import Resources
@@ -24,25 +24,25 @@ from app.store import jobs, monitorings
 
 FIRST_BACKOFF_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 300.0
-MOST_TAKINGS = 100
-"""A job that was taken so often pays for every run, also for those that ended for no fault of its own."""
+MAX_FREE_EPOCH = 100
+"""From this epoch on, every run counts as an attempt, even if it ended without a fault of the job."""
 
 
-class Order(Enum):
-    """Why a body is told to end before its end."""
+class StopReason(Enum):
+    """Why a handler is stopped before it returns."""
 
-    CANCEL = "somebody asked to cancel the job"
-    STOP = "its worker stops"
-    TIME_IS_UP = "it took longer than it may"
-    LET_GO = "another worker has the job"
+    CANCEL = "cancel requested"
+    WORKER_STOPS = "worker stops"
+    TIMED_OUT = "timed out"
+    LEASE_LOST = "lease lost"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run ended: the state the job goes to, and what else becomes of it.
+    """How a run ended: the job's new state, with result, failure and retry.
 
-    With QUEUED it is tried again after `retry_after_seconds`; `counts` says
-    whether this run was one of its attempts: one that ended for no fault of the job is none.
+    With QUEUED, the job is retried after `retry_after_seconds`. `counts` says whether
+    this run counts as an attempt: one that ended without a fault of the job does not.
     """
 
     state: JobState
@@ -53,51 +53,51 @@ class End:
     counts: bool = True
 
 
-# a run's end is written also when PostgreSQL is away for a moment
-_patiently = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
+# keep trying to write a run's end while PostgreSQL is briefly unavailable
+_retry_while_unavailable = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
 
 
 async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, Row[Any]]:
-    """Make jobs this worker's: entry of the queue -> job id. Returns entry -> row; those not to be run are absent.
+    """Claim jobs (queue entry id -> job id) for a worker. Return entry id -> job row; unclaimed jobs are absent.
 
-    A higher epoch shuts out whoever had one before. A job that somebody asked to
-    cancel, or that ended its process `max_attempts` times, ends here.
+    The new epoch locks out the worker that had the job before. A job that a client has
+    requested to cancel, or that has used up its `max_attempts`, ends here.
     """
-    taken = {row.queue_id: row for row in await jobs.take_jobs(connection, job_ids, worker, _TOLD_OF_TAKING)}
-    if left := [job_id for entry_id, job_id in job_ids.items() if entry_id not in taken]:
-        # who is locked is being moved by somebody, who may wait for the entry that is held here
-        rows = await jobs.lock_jobs(connection, left, skip_locked=True)
-        ours = [row for row in rows if row.queue_id in job_ids]
-        await _write_ends(connection, [(row, end) for row in ours if (end := _end_before_its_run(row))])
-    for row in taken.values():
-        _count_taking(row)
-    return taken
+    claimed = {row.queue_id: row for row in await jobs.take_jobs(connection, job_ids, worker, _CLAIM_EVENTS)}
+    if not_claimed := [job_id for entry_id, job_id in job_ids.items() if entry_id not in claimed]:
+        # Skip locked rows: their transaction may be waiting for the queue entry we hold (deadlock).
+        rows = await jobs.lock_jobs(connection, not_claimed, skip_locked=True)
+        found = [row for row in rows if row.queue_id in job_ids]
+        await _write_ends(connection, [(row, end) for row in found if (end := _end_without_run(row))])
+    for row in claimed.values():
+        _count_claim(row)
+    return claimed
 
 
-def _told(reason: MoveReason) -> Mapping[str, str]:
+def _claim_event(reason: MoveReason) -> Mapping[str, str]:
     _, message, facts = state_event(JobState.RUNNING, reason)
     return {"message": message, "reason": facts["reason"]}
 
 
-_TOLD_OF_TAKING = {"QUEUED": _told(MoveReason.TAKEN), "RUNNING": _told(MoveReason.RESCUED)}
+_CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.TAKEN), "RUNNING": _claim_event(MoveReason.RESCUED)}
 
 
-def _end_before_its_run(row: Row[Any]) -> End | None:
-    """Return how a job ends that is not to be run; None if it has ended, or was only passed over."""
-    is_worn_out = row.attempts >= row.max_attempts
-    if JobState(row.state).is_final or not (row.cancel_requested_at or is_worn_out):
+def _end_without_run(row: Row[Any]) -> End | None:
+    """Return how an unclaimed job ends without a run; None if it has ended already, or was only skipped as locked."""
+    has_no_attempts_left = row.attempts >= row.max_attempts
+    if JobState(row.state).is_final or not (row.cancel_requested_at or has_no_attempts_left):
         return None
     if row.cancel_requested_at:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
     return End(JobState.FAILED, MoveReason.GAVE_UP, failure=failure_of(JobGaveUp(row.attempts)))
 
 
-@_patiently
+@_retry_while_unavailable
 async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> list[End | None]:
-    """Write how runs ended that were taken as these rows; returns how each did, None where it has lost its job.
+    """Write how runs ended that were claimed as these rows. Return the end written for each; None: its lease is lost.
 
-    Their entries in the queue end, or wait again, in the same transaction. A job
-    that somebody has asked to cancel ends instead of waiting again.
+    The same transaction removes their queue entries or makes them wait again. A job
+    that a client has requested to cancel ends instead of waiting again.
     """
     topics = [job_topic(row.id) for row, _ in ends]
     async with resources.events.telling(topics) as connection:
@@ -114,20 +114,20 @@ async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any]
         connection, [row for row, end in ends if not end.state.is_final and row.id not in moved]
     )
     final = {job_id for job_id, end in written.items() if end.state.is_final}
-    if claiming := [row.id for row, _ in ends if row.id in final and row.arguments.get("claims")]:
-        await monitorings.note_ends(connection, claiming)
-        await jobs.release_groups(connection, claiming)
+    if releasing := [row.id for row, _ in ends if row.id in final and row.arguments.get("claims")]:
+        await monitorings.note_ends(connection, releasing)
+        await jobs.release_groups(connection, releasing)
     return written
 
 
 async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int, End]:
-    """End those of these jobs, which were not to wait again, that somebody has asked to cancel."""
+    """Cancel those of these jobs, which were to be queued again, for which a client has requested it."""
     if not rows:
         return {}
     end = End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-    # not locked: a request to cancel stays, and the end is written only if this run still has the job
-    wished = await jobs.cancelled_among(connection, [row.id for row in rows])
-    moved = await jobs.end_jobs(connection, [_ended(row, end) for row in rows if row.id in wished])
+    # No lock needed: a cancel request is never withdrawn, and the end is written only if this run still has the lease.
+    requested = await jobs.cancelled_among(connection, [row.id for row in rows])
+    moved = await jobs.end_jobs(connection, [_ended(row, end) for row in rows if row.id in requested])
     return dict.fromkeys(moved, end)
 
 
@@ -140,8 +140,8 @@ def _ended(row: Row[Any], end: End) -> jobs.Ended:
     return jobs.Ended(
         id=row.id,
         epoch=row.epoch,
-        # Only from the state in which the run has it. One that was declared dead may come back after its job has
-        # ended, and was queued again by somebody: none of that raises the epoch.
+        # Require the state in which this run has the lease. A run that was declared dead may continue after its job has
+        # ended and was queued again; neither raises the epoch.
         former=tuple(state for state in FORMER[end.state] if state == row.state),
         state=end.state.value,
         is_final=end.state.is_final,
@@ -153,74 +153,74 @@ def _ended(row: Row[Any], end: End) -> jobs.Ended:
     )
 
 
-def _count_taking(row: Row[Any]) -> None:
+def _count_claim(row: Row[Any]) -> None:
     if row.former == JobState.RUNNING.value:
         metrics.jobs_rescued.labels(row.kind).inc()
     else:
         metrics.job_waiting_seconds.labels(row.kind).observe((row.heartbeat_at - row.queued_at).total_seconds())
 
 
-def end_of_run(row: Row[Any], body: "asyncio.Future[dict[str, Any]]", order: Order | None) -> End | None:
-    """Decide how a run ended that was taken as `row`; None if the job is another worker's now.
+def end_of_run(row: Row[Any], handler: "asyncio.Future[dict[str, Any]]", stop_reason: StopReason | None) -> End | None:
+    """Return how a run ended that was claimed as `row`; None if its lease is lost.
 
-    `body` has ended, but for one that was ordered to and does not; `order` is
-    what it was told. One that came to its end nevertheless has done its work.
+    `handler` has ended, unless it was told to stop and did not; `stop_reason` is why it
+    was told to. If it returned a result nevertheless, the job has succeeded.
     """
-    error = body.exception() if body.done() and not body.cancelled() else asyncio.CancelledError()
-    if order is Order.LET_GO or isinstance(error, TakenAway):
+    error = handler.exception() if handler.done() and not handler.cancelled() else asyncio.CancelledError()
+    if stop_reason is StopReason.LEASE_LOST or isinstance(error, LeaseLost):
         return None
     if error is None:
-        return End(JobState.SUCCEEDED, MoveReason.DONE, result=body.result())
-    if order is None:
+        return End(JobState.SUCCEEDED, MoveReason.DONE, result=handler.result())
+    if stop_reason is None:
         return end_of_failure(error, row)
     if not isinstance(error, asyncio.CancelledError):
-        log.info("body_ended", order=order.value, reason=type(error).__name__)
-    return _end_of_order(order, row)
+        log.info("body_ended", order=stop_reason.value, reason=type(error).__name__)
+    return _end_of_stop(stop_reason, row)
 
 
-def _end_of_order(order: Order, row: Row[Any]) -> End:
-    if order is Order.CANCEL:
+def _end_of_stop(stop_reason: StopReason, row: Row[Any]) -> End:
+    if stop_reason is StopReason.CANCEL:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
-    if order is Order.TIME_IS_UP:
+    if stop_reason is StopReason.TIMED_OUT:
         failure = failure_of(JobTimedOut(row.timeout_seconds))
         return End(JobState.FAILED, MoveReason.TIMED_OUT, failure=failure)
     return End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
 
 
 def end_of_failure(error: BaseException, row: Row[Any]) -> End:
-    """Decide what follows from an exception: another try where it may soon pass and tries are left, else FAILED.
+    """Return what follows from an exception: a retry if it is transient and attempts are left, otherwise FAILED.
 
-    That PostgreSQL was away is no fault of the job, so that try is not counted.
+    A run that failed because PostgreSQL was unavailable does not count as an attempt.
     """
     if isinstance(error, CancelRequested):
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
     if isinstance(error, Fault):
         failure = failure_of(error)
         wait_seconds = _wait_seconds(error)
-        counts = not isinstance(error, ServiceUnavailable) or row.epoch >= MOST_TAKINGS
-        has_tries_left = row.attempts < row.max_attempts or not counts
-        if error.passes and has_tries_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
-            # a fault that knows when it passes is not asked again before
+        counts = not isinstance(error, ServiceUnavailable) or row.epoch >= MAX_FREE_EPOCH
+        has_attempts_left = row.attempts < row.max_attempts or not counts
+        if error.passes and has_attempts_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
+            # do not retry before the time that the fault names
             wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
             return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, None, failure, wait_seconds, counts=counts)
         return End(JobState.FAILED, MoveReason.FAILURE, failure=failure)
     error_id = uuid4().hex[:12]
     log.error("job_crashed", error_id=error_id, exc_info=error)
-    message = f"An unexpected error ended the job. Its trace is in the log under {error_id}."
+    message = f"The job failed with an unexpected error. The log has its traceback under error id {error_id}."
     failure = {"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
     return End(JobState.FAILED, MoveReason.CRASHED, failure=failure)
 
 
 def _wait_seconds(fault: Fault) -> float:
-    """Return after how many seconds a fault says that it passes; 0 where it does not say."""
+    """Return the seconds after which a fault says that a retry makes sense; 0 if it does not say."""
     return float(fault.facts().get("retryAfterSeconds", 0.0))
 
 
 def failure_of(fault: Fault) -> dict[str, Any]:
-    """Return a fault as a job's row holds it."""
+    """Return a fault in the form in which a job's row stores it."""
     return {"code": fault.code.value, "message": fault.message, "facts": fault.facts()}
 
 
 def _backoff_seconds(attempt: int) -> float:
     longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter needs no secure randomness

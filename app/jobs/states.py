@@ -1,10 +1,10 @@
-"""The states that jobs go through, which transitions between them exist, and what events say of them."""
+"""The states of jobs, the allowed transitions between them, and how job events describe them."""
 
 from enum import Enum
 
 
 class JobState(Enum):
-    """Where a job is in its life. The value is how rows hold it."""
+    """The state of a job. The value is stored in its row."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -14,7 +14,7 @@ class JobState(Enum):
 
     @property
     def phrase(self) -> str:
-        """The state in words, for events."""
+        """The state in words, for the messages of events."""
         return _PHRASES[self]
 
     @property
@@ -25,36 +25,36 @@ class JobState(Enum):
 
 _PHRASES = {
     JobState.QUEUED: "waits for a worker",
-    JobState.RUNNING: "is being run",
-    JobState.SUCCEEDED: "has done all of its work",
+    JobState.RUNNING: "is running",
+    JobState.SUCCEEDED: "has succeeded",
     JobState.FAILED: "has failed",
     JobState.CANCELLED: "was cancelled",
 }
 
 FORMER: dict[JobState, tuple[str, ...]] = {
-    # a running job goes back to the queue when its worker stops or a failure may pass; a finished one by retryJob
+    # A running job is queued again when its worker stops or its failure is transient, an ended one by retryJob.
     JobState.QUEUED: ("RUNNING", "FAILED", "CANCELLED"),
-    # running again without a move in between: the worker that had it died
+    # RUNNING to RUNNING: another worker claims the job of a worker that died.
     JobState.RUNNING: ("QUEUED", "RUNNING"),
     JobState.SUCCEEDED: ("RUNNING",),
     JobState.FAILED: ("QUEUED", "RUNNING"),
     JobState.CANCELLED: ("QUEUED", "RUNNING"),
 }
-"""State -> the states it may follow. Checked in the UPDATE that makes the move."""
+"""State -> the states that it may follow. The UPDATE of a transition checks it."""
 
 RETRYABLE = ("FAILED", "CANCELLED")
-"""The states from which a client may ask for another run."""
+"""The states in which a client may retry a job."""
 
 
 class MoveReason(Enum):
-    """Why a job has come to a state. The value is how events hold it, as `facts.reason`."""
+    """Why a job has changed its state. The value is stored in the event, as `facts.reason`."""
 
     REQUESTED = "REQUESTED"
     SCHEDULED = "SCHEDULED"
     RETRY_REQUESTED = "RETRY_REQUESTED"
     TAKEN = "TAKEN"
     RESCUED = "RESCUED"
-    FAILURE_MAY_PASS = "FAILURE_MAY_PASS"  # noqa: S105 - no password
+    FAILURE_MAY_PASS = "FAILURE_MAY_PASS"  # noqa: S105 - not a password
     WORKER_STOPPED = "WORKER_STOPPED"
     DONE = "DONE"
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
@@ -65,31 +65,31 @@ class MoveReason(Enum):
 
     @property
     def phrase(self) -> str:
-        """The reason in words, for events: it follows the state's phrase after a colon."""
+        """The reason in words, for the messages of events: it follows the state's phrase after a colon."""
         return _REASONS[self]
 
 
 _REASONS = {
-    MoveReason.REQUESTED: "somebody asked for it",
+    MoveReason.REQUESTED: "a client requested it",
     MoveReason.SCHEDULED: "the community's monitoring was due",
-    MoveReason.RETRY_REQUESTED: "somebody asked for another try",
-    MoveReason.TAKEN: "a worker was free",
-    MoveReason.RESCUED: "the worker that had it shows no life",
-    MoveReason.FAILURE_MAY_PASS: "this try has failed, and another may not",
+    MoveReason.RETRY_REQUESTED: "a client requested a retry",
+    MoveReason.TAKEN: "a worker claimed it",
+    MoveReason.RESCUED: "the heartbeat of its previous worker timed out, and another worker claimed it",
+    MoveReason.FAILURE_MAY_PASS: "this attempt failed with a transient error and will be retried",
     MoveReason.WORKER_STOPPED: "its worker was stopped",
-    MoveReason.DONE: "nothing is left to do",
-    MoveReason.CANCEL_REQUESTED: "somebody asked for that",
-    MoveReason.FAILURE: "trying again would not help, or was tried often enough",
-    MoveReason.TIMED_OUT: "it took longer than it may",
-    MoveReason.GAVE_UP: "it was begun too often without coming to an end",
-    MoveReason.CRASHED: "something unexpected happened",
+    MoveReason.DONE: "all work is done",
+    MoveReason.CANCEL_REQUESTED: "a client requested the cancellation",
+    MoveReason.FAILURE: "its error is not transient, or no attempts are left",
+    MoveReason.TIMED_OUT: "it exceeded its timeout",
+    MoveReason.GAVE_UP: "it was started too often without ending",
+    MoveReason.CRASHED: "an unexpected error occurred",
 }
 
 
 class JobPriority(Enum):
-    """How soon a job is taken, compared to others. The value orders the queue.
+    """The priority of a job. The value orders the queue.
 
-    While a job waits, its entry in the queue rises above its priority, to HIGH at the most.
+    While a job waits, the priority of its queue entry rises step by step, up to HIGH.
     """
 
     LOW = 0
@@ -99,7 +99,7 @@ class JobPriority(Enum):
 
 
 class JobEventKind(Enum):
-    """What an event of a job tells."""
+    """What a job event reports."""
 
     STATE_CHANGED = "STATE_CHANGED"
     STAGE_CHANGED = "STAGE_CHANGED"

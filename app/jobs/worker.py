@@ -1,4 +1,4 @@
-"""Takes jobs from the queue and runs them, a number at once, until it is told to stop."""
+"""Claims jobs from the queue and runs several of them concurrently, until it is stopped."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ from typing import Any, cast
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.applications import PgQueuer
-from pgqueuer.models import Job as Entry
+from pgqueuer.models import Job as QueueEntry
 from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
@@ -25,11 +25,11 @@ from app.errors import ServiceUnavailable
 from app.events import CANCELLATIONS
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
-from app.jobs.group_commit import Together
+from app.jobs.group_commit import GroupCommit
 from app.jobs.handlers import Handler, Handlers, PeriodicTask, ProcessHandler
 from app.jobs.offload import in_process
 from app.jobs.running_job import RunningJob
-from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, Order, end_of_failure, end_of_run, finish
+from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, StopReason, end_of_failure, end_of_run, finish
 from app.log import log
 from app.resources import Resources
 from app.store import jobs, workers
@@ -37,36 +37,38 @@ from app.store.clock_steps import correct_future_times
 from app.vk.client import ASIDE_SECONDS
 
 LOOK_SECONDS = 0.5
-"""How often running jobs are looked at for a request to cancel whose notification was lost."""
-BEAT_SECONDS = 3.0
+"""The interval at which running jobs are checked for cancel requests whose notification was lost."""
+HEARTBEAT_SECONDS = 3.0
 RESTART_SECONDS = 1.0
 CLEANUP_SECONDS = 8.0
-"""How long a body that was told to end may take for it; then it is left behind, and can write nothing any more."""
+"""The time that a stopped handler has to clean up. After it, the handler is abandoned and cannot write any more."""
 STOP_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class _Run:
-    """A handler at work, and the order to end that it was given, once it was."""
+    """A running handler, and the reason to stop it once there is one."""
 
-    body: "asyncio.Task[dict[str, Any]]"
-    ordered: "asyncio.Future[Order]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    handler: "asyncio.Task[dict[str, Any]]"
+    stop_requested: "asyncio.Future[StopReason]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
     @property
-    def order(self) -> Order | None:
-        return self.ordered.result() if self.ordered.done() else None
+    def stop_reason(self) -> StopReason | None:
+        return self.stop_requested.result() if self.stop_requested.done() else None
 
-    def end(self, order: Order) -> None:
-        """Tell the body to end. The first order counts."""
-        if not self.ordered.done():
-            self.ordered.set_result(order)
-            self.body.cancel()
+    def stop(self, reason: StopReason) -> None:
+        """Stop the handler. Only the first reason counts."""
+        if not self.stop_requested.done():
+            self.stop_requested.set_result(reason)
+            self.handler.cancel()
 
 
 class Worker:
-    """Runs up to `concurrency` jobs at once, of the kinds that have a handler; other kinds are left to other workers.
+    """Runs up to `concurrency` jobs at once, of the kinds that have a handler; other workers run other kinds.
 
-    `limits` is how many jobs of a kind run at once in all processes; a kind that is absent, or 0, has no limit.
+    `limits` is the maximum of concurrent runs of a kind over all processes; a kind that is absent, or 0, has no limit.
     """
 
     def __init__(
@@ -77,34 +79,35 @@ class Worker:
         limits: Mapping[str, int],
         periodic_tasks: Mapping[str, PeriodicTask],
     ) -> None:
-        # containers may share host names, and all have low process ids
+        # containers may have the same host name, and their process ids are low and alike
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._resources = resources
         self._concurrency = concurrency
         self._handlers = handlers
         self._limits = {kind: limits.get(kind, 0) for kind in handlers}
         self._periodic_tasks = periodic_tasks
-        # by job and epoch: a run that still cleans up may be joined by the next run of the same job
+        # keyed by job and epoch: an old run that is still cleaning up may coexist with the job's next run
         self._runs: dict[tuple[int, int], _Run] = {}
         self._clock = DatabaseClock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._at_work: set[int] = set()
-        self._beat_seconds = min(BEAT_SECONDS, resources.settings.job_heartbeat_timeout_seconds / 3)
+        self._running_entries: set[int] = set()
+        self._heartbeat_seconds = min(HEARTBEAT_SECONDS, resources.settings.job_heartbeat_timeout_seconds / 3)
         self._engine: PgQueuer | None = None
         self._is_serving = False
         self._is_stopping = False
-        # what ends in the same moment is one transaction: a commit costs more than all that is in it
-        self._finish: Together[tuple[Row[Any], End], End | None] = Together(lambda ends: finish(resources, ends))
+        # runs that end at the same time share a transaction, because a commit costs more than the writes in it
+        self._finish: GroupCommit[tuple[Row[Any], End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
-        """Work until `stop` is called. Ends with what ended one of its tasks, if that was not a call of `stop`."""
+        """Work until `stop` is called. If one of its tasks ends before, raise that task's exception."""
         watch, serve = asyncio.create_task(self._watch()), asyncio.create_task(self._serve())
         try:
             done, _ = await asyncio.wait({watch, serve}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            left = {watch, serve, *self._tasks}  # runs only where this was cancelled: their jobs go on elsewhere
+            # runs are left only if this coroutine was cancelled: other workers resume their jobs
+            left = {watch, serve, *self._tasks}
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=RESTART_SECONDS)
@@ -113,18 +116,18 @@ class Worker:
                     await workers.remove_worker(connection, self.name)
 
     async def _serve(self) -> None:
-        """Serve the queue until `stop` is called; starts anew when its connections are lost, while its jobs go on."""
+        """Serve the queue until `stop` is called; restart if its connections are lost, while its jobs continue."""
         while not self._is_stopping:
             try:
                 await self._consume()
-            except Exception as error:  # noqa: BLE001 - whatever ended it, the queue has to be served again
+            except Exception as error:  # noqa: BLE001 - whatever the error, the queue has to be served again
                 log.warning("queue_lost", reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(RESTART_SECONDS)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def note_end(self, task: "asyncio.Task[None]") -> None:
-        """Report in the health of this process that the task of `run` has died, if it was not stopped."""
+        """Report in this process's health that the task of `run` has died, unless the worker was stopped."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or (task.cancelled() and self._is_stopping):
             return
@@ -132,12 +135,12 @@ class Worker:
         self._resources.health.note_dead_worker(type(error).__name__)
 
     def stop(self) -> None:
-        """Take no further job, and send the running ones back to the queue at their last checkpoint."""
+        """Claim no more jobs, and return the running ones to the queue with their last checkpoint."""
         self._is_stopping = True
         if self._engine:
             self._engine.shutdown.set()
         for run in self._runs.values():
-            run.end(Order.STOP)
+            run.stop(StopReason.WORKER_STOPS)
 
     async def _consume(self) -> None:
         async with asyncpg.create_pool(
@@ -147,11 +150,11 @@ class Worker:
             init=_prepare,
             server_settings={"application_name": "vk-comments queue"},
         ) as pool:
-            queue = Queue(pool, self._resources.events, self.name, self._room, self._at_work)
+            queue = Queue(pool, self._resources.events, self.name, self._free_capacity, self._running_entries)
 
-            async def begin(entry: Entry) -> None:
-                self._at_work.add(entry.id)
-                run = asyncio.create_task(self._run_entry(entry.id, queue.taken.pop(entry.id)))
+            async def begin(entry: QueueEntry) -> None:
+                self._running_entries.add(entry.id)
+                run = asyncio.create_task(self._run_entry(entry.id, queue.claimed.pop(entry.id)))
                 self._tasks.add(run)
                 run.add_done_callback(self._tasks.discard)
 
@@ -161,7 +164,7 @@ class Worker:
             batch_size = max(1, self._concurrency // 2)
             self._is_serving = True
             try:
-                await self._beat()
+                await self._write_heartbeats()
                 await engine.run(
                     batch_size=batch_size,
                     heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
@@ -171,100 +174,100 @@ class Worker:
             finally:
                 self._is_serving = False
 
-    def _room(self) -> int:
+    def _free_capacity(self) -> int:
         return self._concurrency - len(self._tasks)
 
     async def _run_entry(self, entry_id: int, row: Row[Any]) -> None:
-        """Run the job that was taken as `row` with its entry in the queue, and write how that ended."""
+        """Run the job that was claimed as `row` with its queue entry, and write how the run ended."""
         with bound_contextvars(job_id=row.id, kind=row.kind):
             log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
-                run = await self._run_body(row)
-                # as soon as the end is written, the entry may be taken again, also by this worker
-                self._at_work.discard(entry_id)
-                wanted = end_of_run(row, run.body, run.order)
-                end = await self._write_end(row, wanted) if wanted else None
+                run = await self._run_handler(row)
+                # once the end is written, the entry may be claimed again, also by this worker
+                self._running_entries.discard(entry_id)
+                decided = end_of_run(row, run.handler, run.stop_reason)
+                end = await self._write_end(row, decided) if decided else None
                 if end is None:
                     metrics.jobs_taken_away.inc()
                     log.warning("job_taken_away")
                     return
-            except Exception:  # noqa: BLE001 - the entry grows stale, and a worker takes the job once more
+            except Exception:  # noqa: BLE001 - the entry's heartbeat times out, and a worker claims the job again
                 log.exception("run_end_lost")
                 return
             finally:
-                self._at_work.discard(entry_id)
+                self._running_entries.discard(entry_id)
             log.info("job_ended", state=end.state.value, reason=end.reason.value, failure=end.failure)
             metrics.jobs_ended.labels(row.kind, end.state.value).inc()
-            metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - begun)
+            metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - started_at)
 
     async def _write_end(self, row: Row[Any], end: End) -> End | None:
         try:
             return await self._finish((row, end))
         except ServiceUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - a result that PostgreSQL does not take would be none the next time
+        except Exception as error:  # noqa: BLE001 - a result that PostgreSQL rejects would be rejected on each retry
             return await self._finish((row, end_of_failure(error, row)))
 
-    async def _run_body(self, row: Row[Any]) -> _Run:
-        """Run the body of a job to its end: its own, or that of its time, or the one that it is told to come to."""
-        body = asyncio.ensure_future(_call(self._handlers[row.kind], RunningJob(self._resources, row)))
+    async def _run_handler(self, row: Row[Any]) -> _Run:
+        """Run the handler until it returns, times out or is told to stop."""
+        handler = asyncio.ensure_future(_call(self._handlers[row.kind], RunningJob(self._resources, row)))
         key = row.id, row.epoch
-        self._runs[key] = run = _Run(body)
+        self._runs[key] = run = _Run(handler)
         if self._is_stopping:
-            run.end(Order.STOP)
+            run.stop(StopReason.WORKER_STOPS)
         try:
-            either: set[asyncio.Future[Any]] = {body, run.ordered}
+            either: set[asyncio.Future[Any]] = {handler, run.stop_requested}
             await asyncio.wait(either, timeout=row.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not body.done():
-                run.end(Order.TIME_IS_UP)
-                await asyncio.wait({body}, timeout=CLEANUP_SECONDS)
+            if not handler.done():
+                run.stop(StopReason.TIMED_OUT)
+                await asyncio.wait({handler}, timeout=CLEANUP_SECONDS)
         finally:
-            body.cancel()
+            handler.cancel()
             del self._runs[key]
-        if not body.done():
-            log.error("body_left_behind", order=run.order)
-            body.add_done_callback(lambda left: left.cancelled() or left.exception())
+        if not handler.done():
+            log.error("body_left_behind", order=run.stop_reason)
+            handler.add_done_callback(lambda left: left.cancelled() or left.exception())
         return run
 
     async def _watch(self) -> None:
-        """See to it, for ever, that cancelled jobs end, and that this worker and its jobs show life."""
-        beaten_at = -self._beat_seconds
+        """Stop cancelled jobs and write the heartbeats of this worker and its jobs, in an endless loop."""
+        last_heartbeat_at = -self._heartbeat_seconds
         with self._resources.events.subscribe(CANCELLATIONS) as wake:
             while True:
                 now = time.monotonic()
                 try:
-                    if now - beaten_at >= self._beat_seconds:
-                        beaten_at = now
-                        await self._beat()
+                    if now - last_heartbeat_at >= self._heartbeat_seconds:
+                        last_heartbeat_at = now
+                        await self._write_heartbeats()
                     await self._end_cancelled()
                 except ServiceUnavailable:
                     log.warning("watch_delayed")
-                except Exception:  # noqa: BLE001 - whatever it was, the jobs that run have to be watched on
+                except Exception:  # noqa: BLE001 - whatever the error, running jobs have to be watched
                     log.exception("watch_failed")
-                await wake.wait(min(LOOK_SECONDS, self._beat_seconds))
+                await wake.wait(min(LOOK_SECONDS, self._heartbeat_seconds))
 
     async def _end_cancelled(self) -> None:
         if not self._runs:
             return
         async with self._resources.database.connect() as connection:
             cancelled = await jobs.cancelled_among(connection, {job_id for job_id, _ in self._runs})
-        self._end([key for key in self._runs if key[0] in cancelled], Order.CANCEL)
+        self._stop_runs([key for key in self._runs if key[0] in cancelled], StopReason.CANCEL)
 
-    async def _beat(self) -> None:
-        """Write heartbeats, of this worker only while it serves the queue. A job whose lease is lost is stopped."""
+    async def _write_heartbeats(self) -> None:
+        """Write heartbeats, this worker's only while it serves the queue. Stop jobs whose lease is lost."""
         running = list(self._runs)
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
                 await workers.note_alive(connection, self.name, self._concurrency, list(self._handlers))
             lost = await jobs.beat(connection, running) if running else set()
             now, at = await jobs.current_time(connection), time.monotonic()
-        # one that has just written its end is not running either, but then its handler has returned
-        self._end(lost, Order.LET_GO)
+        # A run that has just written its end also counts as lost, but then its handler has returned already.
+        self._stop_runs(lost, StopReason.LEASE_LOST)
         await self._correct_times(now, at)
 
     async def _correct_times(self, now: datetime, at: float) -> None:
-        """Have times in the future written again where PostgreSQL's clock was set back."""
+        """Correct stored times that are in the future because PostgreSQL's clock was set back."""
         if self._clock.was_set_back(now, at):
             async with self._resources.database.transaction() as connection:
                 count = await correct_future_times(connection, LONGEST_BACKOFF_SECONDS, max(ASIDE_SECONDS.values()))
@@ -272,9 +275,9 @@ class Worker:
                 log.warning("future_times_corrected", count=count)
         self._clock.note(now, at)
 
-    def _end(self, keys: Collection[tuple[int, int]], order: Order) -> None:
+    def _stop_runs(self, keys: Collection[tuple[int, int]], reason: StopReason) -> None:
         for key in self._runs.keys() & set(keys):
-            self._runs[key].end(order)
+            self._runs[key].stop(reason)
 
 
 async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
@@ -289,9 +292,9 @@ def _call(handler: Handler | ProcessHandler, job: RunningJob) -> Awaitable[dict[
 
 @asynccontextmanager
 async def running(worker: Worker) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Run a worker while the context lasts, and lend a function that stops it before.
+    """Run a worker while the context is open, and yield a function that stops it early.
 
-    Running jobs go back to the queue at its end, within ten seconds.
+    On exit, running jobs return to the queue within ten seconds.
     """
     task = asyncio.create_task(worker.run())
     task.add_done_callback(worker.note_end)

@@ -1,1 +1,1 @@
-"""What jobs of each kind do."""
+"""The handlers of the job kinds."""

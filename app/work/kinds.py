@@ -1,4 +1,4 @@
-"""The kinds of jobs: `app.background` says which handler each one has."""
+"""The kinds of jobs. `app.background` maps each to its handler."""
 
 from enum import Enum
 

@@ -1,4 +1,4 @@
-"""The thin layer between Starlette and Strawberry."""
+"""The adapters between Starlette and Strawberry."""
 
 from schema.transport.view import PAGE_HEADERS, GraphQLView
 

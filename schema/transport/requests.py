@@ -1,4 +1,4 @@
-"""What a client may send: how much of it, and in which shape."""
+"""Limits the size of client requests and checks their shape."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -12,36 +12,36 @@ from strawberry.http import GraphQLRequestData
 from schema.scalars import UploadedFile
 
 LARGEST_BYTES = 1024 * 1024
-"""The largest body or WebSocket message. The largest sensible operation, 500 ids for `nodes`, takes some 20 KB."""
+"""The largest request body or WebSocket message. The largest sensible operation, `nodes` with 500 ids, has 20 KB."""
 
-PARTS: dict[str, tuple[type, str]] = {
+OPTIONAL_MEMBERS: dict[str, tuple[type, str]] = {
     "variables": (dict, "an object or null"),
     "operationName": (str, "a string or null"),
     "extensions": (dict, "an object or null"),
 }
-"""What may stand beside a query: name -> its type in Python, and in words."""
+"""The optional members beside `query`: name -> Python type and its name in error messages."""
 LARGEST_UPLOAD_BYTES = 11 * 1024 * 1024
-"""The largest body with a file: 10 MB, and what stands around them."""
+"""The largest request body with a file: 10 MB and the form around it."""
 FIELDS, FILES = 2, 1
 MESSAGES_WITH_ID = ("subscribe", "complete")
 
 
 class BoundedRequest(StarletteRequestAdapter):
-    """A request whose body is read up to `LARGEST_BYTES`, or `LARGEST_UPLOAD_BYTES` where there is a file in it."""
+    """A request whose body is limited to `LARGEST_BYTES`, or `LARGEST_UPLOAD_BYTES` with a file."""
 
     async def get_body(self) -> bytes:
         """Return the body.
 
         Raises:
-            HTTPException: 413, before more than the limit is held; what else comes, the server drops unseen.
+            HTTPException: 413, before more than the limit is in memory; the server discards the rest unread.
         """
         return b"".join([chunk async for chunk in self._bounded(LARGEST_BYTES)])
 
     async def read_form(self) -> dict[str, Any]:
-        """Return the two fields and the file of an upload, by the GraphQL multipart request specification.
+        """Return the two fields and the file of an upload, according to the GraphQL multipart request specification.
 
         Raises:
-            HTTPException: 413 as above, or 400: the body is no such form.
+            HTTPException: 413 as above; 400 if the body is not such a form.
         """
         parser = MultiPartParser(
             self._request.headers,
@@ -53,15 +53,15 @@ class BoundedRequest(StarletteRequestAdapter):
         try:
             form = await parser.parse()
         except (MultiPartException, KeyError) as error:
-            message = f"The form cannot be read: it has the fields `operations` and `map`, and {FILES} file."
+            message = f"The form is not valid: it must have the fields `operations` and `map`, and {FILES} file."
             raise HTTPException(400, message) from error
         try:
-            return {name: await _part(value) for name, value in form.items()}
+            return {name: await _form_value(value) for name, value in form.items()}
         finally:
             await form.close()
 
     async def _bounded(self, largest: int) -> AsyncGenerator[bytes]:
-        too_large = HTTPException(413, f"A request may have {largest} bytes at most.")
+        too_large = HTTPException(413, f"A request must have at most {largest} bytes.")
         if int(self.headers.get("content-length", 0)) > largest:
             raise too_large
         size = 0
@@ -72,28 +72,28 @@ class BoundedRequest(StarletteRequestAdapter):
             yield chunk
 
 
-async def _part(value: UploadFile | str) -> UploadedFile | str:
+async def _form_value(value: UploadFile | str) -> UploadedFile | str:
     return value if isinstance(value, str) else UploadedFile(value.filename or "", await value.read())
 
 
 def place_files(operations: Any, files_map: Any, form: Mapping[str, Any]) -> Any:
-    """Return an operation with the files of a form where the map says that they belong.
+    """Return an operation with the files of a form at the places that the map names.
 
     Raises:
-        HTTPException: 400, the map names a place or a file that is not there.
+        HTTPException: 400, the map names a place or a file that does not exist.
     """
     try:
         return replace_placeholders_with_files(operations, files_map, form)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        message = 'The `map` of a form names for each file its places: {"0": ["variables.input.file"]}.'
+        message = 'The `map` of a form must list the places of each file: {"0": ["variables.input.file"]}.'
         raise HTTPException(400, message) from error
 
 
 def read_operation(sent: Any) -> GraphQLRequestData:
-    """Return the operation that a JSON body or the parameters of a URL hold.
+    """Return the operation in a JSON body or in URL parameters.
 
     Raises:
-        HTTPException: 400, they hold none.
+        HTTPException: 400, they contain no valid operation.
     """
     if problem := operation_problem(sent, "A request"):
         raise HTTPException(400, problem)
@@ -106,19 +106,19 @@ def read_operation(sent: Any) -> GraphQLRequestData:
 
 
 def operation_problem(sent: Any, what: str) -> str | None:
-    """Return why this is no operation, if it is none; `what` begins the sentence about something that is no object."""
+    """Return why `sent` is not a valid operation, None if it is; `what` names it in the message about a non-object."""
     if not isinstance(sent, dict):
         return f"{what} must be a JSON object with a `query`; batches are not supported."
     if not isinstance(sent.get("query"), str):
         return "`query` must be a string with a GraphQL operation."
-    for name, (kind, in_words) in PARTS.items():
+    for name, (kind, type_phrase) in OPTIONAL_MEMBERS.items():
         if not isinstance(sent.get(name), kind | None):
-            return f"`{name}` must be {in_words}."
+            return f"`{name}` must be {type_phrase}."
     return None
 
 
 def message_problem(message: Any) -> str | None:
-    """Return what is wrong with the shape of a message of graphql-transport-ws, if anything is."""
+    """Return what is wrong with the shape of a graphql-transport-ws message, None if nothing is."""
     if not isinstance(message, dict):
         return "A message must be a JSON object."
     kind = message.get("type")

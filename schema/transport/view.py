@@ -1,4 +1,4 @@
-"""The endpoint /graphql: operations by POST, GET and WebSocket, and GraphiQL for browsers."""
+"""The endpoint /graphql: operations over POST, GET and WebSocket, and GraphiQL for browsers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from schema.transport.requests import BoundedRequest, place_files, read_operatio
 from schema.transport.websocket import AsText, TextWebSocket, TransportHandler
 
 PAGE_HEADERS = {
-    # the page needs nothing from any other host, so it may ask none
+    # the page needs nothing from other hosts, so it may not contact any
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
         "img-src 'self' data:; connect-src 'self'; worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
@@ -43,7 +43,7 @@ NOT_BUILT = """<!doctype html>
 
 
 class GraphQLView(GraphQL[Context, None]):
-    """Strawberry's view with our context, orjson, API keys and page."""
+    """Strawberry's view with our context, orjson, API keys and GraphiQL page."""
 
     request_adapter_class = BoundedRequest
     websocket_adapter_class = TextWebSocket
@@ -59,16 +59,16 @@ class GraphQLView(GraphQL[Context, None]):
         self._page = page
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002
-        """Return the context of a request; the process' resources come from its lifespan."""
+        """Return the context of a request; the resources come from the application's lifespan."""
         resources = request.state.resources
         return Context(resources, open_loaders(resources))
 
     async def get_root_value(self, request: Request | WebSocket) -> None:  # noqa: ARG002 - Strawberry's signature
-        """Return the root value: there is none."""
+        """Return None: there is no root value."""
         return
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or serve a WebSocket. A request's key is checked before anything of its body is read."""
+        """Answer a request or serve a WebSocket. Check a request's API key before reading its body."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -79,41 +79,44 @@ class GraphQLView(GraphQL[Context, None]):
                 request.state.resources.keys.check(request.headers.get("authorization"))
             response = await self.run(request)
         except Unauthenticated as fault:
-            response = _refusal(401, fault.message, fault.code)
+            response = _error_response(401, fault.message, fault.code)
             response.headers["WWW-Authenticate"] = "Bearer"
         except HTTPException as error:
-            response = _refusal(error.status_code, error.reason, ErrorCode.VALIDATION_FAILED)
+            response = _error_response(error.status_code, error.reason, ErrorCode.VALIDATION_FAILED)
         except ClientDisconnect:
             return
         await response(scope, receive, send)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
-        """Return the operation that a request holds.
+        """Return the operation of a request.
 
         Raises:
-            HTTPException: it holds none that can be read.
+            HTTPException: the request contains no valid operation.
         """
         if request.method == "GET":
             return read_operation(self.parse_query_params(request.query_params))
         kind = (request.content_type or "").partition(";")[0].strip().lower()
-        if kind == "multipart/form-data" and self._is_from_here(request):
+        if kind == "multipart/form-data" and self._is_allowed_origin(request):
             form = await cast(BoundedRequest, request).read_form()
             operations, files_map = (self.parse_json(_text_of(form.get(name))) for name in ("operations", "map"))
             return read_operation(place_files(operations, files_map, form))
         if kind != "application/json":
-            # other types may be sent by any page without asking this server first, and so may forms
+            # Browsers let any page send other types, and forms, without a CORS preflight request.
             raise HTTPException(400, "The Content-Type must be application/json, or a form with a file.")
         return read_operation(self.parse_json(await request.get_body()))
 
-    def _is_from_here(self, request: AsyncHTTPRequestAdapter) -> bool:
-        """Tell whether a request comes from a page that may use this server, or from no page at all."""
+    def _is_allowed_origin(self, request: AsyncHTTPRequestAdapter) -> bool:
+        """Return whether a request comes from an allowed origin, or has none."""
         origin = request.headers.get("origin")
         if origin is None or "*" in self.allowed_origins or is_same_origin(origin, request.headers.get("host")):
             return True
         return normalize_origin(origin) in self.allowed_origins
 
     async def on_ws_connect(self, context: Context) -> Any:
-        """Let a WebSocket in if connection_init has a key, `{"authorization": "Bearer <key>"}`, or none is needed."""
+        """Accept a WebSocket if connection_init has a valid key, or none is required.
+
+        The payload of connection_init contains the key: `{"authorization": "Bearer <key>"}`.
+        """
         given = {name.lower(): value for name, value in context.connection_params.items()}
         try:
             context.resources.keys.check(str(given["authorization"]) if "authorization" in given else None)
@@ -122,21 +125,21 @@ class GraphQLView(GraphQL[Context, None]):
         return await super().on_ws_connect(context)
 
     async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - Strawberry's signature
-        """Answer a browser with GraphiQL, or with how to get it."""
+        """Return GraphiQL, or instructions to build it."""
         if self._page.is_file():
             return FileResponse(self._page, headers=PAGE_HEADERS)
         return HTMLResponse(NOT_BUILT, status_code=503)
 
     def encode_json(self, data: object) -> str | bytes:
-        """Write JSON: as text for WebSockets, as bytes for HTTP."""
+        """Encode JSON: as text for WebSockets, as bytes for HTTP."""
         encoded = orjson.dumps(data)
         return encoded.decode() if isinstance(data, AsText) else encoded
 
     def decode_json(self, data: str | bytes) -> object:
-        """Read JSON.
+        """Decode JSON.
 
         Raises:
-            JSONDecodeError: it is none.
+            JSONDecodeError: the data are not JSON.
         """
         return orjson.loads(data)
 
@@ -145,6 +148,6 @@ def _text_of(field: Any) -> str:
     return field if isinstance(field, str) else ""
 
 
-def _refusal(status_code: int, message: str, code: ErrorCode) -> JSONResponse:
+def _error_response(status_code: int, message: str, code: ErrorCode) -> JSONResponse:
     error = {"message": message, "extensions": {"code": code.value}}
     return JSONResponse({"errors": [error]}, status_code)

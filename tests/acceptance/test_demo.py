@@ -74,9 +74,9 @@ def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
         env = unmeasured(environment(DATA_DIR=data_dir.parent / "one"))
         result = run("demo", "--once", "--comments", "100", env=env)
         assert (result.returncode, result.stderr) == (0, "")
-        assert re.search("Port 8000 is in use; taking 80[0-9][0-9]", result.stdout)
+        assert re.search("Port 8000 is in use; using 80[0-9][0-9]", result.stdout)
         with started("demo", env=environment(DATA_DIR=data_dir.parent / "other", PORT="")) as demo:
-            demo.prints("Port 8000 is in use; taking 80")
+            demo.prints("Port 8000 is in use; using 80")
             assert demo.interrupt() == 0
 
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.actions.add_groups import add_groups
-from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.actions.change_keywords import RequestedKeyword, add_keywords
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import KeywordMatching
 from app.background import open_worker
@@ -60,7 +60,7 @@ CHANGES = {
 
 async def collect(resources: Resources) -> None:
     await add_groups(resources, ["1"])
-    await add_keywords(resources, [WantedKeyword("а", KeywordMatching.SUBSTRING)])
+    await add_keywords(resources, [RequestedKeyword("а", KeywordMatching.SUBSTRING)])
     row = await start_collection(resources, owner_ids=[-1], full=True)
     async with open_worker(resources, 1):
         await ended(resources, row.id)

@@ -40,7 +40,7 @@ def is_fresh(sign: Path) -> bool:
 
 
 def test_a_worker_that_works_hangs_and_ends(env: MakeEnvironment, tmp_path: Path) -> None:
-    there, sign = env(DATA_DIR=tmp_path / "new"), tmp_path / "new" / alive.SIGN
+    there, sign = env(DATA_DIR=tmp_path / "new"), tmp_path / "new" / alive.HEARTBEAT_FILE
     assert checked(there) == f"No worker runs on {tmp_path}/new: No such file or directory."
     with started("worker", env=there) as worker:
         until(lambda: is_fresh(sign))
@@ -49,7 +49,7 @@ def test_a_worker_that_works_hangs_and_ends(env: MakeEnvironment, tmp_path: Path
         until(lambda: is_fresh(sign))
         worker.popen.send_signal(signal.SIGSTOP)
         forget(sign)
-        assert checked(there).startswith(f"The worker on {tmp_path}/new has shown no life for ")
+        assert checked(there).startswith(f"The worker on {tmp_path}/new has written no heartbeat for ")
         worker.popen.send_signal(signal.SIGCONT)
         until(lambda: is_fresh(sign))
         assert worker.interrupt() == 0
@@ -76,7 +76,7 @@ def silences(worker: Command) -> int:
 
 
 async def test_a_worker_without_its_database(env: MakeEnvironment, database_url: str, tmp_path: Path) -> None:
-    there, sign = env(), tmp_path / alive.SIGN
+    there, sign = env(), tmp_path / alive.HEARTBEAT_FILE
     with started("worker", env=there) as worker:
         await until_async(lambda: is_fresh(sign))
         async with no_connections(database_url):
@@ -86,7 +86,7 @@ async def test_a_worker_without_its_database(env: MakeEnvironment, database_url:
             await until_async(lambda: silences(worker) > said)
             assert not is_fresh(sign)
             assert "PostgreSQL cannot be reached" in worker.event("no_sign_of_life")["reason"]
-            assert "has shown no life for" in checked(there)
+            assert "has written no heartbeat for" in checked(there)
         await until_async(lambda: is_fresh(sign))
         assert worker.interrupt() == 0
 
@@ -118,12 +118,12 @@ ANSWERS: list[HealthStatus | None] = []
 
 
 async def test_life_is_shown_once_the_database_is_back(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alive, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(alive, "HEARTBEAT_SECONDS", 0.0)
     ANSWERS[:] = [None, HealthStatus.UNHEALTHY]
     seen = resources.health
     health = Recovering(seen.database, seen.events, seen.vk, seen.started)
-    async with alive.showing_life(resources.settings, health):
-        await until_async(lambda: is_fresh(resources.settings.data_dir / alive.SIGN))
+    async with alive.heartbeat_file(resources.settings, health):
+        await until_async(lambda: is_fresh(resources.settings.data_dir / alive.HEARTBEAT_FILE))
         assert ANSWERS == []
         alive.require_alive(resources.settings)
     with pytest.raises(alive.NotAlive, match="No worker runs on "):

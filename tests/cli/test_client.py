@@ -77,14 +77,14 @@ async def test_a_lost_connection_goes_on_after_the_last_event() -> None:
 
 async def test_a_server_that_stays_away() -> None:
     script = Script([[LOST]] * (client.RECONNECTS + 1))
-    with pytest.raises(RequestFailed, match=r"is lost\. The job goes on without you"):
+    with pytest.raises(RequestFailed, match=r"is lost\. The job continues on the server"):
         await seqs(script)
     assert len(script.asked) == client.RECONNECTS + 1
 
 
 async def test_a_refusal_is_not_tried_again() -> None:
     script = Script([[LOST]], close=(4403, "Forbidden"))
-    with pytest.raises(RequestFailed, match=r"The server refuses: Forbidden\."):
+    with pytest.raises(RequestFailed, match=r"The server refused the connection: Forbidden\."):
         await seqs(script)
 
 

@@ -71,23 +71,23 @@ async def test_collections(vk_api: Api, simulator: Simulator, vk_resources: Reso
     assert (first.code, first.errors) == (0, "")
     assert first.output.startswith("Started a collection of Кофейня «Тёплый полдень».\n")
     assert "400/400 100%" in first.output
-    assert first.output.endswith("400 comments of 6 posts read, 400 of them new. VK was asked 4 times.\n")
+    assert first.output.endswith("400 comments of 6 posts read, 400 of them new. VK received 4 requests.\n")
     assert await stored_comments(vk_resources) == simulator.truth()
 
     second = await collect(vk_api, "1")
     assert second.output.endswith(
         "no post's number of comments has changed since it was read."
-        " VK was asked once; 8 calls were saved where nothing had changed.\n"
+        " VK received 1 request; 8 calls were skipped because nothing had changed.\n"
     )
 
     whole = await collect(vk_api, "1", "--full", "--max-posts", "2", "--since", "2026-03-02")
-    assert "of 2 posts read, 0 of them new. VK was asked " in whole.output
+    assert "of 2 posts read, 0 of them new. VK received " in whole.output
 
     told = simulator.history()
     leaf = next(key for key, facts in told.items() if facts["deleted"] is None)
     simulator.control(edit_comment={"group_id": 1, "comment_id": leaf, "text": "другое"})
     edited = await collect(vk_api, "1", "--full")
-    assert "0 of them new, 1 edited. VK was asked " in edited.output
+    assert "0 of them new, 1 edited. VK received " in edited.output
 
 
 async def test_unknown_references(vk_api: Api) -> None:
@@ -132,7 +132,7 @@ async def test_a_post_that_cannot_be_read(vk_api: Api, simulator: Simulator) -> 
     assert result.code == 0
     assert f"Post -1_{closed} could not be read to the end." in result.output
     assert "of 5 posts read" in result.output
-    assert "1 posts could not be read. VK was asked " in result.output
+    assert "1 posts could not be read. VK received " in result.output
 
 
 @asynccontextmanager
@@ -246,7 +246,7 @@ class BusyClient(Client):
 
 async def test_others_are_always_first() -> None:
     shown = StringIO()
-    with pytest.raises(RequestFailed, match="20 jobs of others came first, so nothing was started"):
+    with pytest.raises(RequestFailed, match="Jobs of others came first 20 times, so nothing was started"):
         await collect_groups(BusyClient("http://none"), Console(file=shown), [{"id": "a", "name": "A [b]"}])
     assert shown.getvalue().count("A [b] is being collected already: following that first.\n") == 20
 

@@ -123,7 +123,7 @@ def test_a_kind_that_does_not_exist(vk_env: MakeEnvironment) -> None:
     with started("worker", "--kinds", "collect_everything", env=vk_env()) as worker:
         assert worker.popen.wait(WAIT_SECONDS) == 1
         known = ", ".join(kind.value for kind in JobKind)
-        assert f"--kinds: there is no kind of job 'collect_everything'; there are {known}." in worker.output()
+        assert f"--kinds: 'collect_everything' is not a kind of job. The kinds are {known}." in worker.output()
 
 
 def test_a_port_of_metrics_that_is_in_use(vk_env: MakeEnvironment) -> None:

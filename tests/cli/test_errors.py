@@ -45,7 +45,7 @@ def test_an_installation_without_the_simulator(command: tuple[str, ...], monkeyp
     monkeypatch.setitem(sys.modules, "simulator", None)
     result = CliRunner().invoke(app, command)
     assert isinstance(result.exception, StartFailed)
-    assert "The simulated VK is not part of this installation" in str(result.exception)
+    assert "This installation does not contain the VK simulator" in str(result.exception)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_demo_where_nothing_can_be_written(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     message = error_of("demo", "--once", env=environment(DATA_DIR=file))
-    assert message == f"Cannot write {file}/logs/simulator.log: Not a directory. Set DATA_DIR to a place of your own."
+    assert message == f"Cannot write {file}/logs/simulator.log: Not a directory. Set DATA_DIR to a writable directory."
 
 
 def test_no_server() -> None:

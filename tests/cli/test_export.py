@@ -107,14 +107,14 @@ async def test_wrong_wishes(working_api: Api, tmp_path: Path) -> None:
     assert "is empty" in await refused(working_api, path, "--group", "")
     assert "no keyword 'нет'" in await refused(working_api, path, "--keyword", "нет")
     assert "no column 'colour'; there are vkOwnerId, " in await refused(working_api, path, "--columns", "colour")
-    assert "--filter is no JSON" in await refused(working_api, path, "--filter", "{")
+    assert "--filter is not JSON" in await refused(working_api, path, "--filter", "{")
     assert "takes a JSON object" in await refused(working_api, path, "--filter", "[]")
     assert "minLike" in await refused(working_api, path, "--filter", '{"minLike": 1}')
     assert "compression: XLSX" in await refused(working_api, path, "--format", "xlsx", "--compression", "gzip")
     assert "is a directory" in await refused(working_api, tmp_path)
-    assert "There is no directory" in await refused(working_api, tmp_path / "none" / "a.csv")
+    assert "does not exist" in await refused(working_api, tmp_path / "none" / "a.csv")
     path.write_text("mine")
-    assert "is there already. Give --force" in await refused(working_api, path)
+    assert "exists already. Use --force" in await refused(working_api, path)
     assert path.read_text() == "mine"
     assert (await export(working_api, path, "--force", "--delimiter", ",")).exit_code == 0
     assert path.read_bytes().startswith(b"\xef\xbb\xbfgroupName,")
@@ -154,7 +154,7 @@ def test_wishes() -> None:
     assert joined_filter('{"a": 1}', search=None) == {"a": 1}
     assert joined_filter('{"a": 1}', search="b") == {"and": [{"a": 1}, {"search": "b"}]}
     result = {"rowCount": 1_234, "byteCount": 5, "cutTextCount": 2}
-    told = "1,234 comments, 5 bytes: a.xlsx. 2 texts were too long for Excel, and end with a mark."
+    told = "1,234 comments, 5 bytes: a.xlsx. 2 texts were too long for Excel; they are cut and end with a mark."
     assert summary(result, Path("a.xlsx")) == told
 
 
@@ -217,7 +217,7 @@ async def test_a_lost_connection_goes_on_where_it_was(tmp_path: Path) -> None:
     [
         ([10, Response(status_code=404)], "it answers 404"),
         ([10, Response(DATA)], "it answers 200"),
-        ([Response(status_code=500)] * 3, "is lost, and so is the file"),
+        ([Response(status_code=500)] * 3, "is lost, so the download failed"),
         ([Response(DATA[1:] + b"x")], "is not the one that the server has written"),
     ],
     ids=["expired", "another one", "away", "damaged"],

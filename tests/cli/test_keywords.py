@@ -29,17 +29,17 @@ async def test_import(api: Api, resources: Resources, wall: Wall, tmp_path: Path
     async with open_worker(resources, 1):
         result = await run(api, path, "--category", "Words", "--matching", "exact-word")
     assert result.exit_code == 0, result.output
-    assert "2 keywords added, 1 were there already." in result.output
-    assert result.output.count("'…' was left out. The phrase") == MOST_SHOWN
-    assert "2 more were left out." in result.output
-    assert "12 comments looked at, 24 matches found." in result.output
+    assert "2 keywords added, 1 existed already." in result.output
+    assert result.output.count("'…' was skipped. The phrase") == MOST_SHOWN
+    assert "2 more were skipped." in result.output
+    assert "12 comments searched, 24 matches found." in result.output
     found = await api.execute("{ keywords { nodes { phrase category matching matchCount } } }")
     assert found["keywords"]["nodes"] == [
         {"phrase": phrase, "category": "Words", "matching": "EXACT_WORD", "matchCount": 12}
         for phrase in ("comment", "post")
     ]
     again = await run(api, path, "--matching", "exact-word")
-    assert "0 keywords added, 3 were there already." in again.output
+    assert "0 keywords added, 3 existed already." in again.output
 
 
 async def test_a_matching_that_is_cancelled(api: Api, resources: Resources, wall: Wall, tmp_path: Path) -> None:

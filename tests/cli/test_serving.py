@@ -150,7 +150,7 @@ async def test_a_process_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
 
 async def test_a_process_that_says_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with pytest.raises(StartFailed, match=f"It ended at once. See {log}"):
+    with pytest.raises(StartFailed, match=f"The process ended without output. See {log}"):
         async with running(["schema", "-o", str(tmp_path / "schema")], {}, log, "http://127.0.0.1:9/"):
             pass
 

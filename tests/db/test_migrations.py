@@ -18,7 +18,7 @@ from app.db.migrate import LOCK_KEY, migrate, require_migrated
 from app.db.tables import metadata
 from app.errors import StartFailed
 from app.settings import read_settings
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from tests.conftest import somebody_waits, until
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
@@ -80,7 +80,7 @@ async def test_arguments_of_former_collections_are_rewritten(database: Database)
     await migrate(database)
     async with database.connect() as connection:
         row = (await connection.execute(text("SELECT arguments, checkpoint FROM jobs"))).one()
-    assert Request.of(row.arguments) == Request([-1, -2], {-3: [7]})
+    assert CollectionRequest.of(row.arguments) == CollectionRequest([-1, -2], {-3: [7]})
     assert (row.arguments["claims"], row.checkpoint) == ([-1, -2], None)
     await migrate(database, "0004")
     async with database.connect() as connection:

@@ -46,7 +46,7 @@ async def test_add_groups_by_every_kind_of_reference(vk_api: Api) -> None:
 async def test_add_groups_without_references(vk_api: Api) -> None:
     answer = (await vk_api.execute(ADD, references=[]))["addGroups"]
     assert answer["__typename"] == "ValidationFailedError"
-    assert answer["fields"] == [{"path": "references", "message": "give between 1 and 10000 of them"}]
+    assert answer["fields"] == [{"path": "references", "message": "must contain between 1 and 10000 references"}]
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ async def test_add_a_closed_group(make_settings: MakeSettings, simulate: Callabl
             answer = (await api.execute(ADD, references=["1", "club1"]))["addGroups"]
     assert answer["addedCount"] == 1
     assert [(each["outcome"], each["group"]["vkId"]) for each in answer["outcomes"]] == [("CLOSED", 1), ("CLOSED", 1)]
-    assert "was added, but only its members may read it." in answer["outcomes"][0]["message"]
-    assert "was here already, but only its members may read it." in answer["outcomes"][1]["message"]
+    assert "was added, but it is closed: only its members can read it." in answer["outcomes"][0]["message"]
+    assert "was already added, but it is closed: only its members can read it." in answer["outcomes"][1]["message"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.actions.change_keywords import RequestedKeyword, add_keywords
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
@@ -212,7 +212,9 @@ async def test_the_result(analyzed: Api) -> None:
 
 @pytest.mark.usefixtures("_stored")
 async def test_the_keywords_of_the_result(api: Api, resources: Resources) -> None:
-    added = await add_keywords(resources, [WantedKeyword("кофе"), WantedKeyword("гараж"), WantedKeyword("чай")])
+    added = await add_keywords(
+        resources, [RequestedKeyword("кофе"), RequestedKeyword("гараж"), RequestedKeyword("чай")]
+    )
     coffee, garage, _ = [outcome.keyword_id or 0 for outcome in added.outcomes]
     assert added.job
     row = await take(resources, added.job.id, "test")

@@ -47,13 +47,13 @@ async def test_cancel_a_waiting_job(api: Api, make_job: MakeJob) -> None:
         {
             "seq": 1,
             "kind": "STATE_CHANGED",
-            "message": "The job waits for a worker: somebody asked for it.",
+            "message": "The job waits for a worker: a client requested it.",
             "facts": {"state": "QUEUED", "reason": "REQUESTED"},
         },
         {
             "seq": 2,
             "kind": "STATE_CHANGED",
-            "message": "The job was cancelled: somebody asked for that.",
+            "message": "The job was cancelled: a client requested the cancellation.",
             "facts": {"state": "CANCELLED", "reason": "CANCEL_REQUESTED"},
         },
     ]

@@ -155,22 +155,22 @@ for _ in range(5):
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    ({"filter": {"search": " "}}, "filter.search", "must have between 1 and 500 letters"),
-    ({"filter": {"search": "x" * 501}}, "filter.search", "must have between 1 and 500 letters"),
+    ({"filter": {"search": " "}}, "filter.search", "must have between 1 and 500 characters"),
+    ({"filter": {"search": "x" * 501}}, "filter.search", "must have between 1 and 500 characters"),
     (
         {"filter": {"contains": "C++"}},
         "filter.contains",
-        "needs three letters or digits in a row, and may have 500 at most",
+        "must contain three letters or digits in a row, and have at most 500 characters",
     ),
     (
         {"filter": {"and": [{}, {"contains": "x" * 501}]}},
         "filter.and.1.contains",
-        "needs three letters or digits in a row, and may have 500 at most",
+        "must contain three letters or digits in a row, and have at most 500 characters",
     ),
     ({"filter": {"or": [{"keywordIds": ["x"]}]}}, "filter.or.0.keywordIds.0", "'x' is not an id of this server"),
-    ({"filter": DEEP}, "filter.not.not.not.not.not", "is nested more than 5 deep"),
-    ({"filter": {"or": [{}] * 50}}, "filter", "has 51 filters in it; 50 are the most"),
-    ({"orderBy": "RELEVANCE", "filter": {}}, "orderBy", "RELEVANCE needs filter.search"),
+    ({"filter": DEEP}, "filter.not.not.not.not.not", "is nested deeper than 5 levels"),
+    ({"filter": {"or": [{}] * 50}}, "filter", "contains 51 filters; at most 50 are allowed"),
+    ({"orderBy": "RELEVANCE", "filter": {}}, "orderBy", "RELEVANCE requires filter.search"),
 ]
 
 
@@ -182,7 +182,7 @@ async def test_wrong_filters(api: Api) -> None:
 
 async def test_relevance_below_a_parent_needs_a_search(api: Api) -> None:
     error = await api.fail("{ groups { nodes { comments(orderBy: RELEVANCE) { totalCount } } } }")
-    assert error["extensions"]["fields"] == [{"path": "orderBy", "message": "RELEVANCE needs filter.search"}]
+    assert error["extensions"]["fields"] == [{"path": "orderBy", "message": "RELEVANCE requires filter.search"}]
 
 
 async def test_a_cursor_of_relevance_that_is_none(api: Api) -> None:

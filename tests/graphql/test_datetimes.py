@@ -201,7 +201,9 @@ async def test_a_time_without_a_zone_is_rejected_everywhere() -> None:
         result: Any = await schema.execute(document, variable_values=variables)
         [error] = result.errors
         assert result.data is None
-        assert f"DateTime: '{moment}' has no time zone; write 2026-01-31T00:00:00Z or" in error.message, document
+        assert f"DateTime: '{moment}' has no time zone; it must be like 2026-01-31T00:00:00Z or" in error.message, (
+            document
+        )
         assert error.extensions["code"] == "VALIDATION_FAILED"
         assert [field["path"] for field in error.extensions["fields"]] == ["DateTime"]
 
@@ -209,13 +211,13 @@ async def test_a_time_without_a_zone_is_rejected_everywhere() -> None:
 @pytest.mark.parametrize(
     ("moment", "problem"),
     [
-        ("2026-01-31", "'2026-01-31' has no time zone; write"),
-        ("yesterday", "'yesterday' is not a time in ISO 8601; write"),
-        ("2026-02-30T00:00:00Z", "'2026-02-30T00:00:00Z' is not a time in ISO 8601; write"),
-        (1_772_323_200, "'1772323200' is not a time in ISO 8601; write"),
+        ("2026-01-31", "'2026-01-31' has no time zone; it must be like"),
+        ("yesterday", "'yesterday' is not a time in ISO 8601, such as"),
+        ("2026-02-30T00:00:00Z", "'2026-02-30T00:00:00Z' is not a time in ISO 8601, such as"),
+        (1_772_323_200, "'1772323200' is not a time in ISO 8601, such as"),
         ("x" * 10_000, f"{'x' * 40!r} is not a time"),
-        ("0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00' is beyond the years 1 to 9999 (UTC)"),
-        ("9999-12-31T23:00:00-05:00", "'9999-12-31T23:00:00-05:00' is beyond the years 1 to 9999 (UTC)"),
+        ("0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00' is outside the years 1 to 9999 (UTC)"),
+        ("9999-12-31T23:00:00-05:00", "'9999-12-31T23:00:00-05:00' is outside the years 1 to 9999 (UTC)"),
     ],
     ids=lambda value: str(value)[:20],
 )

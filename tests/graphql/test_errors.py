@@ -43,7 +43,7 @@ async def test_unexpected_error_in_a_query(
         )
     [error] = reply.json()["errors"]
     error_id = error["extensions"]["errorId"]
-    assert error["message"] == f"An unexpected error. Its trace is in the server's log under {error_id}."
+    assert error["message"] == f"An unexpected error. The server's log has its traceback under error id {error_id}."
     assert error["extensions"]["code"] == "INTERNAL"
     assert error["path"] == ["health"]
     assert "secret" not in reply.text

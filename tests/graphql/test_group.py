@@ -51,7 +51,9 @@ async def test_group_that_was_not_added(api: Api, wall: Wall, name: dict[str, ob
 async def test_group_needs_exactly_one_name(api: Api, names: dict[str, object]) -> None:
     error = await api.fail(GROUP, **names)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
-    assert error["extensions"]["fields"] == [{"path": "id", "message": "give exactly one of id, vkId and screenName"}]
+    assert error["extensions"]["fields"] == [
+        {"path": "id", "message": "exactly one of id, vkId and screenName must be given"}
+    ]
 
 
 async def test_group_by_the_id_of_something_else(api: Api) -> None:
@@ -128,7 +130,7 @@ async def test_groups_with_the_cursor_of_another_ordering(api: Api, wall: Wall) 
     assert wall.owner_id == -1
     cursor = (await api.execute(GROUPS, orderBy="NAME"))["groups"]["edges"][0]["cursor"]
     error = await api.fail(GROUPS, orderBy="ADDED", after=cursor)
-    assert error["extensions"]["fields"] == [{"path": "after", "message": "is no cursor of this ordering"}]
+    assert error["extensions"]["fields"] == [{"path": "after", "message": "is not a cursor of this ordering"}]
 
 
 async def test_groups_with_no_page_at_all(api: Api, wall: Wall) -> None:
@@ -146,4 +148,4 @@ async def test_groups_with_no_page_at_all(api: Api, wall: Wall) -> None:
 async def test_groups_with_a_forged_cursor(api: Api, values: object) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
     error = await api.fail(GROUPS, orderBy="NAME", after=cursor)
-    assert error["extensions"]["fields"] == [{"path": "after", "message": "is no cursor of this ordering"}]
+    assert error["extensions"]["fields"] == [{"path": "after", "message": "is not a cursor of this ordering"}]

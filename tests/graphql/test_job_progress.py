@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 
 from app.events import job_topic
 from app.feeds import base, job_feed
-from app.jobs.follow import Change, follow
+from app.jobs.follow import JobUpdate, follow
 from app.jobs.queue import cancel
 from app.resources import Resources
 from app.store import jobs
@@ -200,7 +200,7 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
     job_id = await make_job()
     pulled: list[int] = []
 
-    async def noted(*arguments: Any) -> AsyncGenerator[Change]:
+    async def noted(*arguments: Any) -> AsyncGenerator[JobUpdate]:
         async with aclosing(follow(*arguments)) as changes:
             async for change in changes:
                 pulled.append(change.seq)

@@ -83,7 +83,7 @@ async def test_keywords_are_added_each_with_its_outcome(api: Api, resources: Res
             }
             for phrase, outcome, message in (
                 (" Банк", "ADDED", "Банк was added."),
-                ("банк", "ALREADY_THERE", "Банк was here already."),
+                ("банк", "ALREADY_THERE", "Банк exists already."),
                 ("?!", "MALFORMED", "The phrase holds no letter, digit or emoji."),
             )
         ],
@@ -246,7 +246,7 @@ async def test_keywords_are_removed(api: Api, resources: Resources) -> None:
             {"keywords": []},
             {
                 "__typename": "ValidationFailedError",
-                "fields": [{"path": "keywords", "message": "give between 1 and 10000 of them"}],
+                "fields": [{"path": "keywords", "message": "must contain between 1 and 10000 keywords"}],
                 "code": "VALIDATION_FAILED",
             },
         ),

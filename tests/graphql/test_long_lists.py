@@ -8,11 +8,11 @@ import strawberry
 from graphql import GraphQLError
 
 from app.resources import Resources
-from schema.long_lists import PART, InParts
+from schema.long_lists import CHUNK, ChunkedExecution
 from schema.paging import LARGEST_SIZE
 from tests.conftest import Api, statements
 
-MANY = LARGEST_SIZE + PART + 1
+MANY = LARGEST_SIZE + CHUNK + 1
 WRONG = LARGEST_SIZE + 7
 ADD = """
 mutation ($keywords: [NewKeywordInput!]!) {
@@ -68,7 +68,7 @@ class Query:
         return [Item(number=number) for number in range(count)]
 
 
-SCHEMA = Silent(Query, execution_context_class=InParts)
+SCHEMA = Silent(Query, execution_context_class=ChunkedExecution)
 
 
 async def ask(selection: str, count: int) -> tuple[Any, int]:
@@ -93,7 +93,7 @@ async def test_others_have_their_turn_between_the_parts() -> None:
     long, turns_of_long = await ask("number", MANY)
     assert short.data == {"items": [{"number": number} for number in range(LARGEST_SIZE)]}
     assert long.data == {"items": [{"number": number} for number in range(MANY)]}
-    assert turns_of_long >= turns_of_short + MANY // PART
+    assert turns_of_long >= turns_of_short + MANY // CHUNK
 
 
 @pytest.mark.parametrize("field", ["atOnce", "later"])
@@ -126,4 +126,4 @@ async def test_outcomes_of_very_many_keywords(api: Api, resources: Resources) ->
         {**plain, "phrase": phrases[1], "matching": "SUBSTRING"},
         *({**plain, "phrase": phrase} for phrase in phrases[2:]),
     ]
-    assert sum("FROM keyword_months" in text for text in seen.texts) == MANY // PART + 1
+    assert sum("FROM keyword_months" in text for text in seen.texts) == MANY // CHUNK + 1

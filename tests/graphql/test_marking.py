@@ -66,7 +66,7 @@ async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytes
     """In steps, over several walls; what a call leaves the next one does."""
     for owner_id in (-1, -2):
         await write_wall(resources, owner_id)
-    monkeypatch.setattr(marking, "STEP", 5)
+    monkeypatch.setattr(marking, "STEP_COMMENTS", 5)
     monkeypatch.setattr(marking, "MOST_BY_FILTER", 15)
     answers = [await mark(api, filter={"isDeleted": False}, viewed=True) for _ in range(3)]
     assert [(answer["changedCount"], answer["hasMore"]) for answer in answers] == [(15, True), (9, False), (0, False)]
@@ -99,12 +99,12 @@ async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
 async def test_wrong_wishes(api: Api, name: str) -> None:
     call, marks = (mark, {"viewed": True}) if name == "markComments" else (remove, {})
     wishes: list[tuple[dict[str, Any], str, str]] = [
-        ({}, "commentIds", "give either commentIds or filter"),
-        ({"commentIds": [], "filter": {}}, "commentIds", "give either commentIds or filter"),
-        ({"commentIds": []}, "commentIds", "give between 1 and 10000 of them"),
-        ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "give between 1 and 10000 of them"),
+        ({}, "commentIds", "exactly one of commentIds and filter must be given"),
+        ({"commentIds": [], "filter": {}}, "commentIds", "exactly one of commentIds and filter must be given"),
+        ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
+        ({"commentIds": [gid("Comment", -1, 1)] * 10_001}, "commentIds", "must contain between 1 and 10000 ids"),
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),
-        ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 letters"),
+        ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 characters"),
     ]
     for wish, path, message in wishes:
         answer = await call(api, **wish, **marks)
@@ -113,7 +113,7 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
 
 async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     answer = await mark(api, filter={})
-    assert answer["fields"] == [{"path": "viewed", "message": "give viewed, archived or both"}]
+    assert answer["fields"] == [{"path": "viewed", "message": "must be set if archived is not"}]
     nothing: list[dict[str, Any]] = [
         {},
         {"and": [{}]},
@@ -124,7 +124,9 @@ async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
     ]
     for everything in nothing:
         answer = await remove(api, filter=everything)
-        assert answer["fields"] == [{"path": "filter", "message": "restricts nothing; remove communities instead"}]
+        assert answer["fields"] == [
+            {"path": "filter", "message": "selects all comments; to remove all of them, remove the communities"}
+        ]
 
 
 async def test_without_postgresql(api_without_postgresql: Api) -> None:

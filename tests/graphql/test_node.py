@@ -55,7 +55,7 @@ async def test_nodes_keep_their_order_and_their_gaps(api: Api, wall: Wall) -> No
 
 async def test_nodes_are_bounded(api: Api) -> None:
     error = await api.fail("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[gid("Group", -1)] * 501)
-    assert error["extensions"]["fields"] == [{"path": "ids", "message": "give 500 ids at most"}]
+    assert error["extensions"]["fields"] == [{"path": "ids", "message": "must contain at most 500 ids"}]
 
 
 def test_global_id_round_trip() -> None:

@@ -80,7 +80,7 @@ async def test_files_that_cannot_be_read(api: Api, query: str) -> None:
 
 async def test_an_unknown_matching(api: Api) -> None:
     answer = await answer_to(api, KEYWORDS, "a.csv", "дом\nбанк;;fuzzy".encode())
-    message = "line 2: there is no matching 'fuzzy'; there are WORD_FORMS, EXACT_WORD, SUBSTRING, CASE_SENSITIVE"
+    message = "line 2: 'fuzzy' is not a matching; it must be one of WORD_FORMS, EXACT_WORD, SUBSTRING, CASE_SENSITIVE"
     assert answer["fields"] == [{"path": "file", "message": message}]
 
 

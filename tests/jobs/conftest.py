@@ -20,7 +20,7 @@ from app.jobs.worker import Worker
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 from tests.conftest import until
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
@@ -35,7 +35,9 @@ async def queue_job(
     """Queue a collection of a community that is made for it and return the job's id."""
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
-        new = NewJob(JobKind.COLLECT_COMMENTS, Request([owner_id]).arguments(), [owner_id], priority, timeout_seconds)
+        new = NewJob(
+            JobKind.COLLECT_COMMENTS, CollectionRequest([owner_id]).arguments(), [owner_id], priority, timeout_seconds
+        )
         return int((await enqueue(connection, resources, new)).id)
 
 

@@ -2,10 +2,10 @@
 
 import resource
 
-from app.work.exporting.write_export import WritingOrder, Written, write_export
+from app.work.exporting.write_export import WriteTask, Written, write_export
 
 
-def write_with_little_room(order: WritingOrder) -> Written:
+def write_with_little_room(order: WriteTask) -> Written:
     """Write where no file may be larger than 2 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
     return write_export(order)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.actions.change_keywords import RequestedKeyword, add_keywords
 from app.analysis.keywords import KeywordMatching, Matcher
 from app.resources import Resources
 from app.store import keywords
@@ -55,7 +55,7 @@ async def store(resources: Resources, found: Sequence[VkComment], known: KnownKe
 
 async def add(resources: Resources, *phrases: str, matching: KeywordMatching = KeywordMatching.WORD_FORMS) -> list[int]:
     """Add keywords, wait until what is stored is matched, and return their ids."""
-    addition = await add_keywords(resources, [WantedKeyword(phrase, matching) for phrase in phrases])
+    addition = await add_keywords(resources, [RequestedKeyword(phrase, matching) for phrase in phrases])
     if addition.job:
         assert (await ended(resources, addition.job.id)).state == "SUCCEEDED"
     return [outcome.keyword_id or 0 for outcome in addition.outcomes]

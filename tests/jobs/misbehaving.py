@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.background import make_worker
-from app.jobs.running_job import Progress, RunningJob, TakenAway
+from app.jobs.running_job import LeaseLost, Progress, RunningJob
 from app.log import configure_logging
 from app.resources import open_resources
 from app.settings import read_settings
@@ -44,7 +44,7 @@ async def main(way: str, go_on: Path) -> None:
         try:
             async with job.step() as connection:
                 await job.report(connection, Progress("late", 2, 2), {"late": True})
-        except TakenAway:
+        except LeaseLost:
             say("noticed")
             raise
         return {}

@@ -326,16 +326,16 @@ async def test_waves_are_the_same_however_they_are_found(resources: Resources, m
 
 async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 4)
-    found_in = analysis_job.found_in
+    features_off_loop = analysis_job.features_off_loop
     calls: list[int] = []
 
     async def stop_at_third(texts: Sequence[str]) -> Any:
         calls.append(len(texts))
         if len(calls) == 3:
             raise ValidationFailed({})  # which does not pass
-        return await found_in(texts)
+        return await features_off_loop(texts)
 
-    monkeypatch.setattr(analysis_job, "found_in", stop_at_third)
+    monkeypatch.setattr(analysis_job, "features_off_loop", stop_at_third)
     row = await start_analysis(busy)
     assert (await ended(busy, row.id)).state == "FAILED"
     failed = await read_job(busy, row.id)
@@ -371,16 +371,16 @@ async def test_a_job_goes_on_comparing(busy: Resources, monkeypatch: pytest.Monk
 
 
 async def test_a_community_that_goes_meanwhile(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    found_in = analysis_job.found_in
+    features_off_loop = analysis_job.features_off_loop
 
     async def found_while_one_goes(texts: Sequence[str]) -> Any:
-        found = await found_in(texts)
+        found = await features_off_loop(texts)
         async with walls.database.transaction() as connection:
             await groups.lock_walls(connection, [-2])
             await groups.delete_group(connection, -2)
         return found
 
-    monkeypatch.setattr(analysis_job, "found_in", found_while_one_goes)
+    monkeypatch.setattr(analysis_job, "features_off_loop", found_while_one_goes)
     result = await analyze_alone(walls)
     assert (result["comments"], result["newly_analyzed"], result["waves"]) == (6, 6, 0)
     for table in (tables.comment_features, tables.comment_bands, tables.language_months, tables.term_months):
@@ -388,15 +388,15 @@ async def test_a_community_that_goes_meanwhile(walls: Resources, monkeypatch: py
 
 
 async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    found_in = analysis_job.found_in
+    features_off_loop = analysis_job.features_off_loop
     changes = [[comment(2, "Now it is in English, all of it")], []]
 
     async def found_while_it_changes(texts: Sequence[str]) -> Any:
         if changes:
             await store(walls, changes.pop(0))
-        return await found_in(texts)
+        return await features_off_loop(texts)
 
-    monkeypatch.setattr(analysis_job, "found_in", found_while_it_changes)
+    monkeypatch.setattr(analysis_job, "features_off_loop", found_while_it_changes)
     result = await analyze_alone(walls, full=True)
     assert (result["comments"], result["newly_analyzed"]) == (12, 12)
     assert (await read(walls, tables.comment_features))[-1, 2]["language"] == "en"
@@ -409,14 +409,14 @@ async def test_another_attachment_meanwhile_is_no_other_text(walls: Resources, m
         await store(walls, [comment(2, TEXTS[0], attachments=[{"type": "photo"}])])
         return [each._replace(language="tt") for each in features_of(texts)]
 
-    monkeypatch.setattr(analysis_job, "found_in", found_while_it_changes)
+    monkeypatch.setattr(analysis_job, "features_off_loop", found_while_it_changes)
     assert (await analyze_alone(walls, full=True))["newly_analyzed"] == 12
     assert await by_language(walls) == {"tt": 12}
 
 
 async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 1)
-    monkeypatch.setattr(analysis_job, "MOST_TERMS_KNOWN", 3)
+    monkeypatch.setattr(analysis_job, "MAX_CACHED_TERMS", 3)
     analysis = analysis_job.Analysis(await queued(walls))
     await analysis.analyze()
     most = max(len(each.terms) for each in features_of(TEXTS))
@@ -428,14 +428,14 @@ async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytes
 
 
 async def test_a_comment_that_goes_meanwhile_is_left_out(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    found_in = analysis_job.found_in
+    features_off_loop = analysis_job.features_off_loop
 
     async def found_while_one_goes(texts: Sequence[str]) -> Any:
         async with walls.database.transaction() as connection:
             await connection.execute(text("DELETE FROM comments WHERE id = 2"))
-        return await found_in(texts)
+        return await features_off_loop(texts)
 
-    monkeypatch.setattr(analysis_job, "found_in", found_while_one_goes)
+    monkeypatch.setattr(analysis_job, "features_off_loop", found_while_one_goes)
     assert (await analyze_alone(walls))["newly_analyzed"] == 10
     assert set(await read(walls, tables.comment_features)) == {
         (owner_id, comment_id) for owner_id in (-1, -2) for comment_id in range(3, 8)
@@ -449,7 +449,7 @@ async def test_cancelled_while_a_process_matches(busy: Resources, monkeypatch: p
         reached.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(analysis_job, "found_in", for_ever)
+    monkeypatch.setattr(analysis_job, "features_off_loop", for_ever)
     row = await start_analysis(busy)
     await in_state(busy, row.id, JobState.RUNNING)
     async with asyncio.timeout(WAIT_SECONDS):
@@ -496,19 +496,19 @@ async def test_many_texts_are_analysed_in_another_process(walls: Resources, monk
 
 async def test_a_single_long_text_is_analysed_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     async def noted(function: Any, texts: list[str]) -> Any:
-        assert function is analysis_job.features_in_peace
+        assert function is analysis_job.features_at_low_priority
         return [len(each) for each in texts]
 
     monkeypatch.setattr(analysis_job, "in_process", noted)
-    found: list[Any] = await analysis_job.found_in(["а" * 16_000])
+    found: list[Any] = await analysis_job.features_off_loop(["а" * 16_000])
     assert found == [16_000]
 
 
 def test_that_process_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int, int]] = []
     monkeypatch.setattr(os, "setpriority", lambda *arguments: asked.append(arguments))
-    analysis_job._let_others_go_first.cache_clear()  # noqa: SLF001 - it may have been called here
-    assert analysis_job.features_in_peace(TEXTS) == features_of(TEXTS)
+    analysis_job._lower_priority.cache_clear()  # noqa: SLF001 - it may have been called here
+    assert analysis_job.features_at_low_priority(TEXTS) == features_of(TEXTS)
     assert asked == [(os.PRIO_PROCESS, 0, 10)]
 
 

@@ -15,7 +15,7 @@ from app.jobs.queue import cancel
 from app.resources import Resources
 from app.vk.comment_walk import CommentWalk, Gap
 from app.vk.wall_walk import NamedPosts, WallWalk
-from app.work.collecting.collection import Counts, OpenPost, Request, State
+from app.work.collecting.collection import CollectionCounts, CollectionRequest, CollectionState, OpenPost
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -179,9 +179,9 @@ def unset(value: Any) -> set[str]:
 
 
 def test_state_round_trip() -> None:
-    request = Request([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
-    state = State.new(request, 8)
-    assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    request = CollectionRequest([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
+    state = CollectionState.new(request, 8)
+    assert CollectionState.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     gap = Gap(1, 2, 3, 4, looks=5)
     walk = CommentWalk(
         -1,
@@ -209,7 +209,7 @@ def test_state_round_trip() -> None:
         -1, 8, 30, was_read=True, highest_count=31, received=29, calls=2, saved_calls=1, has_failed=True,
         has_broken=True, is_contradicted=True, is_unconfirmed=True, is_second_read=True, shrunken=[5],
     )  # fmt: skip
-    state = State(
+    state = CollectionState(
         collection=8,
         walls=[wall],
         named=[NamedPosts(-3, [5, 6], position=1, asked=1)],
@@ -230,9 +230,9 @@ def test_state_round_trip() -> None:
         listed=3,
         total_posts=4,
         total_comments=5,
-        counts=Counts(*range(1, len(fields(Counts)) + 1)),
+        counts=CollectionCounts(*range(1, len(fields(CollectionCounts)) + 1)),
     )
-    assert State.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    assert CollectionState.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
     assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
     assert unset(wall) == {"asked", "turn", "rereads"}
@@ -241,9 +241,9 @@ def test_state_round_trip() -> None:
 
 
 def test_request_round_trip() -> None:
-    request = Request([-1, -2], {-2: [3, 4]}, datetime(2026, 1, 2, tzinfo=UTC), 5, full=True)
-    assert Request.of(request.arguments()) == request
-    assert Request.of(Request([-1]).arguments()) == Request([-1])
+    request = CollectionRequest([-1, -2], {-2: [3, 4]}, datetime(2026, 1, 2, tzinfo=UTC), 5, full=True)
+    assert CollectionRequest.of(request.arguments()) == request
+    assert CollectionRequest.of(CollectionRequest([-1]).arguments()) == CollectionRequest([-1])
 
 
 async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: Simulator) -> None:

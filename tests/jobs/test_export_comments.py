@@ -38,7 +38,7 @@ from app.exports.options import (
 )
 from app.jobs.offload import in_process
 from app.jobs.queue import cancel
-from app.jobs.running_job import CancelRequested, RunningJob, TakenAway
+from app.jobs.running_job import CancelRequested, LeaseLost, RunningJob
 from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.settings import Settings
@@ -49,7 +49,7 @@ from app.work.exporting import export_files, write_export
 from app.work.exporting.export_comments import ExportNotWritten, export_comments
 from app.work.exporting.export_files import export_directory
 from app.work.exporting.export_request import ExportRequest
-from app.work.exporting.write_export import WritingOrder, read_told, write_in_peace
+from app.work.exporting.write_export import WriteTask, read_progress, write_at_low_priority
 from tests.conftest import MakeSettings, Wall, until, write_wall
 from tests.jobs.conftest import ended, events_of, in_state, read_job, take
 from tests.jobs.exporting import write_with_little_room
@@ -145,7 +145,7 @@ def _slow(monkeypatch: pytest.MonkeyPatch) -> None:
         "SELECT n, 'x' FROM generate_series(1, 1000000) n, LATERAL (SELECT pg_sleep(0.01 + 0 * n)) s"
     )
     monkeypatch.setattr(body, "rows_statement", lambda *_: slow)
-    monkeypatch.setattr(body, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(body, "POLL_SECONDS", 0.05)
 
 
 async def wait_for_rows(resources: Resources, job_id: int) -> None:
@@ -154,7 +154,7 @@ async def wait_for_rows(resources: Resources, job_id: int) -> None:
 
 
 def _is_writing(settings: Settings, job_id: int) -> bool:
-    return any(export_directory(settings).glob(f"{job_id}/*.part/told"))
+    return any(export_directory(settings).glob(f"{job_id}/*.part/progress"))
 
 
 @pytest.mark.usefixtures("_slow", "wall")
@@ -226,11 +226,11 @@ async def test_a_run_that_has_lost_its_job(resources: Resources) -> None:
         other.mkdir()
         async with resources.database.transaction() as connection:
             await connection.execute(text("UPDATE jobs SET epoch = epoch + 1"))
-        with pytest.raises(TakenAway):
+        with pytest.raises(LeaseLost):
             await run
     # what the next run writes is there
     assert files(resources.settings) == [str(job.id), f"{job.id}/run-2.part"]
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         await export_comments(job)
     assert files(resources.settings) == [str(job.id), f"{job.id}/run-2.part"]
 
@@ -247,7 +247,7 @@ async def test_who_lost_the_job_at_the_end_moves_no_file(
         return written
 
     monkeypatch.setattr(body, "in_process", and_lose)
-    monkeypatch.setattr(body, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(body, "POLL_SECONDS", 60)
     with pytest.raises(CancelRequested):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
@@ -288,7 +288,7 @@ async def test_a_full_disk(make_settings: MakeSettings, small_disk: Path, option
 
 @pytest.mark.usefixtures("wall")
 async def test_a_file_that_may_not_grow(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "write_in_peace", write_with_little_room)
+    monkeypatch.setattr(body, "write_at_low_priority", write_with_little_room)
     columns = tuple(ExportColumn)
     async with open_worker(resources, 1):
         row = await export(resources, ExportOptions(ExportFormat.JSON_LINES, columns))
@@ -327,7 +327,7 @@ async def test_a_name_that_does_not_reach_the_disk(resources: Resources, monkeyp
     def fail(_: Path) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(body, "sync_names", fail)
+    monkeypatch.setattr(body, "sync_directory", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
@@ -372,11 +372,11 @@ async def test_what_a_crash_has_left_is_removed(resources: Resources) -> None:
 # the process that writes
 
 
-async def order_of(resources: Resources, options: ExportOptions, directory: Path) -> WritingOrder:
+async def order_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
     """Return what the process is told."""
     job = await taken(resources, options)
-    order = await body._Export(job)._order()  # noqa: SLF001
-    return WritingOrder(order.dsn, order.statement, options, directory, order.mark)
+    order = await body._Export(job)._write_task()  # noqa: SLF001
+    return WriteTask(order.dsn, order.statement, options, directory, order.mark)
 
 
 @pytest.mark.usefixtures("wall")
@@ -387,17 +387,17 @@ async def test_writing(
     """What happens in a process of its own, seen from within."""
     priorities: list[int] = []
     monkeypatch.setattr(os, "setpriority", lambda *arguments: priorities.append(arguments[-1]))
-    monkeypatch.setattr(write_export, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(write_export, "PROGRESS_SECONDS", 0.0)
     order = await order_of(resources, options, tmp_path)
-    assert read_told(order) == (0, False)
-    written = await asyncio.to_thread(write_in_peace, order)
-    assert read_told(order) == (12, True)
+    assert read_progress(order) == (0, False)
+    written = await asyncio.to_thread(write_at_low_priority, order)
+    assert read_progress(order) == (12, True)
     assert priorities == [max(10, os.getpriority(os.PRIO_PROCESS, 0))]
     assert written.rows == 12
     assert written.file.bytes == order.file.stat().st_size
     assert resources.database.dsn not in repr(order)
     with pytest.raises(FileExistsError):
-        await asyncio.to_thread(write_in_peace, order)
+        await asyncio.to_thread(write_at_low_priority, order)
 
 
 @pytest.mark.usefixtures("wall")

@@ -24,8 +24,8 @@ from app.events import Events
 from app.jobs import upkeep
 from app.jobs.engine import Queue
 from app.jobs.queue import cancel, retry
-from app.jobs.running_job import CancelRequested, Progress, RunningJob, TakenAway
-from app.jobs.runs import End, Order, end_of_run
+from app.jobs.running_job import CancelRequested, LeaseLost, Progress, RunningJob
+from app.jobs.runs import End, StopReason, end_of_run
 from app.jobs.states import JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store import jobs
@@ -54,7 +54,7 @@ KIND = JobKind.COLLECT_COMMENTS.value
 OWNER_IDS = range(-6, 0)
 PRIORITIES = st.sampled_from(JobPriority)
 BATCHES = st.integers(1, 3)
-ENDS: Mapping[str, tuple[Exception | Order | None, ModelEnd]] = {
+ENDS: Mapping[str, tuple[Exception | StopReason | None, ModelEnd]] = {
     "done": (None, ModelEnd(JobState.SUCCEEDED, MoveReason.DONE)),
     "refused": (
         VkRequestRefused("no"),
@@ -68,9 +68,9 @@ ENDS: Mapping[str, tuple[Exception | Order | None, ModelEnd]] = {
         ServiceUnavailable("PostgreSQL"),
         ModelEnd(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, "SERVICE_UNAVAILABLE", is_delayed=True, counts=False),
     ),
-    "time is up": (Order.TIME_IS_UP, ModelEnd(JobState.FAILED, MoveReason.TIMED_OUT, "JOB_TIMED_OUT")),
-    "worker stops": (Order.STOP, ModelEnd(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)),
-    "cancelled": (Order.CANCEL, ModelEnd(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)),
+    "time is up": (StopReason.TIMED_OUT, ModelEnd(JobState.FAILED, MoveReason.TIMED_OUT, "JOB_TIMED_OUT")),
+    "worker stops": (StopReason.WORKER_STOPS, ModelEnd(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)),
+    "cancelled": (StopReason.CANCEL, ModelEnd(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)),
 }
 """What ends a run, and what follows from it while tries are left."""
 
@@ -289,7 +289,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert not found
 
     def _begin(self, worker: SimulatedWorker, entry: Entry, job: ModelJob) -> None:
-        row = worker.queue.taken.pop(entry.id)
+        row = worker.queue.claimed.pop(entry.id)
         assert (row.id, row.epoch, row.attempts, row.checkpoint) == (job.id, job.epoch, job.attempts, job.checkpoint)
         worker.runs[entry.id] = Run(row, entry, RunningJob(self.resources, row), stage=row.stage)
 
@@ -316,7 +316,7 @@ class Lifecycle(RuleBasedStateMachine):
         job = self._owns(run)
         if job is None or job.is_cancel_requested or explodes:
             run.is_broken = True
-            refusal = TakenAway if job is None else CancelRequested if job.is_cancel_requested else ServiceUnavailable
+            refusal = LeaseLost if job is None else CancelRequested if job.is_cancel_requested else ServiceUnavailable
             with pytest.raises(refusal):
                 self.run(write())
         else:
@@ -504,22 +504,22 @@ class Lifecycle(RuleBasedStateMachine):
         assert stand_for == sorted(job.id for job in self.model.unfinished() if job not in self.model.lost())
 
 
-async def _end(row: Row[Any], cause: Exception | Order | None) -> End:
+async def _end(row: Row[Any], cause: Exception | StopReason | None) -> End:
     """Return how a run ends whose body came to its end, raised this, or was ordered to end."""
     body: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-    if isinstance(cause, Order):
+    if isinstance(cause, StopReason):
         body.cancel()
     elif cause:
         body.set_exception(cause)
     else:
         body.set_result({})
-    end = end_of_run(row, body, cause if isinstance(cause, Order) else None)
+    end = end_of_run(row, body, cause if isinstance(cause, StopReason) else None)
     assert end
     return end
 
 
 def test_lifecycle(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "REPAIR_AFTER_SECONDS", 0.0)
     # so that a backoff ends by `time_passes` alone, however long an example takes
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 300.0)
     our_settings = make_settings(

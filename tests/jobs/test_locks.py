@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from app.actions.change_groups import start_removal
-from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keywords, update_keyword
+from app.actions.change_keywords import RequestedKeyword, add_keywords, remove_keywords, update_keyword
 from app.actions.mark_comments import mark_comments, remove_comments
 from app.actions.start_analysis import start_analysis
 from app.analysis.keywords import KeywordMatching
@@ -203,7 +203,7 @@ async def test_walls_are_locked_before_keywords(resources: Resources) -> None:
     await store(resources, said(["один", "два", "три"]))
     statement = "SELECT pg_advisory_xact_lock(hashtextextended('keywords', 0))"
     wall = await hash_of(resources, "wall", -1)
-    addition = await add_keywords(resources, [WantedKeyword("два")])
+    addition = await add_keywords(resources, [RequestedKeyword("два")])
     assert addition.job
     async with held(resources, statement) as holder, open_worker(resources, 1):
         task = asyncio.ensure_future(done(resources, addition.job))

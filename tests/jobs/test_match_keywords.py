@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.actions.add_groups import add_groups
 from app.actions.change_keywords import (
     KeywordOutcome,
-    WantedKeyword,
+    RequestedKeyword,
     add_keywords,
     remove_keywords,
     update_keyword,
@@ -146,20 +146,20 @@ async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> 
     addition = await add_keywords(
         busy,
         [
-            WantedKeyword(" Банк\n"),
-            WantedKeyword("БАНК"),
-            WantedKeyword("банк", PART, " деньги  и\tпрочее "),
-            WantedKeyword("?!"),
-            WantedKeyword("ёж", category="\x07"),
-            WantedKeyword("ёж", category="й" * 101),
+            RequestedKeyword(" Банк\n"),
+            RequestedKeyword("БАНК"),
+            RequestedKeyword("банк", PART, " деньги  и\tпрочее "),
+            RequestedKeyword("?!"),
+            RequestedKeyword("ёж", category="\x07"),
+            RequestedKeyword("ёж", category="й" * 101),
         ],
     )
     assert [(each.outcome, each.message) for each in addition.outcomes] == [
         (KeywordOutcome.ADDED, "Банк was added."),
-        (KeywordOutcome.ALREADY_THERE, "Банк was here already."),
+        (KeywordOutcome.ALREADY_THERE, "Банк exists already."),
         (KeywordOutcome.ADDED, "банк was added."),
         (KeywordOutcome.MALFORMED, "The phrase holds no letter, digit or emoji."),
-        (KeywordOutcome.MALFORMED, "The category holds characters that cannot be shown."),
+        (KeywordOutcome.MALFORMED, "The category contains characters that are not printable."),
         (KeywordOutcome.MALFORMED, "The category is longer than 100 characters."),
     ]
     assert addition.job is not None
@@ -174,7 +174,7 @@ async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> 
 
 
 async def test_case_tells_keywords_apart_where_it_matters(walls: Resources) -> None:
-    wanted = [WantedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
+    wanted = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
     outcomes = (await add_keywords(walls, wanted)).outcomes
     assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_THERE"]
     [first, second, third] = [each.keyword_id or 0 for each in outcomes]
@@ -189,11 +189,11 @@ async def test_case_tells_keywords_apart_where_it_matters(walls: Resources) -> N
 
 
 async def test_no_job_where_nothing_is_to_be_done(walls: Resources) -> None:
-    first = await add_keywords(walls, [WantedKeyword("банк")])
+    first = await add_keywords(walls, [RequestedKeyword("банк")])
     assert first.job is None  # nothing is stored
     await store(walls, said(["нет"]))
-    assert (await add_keywords(walls, [WantedKeyword("банк")])).job is None
-    assert (await add_keywords(walls, [WantedKeyword("")])).job is None
+    assert (await add_keywords(walls, [RequestedKeyword("банк")])).job is None
+    assert (await add_keywords(walls, [RequestedKeyword("")])).job is None
     [bank] = [outcome.keyword_id or 0 for outcome in first.outcomes]
     for wishes in ({"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}):
         assert (await update_keyword(walls, bank, wishes))[1] is None
@@ -294,7 +294,7 @@ async def test_what_a_cancelled_removal_left_is_removed_by_the_next_job(walls: R
 
 async def test_an_old_job_matches_what_keywords_say_now(walls: Resources) -> None:
     await store(walls, said(TEXTS))
-    first = await add_keywords(walls, [WantedKeyword("банк"), WantedKeyword("человек"), WantedKeyword("ёжик")])
+    first = await add_keywords(walls, [RequestedKeyword("банк"), RequestedKeyword("человек"), RequestedKeyword("ёжик")])
     ids = [outcome.keyword_id or 0 for outcome in first.outcomes]
     await update_keyword(walls, ids[0], {"phrase": "банкомат"})
     await update_keyword(walls, ids[1], {"is_active": False})
@@ -308,7 +308,7 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
     monkeypatch.setattr(matching_job, "BATCH_COMMENTS", 4)
     for owner_id in (-1, -2):
         await store(walls, said(TEXTS, owner_id))
-    job = (await add_keywords(walls, [WantedKeyword("банк", PART)])).job
+    job = (await add_keywords(walls, [RequestedKeyword("банк", PART)])).job
     assert job is not None
     found = matching.search_texts
     calls: list[int] = []
@@ -354,7 +354,7 @@ async def test_much_is_matched_in_another_process(
 
 def test_what_another_process_does() -> None:
     wanted = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
-    assert matching.search_packed(matching.packed(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
+    assert matching.search_pickled(matching.pickled(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
 
 
 # failures
@@ -362,9 +362,9 @@ def test_what_another_process_does() -> None:
 
 async def test_what_is_refused(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(queue_limit=1)) as opened:
-        with pytest.raises(ValidationFailed, match="keywords: give between 1 and 10000 of them"):
+        with pytest.raises(ValidationFailed, match="keywords: must contain between 1 and 10000 keywords"):
             await add_keywords(opened, [])
-        with pytest.raises(ValidationFailed, match="keywordIds: give between 1 and 10000 of them"):
+        with pytest.raises(ValidationFailed, match="keywordIds: must contain between 1 and 10000 ids"):
             await remove_keywords(opened, [])
         [bank, people] = await add(opened, "банк", "человек")
         for wishes, problem in (
@@ -384,9 +384,9 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
             await remove_keywords(opened, [bank, 999])
         await open_walls(opened, [-1])
         await store(opened, said(["банк"]))
-        assert (await add_keywords(opened, [WantedKeyword("новое")])).job
+        assert (await add_keywords(opened, [RequestedKeyword("новое")])).job
         for change in (
-            add_keywords(opened, [WantedKeyword("другое")]),
+            add_keywords(opened, [RequestedKeyword("другое")]),
             update_keyword(opened, bank, {"phrase": "другое"}),
             remove_keywords(opened, [bank]),
         ):
@@ -413,7 +413,7 @@ async def test_keywords_change_while_comments_are_stored(walls: Resources) -> No
 
     async def change() -> None:
         for number, (phrase, other) in enumerate([("банк", "ёжик"), ("человек", "лет"), ("нет", "год")]):
-            addition = await add_keywords(walls, [WantedKeyword(phrase), WantedKeyword(other, PART)])
+            addition = await add_keywords(walls, [RequestedKeyword(phrase), RequestedKeyword(other, PART)])
             first, second = (outcome.keyword_id or 0 for outcome in addition.outcomes)
             await update_keyword(walls, first, {"phrase": f"да{number}", "matching": PART})
             await update_keyword(walls, first, {"is_active": False})
@@ -436,7 +436,7 @@ async def test_keywords_change_during_collections(vk_resources: Resources, worke
     await add_groups(vk_resources, ["1"])
     await add(vk_resources, "и", "не")
     row = await start_collection(vk_resources, owner_ids=[-1])
-    first = await add_keywords(vk_resources, [WantedKeyword("в"), WantedKeyword("а", PART)])
+    first = await add_keywords(vk_resources, [RequestedKeyword("в"), RequestedKeyword("а", PART)])
     ids = [outcome.keyword_id or 0 for outcome in first.outcomes]
     _, second = await update_keyword(vk_resources, ids[0], {"phrase": "на"})
     assert (await ended(vk_resources, row.id)).state == "SUCCEEDED"

@@ -181,5 +181,5 @@ async def test_a_worker_that_is_cut_off_from_postgresql(
             second = await queue_job(resources, -2)
             assert (await ended(resources, second)).result == {"far": True}
     # it is told by its first step, or before that by a look at its jobs
-    assert far_ends[0] in ("TakenAway", "CancelledError")
+    assert far_ends[0] in ("LeaseLost", "CancelledError")
     assert (await read_job(resources, first)).result == {"near": True}

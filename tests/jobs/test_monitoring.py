@@ -24,7 +24,7 @@ from app.store import jobs, monitorings
 from app.store.groups import upsert_groups
 from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
-from app.work.collecting.collection import Request
+from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, somebody_waits, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
@@ -150,7 +150,11 @@ async def test_run_now(resources: Resources) -> None:
     await monitor(resources, -1, due="10 minutes")
     await set_monitoring(resources, -1, priority=JobPriority.HIGH)
     job, row = await run_monitoring(resources, -1)
-    assert (job.state, job.priority, job.arguments) == ("QUEUED", JobPriority.HIGH.value, Request([-1]).arguments())
+    assert (job.state, job.priority, job.arguments) == (
+        "QUEUED",
+        JobPriority.HIGH.value,
+        CollectionRequest([-1]).arguments(),
+    )
     assert (await events_of(resources, job.id))[0][1] == {"state": "QUEUED", "reason": "REQUESTED"}
     assert row.job_id == job.id
     assert 3590 < await seconds_until(resources, row.next_run_at) <= 3600
@@ -202,8 +206,8 @@ async def test_what_is_due_is_queued(resources: Resources) -> None:
     with capture_logs() as logs:
         assert await start_due(resources) == 2
     two, one = await job_rows(resources)
-    assert (one["arguments"], one["priority"]) == (Request([-1]).arguments(), JobPriority.LOW.value)
-    assert (two["arguments"], two["priority"]) == (Request([-2]).arguments(), JobPriority.HIGH.value)
+    assert (one["arguments"], one["priority"]) == (CollectionRequest([-1]).arguments(), JobPriority.LOW.value)
+    assert (two["arguments"], two["priority"]) == (CollectionRequest([-2]).arguments(), JobPriority.HIGH.value)
     assert one["arguments"]["full"] is False
     assert (await events_of(resources, one["id"]))[0][1] == {"state": "QUEUED", "reason": "SCHEDULED"}
     assert ((await found(resources, -1))["job_id"], (await found(resources, -2))["job_id"]) == (one["id"], two["id"])
@@ -358,7 +362,7 @@ async def test_due_communities_are_claimed_in_the_order_of_collections(resources
         await connection.execute(
             text("UPDATE monitorings SET next_run_at = now() - make_interval(secs => 10 + owner_id)")
         )
-    arguments = Request([-3]).arguments()
+    arguments = CollectionRequest([-3]).arguments()
     async with resources.database.transaction() as connection:
         row = await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments, [-3]))
         starting = asyncio.create_task(start_due(resources))
@@ -377,7 +381,9 @@ async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) 
         ending = asyncio.create_task(cancel(resources, 1))
         await until(lambda: somebody_waits(resources.database.dsn))
         with pytest.raises(JobAlreadyRunning):
-            await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, Request([-1]).arguments(), [-1]))
+            await enqueue(
+                connection, resources, NewJob(JobKind.COLLECT_COMMENTS, CollectionRequest([-1]).arguments(), [-1])
+            )
     assert (await ending).state == "CANCELLED"
 
 

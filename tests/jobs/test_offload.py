@@ -153,7 +153,7 @@ def _sigint() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
-    offload._belong_to.cache_clear()  # noqa: SLF001
+    offload._exit_with_parent.cache_clear()  # noqa: SLF001
 
 
 @pytest.mark.usefixtures("_sigint")
@@ -164,13 +164,13 @@ async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "_exit", ends.append)
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(offload, "WATCH_SECONDS", 0.0)
-    offload._end_without(7)  # noqa: SLF001
+    offload._watch_parent(7)  # noqa: SLF001
     assert ends == [1]
     monkeypatch.setattr(os, "getppid", lambda: 1)
     threads = threading.enumerate()
     for _ in range(2):
-        assert offload._computing(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001 - a result, in-process
-    assert isinstance(offload._computing(7, fail, {}), offload._Raised)  # noqa: SLF001 - in-process
+        assert offload._call_in_process(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001 - a result, in-process
+    assert isinstance(offload._call_in_process(7, fail, {}), offload._Raised)  # noqa: SLF001 - in-process
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     # one thread for both calls; its end is waited for, lest it ends this process
     await until(lambda: len(ends) > 1 and set(threading.enumerate()) <= set(threads))

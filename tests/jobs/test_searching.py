@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.actions.add_groups import add_groups
-from app.actions.change_keywords import WantedKeyword, add_keywords, remove_keywords
+from app.actions.change_keywords import RequestedKeyword, add_keywords, remove_keywords
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, Positions
 from app.background import open_worker
@@ -59,7 +59,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 async def test_a_collection_can_be_cancelled_while_it_searches(vk_resources: Resources, held: Held) -> None:
     await add_groups(vk_resources, ["1"])
     async with open_worker(vk_resources, 1):
-        await add_keywords(vk_resources, [WantedKeyword("и")])
+        await add_keywords(vk_resources, [RequestedKeyword("и")])
         row = await start_collection(vk_resources, owner_ids=[-1])
         await held.began.wait()
         assert await open_transactions(vk_resources) == 0
@@ -71,10 +71,10 @@ async def test_a_collection_can_be_cancelled_while_it_searches(vk_resources: Res
 async def test_keywords_that_change_during_a_search_are_searched_again(vk_resources: Resources, held: Held) -> None:
     await add_groups(vk_resources, ["1"])
     async with open_worker(vk_resources, 2):
-        await add_keywords(vk_resources, [WantedKeyword("и")])
+        await add_keywords(vk_resources, [RequestedKeyword("и")])
         row = await start_collection(vk_resources, owner_ids=[-1])
         await held.began.wait()
-        second = await add_keywords(vk_resources, [WantedKeyword("в"), WantedKeyword("на")])
+        second = await add_keywords(vk_resources, [RequestedKeyword("в"), RequestedKeyword("на")])
         held.released.set()
         assert (await ended(vk_resources, row.id)).state == "SUCCEEDED"
         if second.job:
@@ -87,7 +87,7 @@ async def test_keywords_that_change_during_a_search_are_searched_again(vk_resour
 async def test_no_transaction_is_open_while_stored_comments_are_searched(vk_resources: Resources, held: Held) -> None:
     async with open_worker(vk_resources, 2):
         counts(await collect(vk_resources))
-        addition = await add_keywords(vk_resources, [WantedKeyword("и")])
+        addition = await add_keywords(vk_resources, [RequestedKeyword("и")])
         assert addition.job
         await held.began.wait()
         assert await open_transactions(vk_resources) == 0
@@ -104,7 +104,7 @@ async def test_a_keyword_that_is_removed_during_a_search_matches_nothing(vk_reso
     """No later job would delete what it matches: when it was removed, it matched nothing."""
     async with open_worker(vk_resources, 2):
         counts(await collect(vk_resources))
-        addition = await add_keywords(vk_resources, [WantedKeyword("и")])
+        addition = await add_keywords(vk_resources, [RequestedKeyword("и")])
         assert addition.job
         await held.began.wait()
         assert await remove_keywords(vk_resources, [addition.outcomes[0].keyword_id or 0]) == (1, None)
@@ -117,7 +117,7 @@ async def test_a_text_that_was_stored_before_the_search_and_not_after_it(resourc
     """It was not searched, as it was stored already; another collection has stored another text since."""
     await open_walls(resources, [-1])
     await store(resources, said(["банк"]))
-    await add_keywords(resources, [WantedKeyword("банк")])
+    await add_keywords(resources, [RequestedKeyword("банк")])
     known = KnownKeywords()
     await known.search(resources.database, said(["банк"]))
     await store(resources, said(["люди"]))

@@ -104,7 +104,7 @@ async def test_old_jobs_are_removed(make_settings: MakeSettings, days: float, le
 
 
 async def test_many_jobs_are_removed_in_parts(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "REMOVED_AT_ONCE", 3)
+    monkeypatch.setattr(upkeep, "REMOVE_BATCH_SIZE", 3)
     for _ in range(7):
         await insert(resources, state="SUCCEEDED", finished_at=func.now())
     assert await upkeep.remove_finished(resources) == 7

@@ -22,7 +22,7 @@ from app.errors import QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
-from app.jobs.running_job import Progress, RunningJob, TakenAway
+from app.jobs.running_job import LeaseLost, Progress, RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
@@ -181,7 +181,7 @@ async def test_cancel_a_running_job_within_a_second(
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
         if is_told:
-            worker._beat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
+            worker._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
@@ -250,7 +250,7 @@ async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resourc
     assert second
     assert second.epoch == first.epoch + 1
     frozen = RunningJob(resources, first)
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         async with frozen.step() as connection:
             await frozen.report(connection, Progress("late", 9), {"late": True})
     alive = RunningJob(resources, second)
@@ -406,7 +406,7 @@ async def test_the_bound_of_the_queue_is_exact(make_settings: MakeSettings) -> N
 
 
 async def test_running_jobs_show_life(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.jobs.worker, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
@@ -727,7 +727,7 @@ class Deaf:
         try:
             async with job.step() as connection:
                 await job.report(connection, Progress("too late", 9), {"late": True})
-        except TakenAway as error:
+        except LeaseLost as error:
             self.refusals.append(type(error))
             raise
         return {}
@@ -809,7 +809,7 @@ async def test_a_worker_lets_a_job_go_that_another_one_has(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It notices by itself, also where the body writes nothing, and leaves the entry to the other one."""
-    monkeypatch.setattr(app.jobs.worker, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
     monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
@@ -852,7 +852,7 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
     ):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert seen == [{"half": True}]
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         async with frozen.step():
             raise AssertionError
 
@@ -929,7 +929,7 @@ async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
 
 async def test_a_limit_of_a_kind_that_does_not_exist(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(job_kind_limits="collect_everything=2")) as opened:
-        with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: there is no kind of job 'collect_everything'"):
+        with pytest.raises(StartFailed, match="JOB_KIND_LIMITS: 'collect_everything' is not a kind of job"):
             make_worker(opened, 1)
 
 

@@ -8,7 +8,7 @@ from hashlib import md5
 import pytest
 from sqlalchemy import text
 
-from app.actions.change_keywords import WantedKeyword, add_keywords
+from app.actions.change_keywords import RequestedKeyword, add_keywords
 from app.db import tables
 from app.resources import Resources
 from app.store import features, keywords, summaries, waves
@@ -127,7 +127,7 @@ async def test_terms_that_two_add_at_once(resources: Resources) -> None:
 
 async def test_sums(walls: Resources) -> None:
     await open_walls(walls, [-3])
-    addition = await add_keywords(walls, [WantedKeyword("кофе"), WantedKeyword("чай")])
+    addition = await add_keywords(walls, [RequestedKeyword("кофе"), RequestedKeyword("чай")])
     keyword_id = addition.outcomes[0].keyword_id
     await store(walls, [comment(2, "кофе", owner_id=-3), comment(3, "чай", owner_id=-3)])
     async with walls.database.transaction() as connection:

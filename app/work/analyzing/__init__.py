@@ -1,1 +1,1 @@
-"""The work of ANALYZE_COMMENTS."""
+"""The handler of ANALYZE_COMMENTS."""

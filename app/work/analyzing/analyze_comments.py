@@ -1,7 +1,7 @@
-"""Analyses comments: what is in each text, which texts are nearly the same, and what stands out in all of them.
+"""Analyses comments: the features of each text, near-duplicates, and what is characteristic of the whole scope.
 
-Nothing is done about keywords: comments are matched in the transaction that stores them, and all again by a job of its
-own when keywords change (`match_keywords`), so no match is ever missing here.
+Keywords are not matched here: comments are matched in the transaction that stores them, and a job of kind
+`match_keywords` matches all of them again when keywords change, so no match is ever missing.
 """
 
 import asyncio
@@ -32,26 +32,26 @@ ANALYZING, COMPARING, SUMMING, DONE = "analysing comments", "comparing comments"
 BATCH_COMMENTS, BATCH_CHARACTERS = 2_000, 2_000_000
 BATCH_COMPARED = 1_000
 BATCH_WAVES, BATCH_IN_WAVES = 1_000, 50_000
-"""So many waves are counted at once, and comments in them, unless one wave has more."""
+"""How many waves, and comments in them, are counted in one step; a larger wave is counted by itself."""
 FEW_CHARACTERS = 10_000
-"""So few are analysed in a thread of this process, in some milliseconds: another process takes longer to start."""
+"""Up to this many are analysed in a thread of this process in milliseconds; starting another process takes longer."""
 NICENESS = 10
-"""Who asks a small question of the web process comes first."""
+"""A low CPU priority, so that short requests to the web process come first."""
 MOST_TERMS = 100
 MOST_KEYWORDS = 100
 MOST_RATED_TERMS = 5_000
-"""The most frequent terms of the scope; of these it is asked how much they stand out."""
-MOST_TERMS_KNOWN = 100_000
-"""Of which the ids are remembered, so that memory does not grow with what is written; then it begins anew."""
-BEGINNING = (-(1 << 63), 0)
+"""Only this many of the most frequent terms of the scope are rated by how characteristic they are."""
+MAX_CACHED_TERMS = 100_000
+"""The cache of term ids is cleared above this size, so that memory does not grow with the number of texts."""
+BEFORE_FIRST = (-(1 << 63), 0)
 """A key before those of all comments."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """What an analysis is asked for: which comments, and whether also those that were analysed before.
+    """Which comments to analyse; `full` also selects those that were analysed before.
 
-    `owner_ids` are the communities it is about, None for all.
+    `owner_ids` are the communities to analyse, None for all.
     """
 
     owner_ids: tuple[int, ...] | None
@@ -59,19 +59,19 @@ class AnalysisRequest:
     full: bool = False
 
     def scope(self) -> CommentConditions:
-        """Return which comments are to be analysed and summed up."""
+        """Return the conditions of the comments to analyse and sum up."""
         if self.conditions == CommentConditions():
             return CommentConditions(owner_ids=self.owner_ids)
         return CommentConditions(owner_ids=self.owner_ids, all_of=(self.conditions,))
 
     def arguments(self) -> dict[str, Any]:
-        """Return it as the job's row holds it."""
+        """Return the request as job arguments."""
         owner_ids = None if self.owner_ids is None else list(self.owner_ids)
         return {"owner_ids": owner_ids, "conditions": to_json(self.conditions), "full": self.full}
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> "AnalysisRequest":
-        """Read it from the job's row."""
+        """Parse the request from job arguments."""
         owner_ids = arguments["owner_ids"]
         return cls(
             None if owner_ids is None else tuple(owner_ids),
@@ -81,24 +81,24 @@ class AnalysisRequest:
 
 
 @dataclass(slots=True)
-class Counts:
-    """What a run has done so far, over all its tries."""
+class AnalysisCounts:
+    """Counts over all runs of the job: comments read, and comments newly analysed."""
 
     read: int = 0
     analyzed: int = 0
 
 
 async def analyze_comments(job: RunningJob) -> dict[str, Any]:
-    """Analyse the comments that the job's arguments ask for and return what is in them; goes on from its checkpoint.
+    """Analyse the comments that the job's arguments select and return a summary. Resume from the checkpoint.
 
     Only comments that were not analysed, or whose texts have changed since, are
-    looked at, unless all are wanted. Then those that nobody has compared are
+    analysed, unless `full` is set. Then all comments that were not compared yet are
     compared with all others, whatever the scope; at the end the scope is summed up.
 
     Raises:
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
-        ProcessDied: the process that analyses ended meanwhile.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
+        ProcessDied: the process that analyses died.
     """
     analysis = Analysis(job)
     await analysis.analyze()
@@ -107,34 +107,34 @@ async def analyze_comments(job: RunningJob) -> dict[str, Any]:
 
 
 class Analysis:
-    """One run of one job."""
+    """One run of an analysis job."""
 
     def __init__(self, job: RunningJob) -> None:
         checkpoint = job.checkpoint or {}
-        self.counts = Counts(**checkpoint.get("counts", {}))
+        self.counts = AnalysisCounts(**checkpoint.get("counts", {}))
         self._job = job
         self._database = job.resources.database
         self._request = AnalysisRequest.of(job.arguments)
         self._scope = self._request.scope()
         self._full = checkpoint.get("full", self._request.full)
-        self._after: Key = tuple(checkpoint.get("after", BEGINNING))
-        self._must_return = checkpoint.get("must_return", False)
+        self._after: Key = tuple(checkpoint.get("after", BEFORE_FIRST))
+        self._must_repeat = checkpoint.get("must_return", False)
         self._term_ids: dict[str, int] = {}
 
-    # what is in each text
+    # features of each text
 
     async def analyze(self) -> None:
-        """Analyse all that is to be analysed, in batches in the order of keys; the walls of each are locked together.
+        """Analyse the comments in key order, in batches; the walls of a batch are locked together.
 
-        They are not locked while texts are being analysed. What has changed meanwhile is gone through once more.
+        The walls are not locked while texts are being analysed. If texts changed in that time, repeat from the start.
         """
         total = await self._count()
         while True:
             rows = await self._next_comments()
             if not rows:
-                if not self._must_return:
+                if not self._must_repeat:
                     return
-                self._must_return, self._full, self._after = False, False, BEGINNING
+                self._must_repeat, self._full, self._after = False, False, BEFORE_FIRST
                 continue
             found = await self._analyzed(rows)
             async with self._job.step() as connection:
@@ -142,14 +142,14 @@ class Analysis:
                 written = await features.write_features(connection, found, full=self._full)
                 self.counts.read += len(rows)
                 self.counts.analyzed += written.comments
-                self._must_return |= written.changed_meanwhile > 0
+                self._must_repeat |= written.changed_meanwhile > 0
                 self._after = (rows[-1].owner_id, rows[-1].id)
                 done = self.counts.read
                 progress = Progress(ANALYZING, done, None if total is None else max(done, total))
                 await self._job.report(connection, progress, self._checkpoint())
 
     async def _count(self) -> int | None:
-        # what takes too long to be counted can be analysed nevertheless
+        # a count that takes too long only leaves the total unknown
         with suppress(QueryTimedOut):
             async with self._database.connect() as connection:
                 left = await features.count_comments_to_analyze(connection, self._scope, full=self._full)
@@ -162,8 +162,8 @@ class Analysis:
             return await features.next_comments(connection, self._scope, self._after, most, full=self._full)
 
     async def _analyzed(self, rows: Sequence[StoredRow]) -> list[AnalyzedComment]:
-        found = await found_in([row.text for row in rows])
-        await self._learn_terms({term for each in found for term in each.terms})
+        found = await features_off_loop([row.text for row in rows])
+        await self._cache_term_ids({term for each in found for term in each.terms})
         return [
             AnalyzedComment(
                 owner_id=row.owner_id,
@@ -180,37 +180,37 @@ class Analysis:
             for row, each in zip(rows, found, strict=True)
         ]
 
-    async def _learn_terms(self, terms: set[str]) -> None:
-        if len(self._term_ids) > MOST_TERMS_KNOWN:
+    async def _cache_term_ids(self, terms: set[str]) -> None:
+        if len(self._term_ids) > MAX_CACHED_TERMS:
             self._term_ids.clear()
-        # in a transaction of its own: one that waits for a wall must not make others wait for its new terms
+        # in a separate transaction: one that waits for a wall must not block others that need its new terms
         if new := terms - self._term_ids.keys():
             async with self._database.transaction() as connection:
                 self._term_ids |= await features.term_ids(connection, new)
 
-    # which are nearly the same
+    # near-duplicates
 
     async def compare(self) -> None:
-        """Compare what has not been compared, in batches, and bring all waves up to date."""
+        """Compare the comments that were not compared yet, in batches, and recount all waves."""
         async with self._database.connect() as connection:
             total = await waves.count_waiting_comments(connection)
-        done, after = 0, BEGINNING
+        done, after = 0, BEFORE_FIRST
         while True:
             async with self._job.step() as connection:
                 await waves.lock_waves(connection)
-                # from the last one on, not from the beginning: what was compared is dead wood in the index for a while
+                # continue after the last one: index entries of compared comments stay for a while as dead tuples (slow)
                 waiting = await waves.waiting_comments(connection, after, BATCH_COMPARED)
                 await _compare(connection, waiting)
                 done += len(waiting)
                 await self._job.report(connection, Progress(COMPARING, done, max(done, total)), self._checkpoint())
-            if not waiting and after == BEGINNING:
+            if not waiting and after == BEFORE_FIRST:
                 break
-            # others may have come before it meanwhile
-            after = list(waiting)[-1] if waiting else BEGINNING
-        await self._bring_up_to_date(done)
+            # other comments may have been added before it meanwhile
+            after = list(waiting)[-1] if waiting else BEFORE_FIRST
+        await self._recount_waves(done)
 
-    async def _bring_up_to_date(self, done: int) -> None:
-        """Count all waves anew, in batches: comments may have been edited or removed since the last analysis."""
+    async def _recount_waves(self, done: int) -> None:
+        """Recount all waves in batches: comments may have been edited or removed since the last analysis."""
         after = 0
         while True:
             async with self._job.step() as connection:
@@ -224,13 +224,13 @@ class Analysis:
                 after = wave_ids[-1]
                 await self._job.report(connection, Progress(COMPARING, done, done), self._checkpoint())
 
-    # what stands out
+    # summary
 
     async def sum_up(self) -> dict[str, Any]:
-        """Sum up the scope."""
+        """Sum up the scope and return the job's result."""
         async with self._job.step() as connection:
             await self._job.report(connection, Progress(SUMMING), self._checkpoint())
-        # not in a step: who asks to cancel would wait for the job's row
+        # not in a step, because a cancel request would wait for the job's row
         async with self._database.transaction() as connection:
             summary = await summaries.sum_up(connection, self._scope, MOST_RATED_TERMS, MOST_KEYWORDS)
         async with self._job.step() as connection:
@@ -242,43 +242,43 @@ class Analysis:
         return {
             "after": list(self._after),
             "full": self._full,
-            "must_return": self._must_return,
+            "must_return": self._must_repeat,
             "counts": asdict(self.counts),
         }
 
 
-async def found_in(texts: Sequence[str]) -> list[Features]:
-    """Analyse texts off the event loop.
+async def features_off_loop(texts: Sequence[str]) -> list[Features]:
+    """Analyse texts without blocking the event loop.
 
     Raises:
-        ProcessDied: the process that analyses ended meanwhile.
+        ProcessDied: the process that analyses died.
     """
     if sum(map(len, texts)) > FEW_CHARACTERS:
-        return await in_process(features_in_peace, list(texts))
+        return await in_process(features_at_low_priority, list(texts))
     return await asyncio.to_thread(features_of, texts)
 
 
-def features_in_peace(texts: list[str]) -> list[Features]:
-    """Analyse texts in a process that lets others go first."""
-    _let_others_go_first()
+def features_at_low_priority(texts: list[str]) -> list[Features]:
+    """Analyse texts in a process with a low CPU priority."""
+    _lower_priority()
     return features_of(texts)
 
 
 @functools.cache
-def _let_others_go_first() -> None:
+def _lower_priority() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 async def _compare(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> None:
-    """Find the waves that these comments are in, and write them; the caller has the lock of waves."""
+    """Find and write the waves of these comments. The caller holds the lock of waves."""
     if not waiting:
         return
     loose = await _loose_near(connection, waiting)
     known = await waves.waves_with_bands(connection, _all_bands(loose))
     found = [_Group.of(members) for members in near_duplicates({**loose, **known})]
-    may_be = [each for each in found if not each.wave_ids and len(each.keys) >= waves.LEAST_COMMENTS]
-    are = await waves.which_make_waves(connection, [each.keys for each in may_be])
-    new = [each for place, each in enumerate(may_be) if place in are]
+    candidates = [each for each in found if not each.wave_ids and len(each.keys) >= waves.LEAST_COMMENTS]
+    accepted = await waves.which_make_waves(connection, [each.keys for each in candidates])
+    new = [each for place, each in enumerate(candidates) if place in accepted]
     merged = {other: each.wave_ids[0] for each in found for other in each.wave_ids[1:]}
     owner_ids = {owner_id for owner_id, _ in loose} | await waves.walls_of_waves(connection, merged)
     await groups.lock_walls(connection, owner_ids)
@@ -288,12 +288,12 @@ async def _compare(connection: AsyncConnection, waiting: Mapping[Key, Bands]) ->
     wave_of |= {key: wave_id for each, wave_id in zip(new, new_ids, strict=True) for key in each.keys}
     await waves.join_waves(connection, loose, wave_of)
     await waves.mark_compared(connection, waiting)
-    # waves that have grown are counted at the end, once: they may be large
+    # grown waves are counted once, at the end, because they may be large
     await waves.dissolve_waves(connection, await waves.recount_waves(connection, new_ids))
 
 
 class _Group(NamedTuple):
-    """Near-duplicates: comments that are in no wave, and the waves of others, the oldest first."""
+    """Near-duplicates: comments that are in no wave, and the waves of the others, oldest first."""
 
     keys: list[Key]
     wave_ids: list[int]
@@ -307,9 +307,9 @@ class _Group(NamedTuple):
 
 
 async def _loose_near(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> dict[Key, Bands]:
-    """Return these comments and those in no wave that are near them, directly or by way of others: key -> bands.
+    """Return these comments and those in no wave that are near them, directly or through others: key -> bands.
 
-    Of the latter there are never many: twenty that are near each other are a wave, whoever wrote them.
+    The latter are always few: twenty comments that are near each other form a wave, whoever wrote them.
     """
     near = dict(waiting)
     new: Mapping[Key, Bands] = waiting
@@ -325,7 +325,7 @@ def _all_bands(some: Mapping[Key, Bands]) -> set[int]:
 
 
 def result_of(summary: Summary) -> dict[str, Any]:
-    """Return a summary as the job's row holds it."""
+    """Return a summary as the job's result."""
     totals = summary.totals
     terms = ranked(
         ((row.lemma, row.comments, row.everywhere) for row in summary.terms),

@@ -1,1 +1,1 @@
-"""The work of COLLECT_COMMENTS."""
+"""The handler of COLLECT_COMMENTS."""

@@ -19,7 +19,7 @@ from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts, WallWalk
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, may_be_about_wall, wall_probe
 from app.wall import VkCommentPage
-from app.work.collecting.collection import CHECKPOINT_FORMAT, DONE, OpenPost, Request, State
+from app.work.collecting.collection import CHECKPOINT_FORMAT, DONE, CollectionRequest, CollectionState, OpenPost
 from app.work.collecting.collection_events import CollectionEvents
 from app.work.collecting.mark_deleted import mark_absent_comments, mark_absent_posts
 from app.work.collecting.page_results import CommentResults, PostResults
@@ -28,21 +28,21 @@ from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
 Page = TypeVar("Page")
 
 CONFIRMED: Final = math.inf
-"""The share of a wall that may be marked as deleted after a second read: all of it."""
+"""The share of a wall that may be marked as deleted after a second read: no limit."""
 MANY_WALKS = 250
-"""With more open levels than this, threads are read before more of them are found, so the checkpoint stays small."""
+"""With more open levels than this, threads are read before top comments, to keep the checkpoint small."""
 
 
 async def collect_comments(job: RunningJob) -> dict[str, Any]:
-    """Collect what the job's arguments ask for and return the counts; goes on from the job's checkpoint.
+    """Collect the posts and comments that the job's arguments select; return the counts. Resume from the checkpoint.
 
-    A post that cannot be read is an event, and so is a community unless it is the only one.
+    A post that cannot be read is recorded as an event; so is a community, unless it is the only one.
 
     Raises:
-        VkFault: VK failed in a way that is not about one post, or refused every community.
+        VkFault: VK failed in a way that is not specific to one post, or refused every community.
         GroupNotFound, PostNotFound: a community was removed meanwhile.
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
     """
     collection = Collection(job, await _state_of(job))
     state = collection.state
@@ -53,11 +53,11 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
         await collection.confirm_deletions()
     if len(state.refusals) == len(collection.request.owner_ids):
         last = state.refusals[-1]
-        # only a reply that cannot be read has no code of VK's
+        # vkCode is None only if the reply could not be parsed
         kind = VkUnavailable if last["vkCode"] is None else kind_of_fault(last["vkCode"])
         fault = kind(last["message"], last["vkCode"], last["method"])
         async with job.step() as connection:
-            # a retry begins anew; without one, the counts of what was stored before the refusal are the result
+            # a retry starts from the beginning; without one, the counts of what was stored are the result
             result = None if fault.passes else collection.result()
             await job.report(connection, state.progress(), None, result)
         raise fault
@@ -66,19 +66,19 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
     return collection.result()
 
 
-async def _state_of(job: RunningJob) -> State:
+async def _state_of(job: RunningJob) -> CollectionState:
     if job.checkpoint and job.checkpoint.get("format") == CHECKPOINT_FORMAT:
-        return State.of(job.checkpoint)
-    # written in a step, so that a job that was claimed by another worker does not begin
+        return CollectionState.of(job.checkpoint)
+    # in a step, so that a run whose lease is lost does not begin
     async with job.step() as connection:
-        return State.new(Request.of(job.arguments), await begin_collection(connection))
+        return CollectionState.new(CollectionRequest.of(job.arguments), await begin_collection(connection))
 
 
 class Collection:
-    """One run of one collection."""
+    """One run of a collection job."""
 
-    def __init__(self, job: RunningJob, state: State) -> None:
-        self.request = Request.of(job.arguments)
+    def __init__(self, job: RunningJob, state: CollectionState) -> None:
+        self.request = CollectionRequest.of(job.arguments)
         self.state = state
         self._job = job
         self._batch = Batch(job.resources.vk)
@@ -90,14 +90,14 @@ class Collection:
 
     @property
     def _to_collect(self) -> posts.PostsToCollect:
-        """Which posts are to be read: those that were listed, but for communities that VK keeps closed."""
+        """The posts to read: the listed ones, except those of communities that VK refuses to show."""
         refused = self.state.refused()
         owner_ids = [owner_id for owner_id in self.request.owner_ids if owner_id not in refused]
         single = {owner_id: ids for owner_id, ids in self.request.post_ids.items() if owner_id not in refused}
         return posts.PostsToCollect(owner_ids, single, self.state.collection, self.request.full)
 
     def result(self) -> dict[str, Any]:
-        """Return what the collection has brought."""
+        """Return the counts of the collection, as the job's result."""
         counts = self.state.counts
         refused = self.state.refused()
         is_incomplete = set(self.state.incomplete) - refused
@@ -106,15 +106,15 @@ class Collection:
         return {name: getattr(counts, name) for name in counts.__slots__} | groups_read
 
     async def report(self, connection: AsyncConnection, progress: Progress | None = None) -> None:
-        """Write progress and checkpoint in a step."""
+        """Write progress and checkpoint inside a step."""
         self.state.counts.requests = self._former_requests + self._batch.usage.requests
         self.state.counts.calls = self._former_calls + self._batch.usage.calls
         await self._job.report(connection, progress or self.state.progress(), self.state.checkpoint())
 
-    # posts
+    # listing posts
 
     async def list_posts(self) -> None:
-        """Store the requested posts of all communities, and count what is to be read."""
+        """Store the requested posts of all communities, and count the posts and comments to read."""
         state = self.state
         await self._list()
         async with self._job.step() as connection:
@@ -128,51 +128,51 @@ class Collection:
     async def _list(self) -> None:
         async with aclosing(ordered_answers(self._batch, self._plan_posts)) as packs:
             async for pack in packs:
-                await self._take_posts(pack)
+                await self._store_post_pages(pack)
 
     async def _plan_posts(self, most: int) -> list[Ask]:
         return next_asks([*self.state.walls, *self.state.named], most)
 
-    async def _take_posts(self, pack: Sequence[tuple[Ask, Any]]) -> None:
-        state, listing = self.state, PostResults()
-        for ask, answer in pack:
-            if not ask.is_wanted:
+    async def _store_post_pages(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+        state, results = self.state, PostResults()
+        for page_request, answer in pack:
+            if not page_request.is_wanted:
                 continue
-            page = _read(ask, answer, read_post_page)
+            page = _read(page_request, answer, read_post_page)
             if not isinstance(page, VkFault):
-                listing.take(ask, page)
-            # a reply that cannot be read may be another one the next time; a refusal will not
-            elif isinstance(answer, VkFault) or not ask.walk.request_again(ask):
-                ask.walk.close()
-                listing.refused[ask.walk.owner_id] = page
+                results.add_page(page_request, page)
+            # repeat the request if the reply could not be parsed; a refusal would only be repeated
+            elif isinstance(answer, VkFault) or not page_request.walk.request_again(page_request):
+                page_request.walk.close()
+                results.refused[page_request.walk.owner_id] = page
         contradicted = [wall for wall in state.walls if wall.is_closed and wall.is_contradicted]
         state.walls = [wall for wall in state.walls if not wall.is_closed]
         state.named = [named for named in state.named if not named.is_closed]
-        state.listed += len(listing.posts)
+        state.listed += len(results.posts)
         async with self._job.step() as connection:
-            await self._store_posts(connection, listing)
+            await self._store_posts(connection, results)
             for wall in contradicted:
                 await self._events.incomplete_wall(connection, wall)
             await self.report(connection)
 
-    async def _store_posts(self, connection: AsyncConnection, listing: PostResults) -> None:
-        walls = {post.owner_id for post in listing.posts}
+    async def _store_posts(self, connection: AsyncConnection, results: PostResults) -> None:
+        walls = {post.owner_id for post in results.posts}
         await groups.lock_walls(connection, walls)
-        # a community may have been removed while its single posts were collected
+        # a community may have been removed while its requested posts were being collected
         await groups.require_groups(connection, sorted(walls))
-        await authors.upsert_authors(connection, listing.people)
-        await posts.upsert_posts(connection, listing.posts)
-        for owner_id, post_id in listing.missing:
+        await authors.upsert_authors(connection, results.people)
+        await posts.upsert_posts(connection, results.posts)
+        for owner_id, post_id in results.missing:
             await self._events.missing_post(connection, owner_id, post_id)
-        for owner_id, fault in listing.refused.items():
+        for owner_id, fault in results.refused.items():
             await self._events.refusal(connection, owner_id, fault)
-        for owner_id, items in listing.broken.items():
+        for owner_id, items in results.broken.items():
             if any(each.is_content for each in items):
                 self._events.note_incomplete(owner_id)
             await self._events.broken_items(connection, {"vkOwnerId": owner_id}, f"community {-owner_id}", items)
 
     async def _mark_deleted_posts(self, connection: AsyncConnection) -> None:
-        """Mark the posts that VK no longer shows: where a wall was listed as a whole, and those that were named."""
+        """Mark posts that VK no longer shows: those of completely listed walls, and those requested by id."""
         request, state = self.request, self.state
         unknown = state.refused() | set(state.incomplete)
         is_whole = request.since is None and request.max_posts is None
@@ -186,10 +186,10 @@ class Collection:
         await groups.lock_walls(connection, {*walls, *(owner_id for owner_id, _ in missing)})
         state.counts.deleted_comments += await mark_absent_posts(connection, state, walls, missing, share)
 
-    # comments
+    # reading comments
 
     async def read_comments(self) -> None:
-        """Read and store the comments of the posts that were listed and have changed."""
+        """Read and store the comments of the listed posts that have changed."""
         await self._read()
         async with self._job.step() as connection:
             await self._finish_groups(connection)
@@ -198,10 +198,10 @@ class Collection:
     async def _read(self) -> None:
         async with aclosing(ordered_answers(self._batch, self._plan_comments)) as packs:
             async for pack in packs:
-                await self._take_comments(pack)
+                await self._store_comment_pages(pack)
 
     async def confirm_deletions(self) -> None:
-        """Read once more what lacks a large share of a wall, and mark as deleted what was absent both times."""
+        """Read again what lacks a large share of a wall, and mark as deleted what was absent both times."""
         state, request = self.state, self.request
         if not state.is_confirming:
             state.is_confirming = True
@@ -222,22 +222,22 @@ class Collection:
         await self._read()
 
     async def _plan_comments(self, most: int) -> list[Ask]:
-        """Ask for pages of open levels, top comments first, as these tell of threads; then open further posts."""
+        """Return page requests of open levels, top comments first because they reveal threads; then open more posts."""
         state = self.state
         threads_first = len(state.walks) > MANY_WALKS
         by_level: list[CommentWalk] = sorted(state.walks, key=lambda walk: (walk.thread_id is None) is threads_first)
-        asks = next_asks(by_level, most)
-        room = most - len(asks)
-        opened = await self._open_posts(room) if room > 0 else []
+        page_requests = next_asks(by_level, most)
+        remaining = most - len(page_requests)
+        opened = await self._open_posts(remaining) if remaining > 0 else []
         if opened:
             state.posts |= {post.key: post for post in opened}
             walks = [CommentWalk(post.owner_id, post.id, stated_count=post.comment_count) for post in opened]
             state.walks += walks
-            asks += next_asks(walks, room)
-        return asks
+            page_requests += next_asks(walks, remaining)
+        return page_requests
 
     async def _open_posts(self, most: int) -> list[OpenPost]:
-        """Return the next posts to be read: those that were listed, then those that are to be confirmed."""
+        """Return the next posts to read: first the listed ones; in the confirming stage those to confirm."""
         state = self.state
         if state.is_confirming:
             keys, state.unconfirmed_posts = state.unconfirmed_posts[:most], state.unconfirmed_posts[most:]
@@ -265,33 +265,35 @@ class Collection:
             for row in rows
         ]
 
-    async def _take_comments(self, pack: Sequence[tuple[Ask, Any]]) -> None:
-        pages = [(ask, _read(ask, answer, _read_comments(ask))) for ask, answer in pack]
+    async def _store_comment_pages(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+        pages = [
+            (page_request, _read(page_request, answer, _read_comments(page_request))) for page_request, answer in pack
+        ]
         known = await self._known_threads(page for page in pages if not isinstance(page[1], VkFault))
-        findings = CommentResults(self.state, is_full=self.request.full)
-        for ask, page in pages:
-            if not ask.is_wanted or ask.walk.key not in self.state.posts:
+        results = CommentResults(self.state, is_full=self.request.full)
+        for page_request, page in pages:
+            if not page_request.is_wanted or page_request.walk.key not in self.state.posts:
                 continue
-            if isinstance(page, VkUnavailable) and ask.walk.request_again(ask):
+            if isinstance(page, VkUnavailable) and page_request.walk.request_again(page_request):
                 continue
-            findings.take(ask, page, known)
+            results.add_page(page_request, page, known)
         self.state.walks = [walk for walk in self.state.walks if not walk.is_closed]
-        closed_walls = await self._closed_walls(findings)
+        closed_walls = await self._closed_walls(results)
         is_stored = False
         while not is_stored:
-            await self._keywords.search(self._job.resources.database, findings.comments)
+            await self._keywords.search(self._job.resources.database, results.comments)
             with suppress(SearchOutdated):
                 async with self._job.step() as connection:
-                    stored = await self._store_comments(connection, findings)
-                    # from here on the state of the collection changes, so the transaction is not begun again
-                    await self._draw_conclusions(connection, findings, stored, closed_walls)
+                    stored = await self._store_comments(connection, results)
+                    # this changes the state of the collection, so the transaction must not be repeated after this line
+                    await self._apply_results(connection, results, stored, closed_walls)
                     await self._finish_groups(connection)
                     await self.report(connection)
                 is_stored = True
 
-    async def _closed_walls(self, findings: CommentResults) -> dict[int, VkFault]:
-        """Return which walls VK has closed while they were read: owner id -> its refusal."""
-        suspects = sorted({post.owner_id for post, fault in findings.refused if may_be_about_wall(fault)})
+    async def _closed_walls(self, results: CommentResults) -> dict[int, VkFault]:
+        """Return the walls that VK has closed while they were being read: owner id -> VK's refusal."""
+        suspects = sorted({post.owner_id for post, fault in results.refused if may_be_about_wall(fault)})
         answers = await self._batch.answers([wall_probe(owner_id) for owner_id in suspects])
         return {
             owner_id: answer
@@ -300,11 +302,11 @@ class Collection:
         }
 
     async def _known_threads(self, pages: Iterator[tuple[Ask, Any]]) -> dict[tuple[int, int], ReadThread]:
-        """Return the long threads on these pages that an earlier collection has read to the end."""
+        """Return the long threads on these pages that an earlier collection has read completely."""
         keys = [
             (top.owner_id, top.id)
-            for ask, page in pages
-            if ask.walk.thread_id is None and self._was_read(ask.walk)
+            for page_request, page in pages
+            if page_request.walk.thread_id is None and self._was_read(page_request.walk)
             for top in page.items
         ]
         if not keys:
@@ -316,57 +318,57 @@ class Collection:
         post = self.state.posts.get(walk.key)
         return post is not None and post.was_read and not post.is_second_read
 
-    async def _store_comments(self, connection: AsyncConnection, findings: CommentResults) -> comments.Stored:
-        """Store the comments of a pack with what keywords match in them.
+    async def _store_comments(self, connection: AsyncConnection, results: CommentResults) -> comments.Stored:
+        """Store the comments of a pack and their keyword matches.
 
         Raises:
             SearchOutdated: keywords or texts have changed since they were searched.
         """
-        await groups.lock_walls(connection, {owner_id for owner_id, _ in findings.touched})
-        await authors.upsert_authors(connection, findings.people)
-        stored = await comments.upsert_comments(connection, findings.comments, self.state.collection)
+        await groups.lock_walls(connection, {owner_id for owner_id, _ in results.touched})
+        await authors.upsert_authors(connection, results.people)
+        stored = await comments.upsert_comments(connection, results.comments, self.state.collection)
         await self._keywords.write_matches(connection, stored)
         return stored
 
-    async def _draw_conclusions(
+    async def _apply_results(
         self,
         connection: AsyncConnection,
-        findings: CommentResults,
+        results: CommentResults,
         stored: comments.Stored,
         closed_walls: Mapping[int, VkFault],
     ) -> None:
-        """Count and record what a pack brought, and close the posts of which nothing is left to read."""
+        """Count and record the results of a pack, and close the posts that are read completely."""
         counts, state = self.state.counts, self.state
         counts.new_comments += stored.new
         counts.changed_comments += stored.changed
         counts.deleted_comments += stored.deleted
-        await comments.mark_threads_read(connection, findings.read_threads)
-        for post, fault in findings.refused:
+        await comments.mark_threads_read(connection, results.read_threads)
+        for post, fault in results.refused:
             if post.owner_id not in closed_walls:
                 await self._events.failed_post(connection, post, fault)
-        for key, items in findings.broken.items():
+        for key, items in results.broken.items():
             facts = {"vkOwnerId": key[0], "vkPostId": key[1]}
             await self._events.broken_items(connection, facts, f"post {key[0]}_{key[1]}", items)
         for owner_id, fault in closed_walls.items():
             await self._events.refusal(connection, owner_id, fault)
-        await self._note_shrunken(connection, findings)
+        await self._note_shrunken(connection, results)
         still_open = {walk.key for walk in state.walks}
-        closed = [state.posts.pop(key) for key in sorted((findings.touched & state.posts.keys()) - still_open)]
+        closed = [state.posts.pop(key) for key in sorted((results.touched & state.posts.keys()) - still_open)]
         await self._mark_deleted_comments(connection, [post for post in closed if post.is_settled])
-        gone = await comments.mark_of_deleted_posts(connection, sorted(findings.touched))
+        gone = await comments.mark_of_deleted_posts(connection, sorted(results.touched))
         counts.deleted_comments += sum(gone.values())
         await self._close_posts(connection, closed)
 
-    async def _note_shrunken(self, connection: AsyncConnection, findings: CommentResults) -> None:
-        """Note threads that lack replies; whether these were deleted is known when their post is read to the end."""
-        threads = [thread for _, thread in findings.whole_threads]
+    async def _note_shrunken(self, connection: AsyncConnection, results: CommentResults) -> None:
+        """Record threads that lack replies. Deletion is decided when their post has been read completely."""
+        threads = [thread for _, thread in results.whole_threads]
         shrunken = await comments.shrunken_threads(connection, threads, self.state.collection)
-        for post_key, thread in findings.whole_threads:
+        for post_key, thread in results.whole_threads:
             if thread in shrunken and post_key in self.state.posts:
                 self.state.posts[post_key].shrunken.append(thread[1])
 
     async def _mark_deleted_comments(self, connection: AsyncConnection, settled: Sequence[OpenPost]) -> None:
-        """Mark what was not shown of posts that were read to the end; a second read is always believed."""
+        """Mark absent comments of completely read posts as deleted. A second read needs no confirmation."""
         state = self.state
         first = [post for post in settled if post.was_read and not post.is_second_read]
         threads = [(post.owner_id, thread_id) for post in first for thread_id in post.shrunken]
@@ -380,7 +382,7 @@ class Collection:
         state.counts.deleted_comments += count + confirmed
 
     async def _close_posts(self, connection: AsyncConnection, closed: Sequence[OpenPost]) -> None:
-        """Note of posts that were read to the end what later collections need to know."""
+        """Store what later collections need to know about the posts that are closed."""
         state = self.state
         for post in closed:
             if post.is_incomplete and not post.has_failed:
@@ -405,17 +407,17 @@ class Collection:
         await groups.mark_groups_collected(connection, [each for each in self.state.finished() if each in whole])
 
 
-def _read(ask: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
-    """Return the requested page, or the fault in its place. An unreadable page concerns its post or wall only."""
+def _read(page_request: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
+    """Return the parsed page, or the fault instead. An unreadable page affects only its own post or wall."""
     if isinstance(answer, VkFault):
         return answer
     try:
-        with known_shape(ask.call):
+        with known_shape(page_request.call):
             return read(answer)
     except VkUnavailable as fault:
         return fault
 
 
-def _read_comments(ask: Ask) -> Callable[[Any], VkCommentPage]:
-    walk: CommentWalk = ask.walk
+def _read_comments(page_request: Ask) -> Callable[[Any], VkCommentPage]:
+    walk: CommentWalk = page_request.walk
     return lambda answer: read_comment_page(answer, walk.owner_id, walk.post_id, walk.thread_id)

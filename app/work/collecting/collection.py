@@ -1,4 +1,4 @@
-"""What a collection of comments is asked for, and how far it is: plain values, as the job's row holds them."""
+"""The request and the state of a collection job: plain values, in the form that the job's row stores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,17 +14,17 @@ READING = "reading comments"
 CONFIRMING = "confirming deletions"
 DONE = "done"
 CHECKPOINT_FORMAT = 2
-"""Changes with what a checkpoint holds: a collection begins anew where its checkpoint has another one."""
+"""The version of the checkpoint's format. A collection starts again if its checkpoint has another version."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a collection is asked for.
+class CollectionRequest:
+    """Which posts a collection reads.
 
-    `wall_ids` are the owner ids of communities that are collected as a whole,
-    `post_ids` single posts of others, by owner id. Of whole communities `since`
-    restricts to younger posts, `max_posts` to so many, newest first. `full`
-    reads all comments again, also of posts and threads that have not grown.
+    `wall_ids` are the owner ids of communities to collect completely, `post_ids`
+    single posts of other communities, by owner id. For complete communities, `since`
+    selects only posts published after it and `max_posts` at most that many of the
+    newest. `full` reads all comments again, including posts and threads that have not grown.
     """
 
     wall_ids: Sequence[int]
@@ -35,11 +35,11 @@ class Request:
 
     @property
     def owner_ids(self) -> list[int]:
-        """All communities of which something is asked for."""
+        """All communities of the request."""
         return list(dict.fromkeys([*self.wall_ids, *self.post_ids]))
 
     def arguments(self) -> dict[str, Any]:
-        """Return the request as a job's row holds it. `claims` are what no other job may collect meanwhile."""
+        """Return the request as job arguments. `claims`: the communities that no other job may collect."""
         return {
             "claims": list(self.wall_ids),
             "wall_ids": list(self.wall_ids),
@@ -50,8 +50,8 @@ class Request:
         }
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "Request":
-        """Return the request that a job's row holds."""
+    def of(cls, arguments: Mapping[str, Any]) -> "CollectionRequest":
+        """Parse the request from job arguments."""
         return cls(
             wall_ids=arguments["wall_ids"],
             post_ids={int(owner_id): ids for owner_id, ids in arguments["post_ids"].items()},
@@ -62,21 +62,23 @@ class Request:
 
 
 def owners_of(arguments: Mapping[str, Any]) -> list[int]:
-    """Return the communities that a job is about, by its arguments: those of a collection, or others' `owner_ids`."""
-    return Request.of(arguments).owner_ids if "wall_ids" in arguments else list(arguments.get("owner_ids") or ())
+    """Return the communities (owner ids) that a job's arguments name."""
+    return (
+        CollectionRequest.of(arguments).owner_ids if "wall_ids" in arguments else list(arguments.get("owner_ids") or ())
+    )
 
 
 @dataclass(slots=True)
 class OpenPost:
     """A post whose comments are being read.
 
-    `comment_count` is the lowest number that VK has stated since it was listed,
-    `highest_count` the highest, `received` how many comments were received or are
-    known not to have changed. `calls` were made for it, `saved_calls` were not, as
-    threads had not grown. `was_read` says that comments of it were stored before,
-    `is_unconfirmed` that too many of them would be marked as deleted to believe it
-    at once, `is_second_read` that this is the read that confirms it. `shrunken` are
-    threads that were read as a whole and did not show all replies that are stored.
+    `comment_count` is the lowest and `highest_count` the highest number that VK has
+    stated since the post was listed. `received` counts the comments that were received
+    or are known to be unchanged. `calls` counts the VK calls for the post, `saved_calls`
+    those that were skipped because threads had not grown. `was_read`: comments of it
+    were stored before. `is_unconfirmed`: so many of them would be marked as deleted that
+    a second read must confirm it. `is_second_read`: this is that second read. `shrunken`
+    are threads that were read completely and lacked replies that are stored.
     """
 
     owner_id: int
@@ -96,33 +98,33 @@ class OpenPost:
 
     @property
     def key(self) -> tuple[int, int]:
-        """The post's key (owner, id)."""
+        """The post's key (owner id, post id)."""
         return self.owner_id, self.id
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that VK states was received and can be used: only then what is absent was deleted."""
+        """Whether all comments that VK states were received and usable: only then absent ones were deleted."""
         return not (self.has_failed or self.has_broken or self.is_contradicted or self.received < self.comment_count)
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether VK contradicts itself: it goes on stating more comments than it shows.
+        """Whether VK contradicts itself: it keeps stating more comments than it shows.
 
-        Where the stated number changed meanwhile, comments may have come and gone.
+        If the stated number changed meanwhile, comments may have been added or deleted: no contradiction.
         """
         has_changed = self.comment_count != self.highest_count
         return self.is_contradicted or (self.received < self.comment_count and not has_changed)
 
 
 @dataclass(slots=True)
-class Counts:
-    """What a collection has done so far, over all its runs.
+class CollectionCounts:
+    """The counts of a collection over all its runs.
 
-    `comments` were read, of which `new_comments` were not stored before; of
-    those that were, `changed_comments` were edited and `deleted_comments` are
-    gone. Of incomplete posts and communities VK states more than it shows;
-    `broken_items` were in replies and cannot be used. `requests` (HTTP) and `calls`
-    were made; `saved_calls` were not, since nothing had changed there.
+    `comments` were read; `new_comments` of them were not stored before. Of the stored
+    ones, `changed_comments` were edited and `deleted_comments` were deleted. For incomplete
+    posts and communities VK states more items than it shows; `broken_items` in replies
+    could not be used. `requests` (HTTP) and `calls` were made; `saved_calls` were skipped
+    because nothing had changed.
     """
 
     posts: int = 0
@@ -140,20 +142,20 @@ class Counts:
 
 
 @dataclass(slots=True)
-class State:
-    """How far a collection is: all that a further run needs to go on.
+class CollectionState:
+    """The state of a collection: all that a later run needs to resume.
 
-    What has a lower number than `collection` was not seen by this collection (see
-    `app.store.collections`). Written with every step, so it holds only what is open. All communities are
-    listed (`walls`, `named`) before the first comments are read (`is_listed`),
-    so that the totals are known. `after` is the last post that was opened
-    (owner, id), `posts` and `walks` are open. `missing` are posts (owner, id)
-    that were named and that VK leaves out. `unfinished` are the communities
-    that are not collected to the end yet, `refusals` those that VK keeps closed,
-    `incomplete` those of which it has shown less than it states. `present` is how
-    many comments of a wall were not marked as deleted when the collection first
-    marked some, `marked` how many it has marked. What would be too many is in
-    `unconfirmed_walls` and `unconfirmed_posts`, and read once more at the end (`is_confirming`).
+    Rows with a number lower than `collection` were not seen by this collection (see
+    `app.store.collections`). The state is written with every step, so it holds only open
+    items. All communities are listed (`walls`, `named`) before any comment is read
+    (`is_listed`), so that the totals are known. `after` is the last opened post
+    (owner id, post id); `posts` and `walks` are open. `missing` are posts (owner id,
+    post id) that were requested by id and that VK omits. `unfinished` are the communities
+    not collected completely yet, `refusals` those that VK refuses to show, `incomplete`
+    those of which it showed less than it states. `present` is the number of comments of a
+    wall that were not marked as deleted when this collection first marked some; `marked` is
+    how many it has marked. What exceeds the allowed share is in `unconfirmed_walls` and
+    `unconfirmed_posts`, and is read again at the end (`is_confirming`).
     """
 
     collection: int
@@ -176,11 +178,11 @@ class State:
     listed: int = 0
     total_posts: int = 0
     total_comments: int = 0
-    counts: Counts = field(default_factory=Counts)
+    counts: CollectionCounts = field(default_factory=CollectionCounts)
 
     @classmethod
-    def new(cls, request: Request, collection: int) -> "State":
-        """Return the state of a collection that begins now and has this number."""
+    def new(cls, request: CollectionRequest, collection: int) -> "CollectionState":
+        """Return the initial state of the collection with this number."""
         since = int(request.since.timestamp()) if request.since else None
         return cls(
             collection=collection,
@@ -190,8 +192,8 @@ class State:
         )
 
     @classmethod
-    def of(cls, checkpoint: Mapping[str, Any]) -> "State":
-        """Return the state that a job's row holds. What was requested and not stored is requested again."""
+    def of(cls, checkpoint: Mapping[str, Any]) -> "CollectionState":
+        """Restore the state from a checkpoint. Pages that were requested but not stored are requested again."""
         opened = [OpenPost(**post) for post in checkpoint["posts"]]
         return cls(
             **{
@@ -205,12 +207,12 @@ class State:
                 "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
                 "posts": {(post.owner_id, post.id): post for post in opened},
                 "walks": [_walk(walk) for walk in checkpoint["walks"]],
-                "counts": Counts(**checkpoint["counts"]),
+                "counts": CollectionCounts(**checkpoint["counts"]),
             }
         )
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return the state as a job's row holds it."""
+        """Return the state as a checkpoint."""
         return {
             "format": CHECKPOINT_FORMAT,
             "collection": self.collection,
@@ -237,7 +239,7 @@ class State:
         }
 
     def progress(self) -> Progress:
-        """Return the state as clients see it."""
+        """Return the progress that clients see."""
         if not self.is_listed:
             return Progress(LISTING, self.counts.comments, None, f"{self.listed} posts")
         if self.is_confirming:
@@ -246,11 +248,11 @@ class State:
         return Progress(READING, self.counts.comments, self.total_comments, message)
 
     def refused(self) -> set[int]:
-        """Return the communities that VK keeps closed."""
+        """Return the communities that VK refuses to show."""
         return {refusal["vkOwnerId"] for refusal in self.refusals}
 
     def refuse(self, owner_id: int, facts: dict[str, Any]) -> None:
-        """Give up what is left of a community that VK keeps closed."""
+        """Record that VK refuses to show a community, and drop its open items."""
         self.refusals.append(facts)
         self.unfinished = [each for each in self.unfinished if each != owner_id]
         self.walks = [walk for walk in self.walks if walk.owner_id != owner_id]
@@ -259,18 +261,18 @@ class State:
         self.unconfirmed_posts = [key for key in self.unconfirmed_posts if key[0] != owner_id]
 
     def marks_too_many(self, owner_id: int, marked: int, present: int, share: float) -> bool:
-        """Whether so many comments more would be a too large share of a wall to be marked as deleted at once.
+        """Return whether marking so many more comments would exceed the share of a wall that may be marked at once.
 
-        `present` is how many are not marked after them. If they are not too many, they are counted.
+        `present` is how many comments remain unmarked after them. If the share is not exceeded, count them as marked.
         """
-        in_all = self.marked.get(owner_id, 0) + marked
-        if in_all > share * self.present.setdefault(owner_id, present + marked):
+        total_marked = self.marked.get(owner_id, 0) + marked
+        if total_marked > share * self.present.setdefault(owner_id, present + marked):
             return True
-        self.marked[owner_id] = in_all
+        self.marked[owner_id] = total_marked
         return False
 
     def finished(self) -> list[int]:
-        """Return the communities of which nothing is left to read, and take them out of those that are unfinished."""
+        """Return the communities that are read completely, and remove them from the unfinished ones."""
         opened = {owner_id for owner_id, _ in self.posts}
         reached = self.after[0] if self.after else None
         done = [
@@ -282,7 +284,7 @@ class State:
         return done
 
 
-# A checkpoint is written several times a second and holds up to hundreds of walks, so these are stored as lists.
+# A walk is stored as a list: a checkpoint is written several times per second and holds up to hundreds of them.
 
 
 _WALK = (

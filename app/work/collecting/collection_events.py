@@ -1,4 +1,4 @@
-"""Records what a collection cannot read, or cannot believe: as events of its job, and in its counts."""
+"""Records what a collection could not read or must not trust, as events of its job and in its counts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +12,25 @@ from app.vk.replies import broken_facts
 from app.vk.wall_walk import WallWalk
 from app.vk.wire import VkFault
 from app.wall import VkBrokenItem
-from app.work.collecting.collection import OpenPost, State
+from app.work.collecting.collection import CollectionState, OpenPost
 
 
 class CollectionEvents:
-    """The events of one run of a collection, each written in a step of its job."""
+    """The events of one run of a collection; each method is called inside a step of the job."""
 
-    def __init__(self, job: RunningJob, state: State) -> None:
+    def __init__(self, job: RunningJob, state: CollectionState) -> None:
         self._job = job
         self._state = state
 
     async def failed_post(self, connection: AsyncConnection, post: OpenPost, fault: VkFault) -> None:
-        """Record that a post could not be read to the end."""
+        """Record that a post could not be read completely."""
         self._state.counts.failed_posts += 1
         facts = {"vkOwnerId": post.owner_id, "vkPostId": post.id, "code": fault.code.value, **fault.facts()}
         message = f"Post {post.owner_id}_{post.id} could not be read to the end. {fault.message}"
         await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
 
     async def missing_post(self, connection: AsyncConnection, owner_id: int, post_id: int) -> None:
-        """Record that VK does not know a post that was requested by its id; once, also where it is requested again."""
+        """Record that VK does not show a post that was requested by id; a second read does not record it again."""
         if self._state.is_confirming:
             return  # the first read has recorded it
         self._state.missing.append((owner_id, post_id))
@@ -40,7 +40,7 @@ class CollectionEvents:
         await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
 
     async def incomplete_post(self, connection: AsyncConnection, post: OpenPost) -> None:
-        """Record that VK goes on stating more comments of a post than it shows."""
+        """Record that VK keeps stating more comments of a post than it shows."""
         self._state.counts.incomplete_posts += 1
         facts = {
             "vkOwnerId": post.owner_id,
@@ -55,12 +55,12 @@ class CollectionEvents:
         await self._job.event(connection, JobEventKind.POST_INCOMPLETE, message, facts)
 
     def note_incomplete(self, owner_id: int) -> None:
-        """Note that no post of a community is to be marked as deleted, nor the community as collected."""
+        """Note a community as incomplete: none of its posts is marked as deleted, and it does not become collected."""
         if owner_id not in self._state.incomplete:
             self._state.incomplete.append(owner_id)
 
     async def incomplete_wall(self, connection: AsyncConnection, wall: WallWalk) -> None:
-        """Record that VK goes on stating more posts of a community than it shows."""
+        """Record that VK keeps stating more posts of a community than it shows."""
         self.note_incomplete(wall.owner_id)
         received = wall.received + wall.has_pinned
         facts = {"vkOwnerId": wall.owner_id, "statedCount": wall.count, "receivedCount": received}
@@ -73,17 +73,17 @@ class CollectionEvents:
     async def broken_items(
         self, connection: AsyncConnection, where: dict[str, Any], name: str, items: Sequence[VkBrokenItem]
     ) -> None:
-        """Record items of VK's replies that cannot be used; `where` are facts of the event, `name` says it in words."""
+        """Record unusable items of VK's replies. `where` are facts of the event, `name` says the same in words."""
         self._state.counts.broken_items += len(items)
         facts = {**where, **broken_facts(items)}
         message = (
-            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were left out. "
+            f"{len(items)} item(s) in VK's replies about {name} cannot be used and were skipped. "
             f"The first one: {items[0].path} {items[0].reason}."
         )
         await self._job.event(connection, JobEventKind.ITEMS_BROKEN, message, facts)
 
     async def refusal(self, connection: AsyncConnection, owner_id: int, fault: VkFault) -> None:
-        """Record that a community cannot be read, and give up what is left of it."""
+        """Record that VK refuses to show a community, and drop its open items."""
         facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
         self._state.refuse(owner_id, facts)
         message = f"Community {-owner_id} could not be read. {fault.message}"

@@ -1,7 +1,7 @@
-"""Marks as deleted what a collection no longer finds; a large share of a wall only after a second read confirms it.
+"""Marks what a collection no longer finds as deleted; a large share of a wall only after a second read confirms it.
 
-VK may hide content for a while, by a fault or in reply to too many requests, and
-state matching numbers. One read that lacks a large share of a wall is not believed.
+VK may hide content for a while, because of a fault or too many requests, and even state
+matching numbers. So one read that lacks a large share of a wall is not trusted.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,16 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import comments, posts
 from app.store.collections import count_present_comments
-from app.work.collecting.collection import State
+from app.work.collecting.collection import CollectionState
 
 
 async def mark_absent_posts(
-    connection: AsyncConnection, state: State, walls: Sequence[int], missing: Sequence[tuple[int, int]], share: float
+    connection: AsyncConnection,
+    state: CollectionState,
+    walls: Sequence[int],
+    missing: Sequence[tuple[int, int]],
+    share: float,
 ) -> int:
-    """Mark the posts of these walls, and those with the keys `missing`, that were not seen; with their comments.
+    """Mark unseen posts of these walls, and the posts `missing` (keys), as deleted, with their comments.
 
-    Walls of which more than `share` of the posts or comments would be marked are
-    noted in the state as unconfirmed instead. Returns how many comments were marked.
+    If more than `share` of a wall's posts or comments would be marked, mark none and add
+    the wall to the state's unconfirmed walls. Return how many comments were marked.
     """
     count = 0
     for owner_id in sorted({*walls, *(key[0] for key in missing)}):
@@ -43,17 +47,17 @@ async def mark_absent_posts(
 
 async def mark_absent_comments(
     connection: AsyncConnection,
-    state: State,
+    state: CollectionState,
     read: Sequence[tuple[int, int]],
     threads: Sequence[tuple[int, int]],
     share: float,
     *,
     whole: bool,
 ) -> tuple[int, set[int]]:
-    """Mark the comments that were not seen of posts that were `read` to the end, and of `threads`.
+    """Mark unseen comments as deleted: those of posts that were `read` completely, and of `threads`.
 
-    Returns how many were marked, and the walls (owner ids) of which more than
-    `share` of the comments would be marked: nothing of these was marked now.
+    Return how many were marked, and the walls (owner ids) where more than `share` of the
+    comments would be marked: none of theirs was marked.
     """
     count = 0
     too_many: set[int] = set()
@@ -73,7 +77,7 @@ async def mark_absent_comments(
 
 async def _mark(
     connection: AsyncConnection,
-    state: State,
+    state: CollectionState,
     owner_id: int,
     read: Collection[tuple[int, int]],
     threads: Collection[tuple[int, int]],

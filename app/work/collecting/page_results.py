@@ -1,6 +1,6 @@
-"""What the pages of one pack bring a collection: what is to be stored, and how its posts and threads go on.
+"""The results of the pages of one pack: what to store, and how its posts and threads continue.
 
-Decides without I/O; `app.work.collecting.collect_comments` stores it in one step.
+Decides without I/O; `app.work.collecting.collect_comments` stores the results in one step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from app.vk.walk import Ask
 from app.vk.wall_walk import NamedPosts
 from app.vk.wire import VkFault, VkUnavailable
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
-from app.work.collecting.collection import OpenPost, State
+from app.work.collecting.collection import CollectionState, OpenPost
 
 
 @dataclass(slots=True)
 class PostResults:
-    """What a pack of pages of walls brought; refusals and broken items are by owner id."""
+    """The results of a pack of wall pages. `refused` and `broken` are keyed by owner id."""
 
     people: list[VkAuthor] = field(default_factory=list)
     posts: list[VkPost] = field(default_factory=list)
@@ -25,26 +25,26 @@ class PostResults:
     refused: dict[int, VkFault] = field(default_factory=dict)
     broken: dict[int, list[VkBrokenItem]] = field(default_factory=dict)
 
-    def take(self, ask: Ask, page: VkPostPage) -> None:
-        """Go on by a page of a wall, or of single posts of one."""
-        owner_id = ask.walk.owner_id
-        self.posts += ask.walk.take(ask, page)
+    def add_page(self, page_request: Ask, page: VkPostPage) -> None:
+        """Process a page of a wall, or of single posts of a wall."""
+        owner_id = page_request.walk.owner_id
+        self.posts += page_request.walk.take(page_request, page)
         self.people += page.authors
         if page.broken:
             self.broken.setdefault(owner_id, []).extend(page.broken)
-        if isinstance(ask.walk, NamedPosts):
-            self.missing += [(owner_id, post_id) for post_id in ask.walk.missing(ask, page)]
+        if isinstance(page_request.walk, NamedPosts):
+            self.missing += [(owner_id, post_id) for post_id in page_request.walk.missing(page_request, page)]
 
 
 class CommentResults:
-    """What a pack of pages of comments brought. The state of the collection goes on with each page.
+    """The results of a pack of comment pages. Each page also updates the state of the collection.
 
-    `whole_threads` are threads that were read from their start, each with the key
-    of its post; `refused` are posts that cannot be read, `broken` items by post
-    (owner, id), `touched` the posts of all pages.
+    `whole_threads` are threads that were read from their start, each with the key of
+    its post; `refused` are posts that cannot be read, `broken` unusable items by post
+    (owner id, post id), `touched` the posts of all pages.
     """
 
-    def __init__(self, state: State, *, is_full: bool) -> None:
+    def __init__(self, state: CollectionState, *, is_full: bool) -> None:
         self.people: list[VkAuthor] = []
         self.comments: list[VkComment] = []
         self.read_threads: list[ReadThread] = []
@@ -55,9 +55,11 @@ class CommentResults:
         self._state = state
         self._is_full = is_full
 
-    def take(self, ask: Ask, page: VkCommentPage | VkFault, known: Mapping[tuple[int, int], ReadThread]) -> None:
-        """Go on by one page of one level; `known` are the threads that an earlier collection has read to the end."""
-        walk: CommentWalk = ask.walk
+    def add_page(
+        self, page_request: Ask, page: VkCommentPage | VkFault, known: Mapping[tuple[int, int], ReadThread]
+    ) -> None:
+        """Process one page of one level. `known` are the threads that an earlier collection has read completely."""
+        walk: CommentWalk = page_request.walk
         post = self._state.posts[walk.key]
         self.touched.add(walk.key)
         post.calls += 1
@@ -65,8 +67,8 @@ class CommentResults:
             walk.close()
             self._fail(post, page)
             return
-        _note_stated(walk, post, page)
-        new = walk.take(ask, page)
+        _record_stated_count(walk, post, page)
+        new = walk.take(page_request, page)
         if page.broken:
             post.has_broken = post.has_broken or any(each.is_content for each in page.broken)
             self.broken.setdefault(post.key, []).extend(page.broken)
@@ -78,15 +80,15 @@ class CommentResults:
             self.comments += replies
             self._count(post, len(replies))
             if walk.thread_id is None:
-                self._take_thread(post, top, replies, known.get((walk.owner_id, top.id)))
+                self._plan_thread(post, top, replies, known.get((walk.owner_id, top.id)))
         self._close_level(walk, post)
 
     def _close_level(self, walk: CommentWalk, post: OpenPost) -> None:
-        """Draw the conclusions of a level that was read to its end, if it was."""
+        """Record the outcome of a level if it has been read to its end."""
         if walk.is_incomplete:
-            self._fail(post, VkUnavailable("Too many comments were deleted while it was read."))
+            self._fail(post, VkUnavailable("Too many comments were deleted while the post was being read."))
         elif walk.is_closed and walk.lacks_items and not walk.is_from_start:
-            # what was hidden when the thread was last read may be shown again, in front of where it was read from
+            # Read the thread again from its start: replies that were hidden when it was last read may be visible again.
             self._state.walks.append(CommentWalk(*walk.key, walk.thread_id, stated_count=walk.stated_count))
             post.received -= walk.received
         elif walk.is_closed and walk.lacks_items:
@@ -106,14 +108,14 @@ class CommentResults:
             self.refused.append((post, fault))
         post.has_failed = True
 
-    def _take_thread(
+    def _plan_thread(
         self, post: OpenPost, top: VkComment, replies: Sequence[VkComment], known: ReadThread | None
     ) -> None:
-        """Decide what is to be read of the thread of a top comment, beyond the first replies that came inside it."""
+        """Plan what to read of a top comment's thread, beyond the first replies that came with it."""
         count, shown = top.thread_count, len(replies)
         last_id = max((reply.id for reply in replies), default=0)
         if count is None:
-            # VK did not say how many replies there are: the thread's own first page does
+            # VK did not state the number of replies: the first page of the thread does
             self._state.walks.append(CommentWalk(top.owner_id, top.post_id, top.id))
             return
         if count <= shown:
@@ -126,7 +128,7 @@ class CommentResults:
             top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, stated_count=count, received=shown
         )
         if known and not self._is_full and shown < known.count <= count:
-            # ids ascend, so what is new in a thread that has grown comes behind what is known
+            # ids ascend, so the new replies of a grown thread come after the known ones
             walk.position, walk.last_id, walk.is_from_start = known.count, known.last_id, False
             walk.received = known.count
             post.received += known.count - shown
@@ -139,8 +141,8 @@ class CommentResults:
         self._state.walks.append(walk)
 
 
-def _note_stated(walk: CommentWalk, post: OpenPost, page: VkCommentPage) -> None:
-    """Note how many comments VK states; a number that is too low only has the post, or the thread, read again."""
+def _record_stated_count(walk: CommentWalk, post: OpenPost, page: VkCommentPage) -> None:
+    """Record the comment count that VK states. If it is too low, the post or thread is only read again later."""
     if walk.thread_id is None and page.count is not None:
         post.comment_count = min(post.comment_count, page.count)
         post.highest_count = max(post.highest_count, page.count)

@@ -1,1 +1,1 @@
-"""The work of EXPORT_COMMENTS."""
+"""The handler of EXPORT_COMMENTS."""

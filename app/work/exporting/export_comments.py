@@ -1,4 +1,4 @@
-"""Writes comments into a file: in a process of its own and a directory of the run; what is whole moves to its place."""
+"""Exports comments: another process writes the file in the run's own directory, then it is moved into place."""
 
 import asyncio
 import errno
@@ -17,46 +17,46 @@ from app.store.comments import count_comments
 from app.store.export_statements import csv_statement, rows_statement
 from app.store.exports import upsert_export
 from app.store.row_streams import SourceLost
-from app.work.exporting.export_files import export_directory, make_anew, remove_run, sync_names
+from app.work.exporting.export_files import export_directory, recreate_directory, remove_run, sync_directory
 from app.work.exporting.export_request import ExportRequest
-from app.work.exporting.write_export import WritingOrder, Written, read_told, write_in_peace
+from app.work.exporting.write_export import WriteTask, Written, read_progress, write_at_low_priority
 
 READING, WRITING, PACKING, DONE = "counting comments", "writing", "packing", "done"
-LOOK_SECONDS = 0.25
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where no room is left: on the disk, for this user, in a file."""
+POLL_SECONDS = 0.25
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The error numbers for no space left: on the disk, in the user's quota, or in a file."""
 
 
 class ExportNotWritten(Exception):
-    """The disk refuses a file, and not for being full: the operator has to look at it."""
+    """The file could not be written, for another reason than lack of space: the operator has to check the disk."""
 
 
 async def export_comments(job: RunningJob) -> dict[str, Any]:
-    """Write the file that the job's arguments ask for and return what it is.
+    """Write the file that the job's arguments describe and return its facts.
 
-    A run begins at the beginning, whatever a former one of the job has left. What
-    this one has written is gone if it does not come to its end.
+    A run starts from the beginning, whatever an earlier run of the job has left. If it does
+    not finish, its files are removed.
 
     Raises:
-        DiskFull: there is no room for the file.
-        ServiceUnavailable: PostgreSQL went away meanwhile.
+        DiskFull: there is no space for the file.
+        ServiceUnavailable: PostgreSQL became unavailable.
         ValidationFailed: this process cannot write such a file.
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
     """
     return await _Export(job).run()
 
 
 class _Export:
-    """One run of one export."""
+    """One run of an export job."""
 
     def __init__(self, job: RunningJob) -> None:
         self._job = job
         self._request = ExportRequest.of(job.arguments)
         self._options = self._request.options
         self._directory = export_directory(job.resources.settings) / str(job.id)
-        # a run that was declared dead may still be writing: each has a directory of its own
-        self._own = self._directory / f"run-{job.epoch}.part"
+        # each run has its own directory, because a run that was declared dead may still be writing
+        self._run_directory = self._directory / f"run-{job.epoch}.part"
         self._name = self._options.file_name(f"comments-{job.created_at:%Y-%m-%d}-{job.id}")
         self._total: int | None = None
 
@@ -64,17 +64,17 @@ class _Export:
         if self._options.format is ExportFormat.PARQUET:
             require_parquet()
         try:
-            # in a step: who has lost the job must not remove what its next run has begun to write
+            # in a step, so that a run whose lease is lost does not remove the files of the next run
             async with self._job.step() as connection:
                 await self._job.report(connection, Progress(READING), None)
                 with _typed_failures():
-                    await asyncio.to_thread(make_anew, self._directory, self._own)
-            order = await self._order()
-            return await self._finish(order, await self._write(order))
+                    await asyncio.to_thread(recreate_directory, self._directory, self._run_directory)
+            task = await self._write_task()
+            return await self._finish(task, await self._write(task))
         finally:
-            await asyncio.to_thread(remove_run, self._own)
+            await asyncio.to_thread(remove_run, self._run_directory)
 
-    async def _order(self) -> WritingOrder:
+    async def _write_task(self) -> WriteTask:
         database, options = self._job.resources.database, self._options
         names = [column.value for column in options.columns]
         mark = secrets.token_hex(8)
@@ -84,27 +84,27 @@ class _Export:
                 statement = csv_statement(self._request.conditions, names, mark, starts, connection.dialect)
             else:
                 statement = rows_statement(self._request.conditions, names, connection.dialect)
-            # what takes too long to be counted can be written nevertheless
+            # a count that takes too long only leaves the total unknown
             with suppress(QueryTimedOut):
                 self._total = await count_comments(connection, self._request.conditions)
-        return WritingOrder(database.dsn, statement, options, self._own, mark)
+        return WriteTask(database.dsn, statement, options, self._run_directory, mark)
 
-    async def _write(self, order: WritingOrder) -> Written:
-        """Let a process write, and tell how far it is. Whoever ends this ends that process at once."""
-        writing = asyncio.create_task(in_process(write_in_peace, order))
+    async def _write(self, task: WriteTask) -> Written:
+        """Write the file in another process and report its progress. Cancelling kills that process at once."""
+        writing = asyncio.create_task(in_process(write_at_low_priority, task))
         try:
-            while not (await asyncio.wait({writing}, timeout=LOOK_SECONDS))[0]:
-                rows, is_packing = read_told(order)
+            while not (await asyncio.wait({writing}, timeout=POLL_SECONDS))[0]:
+                rows, is_packing = read_progress(task)
                 await self._report(Progress(PACKING if is_packing else WRITING, rows, self._total))
             with _typed_failures():
                 return writing.result()
         finally:
             writing.cancel()
-            # it is waited for, as it must not write where its directory is being removed
+            # wait for it, because it must not write while its directory is being removed
             await asyncio.gather(writing, return_exceptions=True)
 
-    async def _finish(self, order: WritingOrder, written: Written) -> dict[str, Any]:
-        """Move the file to its place and record it, in one step: only the run that has the job does that."""
+    async def _finish(self, task: WriteTask, written: Written) -> dict[str, Any]:
+        """Move the file into place and record it, in one step, so that only the run with the lease does so."""
         job, options, file = self._job, self._options, written.file
         values = {
             "job_id": job.id,
@@ -119,9 +119,9 @@ class _Export:
             row = await upsert_export(connection, values, job.resources.settings.export_retention_days)
             await job.report(connection, Progress(DONE, written.rows, written.rows), None)
             with _typed_failures():
-                target = order.file.rename(self._directory / self._name)
+                target = task.file.rename(self._directory / self._name)
                 try:
-                    await asyncio.to_thread(sync_names, self._directory)
+                    await asyncio.to_thread(sync_directory, self._directory)
                 except BaseException:
                     target.unlink()
                     raise
@@ -139,12 +139,12 @@ class _Export:
 
 @contextmanager
 def _typed_failures() -> Iterator[None]:
-    """Tell failures of the disk from those of PostgreSQL: within a transaction, an OSError counts as one of these."""
+    """Convert disk errors, which a transaction would otherwise regard as errors of PostgreSQL's connection."""
     try:
         yield
     except SourceLost as error:
         raise ServiceUnavailable("PostgreSQL") from error
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in NO_SPACE:
             raise DiskFull from error
         raise ExportNotWritten(str(error)) from error

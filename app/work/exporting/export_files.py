@@ -1,4 +1,4 @@
-"""Where the files of exports are, and the removal of those that nobody needs any more."""
+"""Locates the files of exports and removes unused ones."""
 
 import asyncio
 import os
@@ -17,32 +17,32 @@ from app.settings import Settings
 from app.store import exports
 
 _JOB_ID = re.compile(r"[1-9][0-9]{0,17}")
-LEFT_SECONDS = 60.0
-"""How long a directory that nobody needs is left alone: a job that is retried makes it anew."""
+KEPT_SECONDS = 60.0
+"""An unused directory younger than this is kept: a retried job may have just created it."""
 
 
 def export_directory(settings: Settings) -> Path:
-    """Return where the files of exports are: each in a directory that has the id of its job for a name."""
+    """Return the directory of all exports; each export has a subdirectory named after its job id."""
     return settings.data_dir / "exports"
 
 
-def make_anew(directory: Path, own: Path) -> None:
-    """Make the directory of a run, and remove what former runs of the job have left."""
+def recreate_directory(directory: Path, run_directory: Path) -> None:
+    """Create the directory of a run, and remove what earlier runs of the job have left."""
     with suppress(FileNotFoundError):
         shutil.rmtree(directory)
     directory.mkdir(mode=0o700, parents=True)
-    own.mkdir(mode=0o700)
+    run_directory.mkdir(mode=0o700)
 
 
-def remove_run(own: Path) -> None:
-    """Remove the directory of a run, and that of its job where nothing else is in it."""
-    shutil.rmtree(own, ignore_errors=True)
+def remove_run(run_directory: Path) -> None:
+    """Remove the directory of a run, and that of its job if it is empty."""
+    shutil.rmtree(run_directory, ignore_errors=True)
     with suppress(OSError):
-        own.parent.rmdir()
+        run_directory.parent.rmdir()
 
 
-def sync_names(directory: Path) -> None:
-    """Bring the names in a directory to the disk."""
+def sync_directory(directory: Path) -> None:
+    """Flush the entries of a directory to the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -59,27 +59,27 @@ def _directories(settings: Settings) -> dict[int, Path]:
     return {int(path.name): path for path in found}
 
 
-async def remove_unneeded(connection: AsyncConnection, settings: Settings) -> int:
-    """Remove the directories of exports that have expired or whose job is gone, and return how many they were."""
+async def remove_unused(connection: AsyncConnection, settings: Settings) -> int:
+    """Remove the directories of exports that have expired or whose job no longer exists, and return how many."""
     found = await asyncio.to_thread(_directories, settings)
-    needed = await exports.jobs_with_files(connection, found.keys())
-    return await asyncio.to_thread(_remove_old, [path for job_id, path in found.items() if job_id not in needed])
+    used = await exports.jobs_with_files(connection, found.keys())
+    return await asyncio.to_thread(_remove_old, [path for job_id, path in found.items() if job_id not in used])
 
 
 def _remove_old(paths: Sequence[Path]) -> int:
     count = 0
     for path in paths:
-        with suppress(FileNotFoundError):  # another process has been faster
-            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+        with suppress(FileNotFoundError):  # another process has removed it
+            if time.time() - path.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(path)
                 count += 1
     return count
 
 
 async def clear_exports(resources: Resources) -> None:
-    """Remove the files of exports that have expired or whose jobs are gone, and what crashed runs have left."""
+    """Remove expired exports, files of jobs that no longer exist, and leftovers of crashed runs."""
     async with resources.database.transaction() as connection:
         await exports.remove_expired(connection)
     async with resources.database.connect() as connection:
-        if count := await remove_unneeded(connection, resources.settings):
+        if count := await remove_unused(connection, resources.settings):
             log.info("exports_removed", count=count)

@@ -1,4 +1,4 @@
-"""What an export is asked for: plain values, as the job's row holds them."""
+"""The request of an export job: plain values, in the form that the job's row stores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from app.store.conditions_json import from_json, to_json
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What an export was asked for: which comments, in which kind of file."""
+    """Which comments to export, and to which file format."""
 
     conditions: CommentConditions
     options: ExportOptions
 
     def arguments(self) -> dict[str, Any]:
-        """Return it as the job's row holds it."""
+        """Return the request as job arguments."""
         options = self.options
         return {
             "conditions": to_json(self.conditions),
@@ -33,7 +33,7 @@ class ExportRequest:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> "ExportRequest":
-        """Read it from the job's row."""
+        """Parse the request from job arguments."""
         csv = arguments["csv"]
         return cls(
             from_json(CommentConditions, arguments["conditions"]),

@@ -1,6 +1,6 @@
-"""Writes the file of an export, in a process of its own: it reads from PostgreSQL, and tells how far it is in a file.
+"""Writes the file of an export in its own process: reads from PostgreSQL, and reports its progress in a small file.
 
-It imports nothing that it does not need: all that it has in memory is there beside the web process.
+Imports only what it needs, because its memory comes on top of the web process's.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from app.exports.writers import row_file
 from app.store.row_streams import DriverStatement, copy_csv, reading, row_batches
 
 NICENESS = 10
-"""Who asks a small question of the web process comes first."""
-ROWS_AT_ONCE = 500
-TELL_SECONDS = 0.1
-_TOLD = struct.Struct("<QQ")
+"""A low CPU priority, so that short requests to the web process come first."""
+BATCH_ROWS = 500
+PROGRESS_SECONDS = 0.1
+_PROGRESS = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True)
-class WritingOrder:
+class WriteTask:
     """What to write: which rows, how, and where. `mark` ends the lines of CSV."""
 
-    dsn: str = field(repr=False)  # may hold a password
+    dsn: str = field(repr=False)  # may contain a password
     statement: DriverStatement
     options: ExportOptions
     directory: Path
@@ -40,49 +40,49 @@ class WritingOrder:
 
     @property
     def file(self) -> Path:
-        """Where the file is written."""
+        """The path of the file."""
         return self.directory / "file"
 
     @property
-    def told(self) -> Path:
-        """Where it is told how far the writing is."""
-        return self.directory / "told"
+    def progress_file(self) -> Path:
+        """The path of the file that contains the progress."""
+        return self.directory / "progress"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written: rows, how many of their texts were cut, and the file as it is on the disk."""
+    """The result: rows, how many of their texts were truncated, and the facts of the file."""
 
     rows: int
     cut_texts: int
     file: FileFacts
 
 
-def write_in_peace(order: WritingOrder) -> Written:
-    """Do what `write_export` does, as a process that lets others go first."""
+def write_at_low_priority(task: WriteTask) -> Written:
+    """Call `write_export` with a low CPU priority for this process."""
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    return write_export(order)
+    return write_export(task)
 
 
-def write_export(order: WritingOrder) -> Written:
-    """Write the rows to a new file, which is on the disk at the end.
+def write_export(task: WriteTask) -> Written:
+    """Write the rows to a new file and flush it to the disk.
 
     Raises:
-        OSError: the disk is full, or is none.
-        SourceLost: PostgreSQL cannot be reached, or went away meanwhile.
+        OSError: the disk is full, or the file cannot be written.
+        SourceLost: PostgreSQL cannot be reached, or became unavailable.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_write(order))
+            return runner.run(_write(task))
     except BaseException as error:
-        _let_go(error)
+        _close_open_files(error)
         raise
 
 
-def _let_go(error: BaseException) -> None:
-    """Close the files that a failed writing has left open: until then they take room, also without a name.
+def _close_open_files(error: BaseException) -> None:
+    """Close the files that a failed export has left open: until then they use disk space, even when deleted.
 
-    A workbook has some that only its end closes, and this process may wait long for the next file.
+    Writing a workbook opens files that are closed only at its end, and this process may wait long for its next call.
     """
     cause: BaseException | None = error
     while cause:
@@ -91,69 +91,69 @@ def _let_go(error: BaseException) -> None:
     gc.collect()
 
 
-def read_told(order: WritingOrder) -> tuple[int, bool]:
-    """Return how many rows are written by now, and whether that is all and only the packing is left."""
+def read_progress(task: WriteTask) -> tuple[int, bool]:
+    """Return how many rows are written so far, and whether only the packing remains."""
     try:
-        rows, is_packing = _TOLD.unpack(order.told.read_bytes())
+        rows, is_packing = _PROGRESS.unpack(task.progress_file.read_bytes())
     except (FileNotFoundError, struct.error):
         return 0, False
     return rows, bool(is_packing)
 
 
-class _Teller:
-    """Tells in a file, which never grows, how far the writing is."""
+class _ProgressFile:
+    """Writes the progress into a file of constant size."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        self._told_at = 0.0
-        self.tell(0)
+        self._written_at = 0.0
+        self.write(0)
 
-    def tell(self, rows: int, *, is_packing: bool = False) -> None:
+    def write(self, rows: int, *, is_packing: bool = False) -> None:
         now = time.monotonic()
-        if is_packing or now - self._told_at >= TELL_SECONDS:
-            self._told_at = now
-            os.pwrite(self._file, _TOLD.pack(rows, is_packing), 0)
+        if is_packing or now - self._written_at >= PROGRESS_SECONDS:
+            self._written_at = now
+            os.pwrite(self._file, _PROGRESS.pack(rows, is_packing), 0)
 
     def close(self) -> None:
         os.close(self._file)
 
 
-async def _write(order: WritingOrder) -> Written:
-    file = NewFile(order.file)
+async def _write(task: WriteTask) -> Written:
+    file = NewFile(task.file)
     try:
-        teller = _Teller(order.told)
+        progress = _ProgressFile(task.progress_file)
         try:
-            write: Callable[[WritingOrder, NewFile, _Teller], Awaitable[tuple[int, int]]]
-            write = _write_csv if order.options.format is ExportFormat.CSV else _write_rows
-            rows, cut_texts = await write(order, file, teller)
+            write: Callable[[WriteTask, NewFile, _ProgressFile], Awaitable[tuple[int, int]]]
+            write = _write_csv if task.options.format is ExportFormat.CSV else _write_rows
+            rows, cut_texts = await write(task, file, progress)
         finally:
-            teller.close()
+            progress.close()
         return Written(rows, cut_texts, file.finish())
     finally:
         file.abandon()
 
 
-async def _write_csv(order: WritingOrder, file: NewFile, teller: _Teller) -> tuple[int, int]:
-    options = order.options
-    written = CsvFile(sink_of(file, options.compression), options.columns, options.csv, order.mark)
+async def _write_csv(task: WriteTask, file: NewFile, progress: _ProgressFile) -> tuple[int, int]:
+    options = task.options
+    written = CsvFile(sink_of(file, options.compression), options.columns, options.csv, task.mark)
 
-    def take(lines: bytes) -> None:
+    def write(lines: bytes) -> None:
         written.write(lines)
-        teller.tell(written.rows)
+        progress.write(written.rows)
 
-    async with reading(order.dsn) as connection:
-        await copy_csv(connection, order.statement, options.csv.delimiter.value, take)
-    teller.tell(written.rows, is_packing=True)
+    async with reading(task.dsn) as connection:
+        await copy_csv(connection, task.statement, options.csv.delimiter.value, write)
+    progress.write(written.rows, is_packing=True)
     written.close()
     return written.rows, 0
 
 
-async def _write_rows(order: WritingOrder, file: NewFile, teller: _Teller) -> tuple[int, int]:
-    written = row_file(file, order.options, order.directory)
-    async with reading(order.dsn) as connection:
-        async for rows in row_batches(connection, order.statement, ROWS_AT_ONCE):
+async def _write_rows(task: WriteTask, file: NewFile, progress: _ProgressFile) -> tuple[int, int]:
+    written = row_file(file, task.options, task.directory)
+    async with reading(task.dsn) as connection:
+        async for rows in row_batches(connection, task.statement, BATCH_ROWS):
             written.write(rows)
-            teller.tell(written.rows)
-    teller.tell(written.rows, is_packing=True)
+            progress.write(written.rows)
+    progress.write(written.rows, is_packing=True)
     written.close()
     return written.rows, written.cut_texts

@@ -1,1 +1,1 @@
-"""The work of REFRESH_GROUPS and REMOVE_GROUPS."""
+"""The handlers of REFRESH_GROUPS and REMOVE_GROUPS."""

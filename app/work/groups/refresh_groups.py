@@ -1,4 +1,4 @@
-"""Asks VK for communities anew: their names, members, pictures, and whether they are closed."""
+"""Updates communities from VK: their names, members, pictures, and whether they are closed."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,8 +12,8 @@ BATCH = 5_000
 
 
 @dataclass(slots=True)
-class Counts:
-    """What was asked for, of which VK says something else than before, and what it does not know any more."""
+class RefreshCounts:
+    """Communities requested from VK, those of them that have changed, and those that VK no longer knows."""
 
     groups: int = 0
     changed: int = 0
@@ -21,23 +21,23 @@ class Counts:
 
 
 async def refresh_groups(job: RunningJob) -> dict[str, Any]:
-    """Refresh the communities of the job's arguments, or all of them; goes on from the job's checkpoint.
+    """Refresh the communities of the job's arguments, or all of them. Resume from the checkpoint.
 
-    One that VK does not know any more stays as it is, and counts as missing.
+    A community that VK no longer knows stays as it is and counts as missing.
 
     Raises:
         VkFault: VK failed.
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
     """
     checkpoint = job.checkpoint or {"after": None, "counts": {}}
-    after, counts = checkpoint["after"], Counts(**checkpoint["counts"])
-    wanted = job.arguments["owner_ids"]
+    after, counts = checkpoint["after"], RefreshCounts(**checkpoint["counts"])
+    selected = job.arguments["owner_ids"]
     async with job.resources.database.connect() as connection:
-        total = await groups.count_groups(connection, groups.GroupConditions()) if wanted is None else len(wanted)
+        total = await groups.count_groups(connection, groups.GroupConditions()) if selected is None else len(selected)
     while True:
         async with job.resources.database.connect() as connection:
-            owner_ids = await groups.owner_ids_after(connection, after, BATCH, wanted)
+            owner_ids = await groups.owner_ids_after(connection, after, BATCH, selected)
         if not owner_ids:
             return asdict(counts)
         found = await known_groups(job.resources.vk, [str(-owner_id) for owner_id in owner_ids])

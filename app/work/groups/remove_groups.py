@@ -1,4 +1,4 @@
-"""Removes communities with all that is stored of them, in batches: comments, posts, what was counted, waves."""
+"""Removes communities with all their stored data in batches: comments, posts, counts, waves."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,27 +13,26 @@ BATCH = 5_000
 
 
 @dataclass(slots=True)
-class Counts:
-    """What was removed."""
+class RemovalCounts:
+    """Removed communities and comments."""
 
     groups: int = 0
     comments: int = 0
 
 
 async def remove_groups(job: RunningJob) -> dict[str, Any]:
-    """Remove the communities of the job's arguments; goes on where a former run has ended.
+    """Remove the communities of the job's arguments. Resume from the checkpoint.
 
-    Cancelled, it leaves the communities that it has not come to, and of the one
-    that it is at, the comments that are not removed yet; the next collection of
-    it reads the others again.
+    If cancelled, keep the communities that are not reached yet and the remaining comments
+    of the current one; the next collection of that community reads the removed ones again.
 
     Raises:
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
     """
     checkpoint = job.checkpoint or {"after": None, "counts": {}}
-    # behind the last one that is done: somebody may have added that again, which is not what was to be removed
-    after, counts = checkpoint["after"], Counts(**checkpoint["counts"])
+    # Skip the communities up to the last removed one: if a client has added one of them again, it must stay.
+    after, counts = checkpoint["after"], RemovalCounts(**checkpoint["counts"])
     owner_ids = [owner_id for owner_id in job.arguments["owner_ids"] if after is None or owner_id > after]
     async with job.resources.database.connect() as connection:
         left = await count_comments(connection, CommentConditions(owner_ids=tuple(owner_ids)))
@@ -45,21 +44,21 @@ async def remove_groups(job: RunningJob) -> dict[str, Any]:
     return asdict(counts)
 
 
-async def _remove(job: RunningJob, owner_id: int, after: int | None, counts: Counts, total: int) -> None:
-    """Remove one community, in steps of bounded size: each statement has a time limit."""
-    wanted = CommentConditions(owner_ids=(owner_id,))
+async def _remove(job: RunningJob, owner_id: int, after: int | None, counts: RemovalCounts, total: int) -> None:
+    """Remove one community, in steps of bounded size because each statement has a time limit."""
+    selected = CommentConditions(owner_ids=(owner_id,))
     is_removed = False
     while not is_removed:
         async with job.step() as connection:
-            # in the order of an analysis: the waves, then the walls
+            # lock in the same order as an analysis: the waves, then the walls
             await waves.lock_waves(connection)
-            keys = await comment_marks.keys_after(connection, wanted, None, BATCH)
+            keys = await comment_marks.keys_after(connection, selected, None, BATCH)
             in_waves = await waves.waves_of_comments(connection, keys)
             await groups.lock_walls(connection, {owner_id} | await waves.walls_of_waves(connection, in_waves))
             if keys:
                 await posts.forget_collected(connection, owner_id)
                 await comment_marks.delete(connection, keys)
-                # without these comments, waves may be too small to remain waves
+                # without these comments, waves may be below the minimum size
                 await waves.dissolve_waves(connection, await waves.recount_waves(connection, in_waves))
                 counts.comments += len(keys)
             elif not await groups.delete_some_of_wall(connection, owner_id, BATCH):

@@ -1,1 +1,1 @@
-"""The work of MATCH_KEYWORDS, and the search for keywords in texts."""
+"""The handler of MATCH_KEYWORDS, and the search for keywords in texts."""

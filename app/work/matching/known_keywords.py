@@ -1,7 +1,7 @@
-"""Matches comments with the active keywords: the search before the transaction that stores them, the writing in it.
+"""Matches comments with the active keywords: searches before the transaction that stores them, writes in it.
 
 A search may take seconds, in another process. A transaction that waited for it
-would hold the row of its job and the locks of walls all the while.
+would hold the lock of its job's row and the locks of walls for that time.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ Key = tuple[int, int]
 
 
 class SearchOutdated(Exception):
-    """What was searched is not what is to be written: keywords, or the stored texts, have changed meanwhile."""
+    """Keywords or stored texts have changed since the search, so its matches must not be written."""
 
 
 class KnownKeywords:
-    """The active keywords as one run of a job knows them, and what they match in the comments it is about to store."""
+    """The active keywords that one run of a job has read, and their matches in the comments that it will store."""
 
     def __init__(self) -> None:
         self._active: ActiveKeywords | None = None
@@ -33,29 +33,29 @@ class KnownKeywords:
         self._searched: dict[Key, tuple[str, Positions]] = {}
 
     async def search(self, database: Database, found: Sequence[VkComment]) -> None:
-        """Search the texts that are not stored yet, in no transaction; replaces what was searched before.
+        """Search the texts that are not stored yet, outside a transaction; replace the previous search.
 
         Raises:
-            ProcessDied: the process that searches ended meanwhile.
+            ProcessDied: the process that searches died.
         """
         self._searched = {}
         async with database.connect() as connection:
             self._note(await keywords.active_keywords(connection, self._active))
-            other = await with_other_texts(connection, found) if self._keywords else []
-        if other:
-            positions = await search_texts(self._keywords, [comment.text for comment in other])
+            unsearched = await with_other_texts(connection, found) if self._keywords else []
+        if unsearched:
+            positions = await search_texts(self._keywords, [comment.text for comment in unsearched])
             self._searched = {
                 (comment.owner_id, comment.id): (comment.text, positions.get(place, {}))
-                for place, comment in enumerate(other)
+                for place, comment in enumerate(unsearched)
             }
 
     async def write_matches(self, connection: AsyncConnection, stored: Stored) -> None:
-        """Write what the active keywords match of comments that this transaction has stored.
+        """Write the keyword matches of comments that this transaction has stored.
 
-        No client changes keywords before the transaction ends.
+        Lock the keywords: no client can change them until the transaction ends.
 
         Raises:
-            SearchOutdated: the transaction has to be rolled back, and `search` called again.
+            SearchOutdated: roll back the transaction and call `search` again.
         """
         if not stored.new_texts and not stored.other_texts:
             return

@@ -1,4 +1,4 @@
-"""Matches the comments that are stored with keywords that are new or have changed, and forgets what others matched."""
+"""Matches stored comments with new or changed keywords, and deletes the matches of removed or changed ones."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,18 +10,18 @@ from app.store import groups, keywords
 from app.store.keywords import ActiveKeywords, MatchedComment, Stretch
 from app.work.matching.search_texts import as_keywords, search_texts
 
-FORGETTING = "removing matches"
+REMOVING = "removing matches"
 MATCHING = "matching comments"
 BATCH_COMMENTS = 2_000
 BATCH_MATCHES = 5_000
 Key = tuple[int, int]
-BEGINNING = (-(1 << 63), 0)
+BEFORE_FIRST = (-(1 << 63), 0)
 """A key before those of all comments."""
 
 
 @dataclass(slots=True)
-class Counts:
-    """What a run has done so far, over all its tries: pairs of comment and keyword, and comments it looked at."""
+class MatchCounts:
+    """Counts over all runs of the job: comments searched, and (comment, keyword) pairs added and removed."""
 
     comments: int = 0
     new_matches: int = 0
@@ -29,17 +29,16 @@ class Counts:
 
 
 async def match_keywords(job: RunningJob) -> dict[str, Any]:
-    """Match stored comments with the keywords of the job's arguments; goes on from the job's checkpoint.
+    """Match stored comments with the keywords of the job's arguments. Resume from the checkpoint.
 
-    `keyword_ids` are those to match: where one is no longer active, what it
-    matches stays. `changed_ids` were changed while they were not active, so what
-    they matched is forgotten, as is what removed keywords matched, whichever job
-    was to see to these.
+    `keyword_ids` are the keywords to match; the matches of a keyword that is no longer
+    active stay. `changed_ids` are keywords that were changed while inactive: their matches are
+    deleted. The matches of removed keywords are deleted, too, whichever job was to delete them.
 
     Raises:
-        TakenAway: another worker has the job.
-        CancelRequested: the job is to end.
-        ProcessDied: the process that matches ended meanwhile.
+        LeaseLost: another worker has claimed the job.
+        CancelRequested: a client has requested to cancel the job.
+        ProcessDied: the process that matches died.
     """
     matching = Matching(job)
     await matching.forget()
@@ -48,19 +47,19 @@ async def match_keywords(job: RunningJob) -> dict[str, Any]:
 
 
 class Matching:
-    """One run of one job."""
+    """One run of a matching job."""
 
     def __init__(self, job: RunningJob) -> None:
         checkpoint = job.checkpoint or {}
-        self.counts = Counts(**checkpoint.get("counts", {}))
+        self.counts = MatchCounts(**checkpoint.get("counts", {}))
         self._job = job
         self._database = job.resources.database
         self._active: ActiveKeywords | None = None
         self._keywords: tuple[Keyword, ...] = ()
-        self._after: tuple[int, int] = (checkpoint["owner_id"], checkpoint["id"]) if checkpoint else BEGINNING
+        self._after: tuple[int, int] = (checkpoint["owner_id"], checkpoint["id"]) if checkpoint else BEFORE_FIRST
 
     async def forget(self) -> None:
-        """Delete the matches that stand for nothing, in batches; the walls of a batch are locked together."""
+        """Delete outdated matches in batches; the walls of a batch are locked together."""
         async with self._database.connect() as connection:
             left = await keywords.forgotten_keywords(connection, self._job.arguments["changed_ids"])
         total, done = sum(left.values()), 0
@@ -68,14 +67,14 @@ class Matching:
             while keys := await self._some_matches(keyword_id):
                 async with self._job.step() as connection:
                     await groups.lock_walls(connection, {owner_id for owner_id, _ in keys})
-                    # only now nobody can make it active any more, or match with it
+                    # check only under this lock: no transaction can activate the keyword or match with it any more
                     await keywords.share_keywords(connection)
                     if await keywords.is_active(connection, keyword_id):
                         break
                     gone = await keywords.delete_matches(connection, keyword_id, keys)
                     self.counts.removed_matches += gone
                     done += gone
-                    progress = Progress(FORGETTING, done, max(done, total))
+                    progress = Progress(REMOVING, done, max(done, total))
                     await self._job.report(connection, progress, self._checkpoint())
 
     async def _some_matches(self, keyword_id: int) -> list[tuple[int, int]]:
@@ -83,37 +82,37 @@ class Matching:
             return await keywords.some_matches(connection, keyword_id, BATCH_MATCHES)
 
     async def match(self) -> None:
-        """Match all comments, in the order of their keys, in batches; the walls of a batch are locked together."""
+        """Match all comments in key order, in batches; the walls of a batch are locked together."""
         if not self._job.arguments["keyword_ids"]:
             return
         async with self._database.connect() as connection:
             total = await keywords.count_stored_comments(connection)
-        while stretch := await self._next_stretch():
+        while key_range := await self._next_range():
             searched: dict[Key, tuple[str, Positions]] = {}
-            while not await self._write(stretch, searched, total):
-                await self._search(stretch, searched)
+            while not await self._write(key_range, searched, total):
+                await self._search(key_range, searched)
 
-    async def _search(self, stretch: Stretch, searched: dict[Key, tuple[str, Positions]]) -> None:
-        """Search the texts of a stretch in no transaction; those that were searched already are not searched again."""
+    async def _search(self, key_range: Stretch, searched: dict[Key, tuple[str, Positions]]) -> None:
+        """Search the texts of a key range outside a transaction; skip those that are searched already."""
         async with self._database.connect() as connection:
             active = await keywords.active_keywords(connection, self._active)
             if active is not self._active:
                 searched.clear()
                 self._note(active)
-            rows = await keywords.texts_of(connection, stretch)
-        other = [row for row in rows if searched.get((row.owner_id, row.id), (None, {}))[0] != row.text]
-        found = await search_texts(self._keywords, [row.text for row in other])
-        searched |= {(row.owner_id, row.id): (row.text, found.get(place, {})) for place, row in enumerate(other)}
+            rows = await keywords.texts_of(connection, key_range)
+        unsearched = [row for row in rows if searched.get((row.owner_id, row.id), (None, {}))[0] != row.text]
+        found = await search_texts(self._keywords, [row.text for row in unsearched])
+        searched |= {(row.owner_id, row.id): (row.text, found.get(place, {})) for place, row in enumerate(unsearched)}
 
-    async def _write(self, stretch: Stretch, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
-        """Write what was found, if keywords and texts are still those that were searched; otherwise write nothing."""
+    async def _write(self, key_range: Stretch, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
+        """Write the matches and return True; return False, without writing, if keywords or texts have changed since."""
         async with self._job.step() as connection:
-            await groups.lock_walls(connection, stretch.owner_ids)
-            # what is active is only sure while it is shared: a change of keywords since has a job of its own
+            await groups.lock_walls(connection, key_range.owner_ids)
+            # the lock keeps the active keywords unchanged; every earlier change of them has enqueued its own job
             await keywords.share_keywords(connection)
             if await keywords.active_keywords(connection, self._active) is not self._active:
                 return False
-            rows = await keywords.texts_of(connection, stretch)
+            rows = await keywords.texts_of(connection, key_range)
             if any(searched.get((row.owner_id, row.id), (None, {}))[0] != row.text for row in rows):
                 return False
             positions = {(row.owner_id, row.id): searched[row.owner_id, row.id][1] for row in rows}
@@ -123,23 +122,23 @@ class Matching:
                 if positions[row.owner_id, row.id]
             ]
             ids = [keyword.id for keyword in self._keywords]
-            new, gone = await keywords.replace_matches(connection, stretch, ids, found)
+            new, gone = await keywords.replace_matches(connection, key_range, ids, found)
             self.counts.comments += len(rows)
             self.counts.new_matches += new
             self.counts.removed_matches += gone
-            self._after = stretch.last
+            self._after = key_range.last
             done = self.counts.comments
             await self._job.report(connection, Progress(MATCHING, done, max(done, total)), self._checkpoint())
         return True
 
-    async def _next_stretch(self) -> Stretch | None:
+    async def _next_range(self) -> Stretch | None:
         async with self._database.connect() as connection:
             return await keywords.next_stretch(connection, self._after, BATCH_COMMENTS)
 
     def _note(self, active: ActiveKeywords) -> None:
         if active is not self._active:
-            wanted = set(self._job.arguments["keyword_ids"])
-            self._active, self._keywords = active, as_keywords([row for row in active.rows if row.id in wanted])
+            selected = set(self._job.arguments["keyword_ids"])
+            self._active, self._keywords = active, as_keywords([row for row in active.rows if row.id in selected])
 
     def _checkpoint(self) -> dict[str, Any]:
         return {"owner_id": self._after[0], "id": self._after[1], "counts": asdict(self.counts)}

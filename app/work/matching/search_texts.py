@@ -1,4 +1,4 @@
-"""Searches texts for keywords off the event loop."""
+"""Searches texts for keywords without blocking the event loop."""
 
 import asyncio
 import pickle
@@ -10,42 +10,42 @@ from app.jobs.offload import in_process
 from app.store.keyset import StoredRow
 
 FEW_TEXTS = 500
-"""So few are searched in a thread of this process: another one takes longer to start."""
+"""Up to this many texts are searched in a thread of this process, because starting another process takes longer."""
 FEW_KEYWORDS = 200
-"""A matcher of so few is made in some milliseconds; while one of thousands is made, nothing else goes on here."""
+"""A matcher of up to this many keywords is built in milliseconds; building one of thousands blocks this process."""
 
 
 def as_keywords(rows: Sequence[StoredRow]) -> tuple[Keyword, ...]:
-    """Make keywords of their rows."""
+    """Convert rows to keywords."""
     return tuple(Keyword(row.id, row.phrase, KeywordMatching(row.matching)) for row in rows)
 
 
-async def search_texts(wanted: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
-    """Search texts for keywords: number of a text -> its matches; texts without any are absent.
+async def search_texts(selected: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
+    """Search texts for keywords. Return index of a text -> its matches; texts without matches are absent.
 
     Raises:
-        ProcessDied: the process that searches ended meanwhile.
+        ProcessDied: the process that searches died.
     """
-    if len(texts) <= FEW_TEXTS and len(wanted) <= FEW_KEYWORDS:
-        return await asyncio.to_thread(matches_of, wanted, texts)
-    return await in_process(search_packed, packed(wanted), texts)
+    if len(texts) <= FEW_TEXTS and len(selected) <= FEW_KEYWORDS:
+        return await asyncio.to_thread(matches_of, selected, texts)
+    return await in_process(search_pickled, pickled(selected), texts)
 
 
-# pickled once for all calls: thousands of keywords take longer to be pickled than most texts to be searched
-
-
-@lru_cache(maxsize=4)
-def packed(wanted: tuple[Keyword, ...]) -> bytes:
-    """Return keywords as another process takes them."""
-    return pickle.dumps(wanted)
+# pickled once and cached: pickling thousands of keywords takes longer than searching most texts
 
 
 @lru_cache(maxsize=4)
-def _unpacked(data: bytes) -> tuple[Keyword, ...]:
-    wanted: tuple[Keyword, ...] = pickle.loads(data)  # noqa: S301 - from `packed`
-    return wanted
+def pickled(selected: tuple[Keyword, ...]) -> bytes:
+    """Return keywords pickled for another process."""
+    return pickle.dumps(selected)
 
 
-def search_packed(wanted: bytes, texts: Sequence[str]) -> dict[int, Positions]:
-    """Search texts in another process; the last keywords are kept there."""
-    return matches_of(_unpacked(wanted), texts)
+@lru_cache(maxsize=4)
+def _unpickled(data: bytes) -> tuple[Keyword, ...]:
+    selected: tuple[Keyword, ...] = pickle.loads(data)  # noqa: S301 - only data that `pickled` returned
+    return selected
+
+
+def search_pickled(selected: bytes, texts: Sequence[str]) -> dict[int, Positions]:
+    """Search texts in another process, which caches the last keywords."""
+    return matches_of(_unpickled(selected), texts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.errors import ServiceUnavailable
-from app.jobs.group_commit import Together
+from app.jobs.group_commit import GroupCommit
 
 
 class Doubles:
@@ -33,7 +33,7 @@ class Doubles:
 async def test_those_that_come_together_are_done_together() -> None:
     doubles = Doubles()
     doubles.may_go_on.set()
-    together = Together(doubles)
+    together = GroupCommit(doubles)
     assert await asyncio.gather(*(together(number) for number in range(5))) == [0, 2, 4, 6, 8]
     assert await together(7) == 14
     assert doubles.batches == [[0, 1, 2, 3, 4], [7]]
@@ -41,7 +41,7 @@ async def test_those_that_come_together_are_done_together() -> None:
 
 async def test_who_comes_meanwhile_shares_the_next_one() -> None:
     doubles = Doubles()
-    together = Together(doubles)
+    together = GroupCommit(doubles)
     first = asyncio.create_task(together(1))
     await doubles.has_begun.wait()
     others = asyncio.gather(together(2), together(3))
@@ -54,7 +54,7 @@ async def test_who_comes_meanwhile_shares_the_next_one() -> None:
 async def test_one_that_fails_does_not_take_others_along() -> None:
     doubles = Doubles()
     doubles.may_go_on.set()
-    together = Together(doubles)
+    together = GroupCommit(doubles)
     answers = await asyncio.gather(*(together(number) for number in (1, -2, 3)), return_exceptions=True)
     assert answers[::2] == [2, 6]
     assert isinstance(answers[1], ValueError)
@@ -65,7 +65,7 @@ async def test_what_is_away_is_away_for_all() -> None:
     doubles = Doubles()
     doubles.is_away = True
     doubles.may_go_on.set()
-    together = Together(doubles)
+    together = GroupCommit(doubles)
     answers = await asyncio.gather(together(1), together(2), return_exceptions=True)
     assert [type(answer) for answer in answers] == [ServiceUnavailable] * 2
     assert doubles.batches == [[1, 2]]
@@ -74,7 +74,7 @@ async def test_what_is_away_is_away_for_all() -> None:
 @pytest.mark.parametrize("is_away", [False, True], ids=["done", "failed"])
 async def test_who_was_cancelled_meanwhile_is_left_out(*, is_away: bool) -> None:
     doubles = Doubles()
-    together = Together(doubles)
+    together = GroupCommit(doubles)
     leaves, stays = asyncio.create_task(together(1)), asyncio.create_task(together(2))
     await doubles.has_begun.wait()
     leaves.cancel()
