@@ -133,7 +133,7 @@ class _TokenTable:
         async with self.database.transaction() as connection:
             slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds, calls, executes=executes)
             if slot is None:
-                first = await tokens.next_return(connection, fingerprints)
+                first = await tokens.next_unblocked(connection, fingerprints)
                 return AllAside(first.reason, first.seconds, first.vk_code) if first else None
         return Slot(slot.fingerprint, slot.wait_seconds)
 
