@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.statistics import Statistics
 from app.store import tokens
 from app.vk.client import VkClient
-from app.vk.pace import AllAside, Pace, Slot, TokenKind
+from app.vk.pace import AllBlocked, Pace, Slot, TokenKind
 
 REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """A wrong user or password, no such database."""
@@ -129,15 +129,15 @@ class _TokenTable:
 
     async def reserve(
         self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
-    ) -> Slot | AllAside | None:
+    ) -> Slot | AllBlocked | None:
         async with self.database.transaction() as connection:
             slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds, calls, executes=executes)
             if slot is None:
                 first = await tokens.next_unblocked(connection, fingerprints)
-                return AllAside(first.reason, first.seconds, first.vk_code) if first else None
+                return AllBlocked(first.reason, first.seconds, first.vk_code) if first else None
         return Slot(slot.fingerprint, slot.wait_seconds)
 
-    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
+    async def block(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         async with self.database.transaction() as connection:
             await tokens.block_token(connection, fingerprint, reason, vk_code, seconds)
 
