@@ -451,9 +451,7 @@ def _holding(path: Path, timeout_seconds: float) -> Iterator[bool]:
         try:
             yield held
         finally:
-            fcntl.flock(
-                file, fcntl.LOCK_UN
-            )  # closing does not unlock it while a fork of this process has it open
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing does not unlock it while a fork has the file open
 
 
 def _wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
