@@ -51,7 +51,7 @@ class AllJobsFeed(Feed):
             yield self._topics
 
     async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:
-        """Read the jobs with notifications; regularly, or if it is unknown which jobs changed, read all relevant ones."""
+        """Read the jobs with notifications; read all relevant ones regularly, or if the changed ones are unknown."""
         topics, now = self._topics.take(), time.monotonic()
         if topics is None or is_timeout or now - self._read_all_at >= base.LOOK_SECONDS:
             read_at = await jobs.current_time(connection)
