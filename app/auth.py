@@ -1,4 +1,4 @@
-"""Who may use the API: everybody on this machine (AUTH=none), or whoever has one of API_KEYS (AUTH=keys)."""
+"""Authentication: AUTH=none admits all clients on this machine, AUTH=keys all clients with one of API_KEYS."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,36 +12,36 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 class KeyRing:
-    """The keys that clients may use, kept as hashes. Empty: no key is asked for."""
+    """The keys that clients may use, stored as hashes. Empty: no key is required."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._hashes = [sha256(key.encode()).digest() for key in keys]
 
     def check(self, authorization: str | None) -> None:
-        """Check the value of an Authorization header, `Bearer <key>`; the time it takes tells nothing about keys.
+        """Check the value of an Authorization header, `Bearer <key>`; its duration reveals nothing about the keys.
 
         Raises:
-            Unauthenticated: a key is asked for, and this is none of them.
+            Unauthenticated: a key is required, and this is not one of them.
         """
         if not self._hashes:
             return
         if not authorization or not authorization.lower().startswith(SCHEME):
-            raise Unauthenticated("This server asks for an API key: send the header `Authorization: Bearer <key>`.")
+            raise Unauthenticated("This server requires an API key: send the header `Authorization: Bearer <key>`.")
         given = sha256(authorization[len(SCHEME) :].strip().encode()).digest()
-        if not any([compare_digest(given, known) for known in self._hashes]):  # noqa: C419 - compare with every one
-            raise Unauthenticated("This API key is not known here.")
+        if not any([compare_digest(given, known) for known in self._hashes]):  # noqa: C419 - compare with every key, in constant time
+            raise Unauthenticated("This API key is unknown.")
 
 
 def key_ring(settings: Settings) -> KeyRing:
-    """Return the keys that the settings ask clients for."""
+    """Return the keys that the settings require of clients."""
     return KeyRing([key.get_secret_value() for key in settings.api_keys] if settings.auth == "keys" else [])
 
 
 def answered_hosts(settings: Settings) -> list[str]:
-    """Return the names, without ports, by which clients may call this server; * is any.
+    """Return the host names, without ports, by which clients may call this server; * means any.
 
-    Without keys, only those of this machine: a page of any site could else give its own
-    name this machine's address (DNS rebinding) and read everything as its own origin.
+    Without keys, only the names of this machine: otherwise any site could give its own name
+    this machine's address (DNS rebinding) and read all data as its own origin.
     """
     if settings.auth == "keys":
         return ["*"]

@@ -1,4 +1,4 @@
-"""Answers with the files of exports: as a whole or in parts, to those who may use the API, until they expire."""
+"""Serves the files of exports, with range requests, to authenticated clients, until the files expire."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ MEDIA_TYPES = {
 
 
 async def download(request: Request) -> Response:
-    """Answer GET and HEAD of /exports/{id}/{name}; id is that of the job.
+    """Handle GET and HEAD of /exports/{id}/{name}; `id` is the id of the job.
 
-    The entity tag is the file's SHA-256, so a client can go on after a lost
-    connection (Range, If-Range), and knows what it has at the end.
+    The entity tag is the file's SHA-256, so a client can resume after a lost
+    connection (Range, If-Range) and verify the file at the end.
     """
     resources: Resources = request.state.resources
     try:
@@ -49,7 +49,7 @@ async def _file(request: Request, resources: Resources) -> Response:
             row = await export_by_key(connection, job_id, name)
     if row is None:
         return _not_found()
-    # of what the client wrote, nothing is in this path: only what a row has been found by
+    # The path contains only values of the row, none of the request: no path traversal.
     path = export_directory(resources.settings) / str(row.job_id) / row.name
     try:
         facts = await asyncio.to_thread(os.stat, path)
@@ -67,7 +67,7 @@ async def _file(request: Request, resources: Resources) -> Response:
 
 
 def _not_found() -> Response:
-    message = "There is no such file. It may have expired."
+    message = "This file does not exist. It may have expired."
     return JSONResponse({"code": "NOT_FOUND", "message": message}, status_code=HTTPStatus.NOT_FOUND)
 
 

@@ -2,29 +2,29 @@
 
     Fault
     ├── StartFailed                 a process cannot start
-    ├── WorkerDied                  the worker of a process has ended before its time
+    ├── WorkerDied                  the worker of a process has died
     ├── ValidationFailed            wrong input, with the path of each field
     ├── GroupNotFound               a community has not been added
     ├── PostNotFound                a post is not stored
     ├── KeywordNotFound             no keyword has this id
-    ├── KeywordAlreadyThere         there is another keyword with this phrase
+    ├── KeywordAlreadyThere         another keyword has this phrase
     ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
-    ├── DiskFull                    there is no room for a file
-    ├── ProcessDied                 the process that computed for a job ended meanwhile
-    ├── QueueFull                   too many jobs wait
-    ├── SubscriberTooSlow           a subscriber takes its messages too slowly
-    ├── JobTimedOut                 a job ran longer than its limit
-    ├── JobGaveUp                   a job was begun too often without coming to an end
-    ├── ServiceUnavailable          PostgreSQL cannot answer at the moment; try again
-    ├── QueryTimedOut               PostgreSQL took longer than its limit
-    ├── Unauthenticated             no or a wrong API key
+    ├── DiskFull                    the disk has no space for a file
+    ├── ProcessDied                 the process that computed for a job has died
+    ├── QueueFull                   too many jobs are waiting
+    ├── SubscriberTooSlow           a subscriber reads its messages too slowly
+    ├── JobTimedOut                 a job ran longer than its timeout
+    ├── JobGaveUp                   all attempts of a job were lost
+    ├── ServiceUnavailable          PostgreSQL cannot answer at the moment; retry
+    ├── QueryTimedOut               a statement exceeded the statement timeout
+    ├── Unauthenticated             no API key, or a wrong one
     └── VkFault                     VK refused or failed: see `app.vk.wire`
 
-Those that a mutation can answer with have a GraphQL type of the same name with
-`Error` appended; of the others clients see the code and the message. Messages
-are sentences for people and hold no secret.
+A failure that a mutation can return has a GraphQL type of the same name with the
+suffix `Error`; of the others clients receive the code and the message. Messages
+are sentences for people and contain no secrets.
 """
 
 from enum import Enum
@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 
 
 class ErrorCode(Enum):
-    """What went wrong, as a machine reads it. Stable: clients branch on it."""
+    """The machine-readable code of a failure. Stable: clients branch on it."""
 
     VALIDATION_FAILED = "VALIDATION_FAILED"
     GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
@@ -54,17 +54,17 @@ class ErrorCode(Enum):
     VK_UNAVAILABLE = "VK_UNAVAILABLE"
     VK_ACCESS_DENIED = "VK_ACCESS_DENIED"
     VK_RATE_LIMITED = "VK_RATE_LIMITED"
-    VK_TOKEN = "VK_TOKEN"  # noqa: S105 - a code, no password
+    VK_TOKEN = "VK_TOKEN"  # noqa: S105 - a code, not a password
     VK_REQUEST_REFUSED = "VK_REQUEST_REFUSED"
     INTERNAL = "INTERNAL"
 
 
 class Fault(Exception):
-    """An expected failure. `code` is for machines, `facts` are its values beside the message."""
+    """An expected failure. `code` is for machines; `facts` are the values in addition to the message."""
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
     passes: ClassVar[bool] = False
-    """Whether the same try may succeed a little later."""
+    """Whether the failure is transient: a retry may succeed a little later."""
 
     @property
     def message(self) -> str:
@@ -72,16 +72,16 @@ class Fault(Exception):
         return str(self)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the fault knows beside its message: plain JSON values."""
+        """Return the facts of the fault in addition to its message, as plain JSON values."""
         return {}
 
 
 class StartFailed(Fault):
-    """A process cannot start; the message says what is wrong and what to do about it."""
+    """A process cannot start; the message says what is wrong and what to do."""
 
 
 class WorkerDied(Fault):
-    """The worker of a process has ended before its time, so the process ends, too. `reason` names the exception."""
+    """The worker of a process has died, so the process ends, too. `reason` names the exception."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The worker has died ({reason}, see the log). Start the process again.")
@@ -136,7 +136,7 @@ class KeywordNotFound(Fault):
     code = ErrorCode.KEYWORD_NOT_FOUND
 
     def __init__(self, keyword_id: int) -> None:
-        super().__init__(f"There is no keyword {keyword_id}.")
+        super().__init__(f"Keyword {keyword_id} does not exist.")
         self.keyword_id = keyword_id
 
     def facts(self) -> dict[str, Any]:
@@ -145,12 +145,12 @@ class KeywordNotFound(Fault):
 
 
 class KeywordAlreadyThere(Fault):
-    """There is a keyword with this phrase and this matching already; `keyword_id` is its id."""
+    """A keyword with this phrase and matching already exists; `keyword_id` is its id."""
 
     code = ErrorCode.KEYWORD_ALREADY_THERE
 
     def __init__(self, keyword_id: int, phrase: str) -> None:
-        super().__init__(f"There is a keyword {phrase!r} with this matching already, keyword {keyword_id}.")
+        super().__init__(f"Keyword {keyword_id} already has the phrase {phrase!r} with this matching.")
         self.keyword_id = keyword_id
 
     def facts(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class JobNotFound(Fault):
     code = ErrorCode.JOB_NOT_FOUND
 
     def __init__(self, job_id: int) -> None:
-        super().__init__(f"There is no job {job_id}.")
+        super().__init__(f"Job {job_id} does not exist.")
         self.job_id = job_id
 
     def facts(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class JobNotFound(Fault):
 
 
 class JobAlreadyRunning(Fault):
-    """A community is being collected, or removed, already; `job_id` is the job that does it."""
+    """A community is already being collected or removed; `job_id` is the job that does it."""
 
     code = ErrorCode.JOB_ALREADY_RUNNING
 
@@ -188,12 +188,12 @@ class JobAlreadyRunning(Fault):
 
 
 class JobStateConflict(Fault):
-    """The job is in a state that does not allow what was asked; `state` is that state."""
+    """The job is in a state that does not allow the requested action; `state` is that state."""
 
     code = ErrorCode.JOB_STATE_CONFLICT
 
-    def __init__(self, job_id: int, state: str, wish: str) -> None:
-        super().__init__(f"Job {job_id} is {state} and cannot be {wish}.")
+    def __init__(self, job_id: int, state: str, action: str) -> None:
+        super().__init__(f"Job {job_id} is {state} and cannot be {action}.")
         self.job_id = job_id
         self.state = state
 
@@ -203,7 +203,7 @@ class JobStateConflict(Fault):
 
 
 class JobTimedOut(Fault):
-    """A job ran longer than its time limit."""
+    """A job ran longer than its timeout."""
 
     code = ErrorCode.JOB_TIMED_OUT
 
@@ -217,21 +217,21 @@ class JobTimedOut(Fault):
 
 
 class JobGaveUp(Fault):
-    """A job was taken `attempts` times and never came to an end, most likely as it ends its process."""
+    """A job was claimed `attempts` times and never reached an end, most likely because it kills its process."""
 
     code = ErrorCode.JOB_GAVE_UP
 
     def __init__(self, attempts: int) -> None:
-        super().__init__(f"The job was begun {attempts} times and came to no end, so it is not tried again.")
+        super().__init__(f"The job was started {attempts} times without reaching an end, so it is not retried.")
         self.attempts = attempts
 
     def facts(self) -> dict[str, Any]:
-        """Return how often it was tried."""
+        """Return the number of attempts."""
         return {"attempts": self.attempts}
 
 
 class ProcessDied(Fault):
-    """The process that computed for a job ended before it was done, most likely for lack of memory."""
+    """The process that computed for a job ended before it was done, most likely because memory ran out."""
 
     code = ErrorCode.JOB_PROCESS_DIED
     passes = True
@@ -241,16 +241,16 @@ class ProcessDied(Fault):
 
 
 class DiskFull(Fault):
-    """There is no room for the file that a job was to write. Nothing of it is left."""
+    """The disk has no space for the file of a job. The incomplete file has been removed."""
 
     code = ErrorCode.DISK_FULL
 
     def __init__(self) -> None:
-        super().__init__("The disk of the server is full, so no file was written. Make room, and try again.")
+        super().__init__("The disk of the server is full, so no file was written. Free some space, and try again.")
 
 
 class QueueFull(Fault):
-    """As many jobs wait as the setting QUEUE_LIMIT allows."""
+    """As many jobs are waiting as the setting QUEUE_LIMIT allows."""
 
     code = ErrorCode.QUEUE_FULL
     passes = True
@@ -265,22 +265,22 @@ class QueueFull(Fault):
 
 
 class SubscriberTooSlow(Fault):
-    """A subscriber has left so many messages lying that no more are kept for it; it may subscribe again."""
+    """A subscriber was dropped because too many messages were waiting for it; it may subscribe again."""
 
     code = ErrorCode.SUBSCRIBER_TOO_SLOW
     passes = True
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"More than {limit} messages wait to be taken. Subscribe again, and take them faster.")
+        super().__init__(f"More than {limit} messages are waiting. Subscribe again, and read them faster.")
         self.limit = limit
 
     def facts(self) -> dict[str, Any]:
-        """Return how many messages are kept for a subscriber."""
+        """Return the maximum number of messages that are kept for a subscriber."""
         return {"limit": self.limit}
 
 
 class ServiceUnavailable(Fault):
-    """A service this one depends on cannot be reached, or asks to be asked again; the client may try again."""
+    """A service on which this one depends cannot answer, or requests a retry; the client may retry."""
 
     code = ErrorCode.SERVICE_UNAVAILABLE
     passes = True
@@ -291,21 +291,21 @@ class ServiceUnavailable(Fault):
         self.retry_after_seconds = retry_after_seconds
 
     def facts(self) -> dict[str, Any]:
-        """Return which service, and when to try again."""
+        """Return the service, and the seconds after which to retry."""
         return {"service": self.service, "retryAfterSeconds": self.retry_after_seconds}
 
 
 class QueryTimedOut(Fault):
-    """A statement took longer than DATABASE_STATEMENT_TIMEOUT_SECONDS: it was too much, or waited for another one."""
+    """A statement exceeded DATABASE_STATEMENT_TIMEOUT_SECONDS: it was too large, or waited for another one."""
 
     code = ErrorCode.QUERY_TIMED_OUT
     passes = True
 
     def __init__(self) -> None:
-        super().__init__("The database took too long to answer this. Ask for less at once.")
+        super().__init__("The database took too long to answer this. Request less at once.")
 
 
 class Unauthenticated(Fault):
-    """The request carries no API key, or one that is not known."""
+    """The request contains no API key, or an unknown one."""
 
     code = ErrorCode.UNAUTHENTICATED

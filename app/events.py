@@ -1,11 +1,12 @@
-"""Wakes those who wait for something to change, in this process and in others.
+"""Notifications between processes: wake the listeners of a topic, in this process and in others.
 
-An event is a topic and nothing else: PostgreSQL holds the truth, and whoever is
-woken reads it there. So a wake-up that comes twice, late or for several changes
-at once does no harm, and a slow listener costs one flag and no memory.
+A notification consists of a topic without payload: PostgreSQL is the source of
+truth, and a woken listener reads it. So a notification that arrives twice, late or
+for several changes at once does no harm, and a slow listener needs one flag and no
+queue.
 
-Topics travel by Redis pub/sub where REDIS_URL is set, else, and while Redis
-cannot be reached, by PostgreSQL's NOTIFY. Both are listened to all the time.
+Topics are sent by Redis pub/sub if REDIS_URL is set; otherwise, and while Redis
+cannot be reached, by PostgreSQL's NOTIFY. Each process always listens to both.
 """
 
 import asyncio
@@ -31,22 +32,22 @@ from app.log import log
 from app.settings import Settings
 
 RECONNECT_SECONDS = 1.0
-"""How long a lost PostgreSQL or Redis is left alone before the next try."""
+"""The pause before the next attempt to connect to PostgreSQL or Redis."""
 REDIS_TIMEOUT_SECONDS = 1.0
 CANCEL_AGAIN_SECONDS = 1.0
 
 
 JOBS = "job:"
-"""What the topics of all jobs begin with."""
+"""The prefix of the topics of all jobs."""
 
 
 def job_topic(job_id: int) -> str:
-    """Return the topic of everything that happens to one job."""
+    """Return the topic of all changes of one job."""
     return f"{JOBS}{job_id}"
 
 
 def job_of(topic: str) -> int:
-    """Return the id of the job that a topic of `job_topic` is about."""
+    """Return the job id in a topic of `job_topic`."""
     return int(topic.removeprefix(JOBS))
 
 
@@ -57,31 +58,31 @@ _LARGEST_ID = 2**63 - 1
 
 
 def channel_of(prefix: str) -> str:
-    """Return the name of the channel, of NOTIFY and of Redis, that the processes with one CHANNEL_PREFIX share."""
+    """Return the name of the channel, for NOTIFY and Redis, that the processes with one CHANNEL_PREFIX share."""
     return f"{prefix}_events"
 
 
 def topic_of(payload: str | bytes) -> str | None:
-    """Return the topic in a received payload, or None if it is not a topic: other programs may use the channel."""
+    """Return the topic in a received message, or None if it is not a topic: other programs may use the channel."""
     text = payload.decode(errors="replace") if isinstance(payload, bytes) else payload
     if text == CANCELLATIONS:
         return text
-    found = _JOB_TOPIC.fullmatch(text)
-    return text if found and int(found[1]) <= _LARGEST_ID else None
+    match = _JOB_TOPIC.fullmatch(text)
+    return text if match and int(match[1]) <= _LARGEST_ID else None
 
 
 class Wake:
-    """A flag that one listener waits for and that any number of events raise."""
+    """A flag for which one listener waits, and which any number of notifications set."""
 
     def __init__(self) -> None:
         self._flag = asyncio.Event()
 
-    def rouse(self) -> None:
+    def wake(self) -> None:
         """Wake the listener, now or as soon as it waits again."""
         self._flag.set()
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for an event since the last call; False when none came in time."""
+        """Wait until the flag is set, and clear it; return False if that takes longer than the timeout."""
         waiting = asyncio.ensure_future(self._flag.wait())
         try:
             await asyncio.wait({waiting}, timeout=timeout_seconds)
@@ -92,18 +93,18 @@ class Wake:
         return was_set
 
 
-class Gathering(Wake):
-    """A flag that remembers which topics raised it: `limit` at the most, beyond that it might have been any."""
+class TopicAccumulator(Wake):
+    """A flag that remembers the topics that set it, at most `limit`; with more, any topic may have set it."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
         self._topics: set[str] | None = set()
 
-    def rouse(self) -> None:
-        """Wake the listener, who has to take it that anything may have changed."""
+    def wake(self) -> None:
+        """Wake the listener, which must assume that any topic may have changed."""
         self._topics = None
-        super().rouse()
+        super().wake()
 
     def note(self, topic: str) -> None:
         """Wake the listener for one topic."""
@@ -111,17 +112,17 @@ class Gathering(Wake):
             self._topics.add(topic)
             if len(self._topics) > self._limit:
                 self._topics = None
-        super().rouse()
+        super().wake()
 
     def take(self) -> set[str] | None:
-        """Return the topics that had an event since the last call; None where any may have had one."""
+        """Return the topics with a notification since the last call; None if any topic may have had one."""
         topics, self._topics = self._topics, set()
         return topics
 
 
 @dataclass
 class Events:
-    """The wake-ups of one process."""
+    """The notifications that one process sends and receives."""
 
     database: Database
     redis: "redis.asyncio.Redis | None"
@@ -131,11 +132,11 @@ class Events:
     """Whether NOTIFY reaches this process at the moment."""
     _redis_again_at: float = 0.0
     _listeners: dict[str, set[Wake]] = field(default_factory=lambda: defaultdict(set))
-    _gatherings: dict[Gathering, str] = field(default_factory=dict)
+    _accumulators: dict[TopicAccumulator, str] = field(default_factory=dict)
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[Wake]:
-        """Lend a flag that every event of `topic` raises."""
+        """Provide a flag that each notification of `topic` sets."""
         wake = Wake()
         self._listeners[topic].add(wake)
         try:
@@ -146,24 +147,24 @@ class Events:
                 del self._listeners[topic]
 
     @contextmanager
-    def gather(self, prefix: str, limit: int) -> Iterator[Gathering]:
-        """Lend a flag that every event of a topic with this prefix raises; it remembers up to `limit` topics."""
-        gathering = Gathering(limit)
-        self._gatherings[gathering] = prefix
+    def subscribe_prefix(self, prefix: str, limit: int) -> Iterator[TopicAccumulator]:
+        """Provide a flag that each notification of a topic with this prefix sets; it remembers up to `limit` topics."""
+        accumulator = TopicAccumulator(limit)
+        self._accumulators[accumulator] = prefix
         try:
-            yield gathering
+            yield accumulator
         finally:
-            del self._gatherings[gathering]
+            del self._accumulators[accumulator]
 
     @asynccontextmanager
     async def telling(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
-        """Lend a transaction, and tell all processes of `topics` when it is committed; if it fails, of nothing.
+        """Provide a transaction, and publish `topics` to all processes on commit; if it fails, publish nothing.
 
-        `topics` is read at the end, so it may be filled meanwhile. Without Redis
-        PostgreSQL tells of them itself as it commits, which costs no transaction of its own.
+        `topics` is read at the end, so it may be filled meanwhile. Without Redis the
+        transaction itself sends NOTIFY, which needs no second transaction.
 
         Raises:
-            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+            ServiceUnavailable: PostgreSQL cannot be reached, or the connection was lost.
         """
         async with self.database.transaction() as connection:
             yield connection
@@ -175,9 +176,10 @@ class Events:
                 await self.publish(topic)
 
     async def publish(self, topic: str) -> None:
-        """Tell all processes that something of `topic` has changed. Call it after the change is committed.
+        """Notify all processes that `topic` has changed. Call it after the change is committed.
 
-        Never raises: who misses the event looks again by itself a few seconds later.
+        Never raises: if neither Redis nor PostgreSQL can be reached, only this process
+        is notified; the others read the change at their next regular read a few seconds later.
         """
         if self._redis_may_be_up() and await self._published_by_redis(topic):
             return
@@ -186,10 +188,10 @@ class Events:
                 await self._notify(connection, [topic])
         except ServiceUnavailable:
             log.warning("event_lost", topic=topic)
-            self.rouse(topic)
+            self.wake(topic)
 
     def _redis_may_be_up(self) -> bool:
-        # a dead host may take the whole time limit to be noticed: not at each event
+        # A dead host may take the whole timeout to be detected: do not wait for it at each notification.
         return self.redis is not None and time.monotonic() >= self._redis_again_at
 
     async def _published_by_redis(self, topic: str) -> bool:
@@ -211,28 +213,28 @@ class Events:
         if topic is None:
             metrics.foreign_events.inc()
         else:
-            self.rouse(topic)
+            self.wake(topic)
 
-    def rouse(self, topic: str) -> None:
+    def wake(self, topic: str) -> None:
         """Wake the listeners of `topic` in this process."""
         for wake in self._listeners.get(topic, ()):
-            wake.rouse()
-        for gathering, prefix in self._gatherings.items():
+            wake.wake()
+        for accumulator, prefix in self._accumulators.items():
             if topic.startswith(prefix):
-                gathering.note(topic)
+                accumulator.note(topic)
 
-    def rouse_all(self) -> None:
-        """Wake every listener: after a lost connection nobody knows what was missed."""
-        for wakes in (*self._listeners.values(), self._gatherings):
+    def wake_all(self) -> None:
+        """Wake every listener: after a lost connection it is unknown which notifications were missed."""
+        for wakes in (*self._listeners.values(), self._accumulators):
             for wake in wakes:
-                wake.rouse()
+                wake.wake()
 
     async def _notify(self, connection: AsyncConnection, topics: Collection[str]) -> None:
         statement = select(func.pg_notify(self.channel, func.unnest(cast(list(topics), ARRAY(Text)))))
         await connection.execute(statement)
 
     async def follow_postgres(self) -> None:
-        """Pass on what NOTIFY brings, for ever; connects again when the connection is lost."""
+        """Dispatch NOTIFY messages forever; reconnect when the connection is lost."""
         while True:
             with suppress(
                 OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
@@ -243,7 +245,7 @@ class Events:
                 try:
                     await connection.add_listener(self.channel, lambda *message: self._receive(message[-1]))
                     self.is_listening = True
-                    self.rouse_all()
+                    self.wake_all()
                     await lost.wait()
                 finally:
                     self.is_listening = False
@@ -251,8 +253,8 @@ class Events:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def follow_redis(self) -> None:
-        """Pass on what Redis brings, for ever; connects again when the connection is lost."""
-        assert self.redis  # noqa: S101 - only started with one
+        """Dispatch Redis messages forever; reconnect when the connection is lost."""
+        assert self.redis  # noqa: S101 - only started if Redis is configured
         while True:
             with suppress(RedisError, OSError):
                 async with self.redis.pubsub() as pubsub:
@@ -260,9 +262,9 @@ class Events:
                     async for message in pubsub.listen():
                         if message["type"] == "message":
                             self._receive(message["data"])
-                        else:  # Redis has subscribed it, only now: what was published before reached nobody
+                        else:  # the subscription is confirmed: this process has missed all earlier messages
                             self.redis_is_up = True
-                            self.rouse_all()
+                            self.wake_all()
             self.redis_is_up = False
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -276,7 +278,7 @@ async def open_events(settings: Settings, database: Database) -> AsyncIterator[E
             settings.redis_url.get_secret_value(),
             socket_timeout=REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # NOTIFY stands in at once, and a lost connection has to be noticed
+            retry=Retry(NoBackoff(), 0),  # NOTIFY replaces Redis at once, and a lost connection must be detected
         )
     events = Events(database, client, channel_of(settings.channel_prefix))
     followers = [asyncio.create_task(events.follow_postgres())]

@@ -1,4 +1,4 @@
-"""Whether this process can do its work: each thing it depends on, looked at one by one."""
+"""Health checks: whether this process can do its work, component by component."""
 
 import asyncio
 import time
@@ -28,11 +28,11 @@ from app.vk.pace import TokenHealth
 
 UNREACHABLE = (ServiceUnavailable, QueryTimedOut, SQLAlchemyError, asyncpg.PostgresError, RedisError, OSError)
 LONGEST_ANSWER_SECONDS = 3.0
-"""What takes longer to answer counts as down."""
+"""A component that takes longer to answer counts as down."""
 
 
 class HealthStatus(Enum):
-    """How well something works."""
+    """The health of a component or of the whole system."""
 
     HEALTHY = "HEALTHY"
     DEGRADED = "DEGRADED"
@@ -41,7 +41,7 @@ class HealthStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """One thing this process depends on. `latency_ms` is how long its answer took, None where nothing was asked."""
+    """A component on which this process depends. `latency_ms` is the time of its answer; None if none was requested."""
 
     name: str
     status: HealthStatus
@@ -51,7 +51,7 @@ class ComponentHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The state of the whole: as bad as its worst component."""
+    """The health of the whole: that of its worst component."""
 
     status: HealthStatus
     components: list[ComponentHealth]
@@ -61,19 +61,19 @@ class HealthReport:
 
 @dataclass(slots=True)
 class HealthCheck:
-    """Looks at the components of one process; `started` is its start on the monotonic clock."""
+    """Checks the components of one process; `started` is its start on the monotonic clock."""
 
     database: Database
     events: Events
     vk: VkClient
     started: float
     silent_seconds: float = 10.0
-    """Silence after which a worker counts as dead."""
+    """The heartbeat age after which a worker counts as dead."""
     dead_worker: str | None = None
     """The type of the error that ended the worker of this process; None while it runs, or without a worker."""
     worker_died: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
-    """Whether this process is about to end, so that nobody should send it anything new."""
+    """Whether this process is about to end and should receive no new requests."""
     _written: ComponentHealth | None = None
     _write_began_at: float = 0.0
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,12 +82,12 @@ class HealthCheck:
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def note_dead_worker(self, reason: str) -> None:
-        """Note that the worker of this process has died, so that the process reports it and ends."""
+        """Record that the worker of this process has died, so that the process reports it and ends."""
         self.dead_worker = reason
         self.worker_died.set()
 
     async def latest(self, oldest_seconds: float) -> HealthReport:
-        """Return a report that is at most so old: however many ask, there is one look at a time."""
+        """Return a report that is at most this old; concurrent callers share one check at a time."""
         async with self._looking:
             now = time.monotonic()
             if self._latest is None or now - self._latest_at > oldest_seconds:
@@ -95,7 +95,7 @@ class HealthCheck:
             return self._latest
 
     async def report(self) -> HealthReport:
-        """Look at all components. Never raises and takes a few seconds at most."""
+        """Check all components. Never raises, and takes a few seconds at most."""
         postgresql = await self.postgresql()
         answers = postgresql.status is HealthStatus.HEALTHY
         components = [await self.storing(postgresql) if answers else postgresql]
@@ -109,23 +109,22 @@ class HealthCheck:
         return HealthReport(worst, components, version("vk-comments"), time.monotonic() - self.started)
 
     async def postgresql(self) -> ComponentHealth:
-        """Ask PostgreSQL for an answer. Nothing works without it."""
+        """Check that PostgreSQL answers. Nothing works without it."""
 
-        async def ask() -> None:
+        async def query() -> None:
             async with self.database.connect() as connection:
                 await connection.execute(select(true()))
 
-        return await _timed("postgresql", ask, HealthStatus.UNHEALTHY)
+        return await _timed("postgresql", query, HealthStatus.UNHEALTHY)
 
     async def storing(self, answering: ComponentHealth) -> ComponentHealth:
-        """Let PostgreSQL, which answers, write to its disk, and return how it is then. Nothing is stored without it.
+        """Check that PostgreSQL, which answers, can write to its disk; return its health. Storing needs it.
 
-        However many ask at once, there is one write at a time, and those who wait
-        share the next one.
+        There is one write at a time; concurrent callers that wait share the next one.
         """
-        asked_at = time.monotonic()
+        called_at = time.monotonic()
         async with self._writing:
-            if self._written is None or self._write_began_at < asked_at:
+            if self._written is None or self._write_began_at < called_at:
                 self._write_began_at = time.monotonic()
                 self._written = await self._write(answering)
             return self._written
@@ -142,23 +141,23 @@ class HealthCheck:
         return answering
 
     async def redis(self) -> ComponentHealth:
-        """Ask Redis for an answer. NOTIFY stands in for it."""
+        """Check that Redis answers. NOTIFY replaces it while it is down."""
         return await _timed("redis", self._ping, HealthStatus.DEGRADED)
 
     async def _ping(self) -> None:
-        assert self.events.redis  # noqa: S101 - only looked at where there is one
+        assert self.events.redis  # noqa: S101 - only called if Redis is configured
         await self.events.redis.ping()
 
     def notifications(self) -> ComponentHealth:
-        """Say whether events of other processes arrive. Without them clients hear of changes some seconds later."""
+        """Check that notifications of other processes arrive. Without them, clients see changes some seconds later."""
         if self.events.is_listening:
             return ComponentHealth("notifications", HealthStatus.HEALTHY, None, "listening")
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
 
     async def workers(self) -> ComponentHealth:
-        """Say how many workers show life, in all processes. Without one jobs only wait.
+        """Count the live workers of all processes. Without any, jobs only wait.
 
-        A process whose own worker has died is UNHEALTHY, whatever the others do: it has to be started again.
+        A process whose own worker has died is UNHEALTHY, whatever the other workers do: it must be restarted.
         """
         if self.dead_worker:
             detail = f"the worker of this process has died ({self.dead_worker}, see the log): start the process again"
@@ -172,7 +171,7 @@ class HealthCheck:
         return ComponentHealth("workers", HealthStatus.DEGRADED, None, "none is alive, so jobs only wait")
 
     async def measure(self) -> None:
-        """Set the gauges of this process, and, where PostgreSQL says in time, those of all together."""
+        """Set the gauges of this process and, if PostgreSQL answers in time, those of all processes."""
         self.database.measure()
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
@@ -183,14 +182,14 @@ class HealthCheck:
                     metrics.unfinished_jobs.labels(row.kind, row.state).set(row.number)
 
     async def tokens(self) -> Sequence[Row[Any]]:
-        """Look up how the tokens are; nothing where PostgreSQL does not say."""
+        """Read the states of the tokens; empty if PostgreSQL does not answer."""
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
                 return await token_states(connection, self.vk.fingerprints)
         return []
 
     def vk_api(self, tokens: Sequence[Row[Any]]) -> ComponentHealth:
-        """Say how VK answered last, and whether a token is left. Everything but collecting works without it."""
+        """Check the last answer of VK, and that a token is usable. Only collecting needs VK."""
         if not self.vk.fingerprints:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, "no token is configured: set VK_TOKENS")
         if self.vk.last_fault:
@@ -203,11 +202,11 @@ class HealthCheck:
         return ComponentHealth("vk", HealthStatus.HEALTHY, None, f"{ready} of {len(tokens)} token(s) ready")
 
 
-async def _timed(name: str, ask: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:
+async def _timed(name: str, check: Callable[[], Awaitable[None]], when_down: HealthStatus) -> ComponentHealth:
     start = time.perf_counter()
     try:
         async with asyncio.timeout(LONGEST_ANSWER_SECONDS):
-            await ask()
+            await check()
     except UNREACHABLE as error:
         return ComponentHealth(name, when_down, None, f"cannot be reached ({type(error).__name__})")
     return ComponentHealth(name, HealthStatus.HEALTHY, round((time.perf_counter() - start) * 1000, 2), "answers")

@@ -1,4 +1,4 @@
-"""Logging: structlog for us and for the libraries, to the console or as JSON, free of secrets."""
+"""Logging: structlog for this application and its libraries, to the console or as JSON, without secrets."""
 
 import logging
 import logging.config
@@ -18,10 +18,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send the log of this process to `stream` (standard error) as LOG_FORMAT and LOG_LEVEL say.
+    """Write the log of this process to `stream` (default: standard error), according to LOG_FORMAT and LOG_LEVEL.
 
-    Request id, operation name and job id come from context variables. Every
-    secret of the settings that has 8 characters or more is masked in their values.
+    Request id, operation name and job id come from context variables. Secrets of the
+    settings with 8 characters or more are masked in all values.
     """
     target = stream or sys.stderr
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -43,7 +43,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root.setLevel(level)
     for chatty in ("httpx2", "httpcore2", "uvicorn.access", "uvicorn.error", "asyncio", "alembic"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
-    # the worker says in a line that the queue is lost; PgQueuer would add a trace for each of its tasks
+    # The worker logs a lost queue in one line; PgQueuer would add a traceback for each of its tasks.
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
@@ -61,7 +61,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
 def _renderers(settings: Settings, *, colors: bool) -> list[Processor]:
     blank = BlankSecrets(settings.secrets())
     if settings.log_format == "json":
-        # without the values of local variables, which come shortened: half a secret cannot be blanked
+        # Omit the values of local variables: they are truncated, and part of a secret cannot be masked.
         tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
         return [tracebacks, blank, structlog.processors.JSONRenderer(_to_json)]
     return [structlog.processors.format_exc_info, blank, structlog.dev.ConsoleRenderer(colors=colors)]
@@ -72,13 +72,13 @@ def _to_json(event: object, **_: object) -> str:
 
 
 class BlankSecrets:
-    """A structlog processor that replaces each known secret in the values of an event, however deep, by `[secret]`.
+    """A structlog processor that replaces each known secret in the values of an event, at any depth, by `[secret]`.
 
-    The names of the event's fields come from this code and stay as they are.
+    The field names of the event are constants of this application and are not changed.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # the longest first: one may be part of another
+        # Longest first: one secret may be part of another.
         self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:

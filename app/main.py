@@ -1,4 +1,4 @@
-"""The ASGI application: routes, middleware, and the state that every request finds."""
+"""The ASGI application: routes, middleware, and the state of requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,13 +31,13 @@ PAGES = Path(__file__).with_name("pages")
 
 
 class State(TypedDict):
-    """What every request finds in `request.state`."""
+    """The contents of `request.state`."""
 
     resources: Resources
 
 
 class _StaticPages(StaticFiles):
-    """Static files, of which pages carry the same headers as at /graphql."""
+    """Static files; HTML pages get the same headers as /graphql."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -47,12 +47,12 @@ class _StaticPages(StaticFiles):
 
 
 def create_app(resources: Resources) -> Starlette:
-    """Return the application. Whoever runs it opens the resources before and closes them after it."""
+    """Return the application. The caller opens the resources before it runs and closes them afterwards."""
     settings = resources.settings
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        # reads the dictionary, which takes a while: the first search is not to wait for it
+        # Load the dictionary, which takes a while: otherwise the first search would wait for it.
         await asyncio.to_thread(forms_of_search, "слово")
         yield State(resources=resources)
 
@@ -85,7 +85,7 @@ def create_app(resources: Resources) -> Starlette:
 
 
 async def health(request: Request) -> Response:
-    """Answer with each component's state; 503 when this server cannot work."""
+    """Return the state of each component; 503 if this server cannot work."""
     report = await request.state.resources.health.report()
     content = asdict(report) | {"status": report.status.value}
     content["components"] = [asdict(part) | {"status": part.status.value} for part in report.components]
@@ -93,12 +93,12 @@ async def health(request: Request) -> Response:
 
 
 async def live(_: Request) -> Response:
-    """Answer that the process runs."""
+    """Return that the process runs."""
     return JSONResponse({"status": "live"})
 
 
 async def ready(request: Request) -> Response:
-    """Answer whether requests should be sent here: PostgreSQL has to answer, and this process must not be ending."""
+    """Return whether this process can serve requests (else 503): PostgreSQL answers, and it is not ending."""
     if request.state.resources.health.is_draining:
         return JSONResponse({"status": "draining"}, status_code=503)
     state = await request.state.resources.health.postgresql()
@@ -107,6 +107,6 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Answer with this process' metrics in Prometheus' format."""
+    """Return the metrics of this process in Prometheus' format."""
     await request.state.resources.health.measure()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Opens everything a process of ours works with, in one place and in order; closes it the other way round."""
+"""Opens all resources of a process in one place and in order; closes them in reverse order."""
 
 import asyncio
 import time
@@ -21,15 +21,15 @@ from app.settings import Settings
 from app.statistics import Statistics
 from app.store import tokens
 from app.vk.client import VkClient
-from app.vk.pace import AllAside, Pace, Slot, TokenKind
+from app.vk.pace import AllBlocked, Pace, Slot, TokenKind
 
 REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-"""A wrong user or password, no such database."""
+"""A wrong user or password, or a database that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a web process or a worker works with. Shared by all its tasks."""
+    """The resources of a web process or a worker, shared by all its tasks."""
 
     settings: Settings
     database: Database
@@ -43,13 +43,13 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open the database (the embedded one where DATABASE_URL is not set), the events and the VK client.
+    """Open the database (the embedded one if DATABASE_URL is not set), the notifications and the VK client.
 
-    The embedded database is brought to this version's tables; another one has
-    to be there already (`vk-comments migrate`).
+    The embedded database is migrated to this version's tables; any other database
+    must already be migrated (`vk-comments migrate`).
 
     Raises:
-        StartFailed: something cannot be opened; says what to do.
+        StartFailed: a resource cannot be opened; the message says what to do.
         ServiceUnavailable: PostgreSQL cannot be reached.
     """
     started = time.monotonic()
@@ -78,7 +78,7 @@ async def _open_migrated(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def open_postgresql(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database as it is, whatever tables it has; starts the embedded server where it is the one to use."""
+    """Open the database without migrating or checking its tables; start the embedded server without DATABASE_URL."""
     async with AsyncExitStack() as stack:
         if settings.database_url:
             url = settings.database_url.get_secret_value()
@@ -89,12 +89,12 @@ async def open_postgresql(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _open_embedded(settings: Settings) -> AsyncIterator[str]:
-    # imported where it is needed: where it does not run, DATABASE_URL still works
-    from app.db.embedded import embedded_postgres  # noqa: PLC0415
+    # Imported lazily: on systems where the module cannot be imported, DATABASE_URL still works.
+    from app.db.embedded import embedded_postgres  # noqa: PLC0415 - lazy import
 
     server = embedded_postgres(settings.data_dir)
-    # Starting and stopping take a moment, in which the loop has to go on. A thread
-    # cannot be cancelled: who leaves meanwhile waits for it, or nobody would stop the server.
+    # Start and stop the server in a thread, because the event loop must not block. A thread
+    # cannot be cancelled: on cancellation wait for it, otherwise the server would never be stopped.
     entering = asyncio.create_task(asyncio.to_thread(server.__enter__))
     try:
         yield (await asyncio.shield(entering)).url
@@ -123,21 +123,21 @@ async def _shared_pace(settings: Settings, database: Database) -> Pace:
 
 @dataclass(frozen=True, slots=True)
 class _TokenTable:
-    """The book of tokens that all processes on one database share."""
+    """The token registry in PostgreSQL, shared by all processes that use the database."""
 
     database: Database
 
     async def reserve(
         self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
-    ) -> Slot | AllAside | None:
+    ) -> Slot | AllBlocked | None:
         async with self.database.transaction() as connection:
             slot = await tokens.reserve_slot(connection, fingerprints, interval_seconds, calls, executes=executes)
             if slot is None:
-                first = await tokens.next_return(connection, fingerprints)
-                return AllAside(first.reason, first.seconds, first.vk_code) if first else None
+                first = await tokens.next_unblocked(connection, fingerprints)
+                return AllBlocked(first.reason, first.seconds, first.vk_code) if first else None
         return Slot(slot.fingerprint, slot.wait_seconds)
 
-    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
+    async def block(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         async with self.database.transaction() as connection:
             await tokens.block_token(connection, fingerprint, reason, vk_code, seconds)
 

@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, frozen, and refused with all that is wrong at once."""
+"""The settings: read from the environment once and frozen; all invalid values are reported at once."""
 
 import ipaddress
 import re
@@ -16,13 +16,13 @@ SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 KindLimits = Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], NoDecode]
 SHORTEST_API_KEY = 16
 SHORTEST_MASKED_SECRET = 8
-"""Shorter secrets are not masked in logs, as they may be part of ordinary words; passwords are, within their URL."""
+"""Shorter secrets are not masked in logs, because they may be part of ordinary words; passwords in URLs are."""
 
 
 class Settings(BaseSettings):
     """Each field is an environment variable of the same name in upper case; all are optional.
 
-    An empty one, as `DATABASE_URL=` in a compose file, counts as not set.
+    An empty variable, such as `DATABASE_URL=` in a compose file, counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     @classmethod
     def _fits_a_header(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(re.fullmatch(r"[!-~]+", secret.get_secret_value()) for secret in value):
-            raise ValueError("may hold letters, digits and signs of ASCII only")
+            raise ValueError("may contain printable ASCII characters without spaces only")
         return value
 
     @field_validator("api_keys")
@@ -121,8 +121,8 @@ class Settings(BaseSettings):
             raise ValueError(f"each key needs {SHORTEST_API_KEY} characters or more")
         return value
 
-    # Rules over several fields stand at the later one: a rule of the whole model
-    # would not be looked at, and not be told, while any other field is wrong.
+    # A rule over several fields is a validator of the later one: a validator of the whole
+    # model would not run, so its error would not be reported, while any other field is wrong.
 
     @field_validator("auth")
     @classmethod
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         return value
 
     def secrets(self) -> list[str]:
-        """Return the secret texts to mask in logs: URLs, passwords, VK tokens and API keys; short ones are absent."""
+        """Return the secrets to mask in logs: URLs, passwords, VK tokens and API keys; short ones are absent."""
         urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url]
         passwords = [text for url in urls for text in _passwords(url)]
         keys = [secret.get_secret_value() for secret in (*self.vk_tokens, *self.api_keys)]
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
 def _is_url(value: SecretStr, *schemes: str) -> bool:
     try:
         parts = urlsplit(value.get_secret_value())
-        _ = parts.port  # raises for one that is no number; what it says holds the URL, so nobody may see it
+        _ = parts.port  # raises if it is not a number; the message contains the URL, so it must not be shown
     except ValueError:
         return False
     return parts.scheme in schemes
@@ -165,7 +165,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _passwords(url: str) -> list[str]:
-    """Return the texts by which the password of a URL is masked in any form: drivers and libraries rewrite URLs."""
+    """Return the strings that mask the password of a URL in every form, because drivers and libraries rewrite URLs."""
     password = urlsplit(url).password
     if not password:
         return []
@@ -174,13 +174,13 @@ def _passwords(url: str) -> list[str]:
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the environment; `overrides` (field name -> value) win over it.
+    """Read the environment; `overrides` (field name -> value) take precedence.
 
     Raises:
-        StartFailed: names every wrong variable and what is wrong with it; values are never shown.
+        StartFailed: variables are invalid; the message names each one and what is wrong, without values.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates them
     except ValidationError as error:
         lines = [_complaint(detail["loc"], detail["msg"]) for detail in error.errors(include_input=False)]
         raise StartFailed("The settings are wrong:\n" + "\n".join(lines)) from None

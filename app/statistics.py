@@ -1,4 +1,4 @@
-"""Answers statistics, and remembers the answers for as long as nothing that they count changes."""
+"""Computes statistics, and caches the results until the counted data changes."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from app.store import statistics
 from app.store.keyset import StoredRow
 from app.store.statistics import Period, Scope
 
-MOST_REMEMBERED = 200_000
-"""Rows, and answers: an hour's series of two years has 17,000."""
+LARGEST_CACHE = 200_000
+"""The size of the cache, in rows plus results: an hourly series of two years has 17,000 rows."""
 
 Read = Callable[..., Awaitable[statistics.Rows]]
 FUNCTIONS: Mapping[str, Read] = {
@@ -31,12 +31,12 @@ FUNCTIONS: Mapping[str, Read] = {
         statistics.terms,
     )
 }
-"""What can be asked for, by the names of the functions in `app.store.statistics`."""
+"""The available statistics, by the names of the functions in `app.store.statistics`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One statistic of one scope: `function` names it, `arguments` are what it takes beside scopes and period."""
+    """A request for one statistic of one scope; `arguments` are those of `function` after scopes and period."""
 
     function: str
     scope: Scope
@@ -47,37 +47,38 @@ class Question:
 class Statistics:
     """The statistics of one process.
 
-    An answer is remembered together with the version of its walls, which
-    PostgreSQL changes in the transaction that changes what is counted: so one
-    that is out of date is never given, whichever process has written.
+    A result is cached with the version of its walls, which PostgreSQL changes in the
+    transaction that changes the counted data: so a stale result is never returned,
+    whichever process has written.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._remembered: LRUCache[Question, tuple[str, Sequence[StoredRow]]] = LRUCache(
-            MOST_REMEMBERED, getsizeof=lambda kept: len(kept[1]) + 1
+        self._cached: LRUCache[Question, tuple[str, Sequence[StoredRow]]] = LRUCache(
+            LARGEST_CACHE, getsizeof=lambda kept: len(kept[1]) + 1
         )
 
     async def answers(self, questions: Sequence[Question]) -> list[Sequence[StoredRow]]:
-        """Answer in the order of the questions; those that differ in their scopes only are one statement."""
-        found: dict[Question, Sequence[StoredRow]] = {}
+        """Return the results in the order of the questions; those that differ only in scope share one statement."""
+        results: dict[Question, Sequence[StoredRow]] = {}
         async with self._database.connect() as connection:
             scopes = list(dict.fromkeys(question.scope for question in questions))
             versions = dict(zip(scopes, await statistics.versions(connection, scopes), strict=True))
             groups: dict[tuple[str, Period, tuple[Any, ...]], list[Question]] = defaultdict(list)
             for question in dict.fromkeys(questions):
-                version, rows = self._remembered.get(question, (None, ()))
+                version, rows = self._cached.get(question, (None, ()))
                 if version == versions[question.scope]:
-                    found[question] = rows
+                    results[question] = rows
                 else:
                     groups[question.function, question.period, question.arguments].append(question)
             for (function, period, arguments), alike in groups.items():
-                rows_by_place = await FUNCTIONS[function](
+                rows_by_index = await FUNCTIONS[function](
                     connection, [question.scope for question in alike], period, *arguments
                 )
-                found |= {question: rows_by_place.get(place, []) for place, question in enumerate(alike)}
-        # the version was read before the rows: rows that are newer stand under a version that nobody will meet again
-        for question, rows in found.items():
-            if len(rows) < MOST_REMEMBERED:
-                self._remembered[question] = (versions[question.scope], rows)
-        return [found[question] for question in questions]
+                results |= {question: rows_by_index.get(index, []) for index, question in enumerate(alike)}
+        # The version was read before the rows. If the rows are newer, they are cached under an outdated version:
+        # a miss, never stale data.
+        for question, rows in results.items():
+            if len(rows) < LARGEST_CACHE:
+                self._cached[question] = (versions[question.scope], rows)
+        return [results[question] for question in questions]

@@ -1,7 +1,7 @@
-"""Time zones as a list of offsets from UTC, each with the moment when it begins: local time is plain arithmetic then.
+"""Time zones as lists of offsets from UTC, each with the time at which it begins, so that local time is arithmetic.
 
-So Python and PostgreSQL calculate with the same offsets, whatever versions of
-the tz database they have.
+So Python and PostgreSQL use the same offsets, whatever versions of the tz database
+they have.
 """
 
 from bisect import bisect_right
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 FIRST, LAST = datetime(1973, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
-"""Changes of offsets are known between these; before and after, a zone keeps its first and last offset.
+"""Changes of offsets are listed between these times; before and after, a zone keeps its first and last offset.
 
-Since 1973 all offsets and changes are whole minutes. VK began in 2006.
+Since 1973 all offsets and changes are at whole minutes. VK was founded in 2006.
 """
 EVER = datetime(1, 1, 1, tzinfo=UTC)
 STEP = timedelta(days=3)
@@ -23,17 +23,17 @@ HOUR = timedelta(hours=1)
 
 
 class Offsets(NamedTuple):
-    """The offsets of a zone from UTC, in seconds, and the moments (UTC) when they begin; the first one is `EVER`."""
+    """The offsets of a zone from UTC, in seconds, and the times (UTC) at which they begin; the first is `EVER`."""
 
     starts: tuple[datetime, ...]
     seconds: tuple[int, ...]
 
     def local(self, moment: datetime) -> datetime:
-        """Return the local time of a moment, without a zone."""
-        return moment.replace(tzinfo=None) + timedelta(seconds=self.seconds[self._place(moment)])
+        """Return the local time of a time in UTC, without a zone."""
+        return moment.replace(tzinfo=None) + timedelta(seconds=self.seconds[self._index(moment)])
 
     def first_moment(self, local: datetime) -> datetime:
-        """Return the first moment (UTC) at which the local time is `local` or later: it may have been skipped."""
+        """Return the first time (UTC) at which the local time is `local`, or later if that was skipped."""
         moments = (local.replace(tzinfo=UTC) - timedelta(seconds=seconds) for seconds in self.seconds)
         ends = (*self.starts[1:], None)
         for moment, start, end in zip(moments, self.starts, ends, strict=True):
@@ -42,18 +42,18 @@ class Offsets(NamedTuple):
         raise AssertionError("the last offset has no end")
 
     def next_hour(self, moment: datetime) -> datetime:
-        """Return the moment (UTC) when the local hour ends, either by itself or as the offset changes."""
-        place, local = self._place(moment), self.local(moment)
+        """Return the time (UTC) at which the local hour ends, or at which the offset changes before that."""
+        index, local = self._index(moment), self.local(moment)
         end = moment + HOUR - (local - local.replace(minute=0, second=0, microsecond=0))
-        return min(end, self.starts[place + 1]) if place + 1 < len(self.starts) else end
+        return min(end, self.starts[index + 1]) if index + 1 < len(self.starts) else end
 
     def are_whole_hours(self, since: datetime) -> bool:
-        """Tell whether offsets are whole hours since then, and change at whole hours: local hours are those of UTC."""
-        first = self._place(since)
-        has_parts = any(seconds % 3600 for seconds in self.seconds[first:])
-        return not has_parts and not any(start.minute for start in self.starts[first + 1 :])
+        """Return whether local hours since then coincide with UTC hours: all offsets and changes are at whole hours."""
+        first = self._index(since)
+        has_partial_hours = any(seconds % 3600 for seconds in self.seconds[first:])
+        return not has_partial_hours and not any(start.minute for start in self.starts[first + 1 :])
 
-    def _place(self, moment: datetime) -> int:
+    def _index(self, moment: datetime) -> int:
         return bisect_right(self.starts, moment) - 1
 
 
@@ -79,7 +79,7 @@ def offsets_of(name: str) -> Offsets:
 
 
 def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """Return the only moment between two at which the offset of a zone changes."""
+    """Return the time at which the offset of a zone changes; exactly one change is between the two times."""
     first, last, former = int(before.timestamp()), int(after.timestamp()), _offset(before, zone)
     while last - first > 1:
         middle = (first + last) // 2
@@ -92,5 +92,5 @@ def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
 
 def _offset(moment: datetime, zone: ZoneInfo) -> int:
     offset = moment.astimezone(zone).utcoffset()
-    assert offset is not None  # noqa: S101 - a ZoneInfo has one for each moment
+    assert offset is not None  # noqa: S101 - a ZoneInfo has an offset for every time
     return int(offset.total_seconds())

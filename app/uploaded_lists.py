@@ -1,7 +1,7 @@
-"""Reads the lists that people upload, text or CSV as their programs write them: communities, and keywords.
+"""Parses uploaded lists of communities and keywords, as text or CSV in the usual encodings and delimiters.
 
-Pure: bytes in, values or what is wrong with them out. A file is read line by line, and no further than to the first
-entry that is one too many, so that whatever is in it takes a few times its size and less than a second.
+Pure: bytes in, values or an error out. A file is read line by line, and only up to the first entry over the limit, so
+any file takes a few times its size in memory and less than a second.
 """
 
 import csv
@@ -28,10 +28,10 @@ MATCHING_HEADERS = frozenset({"matching", "mode", "режим"})
 DELIMITERS = ";\t,"
 MOST_COLUMNS = 100
 MOST_LINES = 500_000
-"""Of which nearly all would be empty."""
-UNCLOSED = "is there a quote that is never closed?"
+"""Far above the limits of entries: a file can only reach it with nearly all lines empty."""
+UNCLOSED = "is a quote never closed?"
 LONGEST_CELL = 1000
-"""Characters; what is longer is cut, as no keyword and no reference is that long."""
+"""In characters; longer cells are cut, because no keyword and no reference is that long."""
 T = TypeVar("T")
 _CONTROLS = bytes([*range(0x09), *range(0x0E, 0x20)])
 _WORD = re.compile(r"[^\s,;]+")
@@ -39,7 +39,7 @@ _WORD = re.compile(r"[^\s,;]+")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of an uploaded list: its line in the file, from 1, and its cells without white space around them."""
+    """A row of an uploaded list: its line in the file, from 1, and its cells without surrounding white space."""
 
     line: int
     cells: tuple[str, ...]
@@ -50,7 +50,7 @@ _NOTHING = Row(0, ())
 
 @dataclass(frozen=True, slots=True)
 class KeywordRow:
-    """A keyword of an uploaded list; what is empty in it is None."""
+    """A keyword of an uploaded list; empty cells are None."""
 
     line: int
     phrase: str
@@ -59,13 +59,13 @@ class KeywordRow:
 
 
 def references_in(name: str, data: bytes, most: int) -> list[str]:
-    """Return the references to communities in a file: of a text each word, of a table (`name` ends in .csv) a column.
+    """Return the references to communities in a file: each word of a text, or a column of a table (.csv, .tsv).
 
-    That is the column with a known header (link, id, сообщество ...), else the
-    first one. In a text, too, the first line may be such a header.
+    The column is the one with a known header (link, id, сообщество ...), otherwise
+    the first one. The first line of a text may be such a header, too.
 
     Raises:
-        ValidationFailed: the file is too large, is no text, or has nothing in it, or more than `most` of them.
+        ValidationFailed: the file is too large, not a text, empty, or has more than `most` references.
     """
     rows = _rows(name, data)
     first = next(rows, _NOTHING)
@@ -73,20 +73,20 @@ def references_in(name: str, data: bytes, most: int) -> list[str]:
     column = columns.get(LINK_HEADERS, columns.get(GROUP_HEADERS, 0))
     cells = (_on_one_line(row, column) for row in (rows if columns else chain([first], rows)))
     if _is_table(name):
-        return _some((cell[:LONGEST_CELL] for cell in cells if cell), most, "references")
+        return _at_most((cell[:LONGEST_CELL] for cell in cells if cell), most, "references")
     words = (word.group()[:LONGEST_CELL] for cell in cells for word in _WORD.finditer(cell))
-    return _some(words, most, "references")
+    return _at_most(words, most, "references")
 
 
 def keywords_in(name: str, data: bytes, most: int) -> list[KeywordRow]:
-    """Return the keywords in a file: of a text each line; of a table (`name` ends in .csv) a row.
+    """Return the keywords in a file: one per line of a text, or per row of a table (.csv, .tsv).
 
-    A text may have columns that tabs part, as Excel writes them. With a header
-    (phrase, category, matching; слово, категория, режим) the columns may stand
-    in any order, without one they stand in this one.
+    A text may have columns separated by tabs, as Excel writes them. With a header
+    (phrase, category, matching; слово, категория, режим) the columns may be in any
+    order, without a header they are in this order.
 
     Raises:
-        ValidationFailed: the file is too large, is no text, or has nothing in it, or more than `most` of them.
+        ValidationFailed: the file is too large, not a text, empty, or has more than `most` keywords.
     """
     rows = _rows(name, data)
     first = next(rows, _NOTHING)
@@ -96,46 +96,46 @@ def keywords_in(name: str, data: bytes, most: int) -> list[KeywordRow]:
         columns = {PHRASE_HEADERS: 0, CATEGORY_HEADERS: 1, MATCHING_HEADERS: 2}
 
     def cell(row: Row, header: frozenset[str]) -> str:
-        place = columns.get(header, len(row.cells))
-        return row.cells[place][:LONGEST_CELL] if place < len(row.cells) else ""
+        index = columns.get(header, len(row.cells))
+        return row.cells[index][:LONGEST_CELL] if index < len(row.cells) else ""
 
-    found = (
+    keywords = (
         KeywordRow(row.line, phrase, cell(row, CATEGORY_HEADERS) or None, cell(row, MATCHING_HEADERS) or None)
         for row in rows
         if (phrase := _on_one_line(row, columns[PHRASE_HEADERS])[:LONGEST_CELL])
     )
-    return _some(found, most, "keywords")
+    return _at_most(keywords, most, "keywords")
 
 
 def _on_one_line(row: Row, column: int) -> str:
-    """Return a cell; there is none in shorter rows.
+    """Return a cell; an empty string if the row is shorter.
 
     Raises:
-        ValidationFailed: it has a line break: all up to the next quote would be taken for one thing.
+        ValidationFailed: the cell contains a line break, probably because a quote was never closed.
     """
     cell = row.cells[column] if column < len(row.cells) else ""
     if "\n" in cell:
-        raise ValidationFailed({"file": f"line {row.line}: a cell goes on in the next line; {UNCLOSED}"})
+        raise ValidationFailed({"file": f"line {row.line}: a cell continues on the next line; {UNCLOSED}"})
     return cell
 
 
 def _columns(header: Row, *known: frozenset[str]) -> dict[frozenset[str], int]:
-    """Return in which column each of the known headers stands; nothing where the row is no header."""
-    found: dict[frozenset[str], int] = {}
-    for place, cell in enumerate(header.cells):
+    """Return the column of each of the known headers; an empty dict if the row is not a header."""
+    columns: dict[frozenset[str], int] = {}
+    for index, cell in enumerate(header.cells):
         for names in known:
-            if cell.lower() in names and names not in found and place not in found.values():
-                found[names] = place
-    return found
+            if cell.lower() in names and names not in columns and index not in columns.values():
+                columns[names] = index
+    return columns
 
 
-def _some(found: Iterable[T], most: int, noun: str) -> list[T]:
-    some = list(islice(found, most + 1))
-    if not some:
-        raise ValidationFailed({"file": "has nothing in it"})
-    if len(some) > most:
+def _at_most(values: Iterable[T], most: int, noun: str) -> list[T]:
+    first = list(islice(values, most + 1))
+    if not first:
+        raise ValidationFailed({"file": "is empty"})
+    if len(first) > most:
         raise ValidationFailed({"file": f"has more than {most} {noun} in it"})
-    return some
+    return first
 
 
 def _is_table(name: str) -> bool:
@@ -143,7 +143,7 @@ def _is_table(name: str) -> bool:
 
 
 def _rows(name: str, data: bytes) -> Iterator[Row]:
-    """Yield the rows in which there is anything."""
+    """Yield the rows that are not empty."""
     if len(data) > LARGEST_FILE_BYTES:
         raise ValidationFailed({"file": f"is larger than {LARGEST_FILE_BYTES // 2**20} MB"})
     lines = _lines(data)
@@ -156,14 +156,14 @@ def _rows(name: str, data: bytes) -> Iterator[Row]:
 
 
 def _text(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    # in a text commas and quotes are its own
+    # In a text, commas and quotes are ordinary characters.
     for number, line in enumerate(lines, 1):
         yield number, line.split("\t", MOST_COLUMNS)
 
 
 def _table(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    some = list(islice(lines, 1000))
-    reader = csv.reader(chain(some, lines), delimiter=_delimiter(some))
+    sample = list(islice(lines, 1000))
+    reader = csv.reader(chain(sample, lines), delimiter=_delimiter(sample))
     line = 1
     try:
         for cells in reader:
@@ -175,7 +175,7 @@ def _table(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(data: bytes) -> Iterator[str]:
-    """Return the lines of what Excel, editors and shells write: UTF-8, UTF-16 with a mark, or else Windows-1251."""
+    """Return the lines of a file in an encoding of Excel, editors and shells: UTF-8, UTF-16 with BOM, Windows-1251."""
     encodings = ["utf-16"] if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "windows-1251"]
     for encoding in encodings:
         try:
@@ -184,12 +184,12 @@ def _lines(data: bytes) -> Iterator[str]:
             continue
         plain = text.encode() if encoding == "utf-16" else data
         if len(plain.translate(None, _CONTROLS)) == len(plain):
-            # any line ends, also those of old Macs; not str.splitlines, which knows some more that stand in texts
+            # Any line ends, including those of old Macs; not str.splitlines, which also splits at characters in texts.
             return TextIOWrapper(BytesIO(data), encoding, newline=None)
-    raise ValidationFailed({"file": "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"})
+    raise ValidationFailed({"file": "is not a text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"})
 
 
 def _delimiter(lines: Iterable[str]) -> str:
-    """Return what parts the columns: the one of `;`, tab and `,` that the most lines have; with none any will do."""
-    some = [line for line in lines if line.strip()]
-    return max(DELIMITERS, key=lambda sign: sum(sign in line for line in some))
+    """Return the delimiter of the columns: the one of `;`, tab and `,` that most lines contain."""
+    not_empty = [line for line in lines if line.strip()]
+    return max(DELIMITERS, key=lambda delimiter: sum(delimiter in line for line in not_empty))

@@ -1,6 +1,6 @@
-"""What VK sent, as plain values: the nouns that `vk` reads from replies and `store` writes to tables.
+"""VK's data as plain values: the types that `vk` parses from replies and `store` writes to tables.
 
-They stand below both, so that neither has to know the other. Ids are VK's own:
+This module is below both, so that neither imports the other. Ids are VK's own:
 `owner_id` and author ids are negative for communities. Times are Unix seconds.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class VkGroup:
-    """A community. `id` is positive, as groups.getById gives it; as an owner it is `-id`."""
+    """A community. `id` is positive, as in groups.getById; as an owner it is `-id`."""
 
     id: int
     screen_name: str
@@ -35,7 +35,7 @@ class VkAuthor:
 
 @dataclass(frozen=True, slots=True)
 class VkPost:
-    """A post. `comments` is the number of its comments and replies that VK states."""
+    """A post. `comments` is the number of comments and replies that VK states. `date` is in Unix seconds."""
 
     owner_id: int
     id: int
@@ -54,7 +54,7 @@ class VkPost:
 class VkComment:
     """A comment, or a reply (`thread_id` is its top comment). A deleted stub has no author and an empty text.
 
-    `thread_count` is how many replies a top comment states; None where VK did not say.
+    `thread_count` is the number of replies that VK states for a top comment; None if it states none.
     """
 
     owner_id: int
@@ -73,25 +73,25 @@ class VkComment:
 
 @dataclass(frozen=True, slots=True)
 class VkBrokenItem:
-    """An item of a reply that cannot be used: where in the reply the wrong value stands, and what is wrong with it."""
+    """An unusable item of a reply: the path of the wrong value in the reply, and what is wrong with it."""
 
     path: str
     reason: str
 
     @property
     def is_content(self) -> bool:
-        """Whether it is a post, a comment or a reply, not one of the authors that come with them."""
+        """Whether it is a post, a comment or a reply, not one of the authors."""
         return self.path.startswith("items.")
 
 
 @dataclass(frozen=True, slots=True)
 class VkCommentPage:
-    """One page of one level, oldest first, with the replies that came inside `items` of its threads.
+    """One page of one level of comments, oldest first, with the first replies of the threads of its `items`.
 
-    `level_count` is VK's current_level_count: how many comments this level has
-    in all, `count` how many the post has with all replies; None where VK did
-    not say. `replies` maps a top comment's id to the first replies of its
-    thread. `broken` items could not be used; `left_out` of them stood among `items`.
+    `level_count` is VK's current_level_count, the number of comments of this level;
+    `count` is the number of comments of the post including all replies; None if VK
+    does not state it. `replies` maps a top comment's id to the first replies of its
+    thread. `broken` are the unusable items; `left_out` of them were among `items`.
     """
 
     items: list[VkComment]
@@ -110,10 +110,10 @@ class VkCommentPage:
 
 @dataclass(frozen=True, slots=True)
 class VkPostPage:
-    """One page of a wall, newest first but for a pinned post, which comes first.
+    """One page of a wall, newest first, except for a pinned post, which comes first.
 
-    `count` is the number of posts of the whole wall, None where VK did not say.
-    `broken` items could not be used; `left_out` of them stood among `items`.
+    `count` is the number of posts of the whole wall; None if VK does not state it.
+    `broken` are the unusable items; `left_out` of them were among `items`.
     """
 
     count: int | None

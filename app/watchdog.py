@@ -1,4 +1,4 @@
-"""Notices when something blocks the event loop of this process, and says where."""
+"""Detects when code blocks the event loop of this process, and logs where."""
 
 import asyncio
 import sys
@@ -20,11 +20,11 @@ SHOWN_FRAMES = 6
 
 @contextmanager
 def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
-    """Ask the running loop for a sign of life, for as long as the context lasts, from a thread beside it.
+    """Check regularly that the running loop responds, from another thread, while the context lasts.
 
-    A loop that does not answer in time is counted and logged while it is
-    blocked, with the place in the code that blocks it. How long it was blocked
-    is told when it goes on.
+    If the loop does not respond within `blocked_seconds`, count and log that while
+    it is blocked, with the code location that blocks it. When it continues, count
+    and log for how long it was blocked.
     """
     loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
     ended, answered = threading.Event(), threading.Event()
@@ -33,12 +33,12 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
         while not ended.wait(ASK_SECONDS):
             answered.clear()
             asked_at = time.monotonic()
-            with suppress(RuntimeError):  # a loop that was closed in this moment
+            with suppress(RuntimeError):  # the loop was just closed
                 loop.call_soon_threadsafe(answered.set)
             if answered.wait(blocked_seconds) or ended.is_set():
                 continue
             metrics.loop_blocked.inc()
-            log.warning("loop_blocked", where=_place(sys._current_frames().get(loop_thread)))  # noqa: SLF001
+            log.warning("loop_blocked", where=_place(sys._current_frames().get(loop_thread)))  # noqa: SLF001 - the only way to get the stack of another thread
             answered.wait()
             seconds = time.monotonic() - asked_at
             metrics.loop_blocked_seconds.inc(seconds)
@@ -54,6 +54,6 @@ def watching_loop(blocked_seconds: float = BLOCKED_SECONDS) -> Iterator[None]:
 
 
 def _place(frame: FrameType | None) -> list[str]:
-    """Return the innermost calls of a thread: `file:line function`, the one that blocks last."""
+    """Return the innermost calls of a thread as `file:line function`, the blocking one last."""
     calls = traceback.extract_stack(frame)[-SHOWN_FRAMES:]
     return [f"{call.filename}:{call.lineno} {call.name}" for call in calls]

@@ -106,7 +106,7 @@ async def test_what_is_not_there(http: httpx2.AsyncClient, resources: Resources)
 
     (export_directory(resources.settings) / str(job_id) / name).unlink()
     gone = await http.get(f"/exports/{job_id}/{name}")
-    assert (gone.status_code, gone.json()["message"]) == (404, "There is no such file. It may have expired.")
+    assert (gone.status_code, gone.json()["message"]) == (404, "This file does not exist. It may have expired.")
 
 
 async def test_an_expired_file_and_one_whose_job_is_gone(http: httpx2.AsyncClient, resources: Resources) -> None:

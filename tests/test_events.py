@@ -108,8 +108,8 @@ async def end_listeners(events: Events) -> None:
 async def test_a_wake_is_remembered_until_somebody_waits() -> None:
     wake = Wake()
     assert not await wake.wait(0)
-    wake.rouse()
-    wake.rouse()
+    wake.wake()
+    wake.wake()
     assert await wake.wait(0)
     assert not await wake.wait(0)
 
@@ -118,43 +118,43 @@ async def test_a_wake_ends_a_wait() -> None:
     wake = Wake()
     waiting = asyncio.create_task(wake.wait(WAIT_SECONDS))
     await asyncio.sleep(0)
-    wake.rouse()
+    wake.wake()
     assert await waiting
 
 
 def test_only_those_of_the_topic_wake(two: tuple[Events, Events]) -> None:
     events, _ = two
     with events.subscribe(TOPIC) as mine, events.subscribe(TOPIC) as also, events.subscribe(CANCELLATIONS) as others:
-        events.rouse(TOPIC)
-        events.rouse("unknown")
+        events.wake(TOPIC)
+        events.wake("unknown")
         assert [wake._flag.is_set() for wake in (mine, also, others)] == [True, True, False]  # noqa: SLF001
     assert not events._listeners  # noqa: SLF001 - nothing is left behind
 
 
 async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Events, Events]) -> None:
     events, _ = two
-    with events.gather(JOBS, limit=2) as gathering:
+    with events.subscribe_prefix(JOBS, limit=2) as accumulator:
         for topic in (TOPIC, TOPIC, CANCELLATIONS, job_topic(8)):
-            events.rouse(topic)
-        assert await gathering.wait(0)
-        assert gathering.take() == {TOPIC, job_topic(8)}
-        assert gathering.take() == set()
-        assert not await gathering.wait(0)
-    assert not events._gatherings  # noqa: SLF001 - nothing is left behind
+            events.wake(topic)
+        assert await accumulator.wait(0)
+        assert accumulator.take() == {TOPIC, job_topic(8)}
+        assert accumulator.take() == set()
+        assert not await accumulator.wait(0)
+    assert not events._accumulators  # noqa: SLF001 - nothing is left behind
 
 
 async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Events, Events]) -> None:
     events, _ = two
-    with events.gather(JOBS, limit=2) as gathering:
+    with events.subscribe_prefix(JOBS, limit=2) as accumulator:
         for number in range(4):
-            events.rouse(job_topic(number))
-        assert gathering.take() is None
-        events.rouse_all()
-        events.rouse(TOPIC)
-        assert await gathering.wait(0)
-        assert gathering.take() is None
-        events.rouse(TOPIC)
-        assert [job_of(topic) for topic in gathering.take() or ()] == [7]
+            events.wake(job_topic(number))
+        assert accumulator.take() is None
+        events.wake_all()
+        events.wake(TOPIC)
+        assert await accumulator.wait(0)
+        assert accumulator.take() is None
+        events.wake(TOPIC)
+        assert [job_of(topic) for topic in accumulator.take() or ()] == [7]
 
 
 # by PostgreSQL
@@ -247,12 +247,12 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> 
     one, other = two
     before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
-    with one.subscribe(TOPIC) as here, other.gather(JOBS, limit=5) as gathering:
+    with one.subscribe(TOPIC) as here, other.subscribe_prefix(JOBS, limit=5) as accumulator:
         for payload in FOREIGN:
             await connection.execute("SELECT pg_notify($1, $2)", other.channel, payload)
         await one.publish(TOPIC)  # notifications arrive in the order in which they were sent
-        assert await gathering.wait(WAIT_SECONDS)
-        assert gathering.take() == {TOPIC}
+        assert await accumulator.wait(WAIT_SECONDS)
+        assert accumulator.take() == {TOPIC}
         assert await here.wait(WAIT_SECONDS)
     await connection.close()
     assert foreign() - before == 2 * len(FOREIGN)  # both processes listen
@@ -391,13 +391,13 @@ async def test_listeners_look_again_once_redis_has_subscribed_them(
 async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Events, Events]) -> None:
     one, other = two_with_redis
     assert one.redis
-    with other.gather(JOBS, limit=5) as gathering:
+    with other.subscribe_prefix(JOBS, limit=5) as accumulator:
         payloads: list[str | bytes] = [*FOREIGN, b"\xff\xfe", b"job:\xff"]
         for payload in payloads:
             await one.redis.publish(other.channel, payload)
         await one.publish(TOPIC)
-        assert await gathering.wait(WAIT_SECONDS)
-        assert gathering.take() == {TOPIC}
+        assert await accumulator.wait(WAIT_SECONDS)
+        assert accumulator.take() == {TOPIC}
         assert other.redis_is_up
         assert await subscribers(one) == 2
 

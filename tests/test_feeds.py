@@ -209,8 +209,8 @@ async def test_who_leaves_the_feed_of_all_jobs_is_offered_nothing_more(resources
     async with resources.feeds.follow_all(EVERYTHING) as taker:
         feed = resources.feeds._all  # noqa: SLF001 - nothing else tells who takes from it
         assert feed
-        assert feed.takers == {taker}
-    assert feed.takers == set()
+        assert feed.subscribers == {taker}
+    assert feed.subscribers == set()
 
 
 async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resources, writer: Resources) -> None:
@@ -667,7 +667,7 @@ async def test_more_topics_than_are_remembered(resources: Resources, writer: Res
             await soon(fast)
         await execute(writer, "UPDATE jobs SET done = id")
         for job_id in ids:
-            resources.events.rouse(job_topic(job_id))
+            resources.events.wake(job_topic(job_id))
         assert {(change.job.id, change.job.done) for change in [await soon(fast) for _ in ids]} == {
             (job_id, job_id) for job_id in ids
         }
@@ -751,8 +751,8 @@ class _Probe(base.Feed):
         yield Wake()
         self._listens = False
 
-    async def look(self, _: AsyncConnection, *, is_beat: bool) -> None:
-        assert not is_beat
+    async def look(self, _: AsyncConnection, *, is_timeout: bool) -> None:
+        assert not is_timeout
         self.listened.append(self._listens)
         if len(self.listened) <= self._failures:
             raise ServiceUnavailable("PostgreSQL")

@@ -199,7 +199,7 @@ async def test_tokens_are_known_by_their_fingerprints(make_settings: MakeSetting
 async def test_keys_are_asked_for_as_the_settings_say(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(auth="keys", api_keys=("key-of-a-client-1",))) as resources:
         resources.keys.check("Bearer key-of-a-client-1")
-        with pytest.raises(Exception, match="asks for an API key"):
+        with pytest.raises(Exception, match="requires an API key"):
             resources.keys.check(None)
 
 

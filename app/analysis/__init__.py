@@ -1,1 +1,1 @@
-"""What texts say: pure functions on plain values. No I/O, no database, no state but caches."""
+"""Text analysis: pure functions on plain values. No I/O, no database, no state except caches."""

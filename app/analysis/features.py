@@ -1,4 +1,4 @@
-"""All that an analysis finds in a text by itself."""
+"""The features of a text: all results of the analysis of a single text."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from app.analysis.terms import terms_of
 
 
 class Features(NamedTuple):
-    """What is in one text."""
+    """The features of one text."""
 
     language: str
     """ISO 639-1, or und."""
@@ -21,13 +21,13 @@ class Features(NamedTuple):
     mention_ids: list[int]
     """Negative for communities."""
     mood: int
-    """-1, 0 or 1: a weak signal."""
+    """The sentiment, -1, 0 or 1: a weak signal."""
     bands: list[int]
-    """By which near-duplicates are found; none of a short text."""
+    """For the detection of near-duplicates; empty for a short text."""
 
 
 def features_of(texts: Sequence[str]) -> list[Features]:
-    """Analyse texts, in their order. Takes about a fifth of a second for 2,000 comments; not for the event loop."""
+    """Analyse texts, in order. Takes about 0.2 s for 2,000 comments: do not call it in the event loop."""
     return [_features(text) for text in texts]
 
 

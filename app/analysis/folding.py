@@ -1,14 +1,14 @@
-"""Folds texts for matching, so that what reads the same is the same, and knows where each character came from.
+"""Folds (normalizes) texts for matching, so that equal-looking texts are equal, and maps positions back to the source.
 
-Letters lose their case, and the dots of ё. Left out is what nobody sees: soft hyphens, zero-width characters, stress
-marks, variation selectors and skin tones of emoji, and the markup of VK's mentions, of `[club1|Банк]` all but the
-name. Letters of another alphabet that stand in a Cyrillic word and look like Cyrillic ones become these.
+Letters lose their case, and ё becomes е. Invisible characters are removed: soft hyphens, zero-width characters, stress
+marks, variation selectors and skin tones of emoji, and the markup of VK's mentions: only the name of `[club1|Банк]`
+stays. Letters of another alphabet in a Cyrillic word that look like Cyrillic ones are replaced by these.
 
-Every step keeps the number of characters or leaves some out; none becomes two. So lists of the places where something
-was left out lead from each folded character back to its source.
+Each step keeps or removes characters; none becomes two. So lists of the positions of removed characters suffice to map
+each folded character back to its source.
 
-Nearly all characters stand for themselves, so texts are searched for the others only; and as these are mostly the same
-few emoji, what becomes of them is remembered.
+Nearly all characters stay unchanged, so texts are searched only for the others; as these are mostly the same few emoji,
+their folded forms are cached.
 """
 
 import re
@@ -19,31 +19,31 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 JOINER: Final = "\u200d"
-"""Makes one emoji of two. It is kept between emoji, where it matters, and left out elsewhere."""
+"""Joins two emoji to one. It is kept between emoji, where it matters, and removed elsewhere."""
 _GENDERS: Final = "♀♂"
 _FIRST_MARK: Final = "\u0300"
 _SKIN_TONES: Final = range(0x1F3FB, 0x1F400)
 _SELECTORS: Final = "\ufe0e\ufe0f"
 _LONGEST_RUN: Final = 20
 _MOST_RUNS: Final = 10_000
-"""What becomes of more of them is not remembered; some megabytes."""
+"""The size of the cache of runs; some megabytes."""
 _PLAIN: Final = (
     r"\0-\x1f\x7f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
     r"0-9А-Яа-яЁё!-/:-@\[\\\]^_`{|}~«»“”„’‘–—…№₽•°€"
     "\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6ff\U0001f900-\U0001f9ff"
 )
-"""What stands for itself, apart from case and ё: nearly all of nearly every Russian comment.
+"""Characters that stay unchanged, apart from case and ё: nearly all characters of Russian comments.
 
-White space is listed: `\\s` would be no part of the bitmap in which the engine looks characters up, at half the speed.
+White space is listed explicitly: with `\\s` the engine could not use its bitmap of characters, and is half as fast.
 """
-# not "[^...]+": with the class by itself at the beginning the engine skips what is plain twice as fast
+# Not "[^...]+": with the class alone at the beginning, the engine skips plain characters twice as fast.
 _RUN: Final = re.compile(f"[^{_PLAIN}][^{_PLAIN}]*")
 _MENTION: Final = re.compile(
     r"(\[(?:(?:id|club|public|event|app)-?\d+(?::[^|\[\]\s\0]{0,64})?|https?://[^|\[\]\s\0]+)\|)([^\[\]\0]+)(\])"
 )
-"""What is left out, the name, and what is left out again, so that splitting by it gives what stays and goes in turn."""
+"""Groups: removed markup, name, removed markup; so splitting by it gives kept and removed parts alternately."""
 _STRESSED: Final = {"ѐ": "е", "ѝ": "и", "ќ": "к", "ѓ": "г"}
-"""Cyrillic letters that a grave or acute accent makes one character with; on others it stays apart and is left out."""
+"""Cyrillic letters with a composed form for a grave or acute accent; on other letters it is separate and removed."""
 _ONE_LETTER: Final = {"ё": "е", "ς": "σ"}
 _LIKE_CYRILLIC: Final = dict(zip("abcehkmoptxyiαβεηικμορτχυ", "авсенкмортхуіавенікмортху", strict=True))
 _LIKE_LATIN: Final = dict(zip("авсенкмортхуі", "abcehkmoptxyi", strict=True))
@@ -53,15 +53,15 @@ _TO_CYRILLIC: Final = str.maketrans(
 
 
 class _Gaps(NamedTuple):
-    """Where something was left out."""
+    """The positions where characters were removed."""
 
     places: Sequence[int]
-    """In the text without it, ascending."""
+    """Positions in the text after the removal, ascending."""
     sources: Sequence[int]
-    """Where the text with it goes on at each of these places."""
+    """The position in the text before the removal for each of `places`."""
 
     def origins(self, first: int, last: int) -> tuple[int, int]:
-        """Return where two characters were before, which mostly stand close to each other."""
+        """Return the positions of two characters before the removal; fast if they are close to each other."""
         places, sources = self
         gap = bisect_right(places, first)
         shift = sources[gap - 1] - places[gap - 1] if gap else 0
@@ -73,15 +73,15 @@ class _Gaps(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A folded text that remembers where its characters were in the source."""
+    """A folded text with the mapping of its positions to the source."""
 
     text: str
     source: str
     gaps: Sequence[_Gaps] = ()
-    """Those that were made last come first."""
+    """The gaps of each step, the last step first."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return where in the source a part of `text` is that is not empty, with the marks on its last character."""
+        """Return the span in the source of a non-empty span of `text`, including the marks on its last character."""
         first, last = start, end - 1
         for gaps in self.gaps:
             first, last = gaps.origins(first, last)
@@ -93,7 +93,7 @@ class Folded(NamedTuple):
 
 
 def fold(source: str, *, keep_case: bool = False) -> Folded:
-    """Fold a text; with `keep_case` its letters keep their case, and ё stays what it is."""
+    """Fold a text; with `keep_case`, letters keep their case, and ё stays."""
     text = source if keep_case else _lower(source)
     gaps: tuple[_Gaps, ...] = ()
     if "[" in text:
@@ -116,13 +116,13 @@ def _without_mentions(text: str) -> tuple[str, tuple[_Gaps, ...]]:
 
 def _lower(source: str) -> str:
     lower = source.lower()
-    if len(lower) != len(source):  # the only letter that becomes two
+    if len(lower) != len(source):  # İ is the only letter whose lower case has two characters
         lower = source.replace("İ", "i").lower()
     return lower.replace("ё", "е")
 
 
 def is_emoji(character: str) -> bool:
-    """Tell whether a character is an emoji or another symbol that is neither letter nor punctuation."""
+    """Return whether a character is an emoji or another symbol that is neither letter nor punctuation."""
     return unicodedata.category(character) == "So"
 
 
@@ -135,30 +135,30 @@ def _is_cyrillic(character: str) -> bool:
 
 
 class _Folds(dict[str, str]):
-    """Character -> what it becomes: one character, or nothing. Filled as characters are met."""
+    """Character -> its folded form: one character, or an empty string. Filled on demand."""
 
     def __init__(self, *, keep_case: bool) -> None:
         super().__init__()
         self._keep_case = keep_case
         self.runs: dict[str, _Run | None] = {}
-        """What becomes of runs that were met, where that does not depend on what is around them."""
+        """The folded forms of runs; None for runs whose form depends on the surrounding characters."""
 
     def __missing__(self, character: str) -> str:
         if unicodedata.category(character) in ("Mn", "Me", "Cf") or ord(character) in _SKIN_TONES:
             folded = ""
         else:
-            # 𝐀, Ａ and ² are letters and digits in disguise
+            # 𝐀, Ａ and ² are variants of ordinary letters and digits.
             plain = unicodedata.normalize("NFKC", character) if character.isalnum() else character
             folded = self.composed(plain if len(plain) == 1 else character)
         self[character] = folded
         return folded
 
     def remember(self, run: str) -> "_Run | None":
-        """Find out what becomes of a run, None if that depends on what is around it, and remember it in `runs`."""
+        """Fold a run and cache the result in `runs`; None if it depends on the surrounding characters."""
         if len(self.runs) >= _MOST_RUNS:
             self.runs.clear()
-        self.runs[run] = found = self._fold_alone(run)
-        return found
+        self.runs[run] = folded = self._fold_alone(run)
+        return folded
 
     def _fold_alone(self, run: str) -> "_Run | None":
         composes = any(each not in _SELECTORS and unicodedata.category(each) in ("Mn", "Me") for each in run)
@@ -176,7 +176,7 @@ class _Folds(dict[str, str]):
         )
 
     def composed(self, letter: str) -> str:
-        """Return what a letter becomes that may carry a mark."""
+        """Return the folded form of a letter that may have a diacritical mark."""
         if self._keep_case:
             lower = letter.lower()
             plain = _STRESSED.get(lower, lower)
@@ -190,11 +190,11 @@ _CASED: Final = _Folds(keep_case=True)
 
 
 class _Run(NamedTuple):
-    """What becomes of a run of characters that are not plain."""
+    """The folded form of a run of characters that are not plain."""
 
     text: str
     gaps: Sequence[tuple[int, int]]
-    """Places in `text` where something was left out, and where the run goes on."""
+    """Positions in `text` where characters were removed, and the position in the run after each removal."""
     has_letters: bool
     is_changed: bool
 
@@ -204,7 +204,7 @@ _UNKNOWN: Final = _Run("", (), has_letters=False, is_changed=False)
 
 
 class _Writer:
-    """Folds one text that holds more than plain characters; what is plain is copied as it is."""
+    """Folds one text with characters that are not plain; plain characters are copied unchanged."""
 
     def __init__(self, text: str, folds: _Folds) -> None:
         self._text = text
@@ -215,25 +215,25 @@ class _Writer:
         self._places: list[int] = []
         self._sources: list[int] = []
         self._foreign: list[int] = []
-        """Where letters of another alphabet are that may stand in a Cyrillic word; places in the folded text."""
+        """Positions in the folded text of letters of another alphabet that may be within a Cyrillic word."""
 
     def fold(self) -> tuple[str, _Gaps]:
-        """Return the folded text, and where something was left out."""
+        """Return the folded text and the positions of removed characters."""
         runs = self._folds.runs
         for match in _RUN.finditer(self._text):
             run, (start, end) = match.group(), match.span()
-            # of Latin words there are too many to remember
+            # Latin words are too many to be cached.
             known = _LATIN if run.isascii() else runs.get(run, _UNKNOWN)
             if known is _UNKNOWN:
                 known = self._folds.remember(run)
             if known is None or (known.has_letters and self._is_in_cyrillic(start, end)):
                 self._fold_run(start, end)
             elif known.is_changed:
-                self._take(known, start, end)
+                self._append(known, start, end)
         return self._folded()
 
     def fold_all(self) -> tuple[str, _Gaps]:
-        """Return the same of a text of which nothing is plain."""
+        """Return the same for a text without plain characters."""
         self._fold_run(0, len(self._text))
         return self._folded()
 
@@ -245,7 +245,7 @@ class _Writer:
         text = self._text
         return (start > 0 and _is_cyrillic(text[start - 1])) or (end < len(text) and _is_cyrillic(text[end]))
 
-    def _take(self, known: _Run, start: int, end: int) -> None:
+    def _append(self, known: _Run, start: int, end: int) -> None:
         self._copy(start)
         for place, source in known.gaps:
             self._places.append(self._length + place)
@@ -261,7 +261,7 @@ class _Writer:
             self._length += end - self._copied
             self._copied = end
 
-    def _leave_out(self, start: int, end: int) -> None:
+    def _remove(self, start: int, end: int) -> None:
         self._copy(start)
         self._copied = end
         self._places.append(self._length)
@@ -273,13 +273,13 @@ class _Writer:
             position += self._fold_odd(position)
 
     def _fold_odd(self, position: int) -> int:
-        """Fold one character and return how many were taken of the text."""
+        """Fold the character at `position` and return how many characters of the text were consumed."""
         character = self._text[position]
         if character == JOINER:
             return self._fold_joiner(position)
         folded = self._folds[character]
         if folded == "":
-            self._leave_out(position, position + 1)
+            self._remove(position, position + 1)
             self._compose(character)
             return 1
         if folded != character:
@@ -294,15 +294,15 @@ class _Writer:
     def _fold_joiner(self, position: int) -> int:
         following = self._text[position + 1 : position + 2]
         if following and following in _GENDERS:
-            self._leave_out(position, position + 2)
+            self._remove(position, position + 2)
             return 2
         self._copy(position)
         if not (following and is_emoji(following) and self._parts and is_emoji(self._parts[-1][-1])):
-            self._leave_out(position, position + 1)
+            self._remove(position, position + 1)
         return 1
 
     def _compose(self, mark: str) -> None:
-        """Make one letter of the last one and a mark where there is such a letter, й of и and its bow; ё becomes е."""
+        """Compose the last letter and a mark if such a letter exists, as й from и and a breve; ё becomes е."""
         if not self._parts:
             return
         last = self._parts[-1]
@@ -325,12 +325,12 @@ class _Writer:
 
 
 def as_cyrillic(text: str) -> str:
-    """Return a text whose letters are Cyrillic where they look like that."""
+    """Return a text with all letters that look like Cyrillic ones replaced by these."""
     return text.translate(_TO_CYRILLIC)
 
 
 def in_other_alphabet(text: str) -> str | None:
-    """Return a folded text in the letters of the other alphabet that look the same, or None where one has no such."""
+    """Return a folded text in look-alike letters of the other alphabet; None if a letter has no look-alike."""
     letters = {letter for letter in text if letter.isalpha()}
     for table in (_LIKE_CYRILLIC, _LIKE_LATIN):
         if letters <= table.keys():
@@ -339,7 +339,7 @@ def in_other_alphabet(text: str) -> str | None:
 
 
 def _in_one_alphabet(word: str) -> str:
-    """Return a word with letters of two alphabets in one: all look-alikes give way, or none does."""
+    """Return a word of mixed alphabets in one alphabet if all letters of the other have look-alikes, or unchanged."""
     foreign = {letter for letter in word if not _is_cyrillic(letter)}
     for strangers, table in ((foreign, _LIKE_CYRILLIC), (set(word) - foreign, _LIKE_LATIN)):
         like = {letter: _alike(letter, table) for letter in strangers}
@@ -349,6 +349,6 @@ def _in_one_alphabet(word: str) -> str:
 
 
 def _alike(letter: str, table: dict[str, str]) -> str:
-    """Return the letter of the other alphabet that looks like this one, or nothing; an accent does not matter."""
-    found = table.get(unicodedata.normalize("NFD", letter.lower())[0], "")
-    return found.upper() if letter.isupper() else found
+    """Return the look-alike of a letter in the other alphabet, ignoring accents; an empty string if it has none."""
+    look_alike = table.get(unicodedata.normalize("NFD", letter.lower())[0], "")
+    return look_alike.upper() if letter.isupper() else look_alike

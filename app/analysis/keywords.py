@@ -1,12 +1,12 @@
 """Finds keywords in texts: words in all their forms, exact words, substrings, phrases.
 
-Every keyword is expanded once into what it may look like, all of that goes into one automaton, and a text is gone
-through once. Both are folded before (`folding`), so case, ё, look-alikes and what nobody sees make no difference.
+Every keyword is expanded once into all its possible forms, one automaton contains all forms of all keywords, and each
+text is scanned once. Both are folded first (`folding`), so case, ё, look-alikes and invisible characters are ignored.
 
-What matches, whatever the mode: where a keyword begins or ends with a letter or digit, none may stand beside it, but
-for SUBSTRING. Other characters part words, also `_` and `-`: `#ВТБ_банк` and `онлайн-банке` hold `банк`, and `2015`
-does not hold `15`. Of one keyword the leftmost match counts, and of several that begin there the longest, so that its
-matches never overlap; those of different keywords may.
+In all modes except SUBSTRING: if a keyword begins or ends with a letter or digit, the match must not be next to another
+letter or digit. Other characters separate words, including `_` and `-`: `#ВТБ_банк` and `онлайн-банке` contain `банк`,
+and `2015` does not contain `15`. The matches of one keyword never overlap: the leftmost one counts, and of several with
+the same start the longest. Matches of different keywords may overlap.
 """
 
 import unicodedata
@@ -25,19 +25,19 @@ from app.analysis.folding import JOINER, Folded, as_cyrillic, fold, in_other_alp
 from app.analysis.word_forms import word_forms
 
 LONGEST_PHRASE: Final = 200
-"""Characters."""
+"""In characters."""
 MOST_WORDS: Final = 10
 _BETWEEN: Final = "\0"
-"""Parts texts that are searched together, and stands around them, so that every character has two neighbours."""
+"""Separates and surrounds texts that are searched together, so that every character has two neighbours."""
 _CHUNK: Final = 16_384
-"""Characters that are searched together, or one text: passing each text on by itself would cost as much again."""
+"""Characters that are searched together (or one longer text): a call per text would double the cost."""
 
 Positions = dict[int, list[int]]
 """Keyword id -> start, end, start, end ... of its matches, in code points of the text, ascending."""
 
 
 class KeywordMatching(Enum):
-    """What of a text a keyword matches. The value is how rows hold it."""
+    """How a keyword matches texts. The value is stored in rows."""
 
     WORD_FORMS = "WORD_FORMS"
     EXACT_WORD = "EXACT_WORD"
@@ -46,7 +46,7 @@ class KeywordMatching(Enum):
 
 
 class Keyword(NamedTuple):
-    """A keyword as the matcher takes it."""
+    """A keyword, as input of the matcher."""
 
     id: int
     phrase: str
@@ -54,19 +54,19 @@ class Keyword(NamedTuple):
 
 
 class WordForms(NamedTuple):
-    """A word of a phrase and what it may look like in a text, in lower case unless that matters."""
+    """A word of a phrase and its forms in a text, in lower case unless case matters."""
 
     word: str
     forms: tuple[str, ...]
 
 
 def clean_phrase(phrase: str) -> str:
-    """Return a phrase without white space around it, and with single spaces in it."""
+    """Return a phrase without surrounding white space, and with single spaces inside."""
     return " ".join(phrase.split())
 
 
 def problem_of(phrase: str, matching: KeywordMatching) -> str | None:
-    """Say why a clean phrase cannot be a keyword; None if it can."""
+    """Return why a clean phrase cannot be a keyword; None if it can."""
     if not phrase:
         return "is empty"
     if len(phrase) > LONGEST_PHRASE:
@@ -107,7 +107,7 @@ _AFTER: Final = _BEFORE | {"."}
 
 
 class _Gap(NamedTuple):
-    """What stands between two words of a phrase: punctuation, and whether there is white space, too."""
+    """The separator of two words of a phrase: punctuation, and whether it contains white space."""
 
     marks: str
     is_spaced: bool
@@ -118,9 +118,9 @@ class _Gap(NamedTuple):
         return cls(marks, any(map(str.isspace, between)))
 
     def cross(self, text: str, position: int, step: int) -> int:
-        """Go over such a gap and return what is behind it, or -1; `position` is the gap's first character.
+        """Match the gap at `position` in direction `step` (1 or -1); return the position after it, or -1.
 
-        With white space in the phrase there may be any, or none. Quotes may stand anywhere.
+        If the phrase has white space in the gap, the text may have any amount, or none. Quotes are ignored.
         """
         for mark in self.marks[::step]:
             position = self._over_air(text, position, step)
@@ -140,18 +140,18 @@ def _is_air(character: str, *, is_spaced: bool) -> bool:
 
 
 class _Pattern(NamedTuple):
-    """A phrase taken apart. Words are runs of letters and digits, or of emoji."""
+    """A parsed phrase. Words are runs of letters and digits, or of emoji."""
 
     words: tuple[str, ...]
     gaps: tuple[_Gap, ...]
-    """What is between the words; one less than there are words."""
+    """The separators of the words; one less than words."""
     before: str
-    """What belongs to the first word, as # does: `#банк`."""
+    """Symbols that belong to the first word, such as #: `#банк`."""
     after: str
-    """What belongs to the last word: `C++`."""
+    """Symbols that belong to the last word: `C++`."""
 
     def forms(self, number: int, matching: KeywordMatching) -> tuple[str, ...]:
-        """Return what a word of it may look like, with what belongs to it."""
+        """Return the forms of a word of the phrase, with the symbols that belong to it."""
         word = self.words[number]
         if matching is KeywordMatching.WORD_FORMS:
             forms = word_forms(word)
@@ -162,16 +162,16 @@ class _Pattern(NamedTuple):
         return tuple(f"{before}{form}{after}" for form in forms) if before or after else forms
 
     def folded(self, number: int, matching: KeywordMatching) -> dict[str, None]:
-        """Return the folded forms of a word, in both alphabets where nobody can tell in which one it is written."""
+        """Return the folded forms of a word, in both alphabets if it may be written in either."""
         folded = dict.fromkeys(fold(form).text for form in self.forms(number, matching))
         if self.is_of_either_alphabet(number):
             folded |= dict.fromkeys(other for form in folded if (other := in_other_alphabet(form)))
         return folded
 
     def is_of_either_alphabet(self, number: int) -> bool:
-        """Tell whether a word has single letters only, with symbols or digits beside them: C++, X5, A/B.
+        """Return whether a word consists of single letters next to symbols or digits: C++, X5, A/B.
 
-        Alone they would be words: C (a language) is not `с`, with.
+        Without these they would be words of their own: C (a language) is not `с` (with).
         """
         word, last = self.words[number], len(self.words) - 1
         letters = [len("".join(run)) for is_letter, run in groupby(word, str.isalpha) if is_letter]
@@ -194,7 +194,7 @@ def _pattern_of(phrase: str) -> _Pattern:
 
 
 def _kind(character: str) -> int:
-    """Return 1 for what words are made of, 2 for what emoji are made of, 0 for what is between."""
+    """Return 1 for characters of words, 2 for those of emoji, 0 for separators."""
     if character.isalnum():
         return 1
     return 2 if is_emoji(character) or character == JOINER else 0
@@ -218,15 +218,15 @@ class _Word(NamedTuple):
 
     forms: frozenset[str]
     lengths: tuple[int, ...]
-    """Of the forms, the longest first."""
+    """The lengths of the forms, longest first."""
 
     @classmethod
     def of(cls, forms: Iterable[str]) -> "_Word":
         known = frozenset(forms)
         return cls(known, tuple(sorted({len(form) for form in known}, reverse=True)))
 
-    def take(self, text: str, position: int, step: int) -> int:
-        """Return what is behind this word, which has its first character at `position` in that direction; or -1."""
+    def match(self, text: str, position: int, step: int) -> int:
+        """Match this word at `position` in direction `step` (1 or -1); return the position after it, or -1."""
         for length in self.lengths:
             start, end = (position, position + length) if step > 0 else (position + 1 - length, position + 1)
             if text[max(start, 0) : end] in self.forms and _is_whole(text, start, end):
@@ -235,7 +235,7 @@ class _Word(NamedTuple):
 
 
 class _Phrase(NamedTuple):
-    """A phrase of several words, which is looked up by one of them."""
+    """A phrase of several words; the automaton contains only one of them, the anchor."""
 
     words: tuple[_Word, ...]
     gaps: tuple[_Gap, ...]
@@ -243,45 +243,45 @@ class _Phrase(NamedTuple):
 
     @classmethod
     def of(cls, words: Sequence[_Word], gaps: tuple[_Gap, ...]) -> "_Phrase":
-        # long words are rare, so few hits have to be looked at more closely
+        # Long words are rare, so few hits must be checked further.
         anchor = max(range(len(words)), key=lambda number: words[number].lengths[-1])
         return cls(tuple(words), gaps, anchor)
 
     def around(self, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """Return where the phrase begins and ends whose anchor is here, or None if it is not."""
+        """Return the span of the phrase whose anchor has this span, or None if the phrase does not match."""
         position = end
         for gap, word in zip(self.gaps[self.anchor :], self.words[self.anchor + 1 :], strict=True):
             position = gap.cross(text, position, 1)
-            position = word.take(text, position, 1) if position >= 0 else -1
+            position = word.match(text, position, 1) if position >= 0 else -1
             if position < 0:
                 return None
         end, position = position, start - 1
         for gap, word in zip(self.gaps[: self.anchor][::-1], self.words[: self.anchor][::-1], strict=True):
             position = gap.cross(text, position, -1)
-            position = word.take(text, position, -1) if position >= 0 else -1
+            position = word.match(text, position, -1) if position >= 0 else -1
             if position < 0:
                 return None
         return position + 1, end
 
 
 class _Target(NamedTuple):
-    """What a hit of the automaton may be part of."""
+    """The keyword, and the phrase, of which a hit of the automaton may be part."""
 
     keyword_id: int
     is_substring: bool = False
     phrase: _Phrase | None = None
     exactly: str | None = None
-    """How the match has to be written, where case matters."""
+    """The required spelling of the match if case matters."""
 
 
 class Matcher:
-    """Finds many keywords at once. Made once and used from any thread.
+    """Finds many keywords at once. Immutable: it can be used from any thread.
 
-    One of 5,000 keywords is made in 0.3 s; the first one of a process loads the dictionary, in another 0.5 s.
+    A matcher of 5,000 keywords is built in 0.3 s; the first one of a process loads the dictionary in another 0.5 s.
     """
 
     def __init__(self, keywords: Iterable[Keyword]) -> None:
-        """Make a matcher of keywords of which `problem_of` says nothing."""
+        """Build a matcher of valid keywords, for which `problem_of` returns None."""
         targets: dict[str, list[_Target]] = defaultdict(list)
         for keyword in keywords:
             for form, target in _targets_of(keyword):
@@ -294,7 +294,7 @@ class Matcher:
         self._automaton = AhoCorasick(targets, store_patterns=False) if targets else None
 
     def match(self, texts: Sequence[str]) -> dict[int, Positions]:
-        """Search texts: number of a text -> its matches; texts without any are absent."""
+        """Search texts: index of a text -> its matches; texts without matches are absent."""
         found: dict[int, Positions] = {}
         if self._automaton is not None:
             for first, chunk in _chunks(texts):
@@ -325,9 +325,9 @@ class Matcher:
             found[number][keyword_id] = _apart(found[number][keyword_id])
 
     def _hits(self, folded: Folded, raw: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
-        """Yield keyword ids and places in the source of those hits that are matches."""
+        """Yield the hits that are matches: keyword id, and start and end in the source."""
         text, targets, are_words = folded.text, self._targets, self._are_words
-        # most hits are within other words: these are sorted out first, and as fast as can be
+        # Most hits are within other words: discard these first, with as little work as possible.
         likely = [
             (form, start, end)
             for form, start, end in raw
@@ -347,7 +347,7 @@ class Matcher:
 
 
 def _targets_of(keyword: Keyword) -> Iterator[tuple[str, _Target]]:
-    """Yield what the automaton has to look for, folded, with what it is part of."""
+    """Yield the folded forms that the automaton searches for, each with its target."""
     if keyword.matching is KeywordMatching.SUBSTRING:
         for part in _parts_of(keyword.phrase):
             yield part, _Target(keyword.id, is_substring=True)
@@ -362,7 +362,7 @@ def _targets_of(keyword: Keyword) -> Iterator[tuple[str, _Target]]:
 
 
 def _parts_of(phrase: str) -> Iterable[str]:
-    """Return what a literal substring may look like, folded."""
+    """Return the folded forms of a literal substring."""
     part = fold(phrase).text
     pattern = _pattern_of(phrase)
     other = in_other_alphabet(part) if len(pattern.words) == 1 and pattern.is_of_either_alphabet(0) else None
@@ -370,12 +370,12 @@ def _parts_of(phrase: str) -> Iterable[str]:
 
 
 def _as_written(text: str) -> str:
-    """Return the letters, digits and emoji of a text as they are written, in whichever alphabet."""
+    """Return the letters, digits and emoji of a text with their case, with look-alikes as Cyrillic letters."""
     return as_cyrillic("".join(character for character in fold(text, keep_case=True).text if _kind(character)))
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Tell whether what stands here goes on neither to the left nor to the right."""
+    """Return whether the span is not part of a longer word or emoji."""
     return (
         _is_edge(text[start], text[start - 1]) and _is_edge(text[end - 1], text[end]) and not _is_half_flag(text, start)
     )
@@ -388,7 +388,7 @@ def _is_edge(last: str, beyond: str) -> bool:
 
 
 def _is_half_flag(text: str, start: int) -> bool:
-    """Tell whether the half of a flag stands before this: two letters of a row make one flag, and then the next two."""
+    """Return whether the span begins within a flag: each pair of consecutive regional indicators is one flag."""
     first = start
     while "🇦" <= text[first] <= "🇿":
         first -= 1
@@ -396,7 +396,7 @@ def _is_half_flag(text: str, start: int) -> bool:
 
 
 def _apart(positions: list[int]) -> list[int]:
-    """Return starts and ends that do not overlap: the leftmost first, of several that begin there the longest."""
+    """Return non-overlapping starts and ends: leftmost first, of several with the same start the longest."""
     spans = sorted(zip(positions[::2], positions[1::2], strict=True), key=lambda span: (span[0], -span[1]))
     apart: list[int] = []
     for start, end in spans:
@@ -406,7 +406,7 @@ def _apart(positions: list[int]) -> list[int]:
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield runs of texts that are short enough together, each with the number of its first text."""
+    """Yield chunks of texts of limited total length, each with the index of its first text."""
     first, length = 0, 0
     for number, text in enumerate(texts):
         length += len(text)
@@ -417,7 +417,7 @@ def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         yield first, texts[first:]
 
 
-# for whoever matches again and again
+# cached matchers
 
 
 _building = Lock()
@@ -429,7 +429,7 @@ def _matcher_of(keywords: tuple[Keyword, ...]) -> Matcher:
 
 
 def matches_of(keywords: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
-    """Search texts for keywords, as `Matcher.match` does; the last matchers are kept. Not for the event loop."""
-    with _building:  # several that need the same one at once wait for one of them to make it
+    """Search texts for keywords, as `Matcher.match` does; caches matchers. Do not call it in the event loop."""
+    with _building:  # threads that need the same matcher wait until one of them has built it
         matcher = _matcher_of(keywords)
     return matcher.match(texts)

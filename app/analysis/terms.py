@@ -1,4 +1,4 @@
-"""The terms of texts: their words in the normal form, without those that say nothing; and which of them stand out."""
+"""The terms of texts: lemmas of their words without stop words; and the terms that are characteristic of a scope."""
 
 import math
 import re
@@ -17,11 +17,11 @@ _MOST_WORDS_KNOWN: Final = 100_000
 _WORD: Final = re.compile(f"[а-я]{{{FEWEST_LETTERS},}}|[a-z]{{{FEWEST_LETTERS},}}|[^\\W\\d_]{{{FEWEST_LETTERS},}}")
 _CYRILLIC: Final = re.compile("[а-я]+")
 _LAUGHTER: Final = (frozenset("аеиоыэхпв"), "х"), (frozenset("aehol"), "h")
-"""Words of these letters only, with that one more than once: ахаха, хех, haha."""
+"""Words of these letters only that contain the second letter more than once: ахаха, хех, haha."""
 _DRAWN_OUT: Final = re.compile(r"(.)\1{2,}")
 _EMPTY_CLASSES: Final = frozenset({"PREP", "CONJ", "PRCL", "NPRO", "NUMR", "INTJ", "PRED"})
 _EMPTY_KINDS: Final = frozenset({"Apro", "Anum", "Init"})
-"""Pronouns that are used like adjectives, ordinal numbers, initials."""
+"""Adjectival pronouns, ordinal numbers, initials."""
 _STOP_WORDS: Final = frozenset(
     """
     быть мочь стать хотеть бывать являться делать сделать иметь знать сказать говорить думать идти пойти дать давать
@@ -39,9 +39,9 @@ _STOP_WORDS: Final = frozenset(
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text without links and mentions, each once, in their order.
 
-    Words have at least three letters; Russian ones are in their normal form, with
-    ё where the dictionary has it, others in lower case. Left out are pronouns,
-    prepositions, conjunctions, particles, numerals and other words that every text has, and laughter.
+    Words have at least three letters; Russian words are in their normal form, with
+    ё as in the dictionary, others in lower case. Stop words are omitted: pronouns,
+    prepositions, conjunctions, particles, numerals and other very frequent words, and laughter.
     """
     terms = (term_of(word) for word in dict.fromkeys(_WORD.findall(fold(text).text)))
     return list(dict.fromkeys(term for term in terms if term))
@@ -52,7 +52,7 @@ _one_at_a_time = Lock()
 
 @lru_cache(maxsize=_MOST_WORDS_KNOWN)
 def term_of(word: str) -> str | None:
-    """Return the term that a folded word stands for; None if it says nothing."""
+    """Return the term of a folded word; None for a stop word."""
     plain = _DRAWN_OUT.sub(r"\1", word)
     if not FEWEST_LETTERS <= len(plain) <= MOST_LETTERS or plain in _STOP_WORDS or _is_laughter(word):
         return None
@@ -77,11 +77,11 @@ def _analyzer() -> MorphAnalyzer:
 
 
 def standing_out(comments_with: int, comments: int, comments_with_everywhere: int, comments_everywhere: int) -> float:
-    """Return how much a term stands out in a scope: its TF-IDF, where a document is a comment and the scope is one.
+    """Return how characteristic a term is of a scope: TF-IDF, with the scope for TF and all comments for IDF.
 
-    The share of the scope's comments that have the term, times the logarithm of
-    how rare it is everywhere. So it is high for what is frequent here and rare
-    elsewhere; 0 for what every comment has.
+    The share of the scope's comments that contain the term, times the logarithm of
+    its rarity in all comments. It is high for terms that are frequent in the scope
+    and rare elsewhere; 0 for a term that every comment contains.
     """
     if not comments_with:
         return 0.0
@@ -91,14 +91,14 @@ def standing_out(comments_with: int, comments: int, comments_with_everywhere: in
 
 
 def ranked(
-    found: Iterable[tuple[str, int, int]], comments: int, comments_everywhere: int, limit: int
+    counts: Iterable[tuple[str, int, int]], comments: int, comments_everywhere: int, limit: int
 ) -> list[tuple[str, int, float]]:
-    """Return the terms that stand out most, as (term, comments in the scope that have it, score).
+    """Return the `limit` most characteristic terms, as (term, comments in the scope that contain it, score).
 
-    `found` are terms with the comments that have them in the scope and everywhere.
+    `counts` are terms with the number of comments that contain them, in the scope and in all.
     """
     scored = [
         (term, inside, standing_out(inside, comments, everywhere, comments_everywhere))
-        for term, inside, everywhere in found
+        for term, inside, everywhere in counts
     ]
     return sorted(scored, key=lambda each: (-each[2], -each[1], each[0]))[:limit]

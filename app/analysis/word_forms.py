@@ -9,7 +9,7 @@ from typing import Any
 from pymorphy3 import MorphAnalyzer
 
 _LEAST_SHARE = 0.05
-"""Of a word that is several, like печь and печь, readings that are much rarer than another one are left out."""
+"""For a homonym (печь, the noun and the verb), the least score of a reading relative to the likeliest one."""
 _CYRILLIC = re.compile("[а-яё]+")
 _VOWELS = frozenset("аеёиоуыэюя")
 _HARD_CONSONANTS = frozenset("бвдзлмнпрстф")
@@ -22,13 +22,13 @@ _one_at_a_time = Lock()
 
 @lru_cache(maxsize=50_000)
 def word_forms(word: str) -> tuple[str, ...]:
-    """Return all forms of a word in lower case, itself among them; one that is not Russian has no other.
+    """Return all forms of a word in lower case, including itself; a word that is not Russian has only one.
 
-    A word that is its own normal form is taken as that: `банк` is not the
-    genitive of `банка`. Another one stands for the likeliest word of which it is
-    a form: `банками` for `банк`. A word that the dictionary does not know is
-    declined where it looks like one that can be, and else left as it is. Words
-    in capitals of up to five letters are abbreviations then, and have one form.
+    A word that is a normal form is treated as that: `банк` is not the genitive of
+    `банка`. Any other word is treated as a form of its likeliest normal form:
+    `банками` of `банк`. A word that is not in the dictionary is declined if it looks
+    declinable, and otherwise has one form; in capitals and with up to five letters
+    it is an abbreviation and has one form.
     """
     lower = word.lower()
     if not _CYRILLIC.fullmatch(lower):
@@ -46,7 +46,7 @@ def _analyzer() -> MorphAnalyzer:
 
 def _known(word: str, readings: list[Any]) -> list[str]:
     """Return the forms of a word of the dictionary."""
-    # the same word in another case is another reading with a score of its own
+    # Each grammatical case of a word is a separate reading with its own score: sum them up per word.
     scores: dict[tuple[str, str], float] = defaultdict(float)
     by_word: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for reading in readings:
@@ -54,11 +54,11 @@ def _known(word: str, readings: list[Any]) -> list[str]:
         scores[key] += reading.score
         by_word[key].append(reading)
     own = [key for key in scores if key[0] == word]
-    wanted = own or [max(scores, key=lambda key: scores[key])]
-    likeliest = max(scores[key] for key in wanted)
+    selected = own or [max(scores, key=lambda key: scores[key])]
+    likeliest = max(scores[key] for key in selected)
     return [
         form.word
-        for key in wanted
+        for key in selected
         if scores[key] >= _LEAST_SHARE * likeliest
         for reading in _one_per_lexeme(by_word[key])
         for form in reading.lexeme
@@ -70,7 +70,7 @@ def _one_per_lexeme(readings: list[Any]) -> list[Any]:
 
 
 def _unknown(word: str, readings: list[Any]) -> list[str]:
-    """Return the forms that a word outside the dictionary has, if it ends like one that can be declined."""
+    """Return the forms of a word that is not in the dictionary, if it ends like a declinable word."""
     lower = word.lower()
     is_abbreviation = word.isupper() and len(word) <= _LONGEST_ABBREVIATION
     if is_abbreviation or _VOWELS.isdisjoint(lower):
@@ -79,6 +79,6 @@ def _unknown(word: str, readings: list[Any]) -> list[str]:
     if own:
         return [form.word for form in own[0].lexeme]
     if readings[0].tag.POS == "NOUN" and lower[-1] in _HARD_CONSONANTS:
-        # a guess at a form of another word, such as `ютуб` of `ютуба`: names that end so are declined like `клуб`
+        # pymorphy3 guesses another lemma, such as `ютуба` for `ютуб`; names with this ending are declined like `клуб`.
         return [lower + ending for ending in _HARD_ENDINGS]
     return []

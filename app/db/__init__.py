@@ -1,1 +1,1 @@
-"""PostgreSQL: pools, tables, and a server of our own where none is given."""
+"""PostgreSQL: pools, tables, and an embedded server if no DATABASE_URL is set."""

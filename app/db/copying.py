@@ -1,4 +1,4 @@
-"""COPY, which SQLAlchemy does not know: many rows into a table by the driver's own means, in the same transaction."""
+"""COPY, which SQLAlchemy does not support: inserts many rows through the driver, in the same transaction."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 async def copy_new_rows(
     connection: AsyncConnection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
 ) -> bool:
-    """Insert all rows and return True, or none and return False where a unique key is there already.
+    """Insert all rows and return True, or insert none and return False if a unique key already exists.
 
-    The transaction goes on in either case. Values are as asyncpg takes them;
-    jsonb is given as text. Another transaction that inserts the same keys is
-    waited for, so rows must come in an order that all writers keep.
+    The transaction continues in either case. Values must have asyncpg's types, jsonb
+    as str. The insert waits for other transactions that insert the same keys, so all
+    writers must keep the same order of rows (deadlock).
     """
     driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None  # noqa: S101 - a connection that is in use has one
+    assert driver is not None  # noqa: S101 - a checked-out connection always has one
     try:
         async with connection.begin_nested():
             await driver.copy_records_to_table(table, records=rows, columns=columns)

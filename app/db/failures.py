@@ -1,7 +1,7 @@
-"""Which failures of PostgreSQL are transient: decided here, by SQLSTATE, for all who talk to it.
+"""Classifies failures of PostgreSQL by SQLSTATE as transient or not, for all modules that use it.
 
 Source: PostgreSQL 18, appendix A. Processes that only read and write rows import
-this file, so it imports nothing.
+this module, so it imports nothing.
 """
 
 TRANSIENT = (
@@ -14,9 +14,9 @@ TRANSIENT = (
     "55P03",  # a lock is not available
     "57P0",  # shutdown, start-up, crash
     "58000",  # a failure of the operating system
-    "58030",  # its files cannot be read or written
+    "58030",  # an I/O error of its files
 )
-"""A failure whose SQLSTATE begins with one of these may be over when the same is tried later."""
+"""Prefixes of the SQLSTATEs of transient failures: the same statement may succeed later."""
 _SLOW = {
     "25006": "the database is read-only",
     "53100": "the disk is full",
@@ -25,13 +25,13 @@ _SLOW = {
     "58000": "the operating system failed",
     "58030": "its files cannot be read or written",
 }
-"""Those that last until an operator has acted, in most cases, and what each means."""
+"""Transient failures that usually last until an operator has acted: SQLSTATE -> meaning."""
 SOON_SECONDS = 1.0
 LATER_SECONDS = 10.0
 
 
 def sqlstate_of(error: BaseException | None) -> str:
-    """Return the SQLSTATE of an exception, of the driver's own below it, or of its cause; "" if there is none."""
+    """Return the SQLSTATE of an exception, of the driver's exception that it wraps, or of a cause; "" without one."""
     while error is not None:
         state = getattr(getattr(error, "orig", error), "sqlstate", None)
         if state:
@@ -41,15 +41,15 @@ def sqlstate_of(error: BaseException | None) -> str:
 
 
 def is_transient(state: str) -> bool:
-    """Tell whether what failed with this SQLSTATE may succeed later."""
+    """Return whether a statement that failed with this SQLSTATE may succeed later."""
     return state.startswith(TRANSIENT)
 
 
 def retry_after_seconds(state: str) -> float:
-    """Return when it is worth trying again what failed with this SQLSTATE."""
+    """Return the wait in seconds before a statement that failed with this SQLSTATE is retried."""
     return LATER_SECONDS if state in _SLOW else SOON_SECONDS
 
 
 def meaning_of(state: str) -> str | None:
-    """Return what a SQLSTATE says about the server, for an operator; None where it is not about its resources."""
+    """Return the meaning of a SQLSTATE for an operator; None unless it concerns the server's resources."""
     return _SLOW.get(state)

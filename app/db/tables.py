@@ -1,9 +1,9 @@
-"""The tables, as migrations leave them. VK's ids are unique per wall only, so keys are (owner_id, id), owner first.
+"""The tables as the migrations create them. VK's ids are unique per wall only, so keys are (owner_id, id), owner first.
 
-`owner_id` is the wall: negative for a community, as VK writes it. Times are UTC.
-PgQueuer's own tables come by a migration and are not described here, nor are the triggers: one deletes
-the comments of deleted posts, in place of a foreign key; others keep `comment_search` and the rollups,
-which are `comment_hours`, `post_stats` and all that end in `_months`
+`owner_id` is the wall: negative for a community, as in VK. Times are UTC.
+PgQueuer's tables are created by a migration and not described in this module. The same applies to the
+triggers: one deletes the comments of deleted posts, in place of a foreign key; others maintain
+`comment_search` and the rollups `comment_hours`, `post_stats` and all tables whose names end in `_months`
 (migrations/versions/0008_find_in_comments.py).
 """
 
@@ -44,7 +44,7 @@ metadata = MetaData(
 
 CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґўәғқңөұүһҗјђћљњџѓќ"
 LATIN = "abvgdejziyklmnoprstufhcqwx012345iieguagknouuhjjdclndgk"
-"""What pg_trgm, for which Cyrillic letters are none in some locales, is given instead of them."""
+"""The characters that replace Cyrillic letters for pg_trgm, which in some locales does not treat those as letters."""
 
 
 def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
@@ -74,7 +74,7 @@ def _counts(*names: str, kind: type[Integer] = Integer) -> list[Column[int]]:
 
 
 collection_numbers = Sequence("collection_numbers", start=0, minvalue=0, metadata=metadata)
-"""Counts the collections: a clock may be set back while one runs, so no time decides what it has seen."""
+"""Numbers the collections: a clock may be set back during a collection, so times cannot show what it has seen."""
 
 groups = Table(
     "groups",
@@ -313,8 +313,7 @@ tokens = Table(
     _time("used_at"),
 )
 
-# what is looked for, and found, in the texts of comments
-
+# keywords, search and features of the texts of comments
 
 keywords = Table(
     "keywords",
@@ -461,7 +460,7 @@ wave_bands = Table(
     comment="the bands of the comments of waves: who has one of them belongs to that wave",
 )
 
-# rollups, kept by triggers in the transaction that changes what they count; months are UTC
+# rollups, maintained by triggers in the transaction that changes the counted rows; months are UTC
 
 comment_hours = Table(
     "comment_hours",

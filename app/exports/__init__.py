@@ -1,1 +1,1 @@
-"""Exports: rows in, a file out, in memory that does not grow with their number. Nothing here knows a database."""
+"""Exports: rows in, a file out, in memory that does not grow with their number. This package uses no database."""

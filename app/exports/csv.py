@@ -1,4 +1,4 @@
-"""CSV, as PostgreSQL formats it: this adds what Excel wants to see, and knows what runs as a formula."""
+"""CSV, formatted by PostgreSQL; this module adds what Excel needs, and defines which characters begin formulas."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ from app.exports.files import Sink
 from app.exports.options import CsvOptions, ExportColumn
 
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
-"""A cell of text that begins with one of these may run as a formula; an apostrophe before it keeps it a text.
+"""A text cell that begins with one of these may run as a formula; a leading apostrophe prevents that.
 
-Source: OWASP, "CSV Injection", as of 2026; full width signs count where Excel speaks Japanese or Chinese.
+Source: OWASP, "CSV Injection", as of 2026; full-width characters begin formulas in Japanese and Chinese Excel.
 """
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-"""Without it Excel takes UTF-8 for the code page of its country."""
+"""Without it Excel reads UTF-8 as the code page of its locale."""
 LINE_END = b"\r\n"
 
 
 class CsvFile:
-    """A file of CSV, with lines that end as RFC 4180 has it.
+    """A CSV file with the line ends of RFC 4180.
 
-    It takes lines of PostgreSQL's COPY whose last value is a `mark`. COPY ends
-    lines with a line feed, which may also be within a text; the mark is random,
-    so that it, followed by a line feed, can only be the end of a line.
+    Its input are lines of PostgreSQL's COPY whose last value is a `mark`. COPY ends
+    lines with a line feed, which may also occur within a text; the mark is random,
+    so the mark followed by a line feed can only be the end of a line.
     """
 
     def __init__(self, sink: Sink, columns: Sequence[ExportColumn], options: CsvOptions, mark: str) -> None:
@@ -34,7 +34,7 @@ class CsvFile:
         sink.write(f"{start}{head}".encode() + LINE_END)
 
     def write(self, lines: bytes) -> None:
-        """Take more of the lines; they may be cut anywhere."""
+        """Add more of the lines; they may be split anywhere."""
         lines = self._rest + lines
         cut = lines.rfind(self._end) + len(self._end)
         if cut < len(self._end):
@@ -45,7 +45,11 @@ class CsvFile:
         self._sink.write(whole.replace(self._end, LINE_END))
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file.
+
+        Raises:
+            ValueError: the last line is incomplete.
+        """
         if self._rest:
-            raise ValueError("the last line is not whole")
+            raise ValueError("the last line is incomplete")
         self._sink.close()

@@ -1,4 +1,4 @@
-"""New files: written once from the front, and known by size and SHA-256 when they are done."""
+"""New files: written once from beginning to end; their size and SHA-256 are known at the end."""
 
 import gzip
 import hashlib
@@ -19,20 +19,20 @@ ZSTD_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of a file that was written: its size and its SHA-256 in hexadecimal digits."""
+    """A finished file: its size and its SHA-256 in hexadecimal digits."""
 
     bytes: int
     sha256: str
 
 
 class NewFile:
-    """A file that is written from its beginning to its end. What is read of it later is what was counted and hashed.
+    """A file that is written from beginning to end, so size and hash are those of the finished file.
 
-    It is as much of a file as zipfile, gzip and pyarrow need; one cannot go back in it.
+    It has the methods that zipfile, gzip and pyarrow need, without seeking.
 
     Raises:
-        FileExistsError: it is there already.
-        OSError: of any write, and of `finish`, when the disk is full.
+        FileExistsError: the file already exists.
+        OSError: any write, or `finish`, fails, for example because the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,15 +43,15 @@ class NewFile:
 
     @property
     def closed(self) -> bool:
-        """Whether it is closed."""
+        """Whether the file is closed."""
         return self._file.closed
 
     def tell(self) -> int:
-        """Return how many bytes were written."""
+        """Return the number of bytes written."""
         return self._size
 
     def write(self, data: bytes, /) -> int:
-        """Write all of it."""
+        """Write all bytes; after `abandon`, discard them."""
         if self._is_abandoned:
             return len(data)
         self._file.write(data)
@@ -60,49 +60,49 @@ class NewFile:
         return len(data)
 
     def flush(self) -> None:
-        """Leave it to the buffer when it is written: those who write small parts flush after each of them."""
+        """Do nothing: callers flush after each small part, which would defeat the buffer."""
 
     def finish(self) -> FileFacts:
-        """Bring all of it to the disk and return what it is."""
+        """Write all data to the disk, close the file and return its size and hash."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         return FileFacts(self._size, self._hash.hexdigest())
 
     def abandon(self) -> None:
-        """Close it as it is. What is still written is dropped: zipfile, for one, closes what it has begun later on."""
+        """Close the file as it is. Discard later writes: zipfile, for example, writes when it is closed later."""
         self._is_abandoned = True
-        # closing writes what is left, which fails on a full disk: that has been reported already
+        # Closing writes the buffer, which fails on a full disk: that error has already been reported.
         with suppress(OSError):
             self._file.close()
 
 
 class Sink(Protocol):
-    """Where bytes go, until it is closed."""
+    """A destination of bytes."""
 
     def write(self, data: bytes, /) -> int:
-        """Take all of these bytes."""
+        """Write all of these bytes."""
 
     def close(self) -> None:
-        """Write what is left to write. The file behind it stays open."""
+        """Write the remaining data. The underlying file stays open."""
 
 
 class _Plain:
-    """Bytes as they are."""
+    """A sink without compression."""
 
     def __init__(self, file: NewFile) -> None:
         self.write = file.write
 
     def close(self) -> None:
-        """Do nothing: nothing is left."""
+        """Do nothing: no data is buffered."""
 
 
 def sink_of(file: NewFile, compression: Compression | None) -> Sink:
-    """Return what packs bytes into a file. The same bytes make the same file, as it holds neither name nor time."""
+    """Return a sink that compresses into a file. The result is reproducible: it contains neither name nor time."""
     if compression is Compression.GZIP:
-        packed = gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=cast(BinaryIO, file), mtime=0)
-        return cast(Sink, packed)
+        writer = gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=cast(BinaryIO, file), mtime=0)
+        return cast(Sink, writer)
     if compression is Compression.ZSTD:
-        packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
-        return cast(Sink, packer.stream_writer(cast(BinaryIO, file), closefd=False))
+        compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+        return cast(Sink, compressor.stream_writer(cast(BinaryIO, file), closefd=False))
     return _Plain(file)

@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, in UTF-8, with the names that GraphQL has."""
+"""JSON lines: one object per line, in UTF-8, with the names of GraphQL."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from app.exports.options import ExportColumn
 
 
 class JsonLinesFile:
-    """A file of JSON lines. Times are ISO 8601 with their offset, what is not there is null."""
+    """A file of JSON lines. Times are ISO 8601 with offset; missing values are null."""
 
     cut_texts = 0
 
@@ -20,7 +20,7 @@ class JsonLinesFile:
         self.rows = 0
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows, each with a value a column."""
+        """Add rows, each with one value per column."""
         names = self._names
         lines = [orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE) for row in rows]
         self._sink.write(b"".join(lines))

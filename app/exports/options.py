@@ -1,11 +1,11 @@
-"""What an export can be asked for: its format, its columns, how it is packed, and how CSV is written."""
+"""The options of an export: format, columns, compression, and details of CSV."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class ExportFormat(Enum):
-    """What kind of file. The value is the ending of its name."""
+    """The format of a file. The value is the suffix of its name."""
 
     CSV = "csv"
     JSON_LINES = "jsonl"
@@ -14,31 +14,31 @@ class ExportFormat(Enum):
 
 
 class Compression(Enum):
-    """How a file is packed. The value is what is appended to its name."""
+    """The compression of a file. The value is the suffix that is added to its name."""
 
     GZIP = "gz"
     ZSTD = "zst"
 
 
 class Delimiter(Enum):
-    """What stands between the values of a line of CSV."""
+    """The delimiter of the values in a line of CSV."""
 
     SEMICOLON = ";"
     COMMA = ","
 
 
 class Kind(Enum):
-    """What the values of a column are."""
+    """The type of the values of a column."""
 
     TEXT = "text"
     INTEGER = "integer"
     TIME = "time"
-    TRUTH = "truth"
+    BOOLEAN = "boolean"
     LIST = "list of texts"
 
 
 class ExportColumn(Enum):
-    """What can be told of a comment. The value is the column's name in files, as GraphQL has it where it has it."""
+    """A column of an export. The value is its name in files, which is the GraphQL name if one exists."""
 
     VK_OWNER_ID = "vkOwnerId"
     GROUP_NAME = "groupName"
@@ -69,7 +69,7 @@ class ExportColumn(Enum):
 
     @property
     def kind(self) -> Kind:
-        """What its values are."""
+        """The type of its values."""
         return _KINDS.get(self, Kind.TEXT)
 
 
@@ -97,7 +97,7 @@ _KINDS = {
         ),
         Kind.TIME,
     ),
-    **dict.fromkeys((ExportColumn.IS_REPLY, ExportColumn.IS_DELETED), Kind.TRUTH),
+    **dict.fromkeys((ExportColumn.IS_REPLY, ExportColumn.IS_DELETED), Kind.BOOLEAN),
     **dict.fromkeys((ExportColumn.ATTACHMENTS, ExportColumn.KEYWORDS), Kind.LIST),
 }
 
@@ -118,12 +118,12 @@ DEFAULT_COLUMNS = (
     ExportColumn.KEYWORDS,
     ExportColumn.LANGUAGE,
 )
-"""The columns of an export that names none."""
+"""The columns of an export for which none are given."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvOptions:
-    """How CSV is written. As it is here, Excel opens it with a double click and runs nothing that is in it."""
+    """The options of CSV. With the defaults, Excel opens the file with a double click and runs no formula in it."""
 
     delimiter: Delimiter = Delimiter.SEMICOLON
     escapes_formulas: bool = True
@@ -132,7 +132,7 @@ class CsvOptions:
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What a file is to be like."""
+    """The options of an export file."""
 
     format: ExportFormat
     columns: tuple[ExportColumn, ...] = DEFAULT_COLUMNS
@@ -140,7 +140,7 @@ class ExportOptions:
     csv: CsvOptions = CsvOptions()
 
     def file_name(self, stem: str) -> str:
-        """Return the name of the file: its stem with the endings that say what is in it."""
-        # Parquet packs its columns itself, and stays what it is
+        """Return the name of the file: the stem with the suffixes of format and compression."""
+        # Parquet compresses its columns itself, so its name gets no second suffix.
         is_wrapped = self.compression and self.format is not ExportFormat.PARQUET
         return f"{stem}.{self.format.value}" + (f".{self.compression.value}" if is_wrapped and self.compression else "")

@@ -1,4 +1,4 @@
-"""Parquet, by pyarrow, which is not installed everywhere: it is an extra."""
+"""Parquet, written by pyarrow, an optional dependency (extra `parquet`)."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -10,14 +10,14 @@ from app.exports.options import Compression, ExportColumn, Kind
 
 ROWS_OF_A_GROUP = 20_000
 CHARACTERS_OF_A_GROUP = 8_000_000
-"""A row group ends, too, where its texts are longer: it is in memory as a whole."""
+"""A row group also ends when its texts are longer than this, because it is in memory as a whole."""
 
 
 def require_parquet() -> None:
-    """Look whether pyarrow is there.
+    """Check that pyarrow is installed.
 
     Raises:
-        ValidationFailed: it is not; says how it gets there.
+        ValidationFailed: it is not; the message says how to install it.
     """
     if find_spec("pyarrow") is None:
         message = "Parquet needs the package pyarrow on the server. Install it there: pip install pyarrow"
@@ -30,19 +30,19 @@ class ParquetFile:
     cut_texts = 0
 
     def __init__(self, file: NewFile, columns: Sequence[ExportColumn], compression: Compression | None) -> None:
-        # imported here: it takes 30 MB, and may not be there
-        import pyarrow as pa  # noqa: PLC0415
-        from pyarrow import parquet  # noqa: PLC0415
+        # Imported lazily: it takes 30 MB, and may not be installed.
+        import pyarrow as pa  # noqa: PLC0415 - lazy import
+        from pyarrow import parquet  # noqa: PLC0415 - lazy import
 
         types = {
             Kind.TEXT: pa.string(),
             Kind.INTEGER: pa.int64(),
             Kind.TIME: pa.timestamp("us", tz="UTC"),
-            Kind.TRUTH: pa.bool_(),
+            Kind.BOOLEAN: pa.bool_(),
             Kind.LIST: pa.list_(pa.string()),
         }
         self._schema = pa.schema([(column.value, types[column.kind]) for column in columns])
-        # what it frees goes back to the system, which other allocators put off
+        # The system's allocator returns freed memory to the system at once; others delay that.
         self._pool = pa.system_memory_pool()
         self._arrow: Any = pa
         codec = "GZIP" if compression is Compression.GZIP else "ZSTD"
@@ -53,11 +53,11 @@ class ParquetFile:
         self.rows = 0
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows, each with a value a column."""
-        # made at once, as Arrow keeps a row in a fifth of the memory that Python takes for it
+        """Add rows, each with one value per column."""
+        # Convert them at once: Arrow needs a fifth of the memory that Python needs for a row.
         columns = [
-            self._arrow.array([row[place] for row in rows], field.type, memory_pool=self._pool)
-            for place, field in enumerate(self._schema)
+            self._arrow.array([row[index] for row in rows], field.type, memory_pool=self._pool)
+            for index, field in enumerate(self._schema)
         ]
         self._batches.append(self._arrow.RecordBatch.from_arrays(columns, schema=self._schema))
         self._kept += len(rows)
@@ -67,7 +67,7 @@ class ParquetFile:
             self._write_group()
 
     def close(self) -> None:
-        """Write what is left, and what tells where everything is."""
+        """Write the last row group and the file's footer."""
         if self._batches:
             self._write_group()
         self._file.close()

@@ -1,4 +1,4 @@
-"""The way from rows to a file of any format."""
+"""Writers of rows for each file format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +12,22 @@ from app.exports.xlsx import XlsxFile
 
 
 class RowFile(Protocol):
-    """A file that rows are written to."""
+    """A writer of rows into a file."""
 
     rows: int
-    """How many were written."""
+    """How many rows were written."""
     cut_texts: int
-    """How many texts were too long for the format, and were cut."""
+    """How many texts were cut because they were too long for the format."""
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows, each with a value a column: str, int, aware datetime, bool, a sequence of str, or None."""
+        """Add rows, each with one value per column: str, int, aware datetime, bool, a sequence of str, or None."""
 
     def close(self) -> None:
-        """Finish what is in the file. The file itself stays open."""
+        """Write the end of the content. The file itself stays open."""
 
 
 def row_file(file: NewFile, options: ExportOptions, directory: Path) -> RowFile:
-    """Return what writes rows as wished; `directory` is where it may keep files meanwhile. CSV is not made of rows."""
+    """Return the writer for these options, which may keep temporary files in `directory`. For CSV see `CsvFile`."""
     if options.format is ExportFormat.XLSX:
         return XlsxFile(file, options.columns, directory)
     if options.format is ExportFormat.PARQUET:

@@ -1,4 +1,4 @@
-"""XLSX: what Excel opens as it is, with real times and numbers, and texts that stay texts."""
+"""XLSX workbooks, with typed times and numbers, and texts that never run as formulas."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,40 +13,40 @@ from app.exports.files import NewFile
 from app.exports.options import ExportColumn, Kind
 
 MOST_ROWS = 1_048_576
-"""How many rows a sheet has, its head among them: Excel's limit."""
+"""The maximum number of rows of a sheet, including its header: Excel's limit."""
 LONGEST_TEXT = 32_767
-"""How many UTF-16 units a cell holds: Excel's limit. Most emoji are two."""
+"""The maximum length of a cell in UTF-16 units: Excel's limit. Most emoji are two units."""
 CUT = "… [cut]"
-"""The end of a text that was too long."""
+"""The end of a text that was cut."""
 LARGEST_NUMBER = 10**15
-"""Excel shows 15 digits of a number; those with more are texts."""
+"""Excel shows 15 digits of a number; longer numbers are written as texts."""
 DAY_ZERO = datetime(1899, 12, 30, tzinfo=UTC)
 FIRST_TIME = datetime(1900, 3, 1, tzinfo=UTC)
-"""Excel counts a 29 February 1900, which was none; times before are texts."""
+"""Excel has a 29 February 1900, which did not exist; earlier times are written as texts."""
 DAY = timedelta(days=1)
-WIDTHS = {Kind.TEXT: 24, Kind.INTEGER: 12, Kind.TIME: 19, Kind.TRUTH: 9, Kind.LIST: 18}
+WIDTHS = {Kind.TEXT: 24, Kind.INTEGER: 12, Kind.TIME: 19, Kind.BOOLEAN: 9, Kind.LIST: 18}
 WIDE = {ExportColumn.TEXT: 80, ExportColumn.POST_TEXT: 40}
 
 Write = Callable[[Worksheet, int, int, Any], object]
 
 
 class XlsxFile:
-    """A workbook, with as many sheets as its rows need; each has a head.
+    """A workbook, with as many sheets as its rows need; each sheet has a header.
 
-    Excel knows no time zones: times are UTC, which the head says. A text that is
-    longer than a cell ends with a mark and is counted. Characters that XML does
-    not have are written as Excel escapes them, NUL as _x0000_. A list is its
-    texts with commas between them.
+    Excel does not support time zones: times are UTC, as the header says. A text
+    that is too long for a cell is cut, marked and counted. Characters that XML does
+    not allow are escaped as in Excel, NUL as _x0000_. The texts of a list are joined
+    with commas.
 
-    While rows come they are kept in `directory`, as XML, and once more while
-    `close` packs them: about twenty times the size of the file in the end.
+    Rows are kept as XML in `directory`, and twice while `close` compresses them:
+    about twenty times the size of the finished file.
     """
 
     def __init__(
         self, file: NewFile, columns: Sequence[ExportColumn], directory: Path, *, most_rows: int = MOST_ROWS
     ) -> None:
         self._book = Workbook(file, {"constant_memory": True, "tmpdir": str(directory)})
-        self._book.use_zip64()  # where a sheet needs it: from 4 GiB on
+        self._book.use_zip64()  # for sheets of 4 GiB and more
         self._head = self._book.add_format({"bold": True, "bottom": 1})
         self._time = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self._columns = columns
@@ -56,7 +56,7 @@ class XlsxFile:
         self._sheet, self._row = self._next_sheet()
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows, each with a value a column."""
+        """Add rows, each with one value per column."""
         for values in rows:
             if self._row == self._most_rows:
                 self._sheet, self._row = self._next_sheet()
@@ -68,11 +68,11 @@ class XlsxFile:
         self.rows += len(rows)
 
     def close(self) -> None:
-        """Pack the sheets into the file, which takes a while."""
+        """Compress the sheets into the file, which takes a while."""
         try:
             self._book.close()
         except FileCreateError as error:
-            # it stands for what the system said, which is what callers know
+            # It wraps the OSError, which callers handle.
             raise error.args[0] from None
 
     def _next_sheet(self) -> tuple[Worksheet, int]:
@@ -90,13 +90,13 @@ class XlsxFile:
             Kind.TEXT: self._write_text,
             Kind.INTEGER: self._write_integer,
             Kind.TIME: self._write_time,
-            Kind.TRUTH: Worksheet.write_boolean,
+            Kind.BOOLEAN: Worksheet.write_boolean,
             Kind.LIST: self._write_list,
         }
         return writes[kind]
 
     def _write_text(self, sheet: Worksheet, row: int, position: int, text: str) -> None:
-        # no character is more than two units
+        # A character has at most two units, so most texts need not be encoded to be measured.
         if 2 * len(text) > LONGEST_TEXT and _units(text) > LONGEST_TEXT:
             text = _first_units(text, LONGEST_TEXT - len(CUT)) + CUT
             self.cut_texts += 1
@@ -124,5 +124,5 @@ def _units(text: str) -> int:
 
 
 def _first_units(text: str, count: int) -> str:
-    # half of an emoji is left out
+    # Omit half of an emoji at the end.
     return text.encode("utf-16-le")[: 2 * count].decode("utf-16-le", errors="ignore")

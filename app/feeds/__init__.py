@@ -1,9 +1,9 @@
-"""Reads what happens to jobs once per process, however many subscribers follow it there.
+"""Live updates of jobs: reads changes once per process, however many subscribers follow them.
 
-A feed is one task that looks into PostgreSQL when it is woken, at most five
-times a second, and shares what it finds. Subscribers take from it at their own
-pace, so that the news of a slow one pile up nowhere: what is progress is
-conflated, and of what must not be missed a bounded number is kept.
+A feed is one task that reads PostgreSQL when it is woken, at most five times a
+second, and shares the result. Subscribers read from it at their own pace, so the
+messages of a slow one do not accumulate: progress is conflated, and of the events
+that must not be missed a bounded number is kept.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from app import metrics
 from app.db.engine import Database
 from app.events import Events
-from app.feeds.all_jobs_feed import AllJobsFeed, JobChange, JobsTaker
+from app.feeds.all_jobs_feed import AllJobsFeed, JobChange, JobsSubscriber
 from app.feeds.base import Feed
 from app.feeds.job_feed import EVENTS_KEPT, JobFeed
 from app.feeds.turns import Turns
@@ -22,11 +22,11 @@ from app.store import jobs
 __all__ = ["EVENTS_KEPT", "JobChange", "JobFeeds", "open_feeds"]
 
 READERS = 3
-"""How many subscribers may read older events at once: they are not to use up the connections of everybody else."""
+"""How many subscribers may read older events at once, so that they leave connections for other work."""
 
 
 class JobFeeds:
-    """The feeds of one process. Each runs while somebody follows it, and ends a moment later."""
+    """The feeds of one process. Each runs while it has subscribers, and ends soon after the last has left."""
 
     def __init__(self, database: Database, events: Events) -> None:
         self._database = database
@@ -38,12 +38,12 @@ class JobFeeds:
         self._turns = Turns()
 
     async def turn(self) -> None:
-        """Wait until it is a subscriber's turn to make a message."""
+        """Wait for the calling subscriber's fairness turn to produce a message."""
         await self._turns.take()
 
     @contextmanager
     def follow_job(self, job_id: int) -> Iterator[JobFeed]:
-        """Lend what all subscribers of one job share."""
+        """Subscribe to one job; the value is the feed that all its subscribers share."""
         feed = self._by_job.get(job_id)
         if feed is None:
             feed = self._by_job[job_id] = JobFeed(self._database, self._events, self._readers, job_id)
@@ -52,27 +52,27 @@ class JobFeeds:
             yield feed
 
     @asynccontextmanager
-    async def follow_all(self, conditions: jobs.JobConditions) -> AsyncIterator[JobsTaker]:
-        """Lend a subscriber's place among those of all jobs."""
+    async def follow_all(self, conditions: jobs.JobConditions) -> AsyncIterator[JobsSubscriber]:
+        """Subscribe to all jobs that meet the conditions."""
         feed = self._all
         if feed is None:
             feed = self._all = AllJobsFeed(self._database, self._events)
             self._start(feed, lambda: setattr(self, "_all", None))
         with feed.followed(), metrics.job_subscribers.labels("jobs").track_inprogress():
             await feed.looked(1)
-            taker = JobsTaker(feed, conditions)
-            feed.takers.add(taker)
+            subscriber = JobsSubscriber(feed, conditions)
+            feed.subscribers.add(subscriber)
             try:
-                yield taker
+                yield subscriber
             finally:
-                feed.takers.remove(taker)
+                feed.subscribers.remove(subscriber)
 
     def _start(self, feed: Feed, forget: Callable[[], object]) -> None:
         async def run() -> None:
             try:
                 await feed.run()
             finally:
-                forget()  # in the same moment in which it has ended: nobody can come in between
+                forget()  # without an await after the feed's end, so that no subscriber can join an ended feed
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
@@ -87,7 +87,7 @@ class JobFeeds:
 
 @asynccontextmanager
 async def open_feeds(database: Database, events: Events) -> AsyncIterator[JobFeeds]:
-    """Open the feeds of a process, none of which runs yet, and end those that do at the end."""
+    """Provide the feeds of a process, none of which runs yet, and end the running ones at the end."""
     feeds = JobFeeds(database, events)
     try:
         yield feeds

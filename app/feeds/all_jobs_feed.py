@@ -1,4 +1,4 @@
-"""All jobs as those who follow them in this process see them: what changes, and what each still has to be told."""
+"""The feed of all jobs for the subscribers of this process: the changes, and those that each has not received yet."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,62 +13,62 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.db.engine import Database
 from app.errors import SubscriberTooSlow
-from app.events import JOBS, Events, Gathering, Wake, job_of
+from app.events import JOBS, Events, TopicAccumulator, Wake, job_of
 from app.feeds import base
 from app.feeds.base import Feed
 from app.store import jobs
 
 JOBS_KEPT = 1_000
-"""How many changed jobs wait for a subscriber of all jobs; also, how many that ended a while ago are remembered."""
+"""The maximum number of changed jobs pending for a subscriber; also how many ended jobs are remembered for longer."""
 SETTLING = timedelta(minutes=1)
-"""What is committed carries the time when its transaction began, which may be so long ago."""
+"""How late a change may be committed: it has the time at which its transaction began."""
 
 
 class JobChange(NamedTuple):
-    """A job as it is now; `is_matching` is False for one that met a subscriber's conditions and no longer does."""
+    """The present state of a job; `is_matching` is False if it no longer meets a subscriber's conditions."""
 
     job: Row[Any]
     is_matching: bool
 
 
 class AllJobsFeed(Feed):
-    """All jobs as the subscribers of this process see them: `rows` are those that have not ended, id -> row."""
+    """The feed of all jobs. `rows` are the unfinished ones, id -> row."""
 
     def __init__(self, database: Database, events: Events) -> None:
         super().__init__(database)
         self.rows: dict[int, Row[Any]] = {}
-        self.takers: set[JobsTaker] = set()
+        self.subscribers: set[JobsSubscriber] = set()
         self._ended: dict[int, Row[Any]] = {}
         self._channel = events
-        self._topics = Gathering(JOBS_KEPT)
+        self._topics = TopicAccumulator(JOBS_KEPT)
         self._read_since: datetime | None = None
         self._read_all_at = -base.LOOK_SECONDS
 
     @contextmanager
     def listening(self) -> Iterator[Wake]:
-        """Lend the flag that events of any job raise, and keep its topics."""
-        with self._channel.gather(JOBS, JOBS_KEPT) as self._topics:
+        """Subscribe to the notifications of all jobs, and accumulate their topics."""
+        with self._channel.subscribe_prefix(JOBS, JOBS_KEPT) as self._topics:
             yield self._topics
 
-    async def look(self, connection: AsyncConnection, *, is_beat: bool) -> None:
-        """Read the jobs that were told of, and now and then, or when nobody knows which those are, all that matter."""
+    async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:
+        """Read the jobs with notifications; read all relevant ones regularly, or if the changed ones are unknown."""
         topics, now = self._topics.take(), time.monotonic()
-        if topics is None or is_beat or now - self._read_all_at >= base.LOOK_SECONDS:
+        if topics is None or is_timeout or now - self._read_all_at >= base.LOOK_SECONDS:
             read_at = await jobs.current_time(connection)
-            # by both clocks: PostgreSQL's may have been set back or forward since the last time
+            # Use both clocks: PostgreSQL's clock may have been set back or forward since the last read.
             passed = timedelta(seconds=now - self._read_all_at) if self._read_since else timedelta(0)
             since = min(self._read_since or read_at, read_at - passed)
             rows = await jobs.followed_jobs_since(connection, since - SETTLING)
             self._read_since, self._read_all_at = read_at, now
-            found = {row.id for row in rows}
-            self.rows = {job_id: row for job_id, row in self.rows.items() if job_id in found}  # others were removed
-            changes = self._take_in(rows)
+            present = {row.id for row in rows}
+            self.rows = {job_id: row for job_id, row in self.rows.items() if job_id in present}  # others were removed
+            changes = self._update(rows)
             self._forget(read_at - SETTLING)
         else:
-            changes = self._take_in(await jobs.followed_jobs(connection, [job_of(topic) for topic in topics]))
-        self._hand_out(changes)
+            changes = self._update(await jobs.followed_jobs(connection, [job_of(topic) for topic in topics]))
+        self._publish(changes)
 
-    def _take_in(self, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any] | None, Row[Any]]]:
+    def _update(self, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any] | None, Row[Any]]]:
         changes = []
         for row in rows:
             former = self.rows.pop(row.id, None) or self._ended.pop(row.id, None)
@@ -78,24 +78,26 @@ class AllJobsFeed(Feed):
         return changes
 
     def _forget(self, ended_before: datetime) -> None:
-        """Forget old jobs but the last ones; the others are read again, and are not to be told twice."""
+        """Forget old ended jobs except the last ones: younger ones are read again and must not be published twice."""
         for job_id in list(self._ended)[:-JOBS_KEPT]:
             if self._ended[job_id].finished_at < ended_before:
                 del self._ended[job_id]
 
-    def _hand_out(self, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]) -> None:
+    def _publish(self, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]) -> None:
         if not changes:
             return
-        # many subscribers, few different filters
-        news: dict[jobs.JobConditions, list[JobChange]] = {}
-        for taker in self.takers:
-            if taker.conditions not in news:
-                news[taker.conditions] = [*_news(taker.conditions, changes)]
-            taker.offer(news[taker.conditions])
-        self.changed.ring()
+        # Filter once per conditions: many subscribers have few different ones.
+        by_conditions: dict[jobs.JobConditions, list[JobChange]] = {}
+        for subscriber in self.subscribers:
+            if subscriber.conditions not in by_conditions:
+                by_conditions[subscriber.conditions] = [*_changes(subscriber.conditions, changes)]
+            subscriber.offer(by_conditions[subscriber.conditions])
+        self.changed.wake_all()
 
 
-def _news(conditions: jobs.JobConditions, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]) -> Iterator[JobChange]:
+def _changes(
+    conditions: jobs.JobConditions, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]
+) -> Iterator[JobChange]:
     for former, row in changes:
         if conditions.matches(row):
             yield JobChange(row, is_matching=True)
@@ -103,12 +105,12 @@ def _news(conditions: jobs.JobConditions, changes: Sequence[tuple[Row[Any] | Non
             if conditions.matches(former):
                 yield JobChange(row, is_matching=False)
         elif row.last_seq > 1 and replace(conditions, states=None).matches(row):
-            # it is no new job but was queued again, and what it was before this feed began may be on a client's list
+            # Not a new job: it was requeued, and a client's list may show the state that it had before this feed began.
             yield JobChange(row, is_matching=False)
 
 
-class JobsTaker:
-    """One subscriber of all jobs: first those that have not ended and meet its conditions, then each change."""
+class JobsSubscriber:
+    """One subscriber of all jobs. It receives the unfinished jobs that meet its conditions first, then each change."""
 
     def __init__(self, feed: AllJobsFeed, conditions: jobs.JobConditions) -> None:
         self.conditions = conditions
@@ -118,16 +120,15 @@ class JobsTaker:
         self._had = 0
         self._is_too_slow = False
 
-    def offer(self, news: Sequence[JobChange]) -> None:
-        """Keep news until they are taken, the newest of each job, however many come at once.
+    def offer(self, changes: Sequence[JobChange]) -> None:
+        """Add changes to the backlog, which holds the newest change of each job.
 
-        Nothing is kept any more when too many are left of the former ones and
-        they do not get fewer.
+        If the former backlog exceeds JOBS_KEPT and does not shrink, drop the subscriber.
         """
-        if self._is_too_slow or not news:
+        if self._is_too_slow or not changes:
             return
         left, had = len(self._waiting), self._had
-        for change in news:
+        for change in changes:
             self._waiting[change.job.id] = change
         self._had = len(self._waiting)
         if left > JOBS_KEPT and self._had >= had:
@@ -136,7 +137,7 @@ class JobsTaker:
             metrics.job_subscribers_dropped.labels("jobs").inc()
 
     async def take(self) -> JobChange:
-        """Return the next news, at once or when there are any.
+        """Return the next change; wait if there is none.
 
         Raises:
             SubscriberTooSlow: more jobs have changed meanwhile than are kept for one subscriber.

@@ -1,4 +1,4 @@
-"""A task that looks into PostgreSQL for all who follow something, for as long as anybody does."""
+"""The base of feeds: one task that reads PostgreSQL for all its subscribers, for as long as it has any."""
 
 import asyncio
 import time
@@ -16,34 +16,34 @@ from app.log import log
 
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 5.0
-"""How often a feed looks whose notifications do not arrive."""
+"""How long a feed waits for a notification before it reads without one: notifications may be lost."""
 RETRY_SECONDS = 1.0
 
 
-class Bell:
-    """Wakes all who wait for it to ring."""
+class BroadcastEvent:
+    """An event that wakes all tasks that wait for it, and resets at once."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
-    def ring(self) -> None:
-        """Wake those who wait now."""
+    def wake_all(self) -> None:
+        """Wake all tasks that are waiting now."""
         self._next.set()
         self._next = asyncio.Event()
 
     async def wait(self) -> None:
-        """Wait until it rings the next time."""
+        """Wait for the next `wake_all`."""
         await self._next.wait()
 
 
 class Feed(ABC):
-    """A task that looks, and those who follow what it sees. It runs while there are any."""
+    """A task that reads changes, and its subscribers. It runs while it has any."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.followers = 0
-        self.changed = Bell()
-        self._looked = Bell()
+        self.changed = BroadcastEvent()
+        self._looked = BroadcastEvent()
         self._begun = 0
         self._done = 0
         self._wake = Wake()
@@ -51,25 +51,25 @@ class Feed(ABC):
 
     @abstractmethod
     def listening(self) -> AbstractContextManager[Wake]:
-        """Lend the flag that wakes this feed."""
+        """Subscribe to the notifications that wake this feed."""
 
     @abstractmethod
-    async def look(self, connection: AsyncConnection, *, is_beat: bool) -> None:
-        """Read what has changed; `is_beat` says that nothing woke the feed for `LOOK_SECONDS`."""
+    async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:
+        """Read the changes; `is_timeout`: no notification woke the feed for `LOOK_SECONDS`."""
 
     @contextmanager
     def followed(self) -> Iterator[None]:
-        """Keep the feed running meanwhile."""
+        """Keep the feed running while the context lasts."""
         self.followers += 1
         try:
             yield
         finally:
             self.followers -= 1
             if not self.followers:
-                self._wake.rouse()
+                self._wake.wake()
 
     async def run(self) -> None:
-        """Look whenever something happens, until nobody follows any more. While PostgreSQL is away, wait."""
+        """Read at each notification until no subscriber is left. While PostgreSQL is down, retry."""
         is_woken = True
         with self.listening() as self._wake:
             while self.followers:
@@ -77,30 +77,30 @@ class Feed(ABC):
                 self._begun += 1
                 try:
                     async with self.database.connect() as connection:
-                        await self.look(connection, is_beat=not is_woken)
+                        await self.look(connection, is_timeout=not is_woken)
                 except Fault as fault:
                     log.warning("feed_delayed", reason=fault.message)
-                    self._wake.rouse()  # what woke it has not been read
+                    self._wake.wake()  # the change that woke the feed has not been read yet
                     pause = RETRY_SECONDS
-                except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
+                except Exception as error:  # noqa: BLE001 - subscribers must receive any exception
                     self._failure = (error, error.__traceback__)
-                    self._looked.ring()
-                    self.changed.ring()
+                    self._looked.wake_all()
+                    self.changed.wake_all()
                     return
                 else:
                     self._done = self._begun
-                    self._looked.ring()
+                    self._looked.wake_all()
                 await asyncio.sleep(max(0.0, begun_at + pause - time.monotonic()))
                 is_woken = await self._wake.wait(LOOK_SECONDS)
 
     async def looked(self, number: int) -> None:
-        """Wait until so many looks have been taken."""
+        """Wait until the feed has completed its read with this number, counted from 1."""
         while self._done < number:
             self.check()
             await self._looked.wait()
 
     def check(self) -> None:
-        """Raise what ended the feed before its time, if anything did: a bug, not a PostgreSQL that is away."""
+        """Raise the exception that ended the feed, if any: a bug, not an unreachable PostgreSQL."""
         if self._failure:
             error, trace = self._failure
-            raise error.with_traceback(trace)  # without the traces of the others to whom it was raised
+            raise error.with_traceback(trace)  # without the traces of the other subscribers that raised it

@@ -1,4 +1,4 @@
-"""One job as all who follow it in this process see it: its row, and its last events."""
+"""The feed of one job for its subscribers in this process: its row and its last events."""
 
 import asyncio
 from collections import deque
@@ -19,17 +19,17 @@ from app.log import log
 from app.store import jobs
 
 EVENTS_KEPT = 500
-"""How many events of a job are kept for its subscribers: who falls behind by more is dropped."""
+"""How many events of a job are kept for its subscribers: one that falls behind by more is dropped."""
 EVENTS_AT_ONCE = 100
-"""How many events a subscriber reads at once that begins with older ones."""
+"""How many older events a subscriber reads at once."""
 
 
 class JobFeed(Feed):
-    """One job as all its subscribers in this process see it.
+    """The feed of one job.
 
-    `row` is the newest, there as soon as it was awaited once; `events` are its
-    last ones without a gap, up to `EVENTS_KEPT`, and `last_seq` is the number of
-    the last of them.
+    `row` is its newest row, set once `newest` has been awaited. `events` are its
+    last events without gaps, up to `EVENTS_KEPT`; `last_seq` is the number of the
+    last of them.
     """
 
     row: Row[Any]
@@ -45,64 +45,64 @@ class JobFeed(Feed):
         self._readers = readers
 
     def listening(self) -> AbstractContextManager[Wake]:
-        """Lend the flag that events of the job raise."""
+        """Subscribe to the notifications of the job."""
         return self._channel.subscribe(job_topic(self.job_id))
 
-    async def look(self, connection: AsyncConnection, *, is_beat: bool) -> None:
-        """Read the row, and the events that are new: first the newest ones, later half of what is kept at once.
+    async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:
+        """Read the row and new events: the first time the newest EVENTS_KEPT, later at most half as many at once.
 
-        So a subscriber that keeps up is never thrown out by many events that come at once.
+        So many events at once never drop a subscriber that keeps up.
         """
         row = await jobs.followed_job(connection, self.job_id)
         if row is None:
             self._is_removed = True
-            self.changed.ring()
+            self.changed.wake_all()
             return
         known = self.last_seq if self._is_known else max(0, row.last_seq - EVENTS_KEPT)
-        found: Sequence[Row[Any]] = ()
+        new: Sequence[Row[Any]] = ()
         if row.last_seq > known:
             limit = EVENTS_KEPT // 2 if self._is_known else EVENTS_KEPT
-            found = await jobs.events_after(connection, self.job_id, known, limit)
-            # an event younger than the row is told by the next look, with the row that fits
-            found = [event for event in found if event.seq <= row.last_seq]
-        if found or is_beat or not self._is_known or row != self.row:
+            new = await jobs.events_after(connection, self.job_id, known, limit)
+            # An event newer than the row is published with the next read, together with the matching row.
+            new = [event for event in new if event.seq <= row.last_seq]
+        if new or is_timeout or not self._is_known or row != self.row:
             self.row, self._is_known = row, True
-            self.events.extend(found)
-            self.last_seq = known + len(found)
-            self.changed.ring()
+            self.events.extend(new)
+            self.last_seq = known + len(new)
+            self.changed.wake_all()
         if self.last_seq < row.last_seq:
-            self._wake.rouse()
+            self._wake.wake()
 
     async def newest(self) -> Row[Any]:
-        """Return the row as PostgreSQL has it now, or a little later.
+        """Return the row as PostgreSQL has it now or slightly later.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: the job does not exist.
         """
-        self._wake.rouse()
+        self._wake.wake()
         await self.looked(self._begun + 1)
         if self._is_removed:
             raise JobNotFound(self.job_id)
         return self.row
 
     def keeps_after(self, seq: int) -> bool:
-        """Say whether all events after `seq` are still kept here."""
+        """Return whether the feed still keeps all events after `seq`."""
         return seq >= self.last_seq - len(self.events)
 
     def event_after(self, seq: int) -> Row[Any] | None:
         """Return the event after `seq`; None if it has not happened yet.
 
         Raises:
-            SubscriberTooSlow: it is no longer kept here.
+            SubscriberTooSlow: the feed no longer keeps it.
         """
-        place = seq - self.last_seq + len(self.events)
-        if place < 0:
+        index = seq - self.last_seq + len(self.events)
+        if index < 0:
             metrics.job_subscribers_dropped.labels("jobProgress").inc()
             raise SubscriberTooSlow(EVENTS_KEPT)
-        return self.events[place] if place < len(self.events) else None
+        return self.events[index] if index < len(self.events) else None
 
     async def older_events(self, seq: int) -> Sequence[Row[Any]]:
-        """Read up to `EVENTS_AT_ONCE` events after `seq` from PostgreSQL, for a subscriber that begins with old ones.
+        """Read up to `EVENTS_AT_ONCE` events after `seq` from PostgreSQL, for a subscriber that begins with older ones.
 
         Raises:
             JobNotFound: the job was removed meanwhile.
@@ -110,17 +110,17 @@ class JobFeed(Feed):
         while True:
             try:
                 async with self._readers, self.database.connect() as connection:
-                    found = await jobs.events_after(connection, self.job_id, seq, EVENTS_AT_ONCE)
+                    older = await jobs.events_after(connection, self.job_id, seq, EVENTS_AT_ONCE)
             except Fault as fault:
                 log.warning("follow_delayed", job_id=self.job_id, reason=fault.message)
                 await asyncio.sleep(base.RETRY_SECONDS)
                 continue
-            if not found:
+            if not older:
                 await self.newest()
-            return [event for event in found if event.seq <= self.last_seq]
+            return [event for event in older if event.seq <= self.last_seq]
 
     async def change(self) -> None:
-        """Wait until there is something new.
+        """Wait for the next change.
 
         Raises:
             JobNotFound: the job was removed.

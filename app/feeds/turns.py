@@ -1,21 +1,21 @@
-"""Turns: many who want to go on at once go on a few at a time."""
+"""Fairness turns: of many subscribers that are ready at once, a few proceed at a time."""
 
 import asyncio
 from collections import deque
 
 TURNS = 30
-"""How many messages are made before everything else in the process gets a turn: one takes some 0.3 ms."""
+"""How many messages are produced before other tasks of the process can run: one takes about 0.3 ms."""
 
 
 class Turns:
-    """Lets subscribers go on a few at a time: a thousand at once would keep the event loop to themselves."""
+    """Lets subscribers proceed a few at a time: a thousand at once would block the event loop for other tasks."""
 
     def __init__(self) -> None:
         self._left = TURNS
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
-        """Wait for a turn; those who came before go first."""
+        """Wait for a fairness turn, first come, first served."""
         loop = asyncio.get_running_loop()
         if self._left == TURNS:
             loop.call_soon(self._renew)

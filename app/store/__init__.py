@@ -1,1 +1,1 @@
-"""All SQL of the application, a file a noun. Functions take a connection first and never commit."""
+"""All SQL of the application, one file per noun. Functions take a connection first and never commit."""

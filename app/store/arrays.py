@@ -1,7 +1,7 @@
-"""Many values as one parameter of a statement: PostgreSQL's arrays.
+"""Passes many values as one statement parameter, a PostgreSQL array.
 
-A parameter for each value takes long to compile for thousands of them, and a
-statement can have 32,767.
+With one parameter per value, thousands of values take long to compile, and a
+statement is limited to 32,767 parameters.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,16 +23,16 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 
 def is_among(value: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """Return the condition that a column holds one of these values."""
+    """Return the condition that a column equals one of these values."""
     if len(values) == 1:
-        # plainly, as PostgreSQL then knows that rows of an index come in the order of its other columns
+        # With a plain equality, PostgreSQL knows that an index returns the rows in the order of its other columns.
         return value.in_(values)
     condition: ColumnElement[bool] = value == any_(cast(list(values), ARRAY(value.type)))
     return condition
 
 
 def are_among(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple[Any, ...]]) -> ColumnElement[bool]:
-    """Return the condition that several columns hold one of these keys together."""
+    """Return the condition that several columns together equal one of these keys."""
     if len(keys) == 1:
         [key] = keys
         return and_(*(each == value for each, value in zip(columns, key, strict=True)))
@@ -40,12 +40,12 @@ def are_among(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple
 
 
 def rows_of(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple[Any, ...]]) -> TableValuedAlias:
-    """Return rows of these keys, to be joined, with columns of the same names and types as these columns."""
-    arrays = (cast([key[place] for key in keys], ARRAY(each.type)) for place, each in enumerate(columns))
+    """Return the keys as a table to join with; its columns have the names and types of `columns`."""
+    arrays = (cast([key[index] for key in keys], ARRAY(each.type)) for index, each in enumerate(columns))
     names = (column(each.name, each.type) for each in columns)
     return func.unnest(*arrays).table_valued(*names).render_derived(name="wanted")
 
 
 def key_columns(keys: Collection[tuple[int, ...]]) -> dict[str, list[int]]:
-    """Return keys (owner_id, id) as the parameters `owner_ids` and `ids`, of which a statement makes rows by unnest."""
+    """Return keys (owner_id, id) as the parameters `owner_ids` and `ids`, which a statement unnests into rows."""
     return {"owner_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}

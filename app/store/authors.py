@@ -20,13 +20,13 @@ async def authors_by_key(
     return await rows_by_key(connection, authors, KEY, keys)
 
 
-async def upsert_authors(connection: AsyncConnection, found: Sequence[VkAuthor]) -> None:
+async def upsert_authors(connection: AsyncConnection, vk_authors: Sequence[VkAuthor]) -> None:
     """Insert authors, or refresh those whose data changed, in one statement.
 
-    Rows are taken in the order of their ids, so that two collections that meet
-    the same people at once lock them in the same order and cannot deadlock.
+    Rows are sorted by id: concurrent collections lock the same authors in the
+    same order and cannot deadlock.
     """
-    rows = sorted({author.id: author for author in found}.values(), key=lambda author: author.id)
+    rows = sorted({author.id: author for author in vk_authors}.values(), key=lambda author: author.id)
     if not rows:
         return
     statement = text("""

@@ -1,19 +1,19 @@
 """Corrects times that lie in the future because PostgreSQL's clock was set back.
 
-The queue compares times: when an entry may be claimed, when a heartbeat was
-written, when a schedule is due. After a step back by an hour, what was written
-before it would be waited for, or be taken for alive, for an hour. A worker that
-notices the step (see `app.jobs.worker`) has them written again by the new clock.
-What decides whether data is deleted or overwritten compares no times.
+The queue compares times: when a queue entry may be claimed, when a heartbeat was
+written, when a schedule is due. After a step back by an hour, entries written
+before the step would wait for an hour, and dead workers would count as alive for
+an hour. A worker that detects the step (see `app.jobs.worker`) has these times
+rewritten by the new clock. Decisions to delete or overwrite data compare no times.
 """
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Rows that another transaction holds are being written with the new clock, and might be held for our own
-# ones: skip them. Waits that an entry, a job or a monitoring may rightly have are kept.
+# Skip locked rows: their transaction is writing them with the new clock, and may be waiting for rows that we hold.
+# Waits that a queue entry, a job or a monitoring may legitimately have are kept.
 _CORRECTIONS = (
-    # `updated` is when the wait was set
+    # `updated` is the time at which the wait was set
     """
     UPDATE pgqueuer SET execute_after = now() + greatest(execute_after - updated, interval '0'), updated = now()
      WHERE id IN (SELECT id FROM pgqueuer WHERE status = 'queued' AND updated > now() FOR UPDATE SKIP LOCKED)
@@ -54,10 +54,10 @@ _CORRECTIONS = (
 async def correct_future_times(
     connection: AsyncConnection, longest_wait_seconds: float, longest_cooldown_seconds: float
 ) -> int:
-    """Bring times of the queue, workers, monitorings and tokens that lie too far in the future back; returns how many.
+    """Correct times of the queue, workers, monitorings and tokens that are too far in the future; return how many rows.
 
-    `longest_wait_seconds` is how long a job may wait for another attempt,
-    `longest_cooldown_seconds` how long a token may not be used.
+    `longest_wait_seconds` is the maximum wait of a job for its next attempt,
+    `longest_cooldown_seconds` the maximum cooldown of a token.
     """
     bounds = {"longest_wait": longest_wait_seconds, "longest_cooldown": longest_cooldown_seconds}
     count = 0

@@ -1,10 +1,10 @@
-"""Numbers of collections: the logical clock by which a collection knows what VK has shown since it began.
+"""Collection numbers: the logical clock by which a collection knows what VK has returned since it began.
 
-Each collection takes the next number when it begins. A row of `posts` or
-`comments` that is stored gets the newest number there is, whichever collection
-stores it. So what has a number below a collection's own has not been seen by
-anybody since that collection began. Times could not say so: PostgreSQL's clock
-may be set back while a collection runs.
+Each collection gets the next number when it begins. A stored row of `posts` or
+`comments` gets the newest number that exists, whichever collection stores it.
+So a row with a lower number than a collection's own has not been seen by any
+collection since that one began. Times cannot show this: PostgreSQL's clock may
+be set back while a collection runs.
 """
 
 from collections.abc import Collection
@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.tables import collection_numbers
 
 NEWEST_COLLECTION = "(SELECT last_value FROM collection_numbers)"
-"""SQL for the number of the collection that began last; 0 before the first one."""
+"""SQL expression for the number of the collection that began last; 0 before the first one."""
 
 
 async def begin_collection(connection: AsyncConnection) -> int:
-    """Return the number of a collection that begins now. Numbers only grow; some may be left out."""
+    """Return the number of a collection that begins now. Numbers only increase; gaps are possible."""
     number: int = (await connection.execute(select(collection_numbers.next_value()))).scalar_one()
     return number
 

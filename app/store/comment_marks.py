@@ -1,4 +1,4 @@
-"""Work on stored comments: marks as viewed and archived, and removal for good."""
+"""Marks stored comments as viewed or archived, and removes comments permanently."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What comments are marked as, or no longer; None leaves it as it is."""
+    """The marks to set (True) or clear (False); None leaves a mark unchanged."""
 
     viewed: bool | None = None
     archived: bool | None = None
 
     def would_change(self) -> ColumnElement[bool]:
-        """Return the condition on a comment that it is not marked so yet."""
-        wanted = ((comments.c.viewed_at, self.viewed), (comments.c.archived_at, self.archived))
-        return or_(*(column.is_(None) if mark else column.is_not(None) for column, mark in wanted if mark is not None))
+        """Return the condition that a comment does not have these marks yet."""
+        marks = ((comments.c.viewed_at, self.viewed), (comments.c.archived_at, self.archived))
+        return or_(*(column.is_(None) if mark else column.is_not(None) for column, mark in marks if mark is not None))
 
 
 async def keys_after(
@@ -33,7 +33,7 @@ async def keys_after(
     limit: int,
     marks: Marks | None = None,
 ) -> list[Key]:
-    """Return the keys of the comments that are wanted (and not marked so yet), in their order, behind a key."""
+    """Return up to `limit` keys of the selected comments after a key, in order; with `marks` only those to change."""
     key = tuple_(comments.c.owner_id, comments.c.id)
     statement = select(comments.c.owner_id, comments.c.id).where(*conditions.sql())
     if marks:
@@ -45,10 +45,10 @@ async def keys_after(
 
 
 async def mark(connection: AsyncConnection, keys: Sequence[Key], marks: Marks) -> list[Key]:
-    """Mark comments and return the keys of those that were not marked so yet.
+    """Mark comments and return the keys of those that changed.
 
-    The caller holds the locks of their walls. One that is marked already keeps
-    the time at which that was done.
+    The caller holds the locks of their walls. A comment that is already marked
+    keeps the time of its mark.
     """
     statement = text("""
         UPDATE comments c
@@ -67,9 +67,9 @@ async def mark(connection: AsyncConnection, keys: Sequence[Key], marks: Marks) -
 
 
 async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> list[Key]:
-    """Remove comments for good and return the keys of those that were there; they are not stored again.
+    """Remove comments permanently and return the keys of those that existed; they are not stored again.
 
-    The caller holds the locks of their walls. What was found in them goes with them.
+    The caller holds the locks of their walls. Their matches and features are removed with them.
     """
     statement = text("""
         WITH gone AS (
@@ -84,7 +84,7 @@ async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> list[Key]:
 
 
 async def delete(connection: AsyncConnection, keys: Sequence[Key]) -> None:
-    """Delete comments, which may be stored again. The caller holds the locks of their walls."""
+    """Delete comments; unlike removed ones they may be stored again. The caller holds the locks of their walls."""
     statement = text("""
         DELETE FROM comments c USING unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
          WHERE c.owner_id = r.owner_id AND c.id = r.id

@@ -37,14 +37,14 @@ async def comments_by_key(
 
 
 async def comments_page(connection: AsyncConnection, conditions: CommentConditions, page: Page) -> Slice:
-    """Read a page of all comments that are wanted."""
+    """Read a page of the selected comments."""
     if conditions.are_on_one_wall():
         page = _on_one_wall(conditions, page)
-    return await page_rows(connection, *_wanted(conditions, page), page)
+    return await page_rows(connection, *_source(conditions, page), page)
 
 
 async def count_comments(connection: AsyncConnection, conditions: CommentConditions) -> int:
-    """Count the comments that are wanted."""
+    """Count the selected comments."""
     return await count_rows(connection, comments, conditions.sql())
 
 
@@ -57,27 +57,27 @@ async def _comments_by(
 ) -> dict[tuple[int, ...], Slice]:
     if "owner_id" in parent:
         page = _on_one_wall(conditions, page)
-    table, wanted = _wanted(conditions, page)
-    return await pages_by_key(connection, table, parent, keys, wanted, page)
+    table, sql_conditions = _source(conditions, page)
+    return await pages_by_key(connection, table, parent, keys, sql_conditions, page)
 
 
-def _wanted(conditions: CommentConditions, page: Page) -> tuple[FromClause, list[ColumnElement[bool]]]:
-    """Return what a page is taken of, with the columns of its order, and the conditions on that."""
+def _source(conditions: CommentConditions, page: Page) -> tuple[FromClause, list[ColumnElement[bool]]]:
+    """Return the table or subquery to page through, which has the columns of the order, and the conditions on it."""
     if page.order is not RELEVANCE:
         return comments, conditions.sql()
-    wanted = conditions.query()
-    # 1: divided by the length of the text, or long ones would always come first
-    rank = cast(func.ts_rank(comment_search.c.vector, wanted, 1), Double).label("rank")
-    is_its = (comment_search.c.owner_id == comments.c.owner_id) & (comment_search.c.comment_id == comments.c.id)
-    ranked = select(comments, rank).join_from(comments, comment_search, is_its)
-    return ranked.where(query_matches(wanted), *replace(conditions, search=None).sql()).subquery("ranked"), []
+    tsquery = conditions.query()
+    # Normalization 1 divides the rank by the text's length: otherwise long texts would always come first.
+    rank = cast(func.ts_rank(comment_search.c.vector, tsquery, 1), Double).label("rank")
+    same_comment = (comment_search.c.owner_id == comments.c.owner_id) & (comment_search.c.comment_id == comments.c.id)
+    ranked = select(comments, rank).join_from(comments, comment_search, same_comment)
+    return ranked.where(query_matches(tsquery), *replace(conditions, search=None).sql()).subquery("ranked"), []
 
 
 def _on_one_wall(conditions: CommentConditions, page: Page) -> Page:
-    """Return the page in the order of ids, which is that of time: VK numbers what is written on a wall as it comes.
+    """Return the page ordered by id, which is the order of time: VK numbers the comments of a wall as they are written.
 
-    So the primary key and the index of posts serve these lists. With a time to
-    begin or end at, the index by time finds the place, and the order stays.
+    So the primary key and the index by post serve these lists. With a time
+    bound, the index by time finds the range, so the order stays unchanged.
     """
     is_bounded = conditions.published_from is not None or conditions.published_to is not None
     if is_bounded or page.order not in (NEWEST, OLDEST):
@@ -95,8 +95,8 @@ async def _count_comments_by(
     return await counts_by_key(connection, comments, parent, keys, conditions.sql())
 
 
-# Each reads the same page for every parent, or counts: parent's key -> slice, or number.
-# Parents without comments are absent. Arguments: connection, keys, conditions, page.
+# Each reads the same page for every parent, or counts its comments: parent's key -> slice, or count.
+# Parents without comments are absent. Arguments: connection, keys, conditions, and page (not for counts).
 comments_by_group = partial(_comments_by, ("owner_id",))
 count_comments_by_group = partial(_count_comments_by, ("owner_id",))
 comments_by_post = partial(_comments_by, ("owner_id", "post_id"))
@@ -109,10 +109,9 @@ count_replies_by_comment = partial(_count_comments_by, ("owner_id", "thread_id")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of comments that were stored: so many were not there before, were edited, or are deleted now.
+    """The effect of storing comments: how many are new, were edited, or are newly deleted.
 
-    `new_texts` are the comments that were not there before, and `other_texts`
-    those that have another text than before.
+    `new_texts` are the new comments, `other_texts` those whose text has changed.
     """
 
     new: int = 0
@@ -122,36 +121,36 @@ class Stored:
     other_texts: Sequence[VkComment] = field(default=(), compare=False)
 
 
-async def upsert_comments(connection: AsyncConnection, found: Sequence[VkComment], collection: int) -> Stored:
-    """Insert or refresh comments. Their posts are there, and cannot be deleted before the transaction ends.
+async def upsert_comments(connection: AsyncConnection, vk_comments: Sequence[VkComment], collection: int) -> Stored:
+    """Insert or refresh comments. Their posts must be stored, and cannot be deleted before the transaction ends.
 
-    A comment that turned into a deleted stub keeps the text and author it had.
-    `changed_at` tells when a difference in text, attachments or deletion was
-    seen. A comment without a difference is written once per `collection`, which is
-    a number of `app.store.collections`. One that a user has removed is left out.
+    A comment that became a deleted stub keeps its former text and author.
+    `changed_at` is the time at which a change of text, attachments or deletion
+    was detected. An unchanged comment is written once per `collection`, a number
+    of `app.store.collections`. Comments that a user has removed are skipped.
 
-    Rows are written in the order of their keys, so that two collections that
-    meet the same comments at once lock them in the same order.
+    Rows are written in the order of their keys: concurrent collections lock the
+    same comments in the same order and cannot deadlock.
 
     Raises:
         PostNotFound: a comment belongs to a post that is not stored.
     """
-    by_key = {(comment.owner_id, comment.id): comment for comment in found}
+    by_key = {(comment.owner_id, comment.id): comment for comment in vk_comments}
     in_order = [by_key[key] for key in sorted(by_key)]
     rows = await _without_removed(connection, in_order) if in_order else ()
     if not rows:
         return Stored()
     newest = await _hold_posts(connection, {(comment.owner_id, comment.post_id) for comment in rows})
-    # A first collection finds nothing but new comments. COPY stores these in two thirds of the time that INSERT
-    # with ON CONFLICT takes; where another collection has stored one of them meanwhile, it stores none.
+    # A first collection gets only new comments. COPY stores them in two thirds of the time of INSERT with ON CONFLICT.
+    # If another collection has stored one of them meanwhile, COPY stores none, and they are merged instead.
     if not await _is_any_stored(connection, rows) and await _copy(connection, rows, newest):
         return Stored(new=len(rows), new_texts=rows)
     return await _merge(connection, rows, collection)
 
 
-async def with_other_texts(connection: AsyncConnection, found: Sequence[VkComment]) -> list[VkComment]:
-    """Return those of these comments that are not stored with the text they have; each key once, the last one of it."""
-    by_key = {(comment.owner_id, comment.id): comment for comment in found}
+async def with_other_texts(connection: AsyncConnection, vk_comments: Sequence[VkComment]) -> list[VkComment]:
+    """Return the comments that are not stored with their present text; of equal keys only the last comment counts."""
+    by_key = {(comment.owner_id, comment.id): comment for comment in vk_comments}
     statement = text("""
         SELECT c.owner_id, c.id FROM comments c
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:digests AS text[]))
@@ -165,14 +164,18 @@ async def with_other_texts(connection: AsyncConnection, found: Sequence[VkCommen
 
 
 async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> int:
-    """Keep posts from being deleted until the transaction ends, and return the number of the newest collection."""
-    # A foreign key does this for each comment, which costs 3 to 4 microseconds, as much as three indexes; its other
+    """Lock posts against deletion until the transaction ends, and return the number of the newest collection.
+
+    Raises:
+        PostNotFound: one of the posts is not stored.
+    """
+    # A foreign key would do this per comment and cost 3 to 4 microseconds each, as much as three indexes. Its other
     # half, deleting the comments of deleted posts, is a trigger: migrations/versions/0006_speed_up_comments.py
     statement = text(f"""
         SELECT owner_id, id, {NEWEST_COLLECTION} AS newest FROM posts
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
          ORDER BY owner_id, id FOR KEY SHARE OF posts
-    """)  # noqa: S608 - only our own SQL is put in
+    """)  # noqa: S608 - only constant SQL is interpolated
     held = (await connection.execute(statement, key_columns(list(keys)))).all()
     if missing := set(keys) - {(row.owner_id, row.id) for row in held}:
         raise PostNotFound(*min(missing))
@@ -181,7 +184,7 @@ async def _hold_posts(connection: AsyncConnection, keys: Collection[tuple[int, i
 
 
 async def _without_removed(connection: AsyncConnection, rows: Sequence[VkComment]) -> Sequence[VkComment]:
-    """Return the comments that nobody here has removed. `rows` are in the order of their keys."""
+    """Return the comments that no user has removed. `rows` must be in the order of their keys."""
     statement = text("""
         SELECT r.owner_id, r.id FROM removed_comments r
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))
@@ -194,9 +197,9 @@ async def _without_removed(connection: AsyncConnection, rows: Sequence[VkComment
 
 
 async def _is_any_stored(connection: AsyncConnection, rows: Sequence[VkComment]) -> bool:
-    """Tell whether a comment with one of these keys is stored. `rows` are in the order of their keys."""
-    # One index scan for all ids of a wall takes 0.3 microseconds for each of them; a scan for each takes 1.3.
-    # OFFSET 0 keeps the planner from joining another way, which it would while it thinks the table is small.
+    """Return whether a comment with one of these keys is stored. `rows` must be in the order of their keys."""
+    # One index scan for all ids of a wall takes 0.3 microseconds per id; one scan per id takes 1.3.
+    # OFFSET 0 keeps the planner from choosing another join, as it would while its statistics say the table is small.
     statement = text("""
         SELECT EXISTS (
                SELECT FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:firsts AS int[]), CAST(:lasts AS int[]))
@@ -292,11 +295,11 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], collect
         )
         SELECT w.owner_id, w.id, w.is_new, w.is_deleted, former.text <> w.text AS has_other_text
           FROM written w
-               -- a statement reads what was stored before it began
+               -- joins the former row: a statement sees the state from before it began
                LEFT JOIN comments former ON former.owner_id = w.owner_id AND former.id = w.id
          WHERE w.is_new OR (former.text, former.attachments, former.is_deleted) IS DISTINCT FROM
                            (w.text, w.attachments, w.is_deleted)
-    """)  # noqa: S608 - only our own SQL is put in
+    """)  # noqa: S608 - only constant SQL is interpolated
     written = await connection.execute(statement, _merged_columns(rows) | {"collection": collection})
     by_key = {(comment.owner_id, comment.id): comment for comment in rows}
     new: list[VkComment] = []
@@ -330,12 +333,12 @@ def _merged_columns(rows: Sequence[VkComment]) -> dict[str, list[Any]]:
     }
 
 
-# what a collection knows of threads, and what it no longer finds
+# threads that were read, and comments that VK no longer returns
 
 
 @dataclass(frozen=True, slots=True)
 class ReadThread:
-    """A thread that was read to the end: VK stated `count` replies before; `last_id` is the newest that was read."""
+    """A thread that was read to the end: VK had stated `count` replies; `last_id` is the newest reply that was read."""
 
     owner_id: int
     id: int
@@ -346,7 +349,7 @@ class ReadThread:
 async def read_threads(
     connection: AsyncConnection, keys: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], ReadThread]:
-    """Return which of these top comments have long threads that were read to the end, by key."""
+    """Return the long threads of these top comments that were read to the end, by key; others are absent."""
     statement = text("""
         SELECT owner_id, id, thread_read_count, thread_read_to FROM comments
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id) USING (owner_id, id)
@@ -357,7 +360,7 @@ async def read_threads(
 
 
 async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadThread]) -> None:
-    """Note that these threads were read to the end."""
+    """Record that these threads were read to the end."""
     if not threads:
         return
     statement = text("""
@@ -373,7 +376,7 @@ async def mark_threads_read(connection: AsyncConnection, threads: Sequence[ReadT
 async def shrunken_threads(
     connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
 ) -> set[tuple[int, int]]:
-    """Return which of these threads have replies unseen by this collection that are not marked as deleted."""
+    """Return the threads with replies that this collection has not seen and that are not marked as deleted."""
     if not threads:
         return set()
     statement = text("""
@@ -388,31 +391,31 @@ async def shrunken_threads(
 async def mark_deleted_replies(
     connection: AsyncConnection, threads: Sequence[tuple[int, int]], collection: int
 ) -> dict[int, int]:
-    """Mark the replies of threads that were read as a whole and did not show them; returns owner id -> how many."""
+    """Mark as deleted the replies that were not in their completely read threads; return owner id -> how many."""
     return await _mark(connection, threads, "c.thread_id = r.id AND c.collection_number < :collection", collection)
 
 
 async def mark_deleted(
     connection: AsyncConnection, posts: Sequence[tuple[int, int]], collection: int, *, whole: bool
 ) -> dict[int, int]:
-    """Mark the comments of posts that were read to the end and did not show them; returns owner id -> how many.
+    """Mark as deleted the comments that were not in their completely read posts; return owner id -> how many.
 
     Unless the posts were read as a `whole`, threads that had not grown were
-    left out: then a reply is only marked where its top comment is gone as well.
+    skipped: then a reply is only marked if its top comment is gone as well.
     """
-    unshown = """
+    top_is_unseen = """
            (c.thread_id IS NULL OR EXISTS (
             SELECT FROM comments top WHERE top.owner_id = c.owner_id AND top.id = c.thread_id
                AND top.collection_number < :collection))"""
     condition = "c.post_id = r.id AND c.collection_number < :collection"
-    return await _mark(connection, posts, condition if whole else f"{condition} AND {unshown}", collection)
+    return await _mark(connection, posts, condition if whole else f"{condition} AND {top_is_unseen}", collection)
 
 
 async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Mark the comments of those of these posts that are marked as deleted; returns owner id -> how many.
+    """Mark as deleted the comments of those posts that are marked as deleted; return owner id -> how many.
 
-    What was read of a post before it went may be stored after another
-    collection has marked it: no later collection would look at those comments.
+    Comments that were read before their post disappeared may be stored after
+    another collection has marked the post; no later collection would check them.
     """
     is_of_deleted = """c.post_id = r.id AND EXISTS (
         SELECT FROM posts p WHERE p.owner_id = r.owner_id AND p.id = r.id AND p.is_deleted)"""
@@ -422,10 +425,10 @@ async def mark_of_deleted_posts(connection: AsyncConnection, posts: Sequence[tup
 async def _mark(
     connection: AsyncConnection, keys: Sequence[tuple[int, int]], condition: str, collection: int = 0
 ) -> dict[int, int]:
-    """Mark comments `c` as deleted that fit one of the keys `r`; returns owner id -> how many.
+    """Mark the comments `c` as deleted that meet `condition` with one of the keys `r`; return owner id -> how many.
 
-    Threads of which comments are marked are forgotten to have been read: their
-    replies may be shown again, and only a walk from the start would find them.
+    Clear the read state of the threads of marked comments: VK may return their
+    replies again, and only reading from the start would find them.
     """
     if not keys:
         return {}
@@ -441,6 +444,6 @@ async def _mark(
                     EXCEPT SELECT owner_id, id FROM marked) AS shown
              WHERE top.owner_id = shown.owner_id AND top.id = shown.id AND top.thread_read_count IS NOT NULL)
         SELECT owner_id, count(*) AS number FROM marked GROUP BY owner_id
-    """)  # noqa: S608 - only our own SQL is put in
+    """)  # noqa: S608 - only constant SQL is interpolated
     values = key_columns(keys) | ({"collection": collection} if ":collection" in condition else {})
     return {row.owner_id: row.number for row in await connection.execute(statement, values)}

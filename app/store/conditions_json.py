@@ -1,4 +1,4 @@
-"""Conditions as plain JSON and back, so that a job's row can hold which comments it is about."""
+"""Converts conditions to plain JSON and back, so that a job's row can contain its selection of comments."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -10,22 +10,22 @@ T = TypeVar("T")
 
 
 def to_json(conditions: Any) -> dict[str, Any]:
-    """Return a dataclass of conditions as plain JSON; fields that have their default are left out.
+    """Return a dataclass of conditions as plain JSON; fields with their default value are omitted.
 
-    Fields may be numbers, texts, truths, times, tuples of all these, and further conditions.
+    Fields may be numbers, strings, booleans, datetimes, tuples of these, and nested conditions.
     """
     values = {field.name: (getattr(conditions, field.name), field.default) for field in fields(conditions)}
     return {name: _plain(value) for name, (value, default) in values.items() if value != default}
 
 
 def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
-    """Return the conditions that JSON holds."""
+    """Return the conditions (a dataclass `kind`) that `to_json` has converted."""
     hints = get_type_hints(kind)
     return kind(**{name: _of(hints[name], value) for name, value in stored.items()})
 
 
 def holds_nul(stored: Any) -> bool:
-    """Tell whether a text in JSON has what PostgreSQL does not take."""
+    """Return whether a string in this JSON contains NUL, which PostgreSQL rejects."""
     if isinstance(stored, dict | list):
         return any(map(holds_nul, stored.values() if isinstance(stored, dict) else stored))
     return isinstance(stored, str) and "\0" in stored

@@ -1,7 +1,7 @@
-"""The queue's entries, each of which stands for a job that waits or runs: PgQueuer's table, beside the jobs' own.
+"""Queue entries: PgQueuer's table, which has one entry for each waiting or running job.
 
-The job's row is the truth. What is here mends differences between the two and
-orders those that wait.
+The job's row is the source of truth. These functions repair differences between
+the two tables and set the order of waiting jobs.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
-    """Lock and return unfinished jobs that no entry stands for and that have been silent for so long.
+    """Lock and return unfinished jobs without a queue entry and without a heartbeat for `silent_seconds`.
 
-    They are left out while another process looks at them. One that somebody
-    asked to cancel is among them: its worker died, and the next one ends it.
+    Jobs that another process has locked are skipped. Jobs with a cancellation
+    request are included: their worker died, and the next worker ends them.
     """
     statement = text("""
         SELECT id, kind, priority FROM jobs
@@ -28,10 +28,10 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
 
 
 async def release(connection: AsyncConnection, entry_ids: Sequence[int]) -> None:
-    """Let entries go that were taken and whose jobs were not: drop those of ended jobs, put the others back.
+    """Release queue entries that were claimed without their jobs: delete those of ended jobs, requeue the others.
 
-    A job that waits could not be taken because somebody moves it in this moment, and that somebody
-    may wait for its entry: it is tried again a moment later.
+    An unfinished job could not be claimed because another transaction is changing
+    it, which may be waiting for its queue entry: the claim is retried 0.1 s later.
     """
     if not entry_ids:
         return
@@ -48,7 +48,7 @@ async def release(connection: AsyncConnection, entry_ids: Sequence[int]) -> None
 
 
 async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent_seconds: float) -> int:
-    """Delete waiting entries of these kinds that no unfinished job has, so old; returns how many."""
+    """Delete waiting queue entries of these kinds, older than this, without an unfinished job; return how many."""
     statement = text("""
         DELETE FROM pgqueuer
          WHERE status = 'queued' AND entrypoint = ANY(:kinds)
@@ -61,11 +61,11 @@ async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent
 
 
 async def raise_waiting(connection: AsyncConnection, ageing_seconds: float, step: int, highest: int) -> int:
-    """Raise the entries of waiting jobs by `step` for each `ageing_seconds` since they were first enqueued.
+    """Raise the priority of waiting jobs by `step` for each `ageing_seconds` since they were first enqueued.
 
-    That a run ended without a fault of the job, or is tried again, does not make
-    it wait from the beginning. `highest` is the highest priority that a job rises
-    to; entries that are as high, or higher, stay as they are. Returns how many were raised.
+    The age counts from the first enqueueing: a lost run or a retry does not reset
+    it. `highest` is the highest priority that ageing gives; queue entries with this
+    priority or a higher one are not changed. Return how many were raised.
     """
     statement = text("""
         UPDATE pgqueuer SET priority = aged.priority
@@ -81,10 +81,10 @@ async def raise_waiting(connection: AsyncConnection, ageing_seconds: float, step
 
 
 async def raise_abandoned(connection: AsyncConnection, heartbeat_timeout_seconds: float, priority: int) -> int:
-    """Give the entries of jobs whose worker has died a priority above all that wait; returns how many were raised.
+    """Give the jobs of dead workers a priority above all waiting ones; return how many were raised.
 
-    Such a job had its turn before: jobs that are more urgent and came later do not
-    keep it from being resumed. Counted from its first missed heartbeat.
+    Such a job has already been scheduled: more urgent jobs that came later must not
+    delay its resumption. The timeout counts from the last heartbeat.
     """
     statement = text("""
         UPDATE pgqueuer SET priority = :priority
@@ -99,10 +99,10 @@ async def raise_abandoned(connection: AsyncConnection, heartbeat_timeout_seconds
 async def places_by_job(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
-    """Read where jobs are in the queue: (job id,) -> `position` and `not_before`; jobs that do not wait are absent.
+    """Read the queue positions of jobs: (job id,) -> `position` and `not_before`; jobs that do not wait are absent.
 
-    `position` counts from 1 over all kinds, in the order in which workers take
-    them: those that wait for another try come last until their time.
+    `position` counts from 1 over all kinds, in the order in which workers claim
+    the jobs: those that wait for a retry come last until `not_before`.
     """
     statement = text("""
         SELECT jobs.id, waiting.position, CASE WHEN execute_after > now() THEN execute_after END AS not_before
@@ -117,7 +117,7 @@ async def places_by_job(
 
 
 async def delete_old_log(connection: AsyncConnection, log_days: float, statistics_days: float) -> None:
-    """Delete what PgQueuer has logged and counted longer ago; nothing here reads it."""
+    """Delete PgQueuer's log and statistics that are older than this; the application does not read them."""
     for table, days in (("pgqueuer_log", log_days), ("pgqueuer_statistics", statistics_days)):
-        statement = text(f"DELETE FROM {table} WHERE created < now() - make_interval(secs => :seconds)")  # noqa: S608
+        statement = text(f"DELETE FROM {table} WHERE created < now() - make_interval(secs => :seconds)")  # noqa: S608 - only constant SQL is interpolated
         await connection.execute(statement, {"seconds": days * 86_400})

@@ -1,4 +1,4 @@
-"""The statements that read comments for exports: rows as they are, or texts that COPY writes as CSV."""
+"""Statements that read comments for exports: as typed rows, or as strings that COPY writes as CSV."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ VK = "https://vk.com"
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of an export: its value in SQL, how CSV takes it (`{}` stands for the value), and where it is from.
+    """A column of an export: its SQL expression, its CSV format (`{}` is the value), and the table it comes from.
 
-    Where it is a list, `word` is one of its texts, and stands in the value for `{}`.
+    For a list, `word` is the SQL of one of its strings and replaces `{}` in `sql`.
     """
 
     sql: str
@@ -27,12 +27,13 @@ class _Column:
     word: str = ""
 
 
-_TRUTH = "CASE WHEN {} THEN 'true' ELSE 'false' END"
+_BOOLEAN = "CASE WHEN {} THEN 'true' ELSE 'false' END"
 _TIME = "date_trunc('second', {} AT TIME ZONE 'UTC')"
 _LIST = "array_to_string({}, ', ')"
-_TEXT = "a text as people wrote it"
+_TEXT = "a text that a person wrote"
+"""Not SQL: marks the columns to which `_SAFE` applies."""
 _SAFE = "CASE WHEN ascii({0}) = ANY (CAST('{{{1}}}' AS int[])) THEN '''' || {0} ELSE {0} END"
-"""A text that runs as no formula: `{1}` are the code points that formulas begin with."""
+"""A text that no spreadsheet runs as a formula: `{1}` are the code points with which formulas begin."""
 _ATTACHMENTS = """
     CASE WHEN comments.attachments = '[]' THEN '{{}}'
          ELSE ARRAY(SELECT {} FROM jsonb_array_elements(comments.attachments) WITH ORDINALITY AS a(item, place),
@@ -56,7 +57,7 @@ _COLUMNS = {
         f"concat('{VK}/wall', comments.owner_id, '_', comments.post_id, '?reply=', comments.id, "
         "'&thread=' || comments.thread_id)"
     ),
-    "isReply": _Column("comments.thread_id IS NOT NULL", _TRUTH),
+    "isReply": _Column("comments.thread_id IS NOT NULL", _BOOLEAN),
     "threadVkId": _Column("comments.thread_id"),
     "inReplyToVkId": _Column("comments.reply_to_id"),
     "authorVkId": _Column("comments.from_id"),
@@ -69,8 +70,9 @@ _COLUMNS = {
     "changedAt": _Column("comments.changed_at", _TIME),
     "firstSeenAt": _Column("comments.first_seen_at", _TIME),
     "likeCount": _Column("comments.like_count"),
-    "isDeleted": _Column("comments.is_deleted", _TRUTH),
-    # the words of lists are made safe one by one: the list as a whole would be made three times for it
+    "isDeleted": _Column("comments.is_deleted", _BOOLEAN),
+    # The strings of a list are escaped one by one: `_SAFE` contains its value three times, so PostgreSQL would
+    # compute the whole list three times.
     "attachments": _Column(_ATTACHMENTS, _LIST, word="its.kind"),
     "keywords": _Column(_KEYWORDS, _LIST, word="k.phrase"),
     "language": _Column("comment_features.language", table=comment_features),
@@ -78,7 +80,7 @@ _COLUMNS = {
     "archivedAt": _Column("comments.archived_at", _TIME),
 }
 COLUMNS = tuple(_COLUMNS)
-"""The names of the columns there are."""
+"""The names of all columns."""
 
 _JOINS = {
     groups: groups.c.owner_id == comments.c.owner_id,
@@ -91,9 +93,9 @@ _JOINS = {
 
 
 def rows_statement(conditions: CommentConditions, columns: Sequence[str], dialect: Dialect) -> DriverStatement:
-    """Return the statement that reads the comments that are wanted, in the order of their keys, for the driver.
+    """Return the driver's statement that reads the selected comments in the order of their keys.
 
-    Its rows have a value for each of the columns: int, str, aware datetime, bool, list of str, or None.
+    A row has a value for each of `columns`: int, str, aware datetime, bool, list of str, or None.
     """
     values = {name: _value(_COLUMNS[name]) for name in columns}
     return _for_driver(_select(conditions, values, {_COLUMNS[name].table for name in columns}), dialect)
@@ -102,13 +104,13 @@ def rows_statement(conditions: CommentConditions, columns: Sequence[str], dialec
 def csv_statement(
     conditions: CommentConditions, columns: Sequence[str], mark: str, formula_starts: str, dialect: Dialect
 ) -> DriverStatement:
-    """Return the same as texts that COPY writes as CSV; `mark`, of letters and digits, is a last column.
+    """Return the same statement with strings that COPY writes as CSV; `mark` (letters and digits) is an extra column.
 
-    Times are UTC without fractions of a second, as spreadsheets read them; lists
-    have commas between their texts. A text that begins with one of
-    `formula_starts` gets an apostrophe before it.
+    Times are UTC without fractions of a second, as spreadsheets read them; the
+    strings of a list are joined with commas. A text that begins with one of the
+    characters `formula_starts` gets a leading apostrophe.
     """
-    codes = ",".join(str(ord(sign)) for sign in formula_starts)
+    codes = ",".join(str(ord(character)) for character in formula_starts)
     values = {name: _csv_value(_COLUMNS[name], codes) for name in columns} | {"mark": f"'{mark}'"}
     return _for_driver(_select(conditions, values, {_COLUMNS[name].table for name in columns}), dialect)
 

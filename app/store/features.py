@@ -1,7 +1,7 @@
-"""What an analysis finds in comments: which are still to be analysed, and what was found.
+"""Features that the analysis finds in comments, and which comments are still to be analysed.
 
-The rows of comments whose texts have changed are deleted by a trigger, so a comment without a row is to be analysed.
-Who writes rows here holds the locks of their walls.
+A trigger deletes the row of a comment whose text has changed, so a comment without a row is to be analysed.
+Callers that write rows hold the locks of their walls.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,16 +20,16 @@ from app.store.keyset import rows_by_key
 async def features_by_comment(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
-    """Read what was found: (owner_id, id) of the comment -> row; comments that were not analysed are absent."""
+    """Read features: (owner_id, id) of the comment -> row; comments that were not analysed are absent."""
     return await rows_by_key(connection, comment_features, ("owner_id", "comment_id"), keys)
 
 
-# what is to be analysed
+# comments to analyse
 
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """How much is read at once: comments, and about so many characters of their texts."""
+    """The size limit of a batch: a number of comments, and an approximate number of characters of their texts."""
 
     comments: int
     characters: int
@@ -38,7 +38,7 @@ class Most:
 async def next_comments(
     connection: AsyncConnection, conditions: CommentConditions, after: tuple[int, int], most: Most, *, full: bool
 ) -> Sequence[Row[Any]]:
-    """Return the next comments to analyse, in the order of their keys; with `full` also those that were analysed.
+    """Return the next comments to analyse after a key, in the order of keys; with `full` also analysed ones.
 
     A row is `owner_id`, `id`, `text`, `text_hash`.
     """
@@ -58,7 +58,7 @@ async def next_comments(
         .where(counted.c.before < most.characters)
         .order_by(counted.c.owner_id, counted.c.id)
     )
-    rows: Sequence[Row[Any]] = (await connection.execute(statement)).all()  # type: ignore[assignment]  # untyped here
+    rows: Sequence[Row[Any]] = (await connection.execute(statement)).all()  # type: ignore[assignment]  # the columns of a subquery are untyped
     return rows
 
 
@@ -72,20 +72,20 @@ def _to_analyze(
     conditions: CommentConditions, after: tuple[int, int] | None, *, full: bool
 ) -> list[ColumnElement[bool]]:
     f, c = comment_features.c, comments.c
-    wanted, its = conditions.sql(), [f.owner_id == c.owner_id, f.comment_id == c.id]
+    selected, same_comment = conditions.sql(), [f.owner_id == c.owner_id, f.comment_id == c.id]
     if after is not None:
-        wanted.append(tuple_(c.owner_id, c.id) > tuple_(*after))
-        # the same once more, so that PostgreSQL need not look at all that was analysed up to there
-        its.append(tuple_(f.owner_id, f.comment_id) > tuple_(*after))
-    return wanted if full else [*wanted, ~exists().where(*its).correlate(comments)]
+        selected.append(tuple_(c.owner_id, c.id) > tuple_(*after))
+        # Repeat the bound on the features: otherwise PostgreSQL reads all rows that were analysed before it.
+        same_comment.append(tuple_(f.owner_id, f.comment_id) > tuple_(*after))
+    return selected if full else [*selected, ~exists().where(*same_comment).correlate(comments)]
 
 
-# what was found
+# results of the analysis
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedComment:
-    """What was found in the text of a comment that `next_comments` has given this hash."""
+    """The features of one comment; `text_hash` is the hash that `next_comments` returned with its text."""
 
     owner_id: int
     comment_id: int
@@ -100,39 +100,40 @@ class AnalyzedComment:
 
 
 async def term_ids(connection: AsyncConnection, lemmas: Collection[str]) -> dict[str, int]:
-    """Return the ids of terms, of new ones too: lemma -> id.
+    """Return the ids of terms, and insert missing terms: lemma -> id.
 
-    In a transaction of its own, as others wait for those of new terms. Terms are never deleted.
+    Call it in a transaction of its own: other transactions that insert the same terms wait for its end. Terms are
+    never deleted.
     """
     known = text("SELECT lemma, id FROM terms WHERE lemma = ANY(CAST(:lemmas AS text[]))")
     rows = await connection.execute(known, {"lemmas": list(lemmas)})
-    found: dict[str, int] = {row.lemma: row.id for row in rows}
-    if new := sorted(set(lemmas) - found.keys()):
-        # in one order, so that two that add the same ones cannot deadlock
+    ids: dict[str, int] = {row.lemma: row.id for row in rows}
+    if new := sorted(set(lemmas) - ids.keys()):
+        # Insert in sorted order: two transactions that insert the same terms cannot deadlock.
         insert = text("""
             INSERT INTO terms (lemma) SELECT lemma FROM unnest(CAST(:lemmas AS text[])) AS r(lemma) ORDER BY 1
             ON CONFLICT DO NOTHING
         """)
         await connection.execute(insert, {"lemmas": new})
         rows = await connection.execute(known, {"lemmas": new})
-        found |= {row.lemma: row.id for row in rows}
-    return found
+        ids |= {row.lemma: row.id for row in rows}
+    return ids
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many rows were written, and how many were not, as their comments have other texts by now or are gone."""
+    """How many rows were written, and how many were skipped because their comment was edited or deleted meanwhile."""
 
     comments: int
     changed_meanwhile: int
 
 
-async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedComment], *, full: bool) -> Written:
-    """Write what was found in comments whose texts are still the same; with `full` over what is there already.
+async def write_features(connection: AsyncConnection, analyzed: Sequence[AnalyzedComment], *, full: bool) -> Written:
+    """Write the features of comments whose text has not changed since; with `full` also overwrite existing rows.
 
-    A comment stays in its wave unless it is compared by other bands now.
+    A comment stays in its wave (near-duplicate cluster) unless its bands have changed.
     """
-    rows = orjson.dumps(found).decode()
+    rows = orjson.dumps(analyzed).decode()
     given = """
         given AS (
             SELECT r.*, c.published_at
@@ -146,7 +147,7 @@ async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedCo
             DELETE FROM comment_features f USING given g
               LEFT JOIN comment_bands b ON b.owner_id = g.owner_id AND b.comment_id = g.comment_id
              WHERE f.owner_id = g.owner_id AND f.comment_id = g.comment_id AND coalesce(b.bands, '{{}}') <> g.bands
-        """)  # noqa: S608 - SQL of this function
+        """)  # noqa: S608 - only constant SQL is interpolated
         await connection.execute(forget, {"rows": rows})
     columns = ("language", "term_ids", "links", "phones", "mention_ids", "mood")
     conflict = "NOTHING"
@@ -164,6 +165,6 @@ async def write_features(connection: AsyncConnection, found: Sequence[AnalyzedCo
              WHERE bands <> '{{}}' ORDER BY 1, 2
             ON CONFLICT DO NOTHING)
         SELECT (SELECT count(*) FROM written) AS written, (SELECT count(*) FROM given) AS given
-    """)  # noqa: S608
+    """)  # noqa: S608 - only constant SQL is interpolated
     counts = (await connection.execute(statement, {"rows": rows})).one()
-    return Written(counts.written, len(found) - counts.given)
+    return Written(counts.written, len(analyzed) - counts.given)

@@ -38,43 +38,47 @@ async def groups_by_key(
 
 @dataclass(frozen=True, slots=True)
 class GroupConditions:
-    """Which communities are wanted: `search` is in the name or the screen name, one of `labels` is theirs."""
+    """Conditions that select communities; None does not restrict.
+
+    `search` is a substring of the name or screen name, compared without case; a
+    selected community has at least one of `labels`.
+    """
 
     search: str | None = None
     labels: tuple[str, ...] | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted community."""
-        wanted: list[ColumnElement[bool]] = []
+        """Return the conditions; a selected community meets all of them."""
+        conditions: list[ColumnElement[bool]] = []
         if self.search:
             names = (groups.c.name, groups.c.screen_name)
-            wanted.append(or_(*(name.icontains(self.search, autoescape=True) for name in names)))
+            conditions.append(or_(*(name.icontains(self.search, autoescape=True) for name in names)))
         if self.labels is not None:
-            wanted.append(groups.c.labels.overlap(cast(list(self.labels), ARRAY(Text))))
-        return wanted
+            conditions.append(groups.c.labels.overlap(cast(list(self.labels), ARRAY(Text))))
+        return conditions
 
 
 async def groups_page(connection: AsyncConnection, conditions: GroupConditions, page: Page) -> Slice:
-    """Read a page of the communities that are wanted."""
+    """Read a page of the selected communities."""
     return await page_rows(connection, groups, conditions.sql(), page)
 
 
 async def count_groups(connection: AsyncConnection, conditions: GroupConditions) -> int:
-    """Count the communities that are wanted."""
+    """Count the selected communities."""
     return await count_rows(connection, groups, conditions.sql())
 
 
 async def group_by_screen_name(connection: AsyncConnection, screen_name: str) -> Row[Any] | None:
-    """Find a community by its screen name, whatever the case."""
-    found = await connection.execute(select(groups).where(func.lower(groups.c.screen_name) == screen_name.lower()))
-    return found.first()
+    """Return the row of a community by its screen name, compared without case, or None."""
+    rows = await connection.execute(select(groups).where(func.lower(groups.c.screen_name) == screen_name.lower()))
+    return rows.first()
 
 
 async def require_groups(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:
     """Check that all communities have been added.
 
     Raises:
-        GroupNotFound: names the first one that has not.
+        GroupNotFound: a community has not been added; contains the first such owner id.
     """
     known = await groups_by_key(connection, [(owner_id,) for owner_id in owner_ids])
     for owner_id in owner_ids:
@@ -82,12 +86,12 @@ async def require_groups(connection: AsyncConnection, owner_ids: Sequence[int]) 
             raise GroupNotFound(owner_id)
 
 
-async def upsert_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> set[int]:
-    """Insert or refresh communities in one statement; returns the owner ids of those that are new.
+async def upsert_groups(connection: AsyncConnection, vk_groups: Sequence[VkGroup]) -> set[int]:
+    """Insert or refresh communities in one statement; return the owner ids of the new ones.
 
-    In the order of their ids, so that two that meet the same communities at once cannot deadlock.
+    Rows are sorted by id: concurrent transactions lock the same communities in the same order and cannot deadlock.
     """
-    rows = sorted({group.id: group for group in found}.values(), key=lambda group: group.id)
+    rows = sorted({group.id: group for group in vk_groups}.values(), key=lambda group: group.id)
     statement = text("""
         INSERT INTO groups AS g
                (owner_id, screen_name, name, description, members_count, is_closed, deactivated, photo_url)
@@ -119,12 +123,12 @@ def _columns(rows: Sequence[VkGroup]) -> dict[str, Any]:
     }
 
 
-async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) -> int:
-    """Write what VK says of communities that are there, and return of how many it says something else than before.
+async def refresh_groups(connection: AsyncConnection, vk_groups: Sequence[VkGroup]) -> int:
+    """Write VK's data of communities that have been added, and return how many of them have changed.
 
-    They are locked in the order in which `upsert_groups` writes them, so that neither waits for the other crosswise.
+    They are locked in the order in which `upsert_groups` writes them, so the two cannot deadlock.
     """
-    rows = sorted(found, key=lambda group: group.id)
+    rows = sorted(vk_groups, key=lambda group: group.id)
     in_order = select(groups.c.owner_id).where(is_among(groups.c.owner_id, [-group.id for group in rows]))
     await connection.execute(in_order.order_by(groups.c.owner_id.desc()).with_for_update(key_share=True))
     statement = text("""
@@ -147,7 +151,7 @@ async def refresh_groups(connection: AsyncConnection, found: Sequence[VkGroup]) 
 async def owner_ids_after(
     connection: AsyncConnection, after: int | None, limit: int, among: Sequence[int] | None
 ) -> list[int]:
-    """Return the communities behind an owner id, ascending: all of them, or those among some."""
+    """Return up to `limit` communities after an owner id, ascending: of all, or only of those in `among`."""
     statement = select(groups.c.owner_id).order_by(groups.c.owner_id).limit(limit)
     if after is not None:
         statement = statement.where(groups.c.owner_id > after)
@@ -160,10 +164,10 @@ async def update_group(connection: AsyncConnection, owner_id: int, values: Mappi
     """Change a community and return its row.
 
     Raises:
-        GroupNotFound: it has not been added.
+        GroupNotFound: the community has not been added.
     """
     statement = update(groups).where(groups.c.owner_id == owner_id)
-    # with nothing to change the row is only read
+    # An UPDATE needs at least one value: without any to change, write the owner id, which changes nothing.
     changed = await connection.execute(statement.values(**(values or {"owner_id": owner_id})).returning(groups))
     row: Row[Any] | None = changed.first()
     if row is None:
@@ -172,19 +176,19 @@ async def update_group(connection: AsyncConnection, owner_id: int, values: Mappi
 
 
 OF_WALLS = (posts, comment_hours, author_months, keyword_months, language_months, term_months, removed_comments)
-"""What is stored of a wall beside its comments: the posts, and what triggers have counted."""
+"""The tables with rows of a wall other than comments: its posts, the rollups that triggers keep, removed comments."""
 
 
 async def delete_some_of_wall(connection: AsyncConnection, owner_id: int, limit: int) -> int:
-    """Delete up to `limit` rows of what is stored of a wall beside its comments; returns how many.
+    """Delete up to `limit` rows of a wall from one of the tables other than comments; return how many.
 
-    Comments that are left are deleted with their posts. Zero means that nothing is left.
+    Remaining comments are deleted with their posts. Zero means that no rows are left.
     """
     for table in OF_WALLS:
         some = f"""
             DELETE FROM {table.name} WHERE ctid = ANY(ARRAY(
                    SELECT ctid FROM {table.name} WHERE owner_id = :owner_id LIMIT :limit))
-        """  # noqa: S608 - the name of one of our tables
+        """  # noqa: S608 - the name of one of the application's tables
         deleted = (await connection.execute(text(some), {"owner_id": owner_id, "limit": limit})).rowcount
         if deleted:
             return deleted
@@ -192,16 +196,16 @@ async def delete_some_of_wall(connection: AsyncConnection, owner_id: int, limit:
 
 
 async def delete_group(connection: AsyncConnection, owner_id: int) -> None:
-    """Delete a community of which nothing else is stored."""
+    """Delete the row of a community of which no other data is stored."""
     await connection.execute(delete(groups).where(groups.c.owner_id == owner_id))
     await connection.execute(delete(wall_versions).where(wall_versions.c.owner_id == owner_id))
 
 
 async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) -> None:
-    """Wait until nobody else writes posts or comments of these walls, until the transaction ends.
+    """Lock walls against other writers of their posts and comments until the transaction ends; wait for the locks.
 
-    Two collections may meet on one wall, of single posts and of the whole: by
-    turns they cannot take the same rows crosswise.
+    Two collections may write to one wall, one of single posts and one of the
+    whole wall: the lock keeps them from deadlocking on the same rows.
     """
     statement = text("""
         SELECT pg_advisory_xact_lock(hashtextextended('wall', owner_id))
@@ -211,7 +215,7 @@ async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) ->
 
 
 async def mark_groups_collected(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:
-    """Note that all that was asked for of these communities has just been collected."""
+    """Record that the requested content of these communities has just been collected."""
     if owner_ids:
         await connection.execute(
             update(groups).where(is_among(groups.c.owner_id, owner_ids)).values(collected_at=func.now())

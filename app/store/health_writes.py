@@ -1,4 +1,4 @@
-"""What the health check writes: enough to notice that PostgreSQL's disk is full, and no more."""
+"""Writes of the health check: just enough to detect that PostgreSQL's disk is full."""
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -6,15 +6,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.tables import health_writes
 
 SPILLED_ROWS = 20_000
-"""So many numbers do not fit into 64 kB, so PostgreSQL writes them to a temporary file, of about 300 kB."""
+"""This many numbers exceed 64 kB, so PostgreSQL writes them to a temporary file of about 300 kB."""
 
 
 async def write_to_disk(connection: AsyncConnection) -> None:
-    """Write a temporary file, which needs new space, and a row, whose commit goes to the write-ahead log.
+    """Write a temporary file, which needs new disk space, and a row, whose commit goes to the write-ahead log.
 
-    A row alone would fit into a page that is there, also on a full disk. One of
-    several rows is taken that no other process is writing, so that nobody waits
-    for a process that was frozen; where all are being written, none is.
+    A row alone would fit into an existing page even on a full disk. Several rows
+    exist: update one that no other process has locked, so that a frozen process
+    delays no other; if all are locked, update none.
     """
     await connection.execute(text("SET LOCAL work_mem = '64kB'"))
     await connection.execute(text("SELECT count(*) FROM generate_series(1, :rows)"), {"rows": SPILLED_ROWS})

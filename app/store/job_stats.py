@@ -1,4 +1,4 @@
-"""Counts and times of jobs, for those who run the system. One statement each."""
+"""Counts and times of jobs, for operators. One statement each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ async def counts(connection: AsyncConnection, seconds: float) -> Sequence[Row[An
 
 
 async def unfinished(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Count the jobs (`number`) that wait or run by `kind` and `state`."""
+    """Count the waiting and running jobs (`number`) by `kind` and `state`."""
     statement = text("""
         SELECT kind, state, count(*) AS number FROM jobs WHERE state IN ('QUEUED', 'RUNNING') GROUP BY kind, state
     """)
@@ -26,13 +26,13 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def times(connection: AsyncConnection, seconds: float) -> Sequence[Row[Any]]:
-    """Measure the jobs that ended in the last so many seconds, by `kind`.
+    """Measure the jobs that ended in the last `seconds`, by `kind`.
 
     `waiting` and `duration` are lists of seconds: the 50th, 90th and 99th
-    percentile and the longest. A job waits until it is first begun (those that
-    never were are left out), and lasts from then until it ends, pauses between
-    its tries included. `ended` is how many ended, `longest_wait` for how long
-    the oldest one waits that has not been begun yet; None where there is none.
+    percentile and the maximum. A job waits until its first start (jobs that never
+    started do not count), and lasts from then until it ends, including pauses
+    between attempts. `ended` is how many jobs ended. `longest_wait` is the longest
+    time in seconds that a queued job has been waiting; None if no job is queued.
     """
     statement = text("""
         WITH ended AS (

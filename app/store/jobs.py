@@ -1,7 +1,7 @@
-"""Jobs, their events, and which of them collects a community. The row is the truth that clients see.
+"""Jobs, their events, and the communities reserved for them. The row is the source of truth that clients see.
 
-Each write of a running job names the epoch that its worker took it with, so
-that a worker that was declared dead can write nothing any more.
+Each write of a running job contains the epoch with which its worker claimed it,
+so a worker that was declared dead cannot write any more.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,28 +36,28 @@ BY_SEQ = Order("SEQ", ("seq",))
 KEY = ("id",)
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 FOLLOWED = [column for column in jobs.c if column.name not in ("heartbeat_at", "checkpoint")]
-"""What followers are told of: a sign of life is no news, and a checkpoint may be large."""
+"""The columns that followers of a job receive: a heartbeat is not a change, and a checkpoint may be large."""
 QUEUE_LOCK = 0x6A6F6273
-"""PostgreSQL's advisory lock of those who fill the last places of the queue."""
+"""The PostgreSQL advisory lock of transactions that fill the last places of the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobConditions:
-    """Which jobs are wanted; what is None does not restrict."""
+    """Conditions that select jobs; None does not restrict."""
 
     kinds: tuple[str, ...] | None = None
     states: tuple[str, ...] | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted job."""
-        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
+        """Return the conditions; a selected job meets all of them."""
+        conditions: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.kinds, lambda: jobs.c.kind.in_(self.kinds or ())),
             (self.states, lambda: jobs.c.state.in_(self.states or ())),
         ]
-        return [condition() for value, condition in wanted if value is not None]
+        return [condition() for value, condition in conditions if value is not None]
 
     def matches(self, row: Row[Any]) -> bool:
-        """Say of a row what `sql` says of it in PostgreSQL."""
+        """Return whether a row meets the conditions, with the same result as `sql` in PostgreSQL."""
         return (self.kinds is None or row.kind in self.kinds) and (self.states is None or row.state in self.states)
 
 
@@ -75,35 +75,35 @@ async def job_by_id(connection: AsyncConnection, job_id: int) -> Row[Any] | None
 
 
 async def followed_job(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
-    """Read what those who follow a job are told of it, or None."""
+    """Read the columns of a job that its followers receive, or None."""
     return (await connection.execute(select(*FOLLOWED).where(jobs.c.id == job_id))).first()
 
 
 async def followed_jobs(connection: AsyncConnection, ids: Collection[int]) -> Sequence[Row[Any]]:
-    """Read what those who follow jobs are told of these; unknown ones are absent."""
+    """Read the columns of these jobs that their followers receive; unknown ones are absent."""
     return (await connection.execute(select(*FOLLOWED).where(is_among(jobs.c.id, ids)))).all()
 
 
 async def followed_jobs_since(connection: AsyncConnection, ended_since: datetime) -> Sequence[Row[Any]]:
-    """Read what those who follow jobs are told of all that have not ended, or did at this time or later."""
-    # in these words PostgreSQL knows that the index of unfinished jobs will do
-    wanted = or_(text("state IN ('QUEUED', 'RUNNING')"), jobs.c.finished_at >= ended_since)
-    return (await connection.execute(select(*FOLLOWED).where(wanted))).all()
+    """Read the columns that followers receive of all jobs that are unfinished or ended at this time or later."""
+    # Literal states instead of parameters: PostgreSQL only then uses the partial index of unfinished jobs.
+    condition = or_(text("state IN ('QUEUED', 'RUNNING')"), jobs.c.finished_at >= ended_since)
+    return (await connection.execute(select(*FOLLOWED).where(condition))).all()
 
 
 async def current_time(connection: AsyncConnection) -> datetime:
-    """Return PostgreSQL's time, which all `*_at` columns are by."""
+    """Return PostgreSQL's time, by which all `*_at` columns are set."""
     now: datetime = (await connection.execute(select(func.now()))).scalar_one()
     return now
 
 
 async def jobs_page(connection: AsyncConnection, conditions: JobConditions, page: Page) -> Slice:
-    """Read a page of the jobs that are wanted."""
+    """Read a page of the selected jobs."""
     return await page_rows(connection, jobs, conditions.sql(), page)
 
 
 async def count_jobs(connection: AsyncConnection, conditions: JobConditions) -> int:
-    """Count the jobs that are wanted."""
+    """Count the selected jobs."""
     return await count_rows(connection, jobs, conditions.sql())
 
 
@@ -130,25 +130,25 @@ async def events_after(connection: AsyncConnection, job_id: int, seq: int, limit
 async def silences_by_job(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
-    """Read for how long running jobs have shown no life: (job id,) -> `seconds`; jobs that do not run are absent."""
-    silence = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
-    wanted = select(jobs.c.id, silence.label("seconds")).where(
+    """Read the heartbeat ages of running jobs: (job id,) -> `seconds`; jobs that do not run are absent."""
+    heartbeat_age = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
+    statement = select(jobs.c.id, heartbeat_age.label("seconds")).where(
         is_among(jobs.c.id, [job_id for (job_id,) in keys]), jobs.c.state == "RUNNING"
     )
-    return {(row.id,): row for row in await connection.execute(wanted)}
+    return {(row.id,): row for row in await connection.execute(statement)}
 
 
 async def cancelled_among(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
-    """Return which of these jobs somebody has asked to cancel."""
-    wanted = select(jobs.c.id).where(is_among(jobs.c.id, ids), jobs.c.cancel_requested_at.is_not(None))
-    return set(await connection.scalars(wanted))
+    """Return which of these jobs have a cancellation request."""
+    statement = select(jobs.c.id).where(is_among(jobs.c.id, ids), jobs.c.cancel_requested_at.is_not(None))
+    return set(await connection.scalars(statement))
 
 
 # writing
 
 
 async def lock_queue(connection: AsyncConnection) -> None:
-    """Keep others who call this waiting until the transaction ends."""
+    """Acquire the lock of the queue's last places until the transaction ends; wait while another one holds it."""
     await connection.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
 
 
@@ -159,13 +159,13 @@ async def insert_job(connection: AsyncConnection, values: Mapping[str, Any]) -> 
 
 
 async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Collection[int]) -> set[int]:
-    """Reserve communities for a job until it ends, all that are there or none; returns those that are there.
+    """Reserve communities for a job until it ends: all existing ones, or none. Return the existing ones.
 
-    Two jobs that ask for the same one at once wait for each other here: the
-    second sees the first one's row, or none if that was rolled back.
+    Of two concurrent jobs that reserve the same community, the second waits for
+    the first: it then sees the first job's row, or none if that was rolled back.
 
     Raises:
-        JobAlreadyRunning: another unfinished job has one of them.
+        JobAlreadyRunning: one of them is reserved for another unfinished job.
     """
     statement = text("""
         WITH there AS (
@@ -175,22 +175,22 @@ async def claim_groups(connection: AsyncConnection, job_id: int, owner_ids: Coll
             ON CONFLICT (owner_id) DO NOTHING RETURNING owner_id)
         SELECT owner_id, EXISTS (SELECT FROM claimed WHERE claimed.owner_id = there.owner_id) AS is_claimed FROM there
     """)
-    there: set[int] = set()
-    wanted = set(owner_ids)
-    while wanted:
-        # before communities are held: one that removes them would wait for that, and this here for its removal
-        held = select(job_groups.c.owner_id, job_groups.c.job_id).where(is_among(job_groups.c.owner_id, wanted))
+    existing: set[int] = set()
+    unclaimed = set(owner_ids)
+    while unclaimed:
+        # Check before locking communities: a job that removes them would wait for our locks, and we for its removal.
+        held = select(job_groups.c.owner_id, job_groups.c.job_id).where(is_among(job_groups.c.owner_id, unclaimed))
         if holder := (await connection.execute(held.order_by(job_groups.c.owner_id.desc()))).first():
             raise JobAlreadyRunning(holder.job_id, holder.owner_id)
-        rows = (await connection.execute(statement, {"job_id": job_id, "owner_ids": list(wanted)})).all()
-        there |= {row.owner_id for row in rows}
-        # these were claimed by somebody meanwhile, who may have ended already
-        wanted = {row.owner_id for row in rows if not row.is_claimed}
-    return there
+        rows = (await connection.execute(statement, {"job_id": job_id, "owner_ids": list(unclaimed)})).all()
+        existing |= {row.owner_id for row in rows}
+        # Another job has claimed these meanwhile, but may have ended already: check again.
+        unclaimed = {row.owner_id for row in rows if not row.is_claimed}
+    return existing
 
 
 async def release_groups(connection: AsyncConnection, job_ids: Collection[int]) -> None:
-    """Let other jobs have the communities of these."""
+    """Release the communities that are reserved for these jobs."""
     await connection.execute(delete(job_groups).where(is_among(job_groups.c.job_id, job_ids)))
 
 
@@ -202,9 +202,9 @@ async def move_job(
     values: Mapping[str, Any],
     epoch: int | None = None,
 ) -> Row[Any] | None:
-    """Write `values` if the job is in one of the `former` states, and taken with `epoch` where that is given.
+    """Write `values` if the job is in one of the `former` states and, if given, has this `epoch`.
 
-    Returns the new row, or None if the job is in another state or was taken again.
+    Return the new row, or None if the job is in another state or was claimed again.
     """
     conditions = [jobs.c.id == job_id, jobs.c.state.in_(former)]
     if epoch is not None:
@@ -218,24 +218,23 @@ async def move_job(
 async def lock_jobs(
     connection: AsyncConnection, job_ids: Collection[int], *, skip_locked: bool = False
 ) -> Sequence[Row[Any]]:
-    """Lock jobs, by id, until the transaction ends, and return their rows; `skip_locked` leaves out who is locked."""
-    wanted = select(jobs).where(is_among(jobs.c.id, job_ids)).order_by(jobs.c.id)
-    return (await connection.execute(wanted.with_for_update(skip_locked=skip_locked))).all()
+    """Lock jobs, by id, until the transaction ends, and return their rows; `skip_locked` skips locked ones."""
+    statement = select(jobs).where(is_among(jobs.c.id, job_ids)).order_by(jobs.c.id)
+    return (await connection.execute(statement.with_for_update(skip_locked=skip_locked))).all()
 
 
 async def take_jobs(
     connection: AsyncConnection,
     job_ids: Mapping[int, int],
     worker: str,
-    told: Mapping[str, Mapping[str, str]],
+    events: Mapping[str, Mapping[str, str]],
 ) -> Sequence[Row[Any]]:
-    """Make jobs the runs of `worker`, each with the next epoch, and record it; returns their rows with their `former`.
+    """Claim jobs for `worker`, each with the next epoch and an event; return their rows with the `former` state.
 
-    `job_ids` are by the entry of the queue that stands for the job: another entry of it is none.
-    `told` is what the event says by the state the job was in: `message` and
-    `reason`; only jobs in these states are taken. Left out are those that
-    somebody asked to cancel, those that were tried as often as they may be, and
-    those that somebody is moving in this moment.
+    `job_ids` maps queue entries to their jobs; a job with another queue entry is
+    not claimed. `events` maps each former state to the `message` and `reason` of the
+    event; only jobs in these states are claimed. Jobs with a cancellation request,
+    without attempts left, or locked by another transaction are skipped.
     """
     statement = text("""
         WITH wanted AS (
@@ -260,7 +259,7 @@ async def take_jobs(
     values = {
         "entries": list(job_ids),
         "ids": list(job_ids.values()),
-        "told": orjson.dumps(told).decode(),
+        "told": orjson.dumps(events).decode(),
         "worker": worker,
     }
     return (await connection.execute(statement.columns(*jobs.c, column("former", Text)), values)).all()
@@ -268,9 +267,9 @@ async def take_jobs(
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended, as rows hold it. Written only if the job is in a `former` state and taken with this epoch.
+    """The end of a run, as values of rows. Written only if the job is in a `former` state and has this epoch.
 
-    `events` are kind, message and facts. `is_attempt` says whether the run counts as one of its tries.
+    `events` are (kind, message, facts). `is_attempt`: whether the run counts as one of the job's attempts.
     """
 
     id: int
@@ -286,10 +285,10 @@ class Ended:
 
 
 async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[int]:
-    """Write how runs ended, with their events; returns the ids of the jobs that were still those of these runs.
+    """Write the ends of runs with their events; return the ids of the jobs whose lease these runs still had.
 
-    Their entries in the queue go, or go back to be taken after `retry_after_seconds`, with them. A job that
-    somebody has asked to cancel does not go back: it is left out.
+    The queue entry of an ended job is deleted, that of a job to retry can be claimed after `retry_after_seconds`.
+    A job with a cancellation request is not requeued: it is left out.
     """
     statement = text("""
         WITH ends AS (
@@ -314,7 +313,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
             DELETE FROM pgqueuer USING moved WHERE pgqueuer.id = moved.queue_id AND moved.is_final),
         back AS (
             UPDATE pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, updated = now(),
-                   -- a rescued job has had its turn: it waits for the next one like any other
+                   -- a resumed job had a raised priority: from now on it waits with its own one
                    priority = moved.priority, attempts = attempts + 1,
                    execute_after = now() + make_interval(secs => moved.retry_after_seconds)
               FROM moved WHERE pgqueuer.id = moved.queue_id AND NOT moved.is_final),
@@ -329,14 +328,14 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[in
 
 
 async def write_queue_id(connection: AsyncConnection, job_id: int, queue_id: int) -> None:
-    """Note which entry of the queue stands for a job."""
+    """Record the queue entry of a job."""
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(queue_id=queue_id))
 
 
 async def lock_job(connection: AsyncConnection, job_id: int, epoch: int) -> Row[Any] | None:
-    """Lock a running job against being taken by another worker until the transaction ends.
+    """Lock a running job until the transaction ends, so that no other worker can claim it; return its row.
 
-    None if it is no longer running with this epoch: whoever asked must not write.
+    None if it is no longer running with this epoch: the caller must not write.
     """
     statement = select(jobs.c.cancel_requested_at).where(
         jobs.c.id == job_id, jobs.c.epoch == epoch, jobs.c.state == "RUNNING"
@@ -350,7 +349,7 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
 
 
 async def beat(connection: AsyncConnection, runs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Write the heartbeats of runs (job id, epoch) and of their queue entries; returns the runs that lost their job.
+    """Write the heartbeats of runs (job id, epoch) and of their queue entries; return the runs that lost their lease.
 
     Skip locked rows: a step of the run is being written, which writes the heartbeat as well.
     """
@@ -373,12 +372,12 @@ async def beat(connection: AsyncConnection, runs: Sequence[tuple[int, int]]) -> 
 
 
 async def remove_finished(connection: AsyncConnection, before: datetime | None, limit: int) -> int:
-    """Delete up to `limit` jobs that have ended (before a time), oldest first, with their events; returns how many."""
+    """Delete up to `limit` ended jobs (`before` a time, if given), oldest first, with their events; return how many."""
     conditions: list[ColumnElement[bool]] = [jobs.c.finished_at.is_not(None), jobs.c.state.in_(FINAL)]
     if before:
         conditions.append(jobs.c.finished_at < before)
     oldest = select(jobs.c.id).where(*conditions).order_by(jobs.c.finished_at).limit(limit)
-    # one that somebody is just putting back into the queue is left alone
+    # Skip locked rows: another transaction is just requeueing the job.
     unlocked = oldest.with_for_update(skip_locked=True)
     return int((await connection.execute(delete(jobs).where(jobs.c.id.in_(unlocked), *conditions))).rowcount)
 

@@ -30,7 +30,7 @@ StoredRow = Row[Any]
 class Order:
     """An ordering by columns that together are unique and never null, all in one direction.
 
-    `needs` names the condition without which there is no such order.
+    `needs` names the condition that the order requires.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which rows of an ordering are wanted: up to `limit` after, or before, key values of that ordering.
+    """A page of an ordering: up to `limit` rows after and before key values of that ordering.
 
-    `backwards` takes them from the end. Hashable, so that it can be part of a loader's key.
+    `backwards` counts `limit` from the end. Hashable, so that it can be part of a loader's key.
     """
 
     order: Order
@@ -55,7 +55,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The rows of one page in the order asked for, and whether there are more on either side."""
+    """The rows of one page in the requested order, and whether more exist on either side."""
 
     rows: Sequence[Row[Any]]
     has_next: bool
@@ -83,13 +83,13 @@ async def pages_by_key(
 
     `key` names the columns of `table` that hold the parent's key.
     """
-    wanted = rows_of([table.c[name] for name in key], keys)
+    parents = rows_of([table.c[name] for name in key], keys)
     inner = _paged(
-        select(table).where(*(table.c[name] == wanted.c[name] for name in key), *conditions), table, page
+        select(table).where(*(table.c[name] == parents.c[name] for name in key), *conditions), table, page
     ).lateral("page")
     statement = (
         select(inner)
-        .select_from(wanted.join(inner, true()))
+        .select_from(parents.join(inner, true()))
         .order_by(*(inner.c[name] for name in key), *_ordering(inner, page))
     )
     grouped: dict[tuple[int, ...], list[Row[Any]]] = defaultdict(list)
@@ -102,8 +102,8 @@ async def rows_by_key(
     connection: AsyncConnection, table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
     """Read rows by their unique key: key values -> row; unknown keys are absent."""
-    wanted = rows_of([table.c[name] for name in key], keys)
-    joined = wanted.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(wanted.c[name] for name in key)))
+    parents = rows_of([table.c[name] for name in key], keys)
+    joined = parents.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(parents.c[name] for name in key)))
     rows = await connection.execute(select(table).select_from(joined))
     return {tuple(getattr(row, name) for name in key): row for row in rows}
 
@@ -116,9 +116,9 @@ async def counts_by_key(
     conditions: Conditions = (),
 ) -> dict[tuple[int, ...], int]:
     """Count the rows of each parent that meet all `conditions`: key values -> count; zeros are absent."""
-    wanted = rows_of([table.c[name] for name in key], keys)
+    parents = rows_of([table.c[name] for name in key], keys)
     columns = [table.c[name] for name in key]
-    joined = wanted.join(table, tuple_(*columns) == tuple_(*(wanted.c[name] for name in key)))
+    joined = parents.join(table, tuple_(*columns) == tuple_(*(parents.c[name] for name in key)))
     statement = select(*columns, func.count()).select_from(joined).where(*conditions).group_by(*columns)
     return {tuple(row[:-1]): row[-1] for row in await connection.execute(statement)}
 

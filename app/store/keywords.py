@@ -1,10 +1,11 @@
-"""Keywords, what they match of comments, and which of them a matcher has to know.
+"""Keywords, their matches in comments, and the active keywords that a matcher needs.
 
-Two locks keep matches right while keywords change. Who stores comments, or their
-matches, shares the keywords until the transaction ends and matches by what is
-active then; who changes keywords waits for all of these, and asks for the job
-that matches what is stored in the same transaction. So a comment was stored
-either before, and the job sees it, or afterwards, and was matched by the change.
+A shared and an exclusive lock keep matches correct while keywords change. A
+transaction that stores comments or matches shares the keywords until it ends and
+matches with the keywords that are active then. A transaction that changes keywords
+waits for all of these, and enqueues the job that matches stored comments. So a
+comment was stored either before the change, and the job sees it, or after it, and
+was matched with the changed keywords.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,18 +27,18 @@ KEY = ("id",)
 _LISTED = select(keywords, func.lower(keywords.c.phrase).label("folded_phrase")).subquery("listed")
 
 _COMPARED = "(CASE {0}.matching WHEN 'CASE_SENSITIVE' THEN {0}.phrase ELSE lower({0}.phrase) END)"
-"""What of a phrase tells two keywords apart that match alike, by which there are unique indexes."""
+"""The form of a phrase that is unique among keywords with the same matching; the unique indexes use it."""
 
 Positions = Mapping[int, Sequence[int]]
 """Keyword id -> start, end, start, end ... of its matches in one text."""
 
 
-# which keywords there are
+# reading keywords
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordConditions:
-    """Which keywords are wanted; what is None does not restrict. `search` is part of the phrase, whatever the case."""
+    """Conditions that select keywords; None does not restrict. `search` is a substring of the phrase, without case."""
 
     search: str | None = None
     categories: tuple[str, ...] | None = None
@@ -45,18 +46,18 @@ class KeywordConditions:
     is_active: bool | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted keyword."""
+        """Return the conditions; a selected keyword meets all of them."""
         c = _LISTED.c
-        wanted: list[ColumnElement[bool]] = []
+        conditions: list[ColumnElement[bool]] = []
         if self.search:
-            wanted.append(c.phrase.icontains(self.search, autoescape=True))
+            conditions.append(c.phrase.icontains(self.search, autoescape=True))
         if self.categories is not None:
-            wanted.append(is_among(c.category, self.categories))
+            conditions.append(is_among(c.category, self.categories))
         if self.matching is not None:
-            wanted.append(c.matching.in_(self.matching))
+            conditions.append(c.matching.in_(self.matching))
         if self.is_active is not None:
-            wanted.append(c.is_active.is_(self.is_active))
-        return wanted
+            conditions.append(c.is_active.is_(self.is_active))
+        return conditions
 
 
 async def keywords_by_key(
@@ -67,17 +68,17 @@ async def keywords_by_key(
 
 
 async def keywords_page(connection: AsyncConnection, conditions: KeywordConditions, page: Page) -> Slice:
-    """Read a page of the keywords that are wanted."""
+    """Read a page of the selected keywords."""
     return await page_rows(connection, _LISTED, conditions.sql(), page)
 
 
 async def count_keywords(connection: AsyncConnection, conditions: KeywordConditions) -> int:
-    """Count the keywords that are wanted."""
+    """Count the selected keywords."""
     return await count_rows(connection, _LISTED, conditions.sql())
 
 
 async def match_counts(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
-    """Count what keywords match: (id,) -> `comments` and `matches`; those that match nothing are absent."""
+    """Count the matches of keywords: (id,) -> `comments` and `matches`; keywords without matches are absent."""
     statement = text("""
         SELECT keyword_id, sum(comments)::bigint AS comments, sum(matches)::bigint AS matches
           FROM keyword_months WHERE keyword_id = ANY(:ids) GROUP BY keyword_id
@@ -98,12 +99,12 @@ async def categories(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return (await connection.execute(statement)).all()
 
 
-# changing them
+# changing keywords
 
 
 @dataclass(frozen=True, slots=True)
 class NewKeyword:
-    """A keyword that is to be there."""
+    """A keyword to insert unless it exists."""
 
     phrase: str
     matching: str
@@ -111,14 +112,17 @@ class NewKeyword:
 
 
 async def lock_keywords(connection: AsyncConnection) -> None:
-    """Wait until nobody stores comments or matches, or changes keywords, and let nobody begin until the end."""
+    """Lock out all other transactions that store comments or matches, or change keywords, until this one ends.
+
+    Wait for those that are running.
+    """
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('keywords', 0))"))
 
 
 async def insert_keywords(
     connection: AsyncConnection, new: Sequence[NewKeyword]
 ) -> tuple[Sequence[Row[Any]], set[int]]:
-    """Insert the keywords that are not there; returns the row of each, in their order, and the ids of the new ones."""
+    """Insert the keywords that do not exist; return the row of each one, in the given order, and the new ids."""
     values = {
         "phrases": [each.phrase for each in new],
         "matchings": [each.matching for each in new],
@@ -131,7 +135,7 @@ async def insert_keywords(
             SELECT phrase, matching, category, true
               FROM {unnested} WITH ORDINALITY AS r(phrase, matching, category, n) ORDER BY n
             ON CONFLICT DO NOTHING RETURNING id
-        """),  # noqa: S608 - SQL of this function
+        """),  # noqa: S608 - only constant SQL is interpolated
         values,
     )
     new_ids = set(inserted.scalars())
@@ -140,17 +144,17 @@ async def insert_keywords(
             SELECT k.* FROM {unnested} WITH ORDINALITY AS r(phrase, matching, category, n)
               JOIN keywords k ON {_COMPARED.format("k")} = {_COMPARED.format("r")} AND k.matching = r.matching
              ORDER BY r.n
-        """),  # noqa: S608
+        """),  # noqa: S608 - only constant SQL is interpolated
         values,
     )
     return rows.all(), new_ids
 
 
 async def require_keyword(connection: AsyncConnection, keyword_id: int) -> Row[Any]:
-    """Return a keyword's row. It stays as it is where the caller holds `lock_keywords`.
+    """Return a keyword's row. It cannot change while the caller holds `lock_keywords`.
 
     Raises:
-        KeywordNotFound: there is none with this id.
+        KeywordNotFound: no keyword has this id.
     """
     row = (await connection.execute(select(keywords).where(keywords.c.id == keyword_id))).first()
     if row is None:
@@ -162,27 +166,27 @@ async def update_keyword(connection: AsyncConnection, row: Row[Any], values: Map
     """Change a keyword, and return its new row. The caller holds `lock_keywords`.
 
     Raises:
-        KeywordAlreadyThere: there is another one with this phrase and this matching.
+        KeywordAlreadyThere: another keyword has this phrase and matching.
     """
-    wanted = {"phrase": row.phrase, "matching": row.matching, **values}
+    changed_row = {"phrase": row.phrase, "matching": row.matching, **values}
     same = text(f"""
         SELECT k.id FROM keywords k, (SELECT CAST(:phrase AS text) AS phrase, CAST(:matching AS text) AS matching) AS r
          WHERE {_COMPARED.format("k")} = {_COMPARED.format("r")} AND k.matching = r.matching AND k.id <> :id
-    """)  # noqa: S608 - SQL of this file
+    """)  # noqa: S608 - only constant SQL is interpolated
     if other := await connection.scalar(
-        same, {"id": row.id, **{name: wanted[name] for name in ("phrase", "matching")}}
+        same, {"id": row.id, **{name: changed_row[name] for name in ("phrase", "matching")}}
     ):
-        raise KeywordAlreadyThere(other, wanted["phrase"])
+        raise KeywordAlreadyThere(other, changed_row["phrase"])
     changed = keywords.update().where(keywords.c.id == row.id).values(**values, changed_at=func.now())
     new: Row[Any] = (await connection.execute(changed.returning(keywords))).one()
     return new
 
 
 async def delete_keywords(connection: AsyncConnection, keyword_ids: Sequence[int]) -> int:
-    """Delete keywords, but not yet what they match; returns how many there were.
+    """Delete keywords, but not yet their matches; return how many were deleted.
 
     Raises:
-        KeywordNotFound: names the first one that is not there; none is deleted.
+        KeywordNotFound: a keyword does not exist; contains the first such id. None is deleted.
     """
     known = await keywords_by_key(connection, [(keyword_id,) for keyword_id in keyword_ids])
     for keyword_id in keyword_ids:
@@ -193,34 +197,37 @@ async def delete_keywords(connection: AsyncConnection, keyword_ids: Sequence[int
 
 
 async def have_matches(connection: AsyncConnection, keyword_ids: Sequence[int]) -> bool:
-    """Tell whether any of these keywords matches a comment."""
+    """Return whether any of these keywords matches a comment."""
     statement = text("SELECT EXISTS (SELECT FROM keyword_months WHERE keyword_id = ANY(:ids) AND comments > 0)")
     return bool(await connection.scalar(statement, {"ids": list(keyword_ids)}))
 
 
 async def is_any_comment_stored(connection: AsyncConnection) -> bool:
-    """Tell whether there are comments that a new keyword may match."""
+    """Return whether any comment is stored that a new keyword may match."""
     return bool(await connection.scalar(text("SELECT EXISTS (SELECT FROM comments)")))
 
 
-# what a matcher has to know
+# active keywords, for matchers
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveKeywords:
-    """The keywords that new comments are matched with, and a mark that changes with them."""
+    """The keywords with which new comments are matched, and a version that changes with them."""
 
     version: tuple[int, int]
     rows: Sequence[Row[Any]]
 
 
 async def share_keywords(connection: AsyncConnection) -> None:
-    """Keep keywords as they are until the transaction ends; others may share them at the same time."""
+    """Keep keywords from changing until the transaction ends; others may share them at the same time."""
     await connection.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended('keywords', 0))"))
 
 
 async def active_keywords(connection: AsyncConnection, known: ActiveKeywords | None) -> ActiveKeywords:
-    """Return the active keywords, `known` if these still are. They have to be shared by an earlier statement."""
+    """Return the active keywords; `known` itself if they have not changed.
+
+    An earlier statement of the transaction must have called `share_keywords`.
+    """
     statement = text("SELECT count(*), coalesce(sum(hashint8extended(id, revision)), 0) FROM keywords WHERE is_active")
     count, mark = (await connection.execute(statement)).one()
     version = int(count), int(mark)
@@ -233,16 +240,16 @@ async def active_keywords(connection: AsyncConnection, known: ActiveKeywords | N
 
 
 async def is_active(connection: AsyncConnection, keyword_id: int) -> bool:
-    """Tell whether a keyword is there and active."""
+    """Return whether a keyword exists and is active."""
     return bool(await connection.scalar(select(keywords.c.is_active).where(keywords.c.id == keyword_id)))
 
 
-# what they match
+# matches
 
 
 @dataclass(frozen=True, slots=True)
 class MatchedComment:
-    """What was found in the text of one comment."""
+    """The matches in the text of one comment."""
 
     owner_id: int
     id: int
@@ -250,9 +257,9 @@ class MatchedComment:
     positions: Positions
 
 
-async def insert_matches(connection: AsyncConnection, found: Sequence[MatchedComment]) -> int:
-    """Insert matches but for those that are there already; returns how many pairs of comment and keyword are new."""
-    rows = [(each, keyword_id) for each in found for keyword_id in each.positions]
+async def insert_matches(connection: AsyncConnection, matched: Sequence[MatchedComment]) -> int:
+    """Insert matches that do not exist yet; return how many pairs of comment and keyword are new."""
+    rows = [(each, keyword_id) for each in matched for keyword_id in each.positions]
     if not rows:
         return 0
     statement = text("""
@@ -268,7 +275,7 @@ async def insert_matches(connection: AsyncConnection, found: Sequence[MatchedCom
 
 
 async def forget_matches(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> None:
-    """Delete all matches of these comments, also those of keywords that are not active."""
+    """Delete all matches of these comments, including those of inactive keywords."""
     if not keys:
         return
     statement = text("""
@@ -280,7 +287,7 @@ async def forget_matches(connection: AsyncConnection, keys: Collection[tuple[int
 
 
 def _columns(rows: Sequence[tuple[MatchedComment, int]]) -> dict[str, list[Any]]:
-    # PostgreSQL's arrays of arrays have equal lengths, so lists of positions travel as text
+    # PostgreSQL's nested arrays must have equal lengths, so lists of positions are passed as text.
     return {
         "owner_ids": [each.owner_id for each, _ in rows],
         "ids": [each.id for each, _ in rows],
@@ -295,7 +302,7 @@ async def matches_by_comment(
 ) -> dict[tuple[int, ...], list[Row[Any]]]:
     """Read matches: (owner_id, id) of the comment -> the rows of keywords, with `positions` and the comment's `text`.
 
-    Comments without any are absent, and so are matches of keywords that were removed.
+    Comments without matches and matches of removed keywords are absent.
     """
     statement = text("""
         SELECT m.owner_id, m.comment_id, m.positions, c.text, k.*
@@ -306,25 +313,28 @@ async def matches_by_comment(
          ORDER BY m.keyword_id
     """)
     values = key_columns(keys)
-    found: dict[tuple[int, ...], list[Row[Any]]] = {}
+    by_comment: dict[tuple[int, ...], list[Row[Any]]] = {}
     for row in await connection.execute(statement, values):
-        found.setdefault((row.owner_id, row.comment_id), []).append(row)
-    return found
+        by_comment.setdefault((row.owner_id, row.comment_id), []).append(row)
+    return by_comment
 
 
-# going through all that is stored
+# matching all stored comments
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The comments of some walls whose keys follow `after`, up to `last`; keys are (owner_id, id)."""
+    """A key range: the comments of some walls with keys after `after`, up to and including `last`.
+
+    Keys are (owner_id, id).
+    """
 
     after: tuple[int, int]
     last: tuple[int, int]
     owner_ids: Collection[int]
 
     def parameters(self) -> dict[str, Any]:
-        """Return what the condition of a stretch takes."""
+        """Return the parameters of the range's condition."""
         return {
             "after_owner_id": self.after[0],
             "after_id": self.after[1],
@@ -340,12 +350,12 @@ _IN_STRETCH = """
 
 
 async def count_stored_comments(connection: AsyncConnection) -> int:
-    """Count all comments, by what is kept of each hour."""
+    """Count all comments, from the hourly rollup."""
     return int(await connection.scalar(text("SELECT coalesce(sum(comments), 0) FROM comment_hours")) or 0)
 
 
 async def next_stretch(connection: AsyncConnection, after: tuple[int, int], limit: int) -> Stretch | None:
-    """Return where the next comments are that follow a key, and the walls they are on; None if there are no more."""
+    """Return the range of the next up to `limit` comments after a key, with their walls; None if no more exist."""
     statement = text("""
         SELECT owner_id, max(id) AS id
           FROM (SELECT owner_id, id FROM comments WHERE (owner_id, id) > (:owner_id, :id)
@@ -357,18 +367,18 @@ async def next_stretch(connection: AsyncConnection, after: tuple[int, int], limi
 
 
 async def texts_of(connection: AsyncConnection, stretch: Stretch) -> Sequence[Row[Any]]:
-    """Return the comments of a stretch: `owner_id`, `id`, `published_at`, `text`."""
+    """Return the comments of a key range: `owner_id`, `id`, `published_at`, `text`."""
     condition = _IN_STRETCH.format(id="id")
-    statement = text(f"SELECT owner_id, id, published_at, text FROM comments WHERE {condition} ORDER BY owner_id, id")  # noqa: S608
+    statement = text(f"SELECT owner_id, id, published_at, text FROM comments WHERE {condition} ORDER BY owner_id, id")  # noqa: S608 - only constant SQL is interpolated
     return (await connection.execute(statement, stretch.parameters())).all()
 
 
 async def replace_matches(
-    connection: AsyncConnection, stretch: Stretch, keyword_ids: Sequence[int], found: Sequence[MatchedComment]
+    connection: AsyncConnection, stretch: Stretch, keyword_ids: Sequence[int], matched: Sequence[MatchedComment]
 ) -> tuple[int, int]:
-    """Make these the matches of these keywords in a stretch; returns how many are new and how many are gone.
+    """Replace the matches of these keywords in a key range; return how many are new and how many were deleted.
 
-    What stays the same is not written again.
+    Unchanged matches are not written again.
     """
     statement = text(f"""
         DELETE FROM comment_keywords WHERE {_IN_STRETCH.format(id="comment_id")} AND keyword_id = ANY(:all_keyword_ids)
@@ -376,19 +386,19 @@ async def replace_matches(
                SELECT r.owner_id, r.id, r.keyword_id, CAST(r.positions AS int[])
                  FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:keyword_ids AS bigint[]),
                              CAST(:positions AS text[])) AS r(owner_id, id, keyword_id, positions))
-    """)  # noqa: S608 - SQL of this file
-    values = _columns([(each, keyword_id) for each in found for keyword_id in each.positions])
+    """)  # noqa: S608 - only constant SQL is interpolated
+    values = _columns([(each, keyword_id) for each in matched for keyword_id in each.positions])
     del values["published"]
     values |= stretch.parameters() | {"all_keyword_ids": list(keyword_ids)}
-    gone = (await connection.execute(statement, values)).rowcount
-    return await insert_matches(connection, found), gone
+    deleted = (await connection.execute(statement, values)).rowcount
+    return await insert_matches(connection, matched), deleted
 
 
 async def forgotten_keywords(connection: AsyncConnection, changed_ids: Sequence[int]) -> dict[int, int]:
-    """Return whose matches stand for nothing: keyword id -> comments.
+    """Return the keywords whose matches are to be deleted: keyword id -> number of comments.
 
-    They are those of keywords that were removed, and of those of `changed_ids` that
-    are not active: what they match is no longer what they say.
+    These are removed keywords, and the inactive ones among `changed_ids`: their
+    matches are those of the former phrase.
     """
     statement = text("""
         SELECT m.keyword_id, sum(m.comments)::bigint AS comments
@@ -401,7 +411,7 @@ async def forgotten_keywords(connection: AsyncConnection, changed_ids: Sequence[
 
 
 async def some_matches(connection: AsyncConnection, keyword_id: int, limit: int) -> list[tuple[int, int]]:
-    """Return keys of comments that a keyword matches, the oldest first."""
+    """Return up to `limit` keys of comments that a keyword matches, oldest first."""
     statement = text("""
         SELECT owner_id, comment_id FROM comment_keywords WHERE keyword_id = :id
          ORDER BY published_at, owner_id, comment_id LIMIT :limit
@@ -411,7 +421,7 @@ async def some_matches(connection: AsyncConnection, keyword_id: int, limit: int)
 
 
 async def delete_matches(connection: AsyncConnection, keyword_id: int, keys: Sequence[tuple[int, int]]) -> int:
-    """Delete the matches of a keyword in these comments; returns how many there were."""
+    """Delete the matches of a keyword in these comments; return how many were deleted."""
     statement = text("""
         DELETE FROM comment_keywords k USING unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))
                                              AS r(owner_id, id)

@@ -1,7 +1,7 @@
-"""Monitorings: which communities are collected again and again, when next, and how the last time ended.
+"""Monitorings: the communities that are collected periodically, their next run and the outcome of the last one.
 
-A community that nobody has set a monitoring for has no row. `next_run_at` is
-null exactly where a monitoring is not enabled.
+A community for which no monitoring has been set has no row. `next_run_at` is
+null if and only if a monitoring is not enabled.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_
 NEXT_RUN = Order("NEXT_RUN", ("next_run_at", "owner_id"))
 KEY = ("owner_id",)
 JITTER = 0.1
-"""By how much of its interval a run may come earlier or later: what falls due together drifts apart."""
+"""The fraction of its interval by which a run may come earlier or later: simultaneous runs drift apart."""
 
 
 # reading
@@ -27,24 +27,24 @@ JITTER = 0.1
 async def monitorings_by_key(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
-    """Read monitorings: (owner_id,) -> row; communities without one are absent."""
+    """Read monitorings: (owner_id,) -> row; communities without a monitoring are absent."""
     return await rows_by_key(connection, monitorings, KEY, keys)
 
 
 async def monitorings_page(connection: AsyncConnection, _: None, page: Page) -> Slice:
-    """Read a page of the monitorings that are enabled."""
+    """Read a page of the enabled monitorings."""
     return await page_rows(connection, monitorings, [monitorings.c.is_enabled], page)
 
 
 async def count_monitorings(connection: AsyncConnection, _: None) -> int:
-    """Count the monitorings that are enabled."""
+    """Count the enabled monitorings."""
     return await count_rows(connection, monitorings, [monitorings.c.is_enabled])
 
 
 async def overview(connection: AsyncConnection) -> Row[Any]:
-    """Count monitorings: `enabled`, of these `due` and `failing` (the last job failed), and the first `next_run_at`.
+    """Count monitorings: `enabled`, of these `due` and `failing` (the last job failed), and the earliest `next_run_at`.
 
-    `running` are those whose job waits or is being run, enabled or not.
+    `running` counts those whose job is queued or running, enabled or not.
     """
     statement = text("""
         SELECT count(*) FILTER (WHERE is_enabled) AS enabled,
@@ -64,12 +64,11 @@ async def overview(connection: AsyncConnection) -> Row[Any]:
 async def lock_monitoring(connection: AsyncConnection, owner_id: int, defaults: Mapping[str, Any]) -> Row[Any]:
     """Lock the monitoring of a community until the transaction ends, and return its row with PostgreSQL's time, `now`.
 
-    Where there is none, it is written with `defaults`. Lock it before the
-    community is claimed for a job, as `take_due` does: those who do it the
-    other way round and those who do it this way would wait for each other.
+    A missing row is inserted with `defaults`. Lock it before the community is
+    claimed for a job, as `take_due` does: the reverse order could deadlock.
     """
     new = insert(monitorings).values(owner_id=owner_id, **defaults)
-    # a conflict that writes nothing would neither lock nor return the row
+    # DO NOTHING would neither lock nor return an existing row.
     locked = new.on_conflict_do_update(index_elements=KEY, set_={"owner_id": new.excluded.owner_id})
     row: Row[Any] = (await connection.execute(locked.returning(monitorings, func.now().label("now")))).one()
     return row
@@ -86,12 +85,12 @@ async def write_monitoring(connection: AsyncConnection, owner_id: int, values: M
 
 
 async def take_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
-    """Take up to `limit` monitorings that are due, the longest due first: `owner_id`, `priority`, `due_at`.
+    """Claim up to `limit` due monitorings, the longest due first: `owner_id`, `priority`, `due_at`.
 
     Each gets its next run an interval from now, up to a tenth of it earlier or
-    later, however many runs were missed. Who asks at the same time gets others.
+    later, however many runs were missed. Concurrent calls claim different ones.
     """
-    # materialized: a plan that reads the rows to be locked twice would take more than the limit
+    # MATERIALIZED: a plan that evaluates the locking subquery twice would claim more than `limit`.
     statement = text("""
         WITH due AS MATERIALIZED (
              SELECT owner_id, next_run_at FROM monitorings
@@ -106,7 +105,7 @@ async def take_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]
 
 
 async def put_back(connection: AsyncConnection, due: Mapping[int, datetime]) -> None:
-    """Make monitorings that this transaction has taken due again: owner id -> when they were."""
+    """Make monitorings that this transaction has claimed due again: owner id -> former due time."""
     statement = text("""
         UPDATE monitorings SET next_run_at = due.at
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:times AS timestamptz[])) AS due (owner_id, at)
@@ -117,7 +116,7 @@ async def put_back(connection: AsyncConnection, due: Mapping[int, datetime]) -> 
 
 
 async def note_jobs(connection: AsyncConnection, started: Mapping[int, int]) -> None:
-    """Note the jobs that were started for monitorings: owner id -> job id."""
+    """Record the jobs that were started for monitorings: owner id -> job id."""
     statement = text("""
         UPDATE monitorings SET job_id = started.job_id
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:job_ids AS bigint[])) AS started (owner_id, job_id)
@@ -128,11 +127,11 @@ async def note_jobs(connection: AsyncConnection, started: Mapping[int, int]) -> 
 
 
 async def note_ends(connection: AsyncConnection, job_ids: Collection[int]) -> None:
-    """Note how jobs ended with the monitorings they were started for, where there are some.
+    """Record how jobs ended in the monitorings for which they were started, if any.
 
-    A result stays until the next one; a failure goes with the next end without
-    one. Call it before the jobs' communities are released: `take_due` locks
-    monitorings first, too.
+    A result stays until the next result; a failure is cleared by the next end
+    without one. Call it before the jobs' communities are released: `take_due`
+    locks monitorings first, too.
     """
     statement = text("""
         UPDATE monitorings

@@ -1,4 +1,4 @@
-"""Posts, keyed by (owner_id, id), and which of them still have comments to collect."""
+"""Posts, keyed by (owner_id, id), and the selection of posts whose comments are still to be collected."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ OLDEST = Order("OLDEST", ("published_at", "owner_id", "id"))
 KEY = ("owner_id", "id")
 BY_GROUP = ("owner_id",)
 LARGEST_SUM = 2**53
-"""The largest sum of stated counts that is returned: JSON clients read numbers exactly up to it."""
+"""The upper bound of a returned sum of VK's counts: JSON clients read numbers exactly up to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostConditions:
-    """Which posts are wanted; what is None does not restrict."""
+    """Conditions that select posts; None does not restrict."""
 
     owner_ids: tuple[int, ...] | None = None
     published_from: datetime | None = None
@@ -47,14 +47,14 @@ class PostConditions:
     has_comments: bool | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted post."""
-        wanted: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
+        """Return the conditions; a selected post meets all of them."""
+        conditions: list[tuple[object, Callable[[], ColumnElement[bool]]]] = [
             (self.owner_ids, lambda: is_among(posts.c.owner_id, self.owner_ids or ())),
             (self.published_from, lambda: posts.c.published_at >= self.published_from),
             (self.published_to, lambda: posts.c.published_at < self.published_to),
             (self.has_comments, lambda: (posts.c.comment_count > 0).is_(self.has_comments)),
         ]
-        return [condition() for value, condition in wanted if value is not None]
+        return [condition() for value, condition in conditions if value is not None]
 
 
 async def posts_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
@@ -63,12 +63,12 @@ async def posts_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ..
 
 
 async def posts_page(connection: AsyncConnection, conditions: PostConditions, page: Page) -> Slice:
-    """Read a page of all posts that are wanted."""
+    """Read a page of the selected posts."""
     return await page_rows(connection, posts, conditions.sql(), page)
 
 
 async def count_posts(connection: AsyncConnection, conditions: PostConditions) -> int:
-    """Count the posts that are wanted."""
+    """Count the selected posts."""
     return await count_rows(connection, posts, conditions.sql())
 
 
@@ -86,10 +86,10 @@ async def count_posts_by_group(
     return await counts_by_key(connection, posts, BY_GROUP, keys, conditions.sql())
 
 
-async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> None:
+async def upsert_posts(connection: AsyncConnection, vk_posts: Sequence[VkPost]) -> None:
     """Insert or refresh posts in one statement, as seen by the newest collection (see `app.store.collections`)."""
     rows = sorted(
-        {(post.owner_id, post.id): post for post in found}.values(), key=lambda post: (post.owner_id, post.id)
+        {(post.owner_id, post.id): post for post in vk_posts}.values(), key=lambda post: (post.owner_id, post.id)
     )
     if not rows:
         return
@@ -112,7 +112,7 @@ async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> 
                collection_number = excluded.collection_number,
                changed_at = CASE WHEN (p.text, p.attachments) IS DISTINCT FROM (excluded.text, excluded.attachments)
                                  THEN now() ELSE p.changed_at END
-    """)  # noqa: S608 - only our own SQL is put in
+    """)  # noqa: S608 - only constant SQL is interpolated
     await connection.execute(
         statement,
         {
@@ -133,10 +133,11 @@ async def upsert_posts(connection: AsyncConnection, found: Sequence[VkPost]) -> 
 
 @dataclass(frozen=True, slots=True)
 class PostsToCollect:
-    """Which posts one collection reads: those it listed whose comments are not known to be complete.
+    """The posts that one collection reads: the listed ones whose comments are not known to be complete.
 
     `post_ids` restricts communities (owner id) to single posts. `collection` is
-    the number of the collection; with `full` all posts that it listed are read.
+    the number of the collection. `full`: read all listed posts that have, or had,
+    comments.
     """
 
     owner_ids: Sequence[int]
@@ -145,7 +146,7 @@ class PostsToCollect:
     full: bool
 
     def listed(self) -> ColumnElement[bool]:
-        """Return the condition for the posts that were listed."""
+        """Return the condition that a post was listed by this collection."""
         whole = [owner_id for owner_id in self.owner_ids if owner_id not in self.post_ids]
         walls = [is_among(posts.c.owner_id, whole)]
         single = [
@@ -153,22 +154,22 @@ class PostsToCollect:
         ]
         return and_(or_(*walls, *single), posts.c.collection_number >= self.collection)
 
-    def wanted(self) -> ColumnElement[bool]:
-        """Return the condition for those of the listed posts that are to be read."""
+    def selected(self) -> ColumnElement[bool]:
+        """Return the condition that the comments of a listed post are to be read."""
         if self.full:
-            # where all comments went while two collections read the post, the counts may both be 0
-            left = exists().where(
+            # If all comments disappeared while two collections read the post, both counts may be 0.
+            has_stored = exists().where(
                 comments.c.owner_id == posts.c.owner_id, comments.c.post_id == posts.c.id, not_(comments.c.is_deleted)
             )
-            return (posts.c.comment_count > 0) | (posts.c.collected_count != 0) | left
+            return (posts.c.comment_count > 0) | (posts.c.collected_count != 0) | has_stored
         return posts.c.comment_count != func.coalesce(posts.c.collected_count, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """How many posts a collection has to read and how many comments VK says they have.
+    """How many posts a collection has to read, and how many comments they have according to VK.
 
-    `saved_calls` would be needed for the posts that it need not read.
+    `saved_calls` is the number of VK calls that the posts it skips would need.
     """
 
     posts: int
@@ -177,12 +178,14 @@ class Workload:
 
 
 async def count_to_collect(connection: AsyncConnection, to_collect: PostsToCollect) -> Workload:
-    """Count what a collection has to read when all posts are listed."""
-    wanted = to_collect.wanted()
+    """Count the posts, comments and saved calls of a collection, after all posts have been listed."""
+    is_selected = to_collect.selected()
     counts = select(
-        func.count().filter(wanted),
-        cast(func.least(func.coalesce(func.sum(posts.c.comment_count).filter(wanted), 0), LARGEST_SUM), BigInteger),
-        func.coalesce(func.sum(posts.c.read_calls).filter(not_(wanted)), 0),
+        func.count().filter(is_selected),
+        cast(
+            func.least(func.coalesce(func.sum(posts.c.comment_count).filter(is_selected), 0), LARGEST_SUM), BigInteger
+        ),
+        func.coalesce(func.sum(posts.c.read_calls).filter(not_(is_selected)), 0),
     )
     return Workload(*(await connection.execute(counts.where(to_collect.listed()))).one())
 
@@ -190,14 +193,14 @@ async def count_to_collect(connection: AsyncConnection, to_collect: PostsToColle
 async def posts_to_collect(
     connection: AsyncConnection, to_collect: PostsToCollect, after: tuple[int, int] | None, limit: int
 ) -> Sequence[Row[int, int, int, bool]]:
-    """Return the next posts behind the key `after`, by key, that a collection has to read.
+    """Return up to `limit` posts after the key `after`, by key, that a collection has to read.
 
-    Each has owner_id, id, comment_count, and has_comments: whether comments of it are stored already.
+    A row has owner_id, id, comment_count, and has_comments: whether any of its comments is stored.
     """
     key = tuple_(posts.c.owner_id, posts.c.id)
     stored = exists().where(comments.c.owner_id == posts.c.owner_id, comments.c.post_id == posts.c.id)
     statement = select(posts.c.owner_id, posts.c.id, posts.c.comment_count, stored.label("has_comments")).where(
-        to_collect.listed(), to_collect.wanted()
+        to_collect.listed(), to_collect.selected()
     )
     if after:
         statement = statement.where(key > after)
@@ -208,8 +211,9 @@ async def posts_to_collect(
 class ReadPost:
     """A post whose comments were read to the end.
 
-    `comment_count` is the lowest that VK stated from the listing on, so that
-    what comes later is noticed; `calls` is what reading all of it takes.
+    `comment_count` is the lowest count that VK stated since the listing, so that
+    later comments are detected; `calls` is the number of VK calls that reading the
+    whole post needs.
     """
 
     owner_id: int
@@ -219,9 +223,9 @@ class ReadPost:
 
 
 async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadPost]) -> None:
-    """Note that the comments of these posts were read to the end.
+    """Record that the comments of these posts were read to the end.
 
-    Rows are locked in the order of their keys: two collections may close the same posts at once.
+    Rows are locked in the order of their keys: concurrent collections may mark the same posts without a deadlock.
     """
     if not read:
         return
@@ -248,13 +252,13 @@ async def mark_posts_collected(connection: AsyncConnection, read: Sequence[ReadP
 
 
 async def forget_collected(connection: AsyncConnection, owner_id: int) -> None:
-    """Forget that the comments of a wall's posts were read: the next collection reads them again."""
+    """Clear the read state of a wall's posts: the next collection reads their comments again."""
     known = (posts.c.owner_id == owner_id) & posts.c.collected_count.is_not(None)
     await connection.execute(update(posts).where(known).values(collected_count=None, read_calls=None))
 
 
 async def request_rereads(connection: AsyncConnection, keys: Sequence[tuple[int, int]]) -> None:
-    """Note that the comments of these posts are to be read again, whatever VK counts then.
+    """Record that the comments of these posts are to be read again, whatever count VK states then.
 
     Rows are locked in the order of their keys, as `mark_posts_collected` does.
     """
@@ -273,7 +277,7 @@ async def request_rereads(connection: AsyncConnection, keys: Sequence[tuple[int,
 
 @dataclass(frozen=True, slots=True)
 class DeletedPosts:
-    """How many posts of a wall were marked as deleted, of how many that were not, and how many comments with them."""
+    """How many posts of a wall were marked as deleted, of how many present ones, and how many comments with them."""
 
     posts: int
     present_posts: int
@@ -285,9 +289,9 @@ async def mark_posts_deleted(
 ) -> dict[int, DeletedPosts]:
     """Mark as deleted the posts of these walls, and those with these keys, that this collection has not seen.
 
-    Their comments are marked with them. What was read of them is forgotten, so that
-    all of it is read again should VK show it again. Returns owner id -> what was
-    marked; walls without such posts are absent.
+    Their comments are marked with them. Their read state is cleared, so that they
+    are read again completely if VK returns them again. Return owner id -> counts
+    of marked rows; walls without such posts are absent.
     """
     statement = text("""
         WITH present AS (
@@ -296,7 +300,7 @@ async def mark_posts_deleted(
               GROUP BY owner_id),
         gone AS (
              UPDATE posts SET is_deleted = true, changed_at = now(), collected_count =
-                    -- where VK counted no comments and none was read, there is nothing to forget
+                    -- if VK stated no comments and none was read, there is no read state to clear
                     CASE WHEN comment_count = 0 AND coalesce(collected_count, 0) = 0 THEN collected_count ELSE -1 END
               WHERE NOT is_deleted AND collection_number < :collection
                 AND (owner_id = ANY(CAST(:walls AS bigint[])) OR (owner_id, id) IN (

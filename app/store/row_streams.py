@@ -1,6 +1,6 @@
-"""Reads many rows by the driver's own means, in memory that does not grow with their number.
+"""Streams many rows through asyncpg directly, in memory that does not grow with their number.
 
-Nothing but asyncpg is imported here: processes that only read and write rows stay small.
+This module imports no other library than asyncpg: processes that only read and write rows stay small.
 """
 
 import re
@@ -19,24 +19,24 @@ SESSION = {
     "application_name": "vk-comments export",
     "timezone": "UTC",
     "jit": "off",
-    "statement_timeout": "0",  # the job has a limit of its own
-    "client_connection_check_interval": "5s",  # one whose writer was killed ends as well
-    # one processor is enough: others are waiting for the rest
+    "statement_timeout": "0",  # the job has its own timeout
+    "client_connection_check_interval": "5s",  # a statement also ends if its client was killed
+    # Use one processor: the others serve other queries.
     "max_parallel_workers_per_gather": "0",
-    # a million rows joined with their authors take 8.6 s, with the default of 4 MB 11.8 s
+    # A million rows joined with their authors take 8.6 s; with the default of 4 MB 11.8 s.
     "work_mem": "64MB",
 }
 ARGUMENTS_AT_ONCE = 1_000
-"""A row of PostgreSQL has up to 1,664 columns."""
+"""How many arguments one statement quotes: a row of PostgreSQL has up to 1,664 columns."""
 
 
 class SourceLost(Exception):
-    """PostgreSQL cannot answer, or went away meanwhile. Picklable, unlike what the driver raises."""
+    """PostgreSQL cannot answer, or the connection was lost. Picklable, unlike the driver's exceptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverStatement:
-    """A statement as the driver takes it: $1, $2 ... stand for the arguments."""
+    """A statement in the driver's form: $1, $2 ... are placeholders for the arguments."""
 
     sql: str
     arguments: tuple[Any, ...] = ()
@@ -44,10 +44,10 @@ class DriverStatement:
 
 @asynccontextmanager
 async def reading(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    """Lend a connection for reading much.
+    """Open a connection for reading many rows, and close it at the end.
 
     Raises:
-        SourceLost: PostgreSQL cannot be reached, or goes away meanwhile.
+        SourceLost: PostgreSQL cannot be reached.
     """
     with _typed_loss():
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=SESSION)
@@ -61,17 +61,17 @@ async def reading(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 async def row_batches(
     connection: "asyncpg.Connection[Any]", statement: DriverStatement, size: int
 ) -> AsyncIterator[list[Sequence[Any]]]:
-    """Yield the rows of a statement, as of the moment when it begins, in batches.
+    """Yield the rows of a statement in batches of `size`, in the state of the moment when it begins.
 
     Raises:
-        SourceLost: PostgreSQL went away meanwhile.
+        SourceLost: the connection was lost.
     """
     with _typed_loss():
         transaction = connection.transaction(readonly=True)
         await transaction.start()
         cursor = await connection.cursor(statement.sql, *statement.arguments)
     while True:
-        # not around the yield: what the caller raises is its own
+        # Not around the yield: the caller's exceptions must not be converted.
         with _typed_loss():
             rows = await cursor.fetch(size)
         if not rows:
@@ -85,10 +85,10 @@ async def copy_csv(
     delimiter: str,
     take: Callable[[bytes], None],
 ) -> None:
-    """Hand the rows of a statement to `take` as lines of CSV, formatted by PostgreSQL.
+    """Pass the rows of a statement to `take` as lines of CSV, formatted by PostgreSQL.
 
     Raises:
-        SourceLost: PostgreSQL went away meanwhile.
+        SourceLost: the connection was lost.
     """
     failures: list[BaseException] = []
 
@@ -104,18 +104,18 @@ async def copy_csv(
             sql = await _with_literals(connection, statement)
             await connection.copy_from_query(sql, output=output, format="csv", delimiter=delimiter)
     except Exception as error:
-        if failures:  # a full disk is an OSError, too
+        if failures:  # an exception of `take`, such as OSError for a full disk, is not a lost connection
             raise failures[0] from None
         if connection.is_closed() and not isinstance(error, SourceLost):
-            # asyncpg stumbles in ways of its own when a connection goes while it copies
+            # asyncpg raises various internal errors when a connection is lost while it copies.
             raise SourceLost(f"{type(error).__name__}: {error}") from None
         raise
 
 
 async def _with_literals(connection: "asyncpg.Connection[Any]", statement: DriverStatement) -> str:
-    """Return a statement with its arguments in it, as COPY takes none: PostgreSQL itself quotes them.
+    """Return a statement with its arguments as literals, because COPY has no parameters; PostgreSQL quotes them.
 
-    asyncpg has this, too, but for as many arguments as a row has columns.
+    asyncpg has such a function, too, but only for as many arguments as a row has columns.
     """
     prepared = await connection.prepare(statement.sql)
     types = [_type_name(type_) for type_ in prepared.get_parameters()]
@@ -126,8 +126,8 @@ async def _with_literals(connection: "asyncpg.Connection[Any]", statement: Drive
         row = await connection.fetchrow(f"SELECT {quoted}", *statement.arguments[first : first + len(some)])
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         literals += row
-    # each by itself, so that what looks like a parameter within an argument stays what it is
-    return re.sub(r"\$(\d+)\b", lambda found: literals[int(found[1]) - 1], statement.sql)
+    # Replace all in one pass: text within an argument that looks like a placeholder stays unchanged.
+    return re.sub(r"\$(\d+)\b", lambda match: literals[int(match[1]) - 1], statement.sql)
 
 
 def _type_name(type_: asyncpg.Type) -> str:

@@ -1,10 +1,10 @@
-# ruff: noqa: S608 - what is put into these statements is SQL of this file
-"""Numbers about what is stored, over one wall or many: from rollups, which triggers keep, so they are never stale.
+# ruff: noqa: S608 - only constant SQL is interpolated
+"""Statistics of stored data, over one wall or many, from rollups that triggers keep, so they are never stale.
 
-Each function answers for several scopes at once, a scope being the owner ids of
-its walls, or None for all walls: the place of a scope -> its rows. Where a time
-range cuts through an hour or a month of a rollup, the comments in that piece are
-counted themselves, so answers are exact.
+Each function computes several scopes at once: index of a scope -> its rows. A
+scope is the owner ids of its walls, or None for all walls. If a time range covers
+only part of an hour or month of a rollup, the comments of that partial period are
+counted one by one, so results are exact.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ VK_BEGAN = datetime(2006, 1, 1, tzinfo=UTC)
 
 
 class Bucket(Enum):
-    """The steps of a series. The value is PostgreSQL's name for date_trunc."""
+    """The bucket sizes of a series. The value is PostgreSQL's field name for date_trunc."""
 
     HOUR = "hour"
     DAY = "day"
@@ -39,7 +39,7 @@ class Bucket(Enum):
 
 
 class PostRanking(Enum):
-    """By what posts are ranked. The value is the SQL expression."""
+    """The criterion by which posts are ranked. The value is its SQL expression."""
 
     COMMENTS = "s.comments"
     LIKES = "p.like_count"
@@ -48,19 +48,19 @@ class PostRanking(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From when (inclusive) until when (exclusive), aware; None is without an end on that side."""
+    """A time range from `since` (inclusive) to `until` (exclusive), both aware; None: unbounded on that side."""
 
     since: datetime | None = None
     until: datetime | None = None
 
     def in_months(self) -> dict[str, Any]:
-        """Return which months of a rollup lie in it as a whole, and the pieces of time beside them, as parameters."""
+        """Return the range of whole months in the period, and the partial periods around it, as parameters."""
         since, until = self._ends()
         first, last = _month_from(since), _month_of(until)
         return _parameters(since, until, _midnight(first), _midnight(last)) | {"first": first, "last": last}
 
     def in_hours(self) -> dict[str, Any]:
-        """Return the same of hours."""
+        """Return the range of whole hours in the period, and the partial periods around it, as parameters."""
         since, until = self._ends()
         first = since.replace(minute=0, second=0, microsecond=0)
         first += timedelta(hours=1) if first < since else timedelta()
@@ -68,17 +68,17 @@ class Period:
         return _parameters(since, until, first, last) | {"first": first, "last": last}
 
     def bounds(self) -> dict[str, Any]:
-        """Return its ends as parameters."""
+        """Return both ends as parameters."""
         since, until = self._ends()
         return {"since": since, "until": until}
 
     def touched_months(self) -> dict[str, Any]:
-        """Return all months that some of it lies in, as parameters."""
+        """Return the range of all months that the period overlaps, as parameters."""
         since, until = self._ends()
         return {"first": _month_of(since), "last": _month_from(until)}
 
     def _ends(self) -> tuple[datetime, datetime]:
-        # none of VK's comments is beyond these, and what is reckoned with them stays in the calendar
+        # No comment of VK is outside these bounds, and dates that are computed from them stay in Python's calendar.
         since = min(max(self.since.astimezone(UTC), FIRST_TIME), LAST_TIME) if self.since else FIRST_TIME
         until = min(max(self.until.astimezone(UTC), FIRST_TIME), LAST_TIME) if self.until else LAST_TIME
         return since, max(since, until)
@@ -99,10 +99,10 @@ def _midnight(day: date) -> datetime:
 
 
 def _parameters(since: datetime, until: datetime, first: datetime, last: datetime) -> dict[str, Any]:
-    # with nothing whole in it, all of it is one piece
-    pieces = [(since, until)] if first >= last else [(since, first), (last, until)]
-    pieces = [(start, end) for start, end in pieces if start < end]
-    return {"starts": [start for start, _ in pieces], "ends": [end for _, end in pieces]}
+    # Without a whole month or hour, the whole range is one partial period.
+    partial = [(since, until)] if first >= last else [(since, first), (last, until)]
+    partial = [(start, end) for start, end in partial if start < end]
+    return {"starts": [start for start, _ in partial], "ends": [end for _, end in partial]}
 
 
 SCOPES = """
@@ -113,35 +113,35 @@ SCOPES = """
     pieces AS (
         SELECT * FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[])) AS p(start_at, end_at))
 """
-"""The walls of each scope, and the pieces of time in which comments are counted one by one."""
-PIECES = "JOIN comments c ON c.published_at >= p.start_at AND c.published_at < p.end_at"
+"""The walls of each scope (`asked`), and the partial periods whose comments are counted one by one (`pieces`)."""
+PARTIAL_PERIODS = "JOIN comments c ON c.published_at >= p.start_at AND c.published_at < p.end_at"
 
 
 async def versions(connection: AsyncConnection, scopes: Sequence[Scope]) -> list[str]:
-    """Return for each scope a text that differs from a former one whenever anything that is counted has changed.
+    """Return a version of each scope, a string that changes whenever any counted data changes.
 
-    That is so where its walls have other versions, or there are other keywords:
-    removed ones are counted no more before their matches are deleted.
+    It changes with the versions of its walls and with the set of keywords: removed
+    keywords no longer count even before their matches are deleted.
     """
-    found = await _by_scope(
+    by_scope = await _by_scope(
         connection,
         """
         summed AS (
             SELECT n, concat(count(*), '-', bit_xor(hashtextextended(concat(owner_id, ' ', version), 0))) AS walls
               FROM asked JOIN wall_versions USING (owner_id) GROUP BY n),
         known AS (
-            -- ids only grow, so that no other set has as many with this last one
+            -- ids only increase, so no other set of keywords has the same size and the same last id
             SELECT concat(count(*), '-', max(id)) AS keywords FROM keywords)
         SELECT n, concat(walls, ' ', keywords) AS version FROM summed, known
         """,
         scopes,
         {},
     )
-    return [found[place][0].version if place in found else "" for place in range(len(scopes))]
+    return [by_scope[index][0].version if index in by_scope else "" for index in range(len(scopes))]
 
 
 async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
-    """Count comments, replies, deleted, viewed and archived ones, and their likes: a row a scope."""
+    """Count comments, of these replies, deleted, viewed and archived ones, and their likes: one row per scope."""
     return await _by_scope(
         connection,
         f"""
@@ -150,7 +150,7 @@ async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: P
              WHERE hour >= :first AND hour < :last
              UNION ALL
             SELECT c.owner_id, 1, (c.thread_id IS NOT NULL)::int, c.is_deleted::int, (c.viewed_at IS NOT NULL)::int,
-                   (c.archived_at IS NOT NULL)::int, c.like_count FROM pieces p {PIECES})
+                   (c.archived_at IS NOT NULL)::int, c.like_count FROM pieces p {PARTIAL_PERIODS})
         SELECT n, coalesce(sum(comments), 0)::bigint AS comments, coalesce(sum(replies), 0)::bigint AS replies,
                coalesce(sum(deleted), 0)::bigint AS deleted, coalesce(sum(viewed), 0)::bigint AS viewed,
                coalesce(sum(archived), 0)::bigint AS archived, coalesce(sum(likes), 0)::bigint AS likes
@@ -164,10 +164,10 @@ async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: P
 async def series(
     connection: AsyncConnection, scopes: Sequence[Scope], period: Period, bucket: Bucket, zone: str
 ) -> Rows:
-    """Count by steps of time in a time zone; those without comments are absent.
+    """Count comments by buckets in a time zone, in order; empty buckets are absent.
 
-    A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`, in order.
-    A local hour ends when the offset of the zone changes, and another one begins.
+    A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`.
+    A local hour ends when the offset of the zone changes, and a new one begins.
     """
     if bucket is Bucket.HOUR:
         key = f"greatest({{at}} - ({_LOCAL} - date_trunc('hour', {_LOCAL})), {_BEGUN}) AT TIME ZONE 'UTC'"
@@ -201,7 +201,7 @@ async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], pe
     )
 
 
-# The offsets of a zone come from Python: `at` is a moment, `place` says which of them is in force then.
+# The offsets of a zone come from Python: `at` is a time, `place` the index of the offset that applies at that time.
 _PLACE = "width_bucket({at}, CAST(:zone_starts AS timestamptz[]))"
 _BEGUN = "(CAST(:zone_starts AS timestamptz[]))[{place}]"
 _LOCAL = "({at} AT TIME ZONE 'UTC' + (CAST(:zone_offsets AS int[]))[{place}] * interval '1 second')"
@@ -214,7 +214,7 @@ _OF_COMMENTS = _COUNTS.format(
     comments="1", replies="(c.thread_id IS NOT NULL)::int", deleted="c.is_deleted::int", likes="c.like_count"
 )
 _MINUTE = "date_bin('1 minute', c.published_at, timestamptz 'epoch')"
-"""Comments are summed up by minutes first: offsets change at whole ones."""
+"""Comments are first counted by minute: offsets change only at whole minutes."""
 
 
 def _zone_parameters(zone: str) -> dict[str, Any]:
@@ -225,10 +225,10 @@ def _zone_parameters(zone: str) -> dict[str, Any]:
 def _by_local_time(key: str, *, is_by_hour: bool, zone: str) -> str:
     """Return the SQL of `keyed`: counts by scope (`n`) and by a `key` of the local time of the comments.
 
-    Hours of the rollup (UTC) all of whose moments have the same key are taken as
-    they are. In the others the key or the offset changes, so their comments are
-    counted themselves; where a zone differs by a part of an hour and hours are
-    told apart, these are all hours.
+    An hour of the rollup (UTC) with the same key throughout is used as a whole. In
+    the other hours the key or the offset changes, so their comments are counted one
+    by one. With `is_by_hour`, in a zone whose offset is not a whole number of hours,
+    that applies to all hours.
     """
     offsets = offsets_of(zone)
     if is_by_hour and not offsets.are_whole_hours(VK_BEGAN):
@@ -267,7 +267,7 @@ def _by_local_time(key: str, *, is_by_hour: bool, zone: str) -> str:
     """
 
 
-# who and what stands out: of each scope the first `limit`, the largest first
+# rankings: the first `limit` of each scope, largest first
 
 AUTHORS = f"""
     counted AS (
@@ -275,7 +275,7 @@ AUTHORS = f"""
          WHERE month >= :first AND month < :last
          UNION ALL
         SELECT c.owner_id, c.from_id, 1, (c.thread_id IS NOT NULL)::int, c.like_count
-          FROM pieces p {PIECES} AND c.from_id IS NOT NULL),
+          FROM pieces p {PARTIAL_PERIODS} AND c.from_id IS NOT NULL),
     summed AS (
         SELECT n, author_id, sum(comments)::bigint AS comments, sum(replies)::bigint AS replies,
                sum(likes)::bigint AS likes
@@ -294,7 +294,7 @@ async def authors(connection: AsyncConnection, scopes: Sequence[Scope], period: 
 
 
 async def author_counts(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
-    """Count those who wrote something: `authors`, a row a scope."""
+    """Count the authors of comments: `authors`, one row per scope."""
     statement = f"{AUTHORS} SELECT n, count(*) AS authors FROM summed GROUP BY n"
     return await _by_scope(connection, statement, scopes, period.in_months())
 
@@ -304,9 +304,9 @@ async def posts(
 ) -> Rows:
     """Rank the posts that were published in the period.
 
-    A row is `owner_id`, `post_id`, `comments`, `replies` and `likes` of what is
-    stored under it, and `engagement`: VK's likes, reposts and comments per view,
-    None where VK states no views.
+    A row is `owner_id`, `post_id`; `comments`, `replies` and `likes` of the stored
+    comments; and `engagement`: VK's likes, reposts and comments per view, None if
+    VK states no views.
     """
     return await _by_scope(
         connection,
@@ -326,12 +326,12 @@ async def posts(
 
 
 async def posts_summary(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
-    """Sum up the posts that were published in the period: a row a scope.
+    """Summarize the posts that were published in the period: one row per scope.
 
-    `posts`, VK's `likes`, `reposts`, `views` and `comments` of them, and
-    `engagement`: likes, reposts and comments per view of those whose views VK
-    states. `within_10_minutes` to `later` are how many of the stored comments
-    came so soon after their post, and not sooner.
+    It has the number of `posts`, the sums of VK's `likes`, `reposts`, `views` and
+    `comments`, and `engagement`: likes, reposts and comments per view of the posts
+    whose views VK states. `within_10_minutes` to `later` count the stored comments
+    by their delay after the post; each comment counts in the shortest one only.
     """
     delays = ", ".join(f"coalesce(sum(s.{name}), 0)::bigint AS {name}" for name in DELAYS)
     return await _by_scope(
@@ -361,13 +361,13 @@ DELAYS: Mapping[str, int | None] = {
     "within_week": 7 * 86_400,
     "later": None,
 }
-"""Column of post_stats -> within how many seconds after their post these comments came; None is without an end."""
+"""Column of post_stats -> maximum delay of its comments after their post, in seconds; None: unbounded."""
 
 
 async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
     """Rank keywords by the comments they match: `keyword_id`, `comments`, `matches`.
 
-    What is left of one that was removed, until a job has deleted it, does not count.
+    Matches of removed keywords, which stay until a job has deleted them, do not count.
     """
     return await _by_scope(
         connection,
@@ -376,7 +376,7 @@ async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period:
             SELECT owner_id, keyword_id, comments, matches FROM keyword_months WHERE month >= :first AND month < :last
              UNION ALL
             SELECT c.owner_id, c.keyword_id, 1, cardinality(c.positions) / 2
-              FROM pieces p {PIECES.replace("comments", "comment_keywords")}),
+              FROM pieces p {PARTIAL_PERIODS.replace("comments", "comment_keywords")}),
         summed AS (
             SELECT n, keyword_id, sum(comments)::bigint AS comments, sum(matches)::bigint AS matches
               FROM asked JOIN counted USING (owner_id) JOIN keywords k ON k.id = keyword_id
@@ -389,14 +389,14 @@ async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period:
 
 
 async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
-    """Count the comments in each language that an analysis has found: `language`, `comments`, the most first."""
+    """Count the analysed comments by language: `language`, `comments`, most frequent first."""
     return await _by_scope(
         connection,
         f"""
         counted AS (
             SELECT owner_id, language, comments FROM language_months WHERE month >= :first AND month < :last
              UNION ALL
-            SELECT c.owner_id, c.language, 1 FROM pieces p {PIECES.replace("comments", "comment_features")})
+            SELECT c.owner_id, c.language, 1 FROM pieces p {PARTIAL_PERIODS.replace("comments", "comment_features")})
         SELECT n, language, sum(comments)::bigint AS comments FROM asked JOIN counted USING (owner_id)
          GROUP BY n, language HAVING sum(comments) > 0 ORDER BY n, 3 DESC, language
         """,
@@ -406,7 +406,7 @@ async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period
 
 
 async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
-    """Rank terms by the comments that have them: `lemma`, `comments`. Months (UTC) count as a whole."""
+    """Rank terms by the comments that contain them: `lemma`, `comments`. Overlapped months (UTC) count as a whole."""
     return await _by_scope(
         connection,
         f"""
@@ -422,7 +422,7 @@ async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Pe
 
 
 async def counts_by_group(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
-    """Count the comments of walls: (owner_id,) -> how many; walls without are absent."""
+    """Count the comments of walls: (owner_id,) -> count; zeros are absent."""
     statement = text("""
         SELECT owner_id, sum(comments)::bigint FROM comment_hours WHERE owner_id = ANY(CAST(:owner_ids AS bigint[]))
          GROUP BY owner_id HAVING sum(comments) > 0
@@ -434,19 +434,19 @@ async def counts_by_group(connection: AsyncConnection, keys: Sequence[tuple[int,
 async def _by_scope(
     connection: AsyncConnection, statement: str, scopes: Sequence[Scope], parameters: Mapping[str, Any]
 ) -> Rows:
-    pairs = [(place, owner_id) for place, scope in enumerate(scopes) for owner_id in scope or ()]
-    found: Rows = defaultdict(list)
+    pairs = [(index, owner_id) for index, scope in enumerate(scopes) for owner_id in scope or ()]
+    by_scope: Rows = defaultdict(list)
     rows = await connection.execute(
         text(f"WITH {SCOPES}, {statement}"),
         {
             "starts": [],
             "ends": [],
             **parameters,
-            "places": [place for place, _ in pairs],
+            "places": [index for index, _ in pairs],
             "owner_ids": [owner_id for _, owner_id in pairs],
-            "everywhere": [place for place, scope in enumerate(scopes) if scope is None],
+            "everywhere": [index for index, scope in enumerate(scopes) if scope is None],
         },
     )
     for row in rows:
-        found[row.n].append(row)
-    return found
+        by_scope[row.n].append(row)
+    return by_scope

@@ -1,4 +1,4 @@
-"""VK tokens by fingerprint: the shared slots that keep each token's rate over all processes, and their health."""
+"""VK tokens by fingerprint: the shared slots that keep each token's rate limit over all processes, and their health."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from app.db.tables import tokens
 
 @dataclass(frozen=True, slots=True)
 class ReservedSlot:
-    """A reserved moment: this token may be used once, `wait_seconds` from now."""
+    """A reserved slot: this token may be used once, `wait_seconds` from now."""
 
     fingerprint: str
     wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class NextReturn:
-    """The token that returns first: why it is put aside, and in how many seconds it returns (None: never)."""
+class NextUnblocked:
+    """The token whose cooldown ends first: the reason, and the remaining seconds (None: never)."""
 
     reason: str
     seconds: float | None
@@ -28,10 +28,10 @@ class NextReturn:
 
 
 async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -> None:
-    """Make sure that each token has its row. One that does not just rest gets another chance.
+    """Insert missing rows of tokens, and unblock tokens that are not in a mere cooldown.
 
-    Whoever starts a process may just have mended what VK had refused, shown
-    VK a person (captcha 14, validation 17), or got a token of another kind.
+    The operator who starts a process may have fixed what VK had refused, solved
+    its captcha (14) or validation (17), or replaced the token by another kind.
     """
     await connection.execute(
         text("""
@@ -47,9 +47,9 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
 
 
 async def token_states(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[Row[Any]]:
-    """Read how these tokens are, in the order they were first seen.
+    """Read the states of these tokens, in the order in which they were first seen.
 
-    Each has fingerprint, kind (None while unknown), health (READY, RESTING, REFUSED), reason, vk_code, rests_until,
+    A row has fingerprint, kind (None while unknown), health (READY, RESTING, REFUSED), reason, vk_code, rests_until,
     requests_today, calls_today and used_at; days are those of UTC.
     """
     statement = text("""
@@ -74,18 +74,18 @@ async def token_states(connection: AsyncConnection, fingerprints: Sequence[str])
 async def reserve_slot(
     connection: AsyncConnection, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
 ) -> ReservedSlot | None:
-    """Reserve the earliest slot of any token that is not put aside; None when all are.
+    """Reserve the earliest slot of any token that is not blocked; None if all are blocked.
 
-    The request will make so many `calls`, which are counted; with `executes`
-    only tokens are looked at that are not known to be barred from `execute`.
+    `calls` is the number of VK calls of the request, for the daily counts. With
+    `executes`, tokens that are known not to be allowed `execute` are excluded.
 
-    One UPDATE, so that any number of workers on any number of machines keep
-    one token's limit: each takes its turn at the rows. All rows are locked
-    before the earliest is chosen: who had waited for the lock of one would take
-    that one, though the others are earlier by then.
+    One UPDATE does all of it, so that any number of workers on any number of
+    machines keep one token's limit: their updates run one after another. All rows
+    are locked before the earliest slot is chosen: a worker that had waited for the
+    lock of one row would choose that row, although others are earlier by then.
 
-    Where PostgreSQL's clock was set back, `used_at` lies in the future: the wait is
-    then what the slots reserved before require, `next_slot_at - used_at`.
+    If PostgreSQL's clock was set back, `used_at` is in the future: the wait is then
+    the one that the slots reserved before require, `next_slot_at - used_at`.
     """
     row = (
         await connection.execute(
@@ -124,8 +124,8 @@ async def reserve_slot(
     return ReservedSlot(row.fingerprint, max(0.0, row.wait_seconds)) if row else None
 
 
-async def next_return(connection: AsyncConnection, fingerprints: Sequence[str]) -> NextReturn | None:
-    """Return which token that is put aside returns first; None where one can be used."""
+async def next_unblocked(connection: AsyncConnection, fingerprints: Sequence[str]) -> NextUnblocked | None:
+    """Return the blocked token whose cooldown ends first; None if any token can be used."""
     statement = text("""
         SELECT blocked_reason AS reason, blocked_code AS vk_code,
                CASE WHEN blocked_until < 'infinity' THEN
@@ -135,21 +135,21 @@ async def next_return(connection: AsyncConnection, fingerprints: Sequence[str]) 
          ORDER BY blocked_until NULLS FIRST LIMIT 1
     """)
     first = (await connection.execute(statement, {"fingerprints": list(fingerprints)})).one()
-    return None if first.is_free else NextReturn(first.reason, first.seconds, first.vk_code)
+    return None if first.is_free else NextUnblocked(first.reason, first.seconds, first.vk_code)
 
 
 async def block_token(
     connection: AsyncConnection, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None
 ) -> None:
-    """Put a token aside for so many seconds, or for good when None, with the reason for operators."""
+    """Block a token for so many seconds, or permanently when None, with the reason for operators."""
     until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds) if seconds is not None else text("'infinity'")
     values = {"blocked_until": until, "blocked_reason": reason, "blocked_code": vk_code}
-    # an answer that crossed another one does not shorten what that one has begun
+    # Replies may arrive out of order: a later one must not shorten a longer cooldown.
     is_longer = func.coalesce(tokens.c.blocked_until, func.now()) <= until
     statement = tokens.update().where(tokens.c.fingerprint == fingerprint, is_longer)
     await connection.execute(statement.values(**values))
 
 
 async def write_kind(connection: AsyncConnection, fingerprint: str, kind: str) -> None:
-    """Note which kind a token is of."""
+    """Record the kind of a token."""
     await connection.execute(tokens.update().where(tokens.c.fingerprint == fingerprint).values(kind=kind))

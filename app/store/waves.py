@@ -1,6 +1,6 @@
-"""Waves: groups of comments that say nearly the same. Which those are is found by their bands (`analysis.duplicates`).
+"""Waves: clusters of near-duplicate comments, which are found by their bands (see `app.analysis.duplicates`).
 
-Who changes waves holds `lock_waves` first, and then the locks of the walls whose comments come to a wave or leave one.
+Callers that change waves call `lock_waves` first, and then lock the walls whose comments enter or leave a wave.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,34 +19,34 @@ LATEST = Order("LATEST", ("last_at", "id"), is_descending=True)
 OLDEST_COMMENT = Order("OLDEST_COMMENT", ("published_at", "owner_id", "id"))
 LEAST_COMMENTS = 3
 LEAST_SPREAD = 2
-"""A wave comes from so many authors, or stands under so many posts, unless it is a flood."""
+"""A wave needs at least this many authors or this many posts, unless it is a flood."""
 LEAST_FLOOD = 20
-"""So many comments are a wave wherever they come from. So there are never more that are near each other and in none."""
+"""This many comments are a wave whatever their authors and posts. So a larger cluster is always a wave."""
 
 Key = tuple[int, int]
 Bands = tuple[int, ...]
 
 
-# reading them
+# reading waves
 
 
 @dataclass(frozen=True, slots=True)
 class WaveConditions:
-    """Which waves are wanted; what is None does not restrict."""
+    """Conditions that select waves; None does not restrict."""
 
     owner_ids: tuple[int, ...] | None = None
     min_comments: int | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
-        """Return the conditions; all of them hold for a wanted wave."""
+        """Return the conditions; a selected wave meets all of them."""
         f = comment_features.c
-        wanted: list[ColumnElement[bool]] = []
+        conditions: list[ColumnElement[bool]] = []
         if self.owner_ids is not None:
-            is_there = exists().where(f.wave_id == waves.c.id, is_among(f.owner_id, self.owner_ids)).correlate(waves)
-            wanted.append(is_there)
+            is_on_wall = exists().where(f.wave_id == waves.c.id, is_among(f.owner_id, self.owner_ids)).correlate(waves)
+            conditions.append(is_on_wall)
         if self.min_comments is not None:
-            wanted.append(waves.c.comment_count >= self.min_comments)
-        return wanted
+            conditions.append(waves.c.comment_count >= self.min_comments)
+        return conditions
 
 
 async def waves_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
@@ -55,12 +55,12 @@ async def waves_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ..
 
 
 async def waves_page(connection: AsyncConnection, conditions: WaveConditions, page: Page) -> Slice:
-    """Read a page of the waves that are wanted."""
+    """Read a page of the selected waves."""
     return await page_rows(connection, waves, conditions.sql(), page)
 
 
 async def count_waves(connection: AsyncConnection, conditions: WaveConditions) -> int:
-    """Count the waves that are wanted."""
+    """Count the selected waves."""
     return await count_rows(connection, waves, conditions.sql())
 
 
@@ -85,20 +85,20 @@ async def comments_by_wave(
 async def count_comments_by_wave(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None
 ) -> dict[tuple[int, ...], int]:
-    """Count the comments of each wave as they are now: (id,) -> count; zeros are absent."""
+    """Count the present comments of each wave: (id,) -> count; zeros are absent."""
     return await counts_by_key(connection, comment_features, ("wave_id",), keys)
 
 
-# finding them
+# detecting waves
 
 
 async def lock_waves(connection: AsyncConnection) -> None:
-    """Wait until nobody else changes waves, until the transaction ends."""
+    """Lock waves against other transactions that change them until this one ends; wait for the lock."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('waves', 0))"))
 
 
 async def waiting_comments(connection: AsyncConnection, after: Key, limit: int) -> dict[Key, Bands]:
-    """Return the next comments behind a key that have not been compared with others: key -> bands, in their order."""
+    """Return the next uncompared comments after a key, in the order of keys: key -> bands."""
     statement = text("""
         SELECT owner_id, comment_id, bands FROM comment_bands
          WHERE NOT is_compared AND (owner_id, comment_id) > (:owner_id, :id)
@@ -109,12 +109,13 @@ async def waiting_comments(connection: AsyncConnection, after: Key, limit: int) 
 
 
 async def count_waiting_comments(connection: AsyncConnection) -> int:
-    """Count the comments that have not been compared with others."""
+    """Count the comments that have not been compared with others yet."""
     return await connection.scalar(text("SELECT count(*) FROM comment_bands WHERE NOT is_compared")) or 0
 
 
-# Band by band: with && each row that is looked at would be compared with all of them. OFFSET, as where most were not
-# compared when PostgreSQL last looked, it takes the others for few, and would compare each of them with all bands, too.
+# One index lookup per band: with &&, each candidate row would be compared with all bands. OFFSET 0 keeps this plan: if
+# most comments were uncompared at the last ANALYZE, PostgreSQL estimates few compared ones and would compare each of
+# them with all bands, too.
 LOOSE_COMMENTS = """
     SELECT DISTINCT b.owner_id, b.comment_id, b.bands
       FROM unnest(CAST(:bands AS bigint[])) AS r(band),
@@ -124,13 +125,13 @@ LOOSE_COMMENTS = """
 
 
 async def loose_comments(connection: AsyncConnection, bands: Collection[int]) -> dict[Key, Bands]:
-    """Return comments that were compared, are in no wave, and have one of these bands: key -> bands."""
+    """Return the compared comments outside waves that have one of these bands: key -> bands."""
     rows = await connection.execute(text(LOOSE_COMMENTS), {"bands": list(bands)})
     return {(row.owner_id, row.comment_id): tuple(row.bands) for row in rows}
 
 
 async def waves_with_bands(connection: AsyncConnection, bands: Collection[int]) -> dict[int, list[int]]:
-    """Return waves that have some of these bands: id -> those bands."""
+    """Return the waves that have any of these bands: id -> those bands."""
     statement = text("""
         SELECT wave_id, array_agg(band ORDER BY band) AS bands FROM wave_bands
          WHERE band = ANY(CAST(:bands AS bigint[]))
@@ -140,8 +141,8 @@ async def waves_with_bands(connection: AsyncConnection, bands: Collection[int]) 
     return {row.wave_id: row.bands for row in rows}
 
 
-async def which_make_waves(connection: AsyncConnection, found: Sequence[Collection[Key]]) -> set[int]:
-    """Tell which of these groups of comments are enough for a wave: their places."""
+async def which_make_waves(connection: AsyncConnection, clusters: Sequence[Collection[Key]]) -> set[int]:
+    """Return the indexes of the clusters of comments that are large enough for a wave."""
     statement = text("""
         SELECT r.place FROM comments c
           JOIN unnest(CAST(:places AS int[]), CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]))
@@ -151,8 +152,8 @@ async def which_make_waves(connection: AsyncConnection, found: Sequence[Collecti
            AND (greatest(count(DISTINCT c.from_id), count(DISTINCT (c.owner_id, c.post_id))) >= :spread
                 OR count(*) >= :flood)
     """)
-    values = key_columns([key for keys in found for key in keys]) | {
-        "places": [place for place, keys in enumerate(found) for _ in keys],
+    values = key_columns([key for keys in clusters for key in keys]) | {
+        "places": [index for index, keys in enumerate(clusters) for _ in keys],
         "comments": LEAST_COMMENTS,
         "spread": LEAST_SPREAD,
         "flood": LEAST_FLOOD,
@@ -161,7 +162,7 @@ async def which_make_waves(connection: AsyncConnection, found: Sequence[Collecti
 
 
 async def insert_waves(connection: AsyncConnection, count: int) -> list[int]:
-    """Insert so many waves without comments and return their ids."""
+    """Insert `count` waves without comments and return their ids."""
     statement = text("""
         INSERT INTO waves (comment_count, author_count, post_count, owner_id, comment_id, first_at, last_at)
         SELECT 0, 0, 0, 0, 0, now(), now() FROM generate_series(1, :count) RETURNING id
@@ -170,13 +171,13 @@ async def insert_waves(connection: AsyncConnection, count: int) -> list[int]:
 
 
 async def walls_of_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> set[int]:
-    """Return the walls that have comments of these waves."""
+    """Return the walls with comments of these waves."""
     statement = select(comment_features.c.owner_id).distinct().where(is_among(comment_features.c.wave_id, wave_ids))
     return set((await connection.execute(statement)).scalars())
 
 
-async def join_waves(connection: AsyncConnection, found: Mapping[Key, Bands], wave_ids: Mapping[Key, int]) -> None:
-    """Put each comment into its wave, but for those that have other bands by now."""
+async def join_waves(connection: AsyncConnection, bands: Mapping[Key, Bands], wave_ids: Mapping[Key, int]) -> None:
+    """Add each comment to its wave (`wave_ids`); skip comments whose bands have changed meanwhile."""
     statement = text("""
         WITH joined AS (
             UPDATE comment_bands b SET is_compared = true, is_in_wave = true
@@ -192,12 +193,12 @@ async def join_waves(connection: AsyncConnection, found: Mapping[Key, Bands], wa
          WHERE f.owner_id = j.owner_id AND f.comment_id = j.comment_id
     """)
     keys = list(wave_ids)
-    values = key_columns(keys) | {"bands": _as_texts(found[key] for key in keys), "wave_ids": list(wave_ids.values())}
+    values = key_columns(keys) | {"bands": _as_texts(bands[key] for key in keys), "wave_ids": list(wave_ids.values())}
     await connection.execute(statement, values)
 
 
 async def merge_waves(connection: AsyncConnection, merged: Mapping[int, int]) -> None:
-    """Make waves a part of others: wave -> the one it belongs to now. They are gone then."""
+    """Merge waves into others (wave -> the one that absorbs it) and delete the merged ones."""
     if not merged:
         return
     values = {"ids": list(merged), "others": list(merged.values())}
@@ -205,13 +206,13 @@ async def merge_waves(connection: AsyncConnection, merged: Mapping[int, int]) ->
         statement = f"""
             UPDATE {table} w SET wave_id = r.other
               FROM unnest(CAST(:ids AS bigint[]), CAST(:others AS bigint[])) AS r(id, other) WHERE w.wave_id = r.id
-        """  # noqa: S608 - SQL of this function
+        """  # noqa: S608 - only constant SQL is interpolated
         await connection.execute(text(statement), values)
     await connection.execute(waves.delete().where(is_among(waves.c.id, merged)))
 
 
 async def mark_compared(connection: AsyncConnection, compared: Mapping[Key, Bands]) -> None:
-    """Note that comments were compared with all others, but for those that have other bands by now."""
+    """Record that comments were compared with all others; skip comments whose bands have changed meanwhile."""
     statement = text("""
         UPDATE comment_bands b SET is_compared = true
           FROM unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:bands AS text[]))
@@ -223,7 +224,7 @@ async def mark_compared(connection: AsyncConnection, compared: Mapping[Key, Band
 
 
 async def waves_after(connection: AsyncConnection, after: int, limit: int, most_comments: int) -> list[int]:
-    """Return the next waves behind an id: up to `limit`, and not many more comments than `most_comments` in all."""
+    """Return up to `limit` waves after an id, with `most_comments` in all (exceeded by the last wave only)."""
     statement = text("""
         SELECT id
           FROM (SELECT id, sum(comment_count) OVER (ORDER BY id) - comment_count AS before
@@ -234,7 +235,7 @@ async def waves_after(connection: AsyncConnection, after: int, limit: int, most_
 
 
 async def waves_of_comments(connection: AsyncConnection, keys: Collection[Key]) -> list[int]:
-    """Return the waves that these comments are in, by id."""
+    """Return the ids of the waves of these comments, ascending."""
     statement = text("""
         SELECT DISTINCT f.wave_id FROM comment_features f
           JOIN unnest(CAST(:owner_ids AS bigint[]), CAST(:ids AS bigint[])) AS r(owner_id, id)
@@ -245,7 +246,7 @@ async def waves_of_comments(connection: AsyncConnection, keys: Collection[Key]) 
 
 
 async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> list[int]:
-    """Count these waves anew and return the ids of those that are none any more."""
+    """Recompute the counts of these waves and return the ids of those that are too small for a wave now."""
     statement = text("""
         WITH counted AS (
             SELECT f.wave_id, count(*) AS comments, count(DISTINCT c.from_id) AS authors,
@@ -268,12 +269,12 @@ async def recount_waves(connection: AsyncConnection, wave_ids: Collection[int]) 
     w, f = waves.c, comment_features.c
     is_narrow = (func.greatest(w.author_count, w.post_count) < LEAST_SPREAD) & (w.comment_count < LEAST_FLOOD)
     is_empty = ~exists().where(f.wave_id == w.id).correlate(waves)
-    is_none = (w.comment_count < LEAST_COMMENTS) | is_narrow | is_empty
-    return list(await connection.scalars(select(w.id).where(is_among(w.id, wave_ids), is_none).order_by(w.id)))
+    is_too_small = (w.comment_count < LEAST_COMMENTS) | is_narrow | is_empty
+    return list(await connection.scalars(select(w.id).where(is_among(w.id, wave_ids), is_too_small).order_by(w.id)))
 
 
 async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int]) -> None:
-    """Remove waves; their comments are in none then, but are still what others are compared with."""
+    """Delete waves; their comments stay compared, so other comments are still compared with them."""
     statement = text("""
         WITH freed AS (
             UPDATE comment_features SET wave_id = NULL WHERE wave_id = ANY(CAST(:ids AS bigint[]))
@@ -286,5 +287,5 @@ async def dissolve_waves(connection: AsyncConnection, wave_ids: Collection[int])
 
 
 def _as_texts(some: Iterable[Bands]) -> list[str]:
-    # an array of arrays is taken apart as a whole, so arrays travel as texts
+    # unnest flattens nested arrays completely, so the inner arrays are passed as strings.
     return [f"{{{','.join(map(str, bands))}}}" for bands in some]

@@ -1,4 +1,4 @@
-"""Workers: which processes take jobs, and when each last showed life."""
+"""Workers: the processes that claim jobs, and the last heartbeat of each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ FORGOTTEN_SECONDS = 86_400.0
 
 
 async def note_alive(connection: AsyncConnection, name: str, concurrency: int, kinds: Sequence[str]) -> None:
-    """Write the heartbeat of a worker. It claims jobs of these kinds, so many at once."""
+    """Write the heartbeat of a worker, which runs up to `concurrency` jobs of these kinds at once."""
     values = {"name": name, "concurrency": concurrency, "kinds": list(kinds)}
     statement = insert(workers).values(**values)
     await connection.execute(
@@ -22,22 +22,22 @@ async def note_alive(connection: AsyncConnection, name: str, concurrency: int, k
 
 
 async def remove_worker(connection: AsyncConnection, name: str) -> None:
-    """Forget a worker that has stopped."""
+    """Delete the row of a worker that has stopped."""
     await connection.execute(delete(workers).where(workers.c.name == name))
 
 
 async def forget_dead(connection: AsyncConnection) -> None:
-    """Forget workers that have shown no life for a day."""
-    cut = func.now() - text(f"make_interval(secs => {FORGOTTEN_SECONDS})")
-    await connection.execute(delete(workers).where(workers.c.seen_at < cut))
+    """Delete the rows of workers without a heartbeat for a day."""
+    oldest = func.now() - text(f"make_interval(secs => {FORGOTTEN_SECONDS})")
+    await connection.execute(delete(workers).where(workers.c.seen_at < oldest))
 
 
 async def living_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
-    """Return the workers that have shown life since then, by name.
+    """Return the workers whose heartbeat is at most `silent_seconds` old, by name.
 
-    Each has its columns, `silent_seconds` since it last did, and how many jobs it is running: `running_count`.
+    A row has the columns of `workers`, `silent_seconds` (the heartbeat age) and `running_count` (its running jobs).
     """
-    silence = func.extract("epoch", func.now() - workers.c.seen_at)
+    heartbeat_age = func.extract("epoch", func.now() - workers.c.seen_at)
     running = (
         select(func.count())
         .select_from(jobs)
@@ -45,8 +45,8 @@ async def living_workers(connection: AsyncConnection, silent_seconds: float) -> 
         .scalar_subquery()
     )
     statement = (
-        select(workers, silence.label("silent_seconds"), running.label("running_count"))
-        .where(silence <= literal(silent_seconds))
+        select(workers, heartbeat_age.label("silent_seconds"), running.label("running_count"))
+        .where(heartbeat_age <= literal(silent_seconds))
         .order_by(workers.c.name)
     )
     return (await connection.execute(statement)).all()

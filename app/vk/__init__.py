@@ -1,1 +1,1 @@
-"""VK's API: what requests and replies mean (wire), how they travel (client, batch), how often (pace)."""
+"""VK's API: the meaning of requests and replies (wire), transport (client, batch) and rate limits (pace)."""

@@ -1,4 +1,4 @@
-"""Sends calls to VK: one HTTP request each, at the pace VK allows, tried again when a failure can pass."""
+"""Sends calls to VK, one HTTP request each, within VK's rate limits, and retries transient failures."""
 
 import asyncio
 import time
@@ -33,34 +33,34 @@ ATTEMPTS = 6
 HEAVY_ATTEMPTS = 2
 LONGEST_WAIT_SECONDS = 10.0
 ASIDE_SECONDS: Mapping[int, float] = {9: 60.0, 14: 3600.0, 17: 3600.0, 29: 3600.0}
-"""How long a token rests after these codes; after the other ones that reject a token it is not used again."""
+"""VK code -> cooldown of the token; after other codes that reject a token it is not used again."""
 GROUP_AUTH = 27
-"""VK's code for a community's token where it will not do."""
+"""VK's code for a community's token that is not allowed for the method."""
 FAULT_COUNTS_SECONDS = 300.0
 BREAK_AFTER_FAILURES = 8
 BREAK_SECONDS = 15
-"""After so many requests in a row that the host did not answer, nobody asks it for so long."""
+"""After this many consecutive requests that the host did not answer, no request is sent for this long."""
 
 
 class HostFailed(VkUnavailable):
-    """The host did not answer, or not as VK does: what says that all of VK is away."""
+    """The host did not answer, or not with a reply of VK: all of VK may be down."""
 
 
 class HostAvoided(VkUnavailable):
-    """The host has failed too often, so it is not asked for now; `retry_after_seconds` says for how long."""
+    """The circuit breaker is open: the host failed too often; no request is sent for `retry_after_seconds`."""
 
     def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"VK has not answered for a while. It is asked again in {retry_after_seconds:g} s.")
+        super().__init__(f"VK has not answered for a while. The next request is sent in {retry_after_seconds:g} s.")
         self.retry_after_seconds = retry_after_seconds
 
     def facts(self) -> dict[str, Any]:
-        """Return the wait in seconds beside VK's code."""
+        """Return VK's code and the wait in seconds."""
         return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
 
 
 @dataclass(slots=True)
 class Usage:
-    """What was asked of VK: HTTP requests, and calls, of which an `execute` makes up to 25."""
+    """The number of HTTP requests to VK, and of calls in them; an `execute` makes up to 25."""
 
     requests: int = 0
     calls: int = 0
@@ -69,10 +69,10 @@ class Usage:
 class VkClient:
     """A client of VK's API at one address. Safe to share between tasks.
 
-    A failure that can pass is tried again up to five times, with growing
-    pauses of 10 s at most. A rejected token, or one that VK wants to rest, is
-    put aside for another one. While the host fails again and again it is left
-    alone for some seconds, and calls fail at once.
+    A transient failure is retried up to five times, with growing pauses of at most
+    10 s. A token that VK rejects or limits is blocked, and another one is used.
+    While the host keeps failing, the circuit breaker is open for some seconds, and
+    calls fail at once.
     """
 
     def __init__(self, http: httpx2.AsyncClient, api_version: str, pace: Pace, timeout_seconds: float = 15.0) -> None:
@@ -86,7 +86,7 @@ class VkClient:
 
     @property
     def last_fault(self) -> VkFault | None:
-        """What the newest request failed with, for five minutes; None when VK did answer it, be it by a refusal."""
+        """The failure of the last request, for five minutes; None if VK answered it, even with a refusal."""
         return self._last_fault if time.monotonic() - self._failed_at < FAULT_COUNTS_SECONDS else None
 
     def _note(self, fault: VkFault | None) -> None:
@@ -94,32 +94,32 @@ class VkClient:
 
     @property
     def fingerprints(self) -> list[str]:
-        """The fingerprints of the tokens that VK is asked with."""
+        """The fingerprints of the tokens in use."""
         return self._pace.fingerprints
 
     async def call(self, call: Call, usage: Usage | None = None) -> Any:
         """Call a method and return its answer.
 
         Raises:
-            VkFault: which one says what VK did; see `app.vk.wire`.
+            VkFault: VK refused or failed; the subclasses are listed in `app.vk.wire`.
         """
-        answer, _ = await self._patiently(call, 1, usage or Usage(), lambda envelope: envelope["response"])
+        answer, _ = await self._with_retries(call, 1, usage or Usage(), lambda envelope: envelope["response"])
         return answer
 
     async def execute(self, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Any], int]:
         """Make up to 25 calls in one request; return the answer of each or its VkFault, and the size in bytes.
 
-        Where the host fails it is tried only twice: VK has been seen to answer
-        heavy requests with HTTP 500, and smaller ones may do (vk_api issue 397).
+        If the host fails, the request is sent only twice: VK is known to answer
+        heavy requests with HTTP 500, and smaller ones may succeed (vk_api issue 397).
 
         Raises:
             VkFault: the request failed as a whole.
         """
-        return await self._patiently(
+        return await self._with_retries(
             execute(calls), len(calls), usage or Usage(), lambda envelope: read_execute(envelope, calls)
         )
 
-    async def _patiently(
+    async def _with_retries(
         self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
     ) -> tuple[Read, int]:
         failures = 0
@@ -127,10 +127,15 @@ class VkClient:
         def pause(error: Exception) -> bool | float:
             nonlocal failures
             failures += isinstance(error, HostFailed)
-            return False if calls > 1 and failures >= HEAVY_ATTEMPTS else _pause(error)
+            return False if calls > 1 and failures >= HEAVY_ATTEMPTS else _retry_wait(error)
 
         async for attempt in stamina.retry_context(
-            on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=LONGEST_WAIT_SECONDS, wait_jitter=0.5
+            on=pause,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=0.3,
+            wait_max=LONGEST_WAIT_SECONDS,
+            wait_jitter=0.5,
         ):
             with attempt:
                 return await self._with_any_token(call, calls, usage, read)
@@ -139,7 +144,8 @@ class VkClient:
     async def _with_any_token(
         self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
     ) -> tuple[Read, int]:
-        # each round puts a token aside, so there is an end: when none is left, nobody's turn comes
+        # The loop ends: each round blocks a token, or marks it as not allowed `execute`, and reserving a slot
+        # fails when no token is left.
         while True:
             try:
                 return await self._request(call, calls, usage, read)
@@ -150,34 +156,34 @@ class VkClient:
     async def _request(
         self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
     ) -> tuple[Read, int]:
-        token = await self._turn(call, calls)
+        token = await self._slot(call, calls)
         usage.requests += 1
         usage.calls += calls
         try:
             body = await self._post(call, token.get_secret_value())
             with known_shape(call):
-                found = read(read_reply(body, call.method))
+                answer = read(read_reply(body, call.method))
         except VkFault as fault:
-            # what is about a token, or one call, is an answer: VK works
+            # A refusal of a token or of one call is an answer: VK works.
             has_failed = isinstance(fault, VkUnavailable | VkRateLimited) and not is_about_token(fault)
             self._note(fault if has_failed else None)
             metrics.vk_requests.labels(fault.code.value).inc()
             log.debug("vk_refused", method=call.method, vk_code=fault.vk_code, reason=fault.message)
-            await self._judge(token, fault)
+            await self._update_token(token, fault)
             raise
         self._note(None)
         metrics.vk_requests.labels("OK").inc()
-        if isinstance(found, list) and call.method == "execute":
-            await self._judge_inner(token, found)
-        return found, len(body)
+        if isinstance(answer, list) and call.method == "execute":
+            await self._update_token_by_answers(token, answer)
+        return answer, len(body)
 
-    async def _turn(self, call: Call, calls: int) -> SecretStr:
+    async def _slot(self, call: Call, calls: int) -> SecretStr:
         if self._breaker.opened:
             raise HostAvoided(max(1.0, self._breaker.open_remaining))
-        return await self._pace.turn(calls, executes=call.method == "execute")
+        return await self._pace.wait_for_slot(calls, executes=call.method == "execute")
 
-    async def _judge(self, token: SecretStr, fault: VkFault) -> None:
-        """Draw the consequences of a fault for the token that met it."""
+    async def _update_token(self, token: SecretStr, fault: VkFault) -> None:
+        """Record the token's kind, or block it, if the fault concerns the token."""
         if isinstance(fault, VkExecuteRefused):
             await self._pace.note_kind(token, TokenKind.GROUP if fault.vk_code == GROUP_AUTH else TokenKind.SERVICE)
         elif is_about_token(fault):
@@ -185,15 +191,16 @@ class VkClient:
                 await self._pace.note_kind(token, TokenKind.GROUP)
             seconds = ASIDE_SECONDS.get(fault.vk_code or 0)
             log.warning("vk_token_put_aside", token=fingerprint(token), reason=fault.message, seconds=seconds)
-            await self._pace.put_aside(token, fault, seconds)
+            await self._pace.block(token, fault, seconds)
 
-    async def _judge_inner(self, token: SecretStr, found: Sequence[Any]) -> None:
-        """Draw the consequences of what the calls of an `execute` met."""
-        rejected = [answer for answer in found if isinstance(answer, VkFault) and is_about_token(answer)]
+    async def _update_token_by_answers(self, token: SecretStr, answers: Sequence[Any]) -> None:
+        """Record the token's kind, or block it, according to the answers of the calls of an `execute`."""
+        rejected = [answer for answer in answers if isinstance(answer, VkFault) and is_about_token(answer)]
         if rejected:
-            await self._judge(token, rejected[0])
-        elif not any(isinstance(answer, VkFault) for answer in found):
-            # a service token may not execute, and a community's may not read what we ask for
+            await self._update_token(token, rejected[0])
+        elif not any(isinstance(answer, VkFault) for answer in answers):
+            # Only a user's token can do this: a service token may not use `execute`, and a community's token may not
+            # call the methods in it.
             await self._pace.note_kind(token, TokenKind.USER)
 
     async def _post(self, call: Call, token: str) -> bytes:
@@ -203,7 +210,7 @@ class VkClient:
         finally:
             is_late = not sending.done()
             sending.cancel()
-        # only an outcome is the breaker's business: it would take a request that we cancelled for a success
+        # Enter the breaker only for the outcome: it would count a request that we cancelled as a success.
         with self._breaker:
             if is_late:
                 raise HostFailed(f"VK did not answer within {self._timeout_seconds:g} s.", method=call.method)
@@ -214,7 +221,7 @@ class VkClient:
             reply = await self._http.post(
                 f"/method/{call.method}",
                 data={**call.params, "v": self._version},
-                # in the header, a token reaches no access log
+                # In a header, the token does not appear in access logs.
                 headers={"Authorization": f"Bearer {token}"},
             )
         except httpx2.HTTPError as error:
@@ -224,8 +231,8 @@ class VkClient:
         return reply.content
 
 
-def _pause(error: Exception) -> bool | float:
-    """Tell stamina whether, or after how many seconds, to try again."""
+def _retry_wait(error: Exception) -> bool | float:
+    """Return to stamina whether to retry, or after how many seconds."""
     if isinstance(error, HostAvoided):
         return False
     if isinstance(error, VkRateLimited):
@@ -238,5 +245,5 @@ def _may_others_execute(fault: VkFault) -> bool:
 
 
 def is_about_token(fault: VkFault) -> bool:
-    """Whether VK refused one token, for good or for some time, so that another one may be accepted."""
+    """Return whether VK refused this token, permanently or for some time, so that another one may be accepted."""
     return fault.vk_code is not None and (isinstance(fault, VkTokenRejected) or fault.vk_code in ASIDE_SECONDS)

@@ -1,8 +1,8 @@
-"""How a level of comments is walked to its end: the top comments of a post, or the replies of one thread.
+"""The pager of a level of comments: the top comments of a post, or the replies of one thread, to the end.
 
-New comments are added at the end of an ascending walk, where they do no harm.
-A page that does not reach back to what was seen leaves a gap, which the walk
-fills beside going on (see `app.vk.walk`).
+The order is ascending, so new comments are added at the end and shift no others.
+A page that does not reach back to the last comment seen leaves a gap, which the
+walk fills while it continues (see `app.vk.walk`).
 """
 
 from dataclasses import dataclass, field
@@ -23,10 +23,11 @@ from app.wall import VkComment, VkCommentPage
 
 @dataclass(slots=True)
 class Gap:
-    """Comments that were shifted away between two pages: those behind `after_id` and before `until_id`.
+    """Comments that were shifted away between two pages: those after `after_id` and before `until_id`.
 
-    `offset` is where it is looked for next. `behind` is the nearest offset that
-    is known to lie behind the gap; `looks` were made in a row without finding any of them.
+    `offset` is the offset of the next page to request. `behind` is the lowest offset
+    known to be after the gap. `looks` counts the consecutive pages that had none of the
+    comments. `is_asked`: the page at `offset` has been requested.
     """
 
     offset: int
@@ -39,21 +40,23 @@ class Gap:
 
 @dataclass(slots=True)
 class CommentWalk:
-    """How far the walk through one level of one post is: its top comments, or the replies of one thread.
+    """The state of a walk through one level of a post: its top comments, or the replies of one thread.
 
-    `position` items lie behind it, of which `last_id` is the newest; ids ascend
-    with time. `level_count` is how many the level has, as VK last said.
-    `stated_count` is how many items VK stated elsewhere: where it listed the post, or
-    in the top comment of the thread. `received` is how many items of the level were
-    received, `lowest_count` the lowest number that its pages stated. `is_contradicted`
-    says that a page showed another number of items than VK stated, also when it was
-    requested again, `has_broken` that some could not be read: then nothing is
-    concluded from the ids at the borders of pages.
-    `is_incomplete` says that a gap was given up. `is_from_start` is false where
-    the first replies are known from an earlier collection. `asked` is up to where
-    pages have been asked for; None before the first. `empties` are pages that held
-    nothing, since one brought something new. After one, a page that brings nothing
-    new and shows the end of the level says that the walk `is_back_in_vain`.
+    It is stored in the checkpoint of the job.
+
+    `position`: the number of items that were passed; `last_id` is the newest of them (ids ascend with time).
+    `level_count`: the number of items of the level that VK stated last.
+    `stated_count`: the number of items that VK stated elsewhere: in the listing of the post, or in the thread's
+        top comment.
+    `received`: the number of items received; `lowest_count`: the lowest total that the pages stated.
+    `is_contradicted`: a page had another number of items than VK stated, even when it was requested again.
+    `has_broken`: items could not be read; then nothing is concluded from the ids at the borders of pages.
+    `is_from_start`: false if the first replies are known from an earlier collection.
+    `is_incomplete`: a gap was given up.
+    `asked`: the offset up to which pages have been requested; None before the first.
+    `empties`: the number of empty pages since the last new item.
+    `is_back_in_vain`: after an empty page, a page without new items has shown the end of the level.
+    `turn`: the generation of the walk (see `Ask`).
     """
 
     owner_id: int
@@ -89,58 +92,58 @@ class CommentWalk:
 
     @property
     def lacks_items(self) -> bool:
-        """Whether VK has shown less of the level than it stated, as far as it was read."""
+        """Whether VK has returned fewer items of the level than it stated, as far as it was read."""
         return self.is_contradicted or (self.lowest_count is not None and self.received < self.lowest_count)
 
     def close(self) -> None:
-        """Give the level up: VK does not show it."""
+        """Give the level up: VK does not return it."""
         self.is_at_end = True
         self.gaps.clear()
 
     def next_ask(self) -> Ask | None:
-        """Return the next page that is worth asking for: to fill a gap, or further on as far as the level is known."""
+        """Return the next page to request: to fill a gap, or onward as far as the length of the level is known."""
         for gap in self.gaps:
             if not gap.is_asked:
-                return self._ask(gap.offset, gap)
+                return self._request(gap.offset, gap)
         if self.is_at_end:
             return None
         if self.asked is None:
-            return self._ask(max(0, self.position - OVERLAP))
-        # where VK does not say how long the level is, a page at a time
+            return self._request(max(0, self.position - OVERLAP))
+        # If VK does not state the length of the level, request one page at a time.
         if self.asked > self.position and (self.level_count is None or self.asked >= self.level_count):
             return None
-        return self._ask(self.asked - OVERLAP)
+        return self._request(self.asked - OVERLAP)
 
-    def _ask(self, offset: int, gap: Gap | None = None) -> Ask:
+    def _request(self, offset: int, gap: Gap | None = None) -> Ask:
         call = comments_page(self.owner_id, self.post_id, offset, self.thread_id)
         return Ask(self, call, offset, self.turn, gap)
 
     def note(self, ask: Ask) -> None:
-        """Note that this page is being asked for."""
+        """Record that this page has been requested."""
         if ask.gap:
             ask.gap.is_asked = True
         else:
             self.asked = ask.offset + PAGE_SIZE
 
     def request_again(self, ask: Ask) -> bool:
-        """Have this page requested again; False where that was done often enough in a row."""
+        """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
         self.rereads += 1
         if ask.gap:
             ask.gap.is_asked = False
         else:
-            self._turn_to(ask.offset + OVERLAP if ask.offset else 0)
+            self._restart_at(ask.offset + OVERLAP if ask.offset else 0)
         return True
 
     def take(self, ask: Ask, page: VkCommentPage) -> list[VkComment]:
-        """Go on by an answered page and return those of its items that were not seen before.
+        """Process an answered page and return its items that were not seen before.
 
-        Pages have to be taken in the order in which they were asked for. One that
-        contradicts itself is requested again first.
+        Pages must be processed in the order of their requests. A page that
+        contradicts its stated total is requested again first.
         """
         if self._contradicts(ask, page):
-            # where VK keeps to a contradiction, further pages are likely to have it as well
+            # If VK repeats a contradiction, further pages are likely to have it, too: do not request those again.
             if not self.is_contradicted and self.request_again(ask):
                 return []
             self.is_contradicted = True
@@ -151,12 +154,13 @@ class CommentWalk:
                 page.level_count if self.lowest_count is None else min(self.lowest_count, page.level_count)
             )
         new = self._fill(ask.gap, page) if ask.gap else self._go_on(ask, page)
-        # a broken item may have been received before, which is better than to take it for one that VK has not shown
+        # Count broken items as received. One may be counted twice, which is better than to count it as an item that VK
+        # has not returned.
         self.received += len(new) + page.left_out
         return new
 
     def _contradicts(self, ask: Ask, page: VkCommentPage) -> bool:
-        """Whether a page shows another number of comments than VK states, of the level, the thread or the post."""
+        """Return whether a page has another number of comments than VK states for the level, the thread or the post."""
         if contradicts(page.shown, page.level_count, ask.offset):
             return True
         if ask.offset > 0:
@@ -167,7 +171,7 @@ class CommentWalk:
             return False
         if page.level_count is None or page.level_count > page.shown:
             return False
-        # the whole level is on this page, so its comments and their replies are all that the post has
+        # The whole level is on this page, so its comments and their replies must be all comments of the post.
         in_threads = [top.thread_count for top in page.items]
         return None not in in_threads and page.shown + sum(filter(None, in_threads)) < page.count
 
@@ -175,9 +179,9 @@ class CommentWalk:
         self.level_count = page.level_count
         before = self.last_id
         if not page.shown:
-            # what is left of the level has moved in front of this page, unless VK counts more than it shows
+            # The rest of the level has moved to before this page; or VK counts more items than it returns.
             self.is_at_end = ask.offset == 0 or self.is_back_in_vain or self.empties >= MOST_EMPTIES
-            self._turn_to(position_further_back(min(ask.offset, page.level_count or ask.offset)))
+            self._restart_at(position_further_back(min(ask.offset, page.level_count or ask.offset)))
             self.empties += 1
             return []
         if ask.offset > 0 and not self.has_broken and page.items[0].id > before:
@@ -188,11 +192,11 @@ class CommentWalk:
         self.empties = 0 if new else self.empties
         self.is_back_in_vain = self.empties > 0 and page.shown < PAGE_SIZE
         if not self.is_at_end and self.position < ask.offset + PAGE_SIZE:
-            self._turn_to(self.position)
+            self._restart_at(self.position)
         return new
 
     def _fill(self, gap: Gap, page: VkCommentPage) -> list[VkComment]:
-        """Take a page that was to show what lies in a gap; returns what of it was not seen before."""
+        """Process a page that was requested to fill a gap; return its items that were not seen before."""
         ids = [item.id for item in page.items]
         new = [item for item in page.items if gap.after_id < item.id < gap.until_id]
         gap.is_asked = False
@@ -202,7 +206,7 @@ class CommentWalk:
             return new
         if gap.offset > 0 and (not ids or ids[0] > gap.after_id):
             if not ids or ids[-1] < gap.until_id:
-                new = []  # it joins neither side, so it will be shown again
+                new = []  # the page reaches neither end of the gap, so its items will be read again
             else:
                 gap.until_id = min(gap.until_id, ids[0])
             gap.behind = min(gap.behind, gap.offset)
@@ -214,7 +218,7 @@ class CommentWalk:
             if is_at_end or gap.after_id >= gap.until_id:
                 self.gaps.remove(gap)
                 return new
-            # where all of it was known, the gap is as likely in each half of what is left
+            # If the page had nothing new, the gap is equally likely in each half of the remaining offsets: bisect.
             halfway = 0 if new else (gap.offset + gap.behind) // 2
             gap.offset = max(position - OVERLAP, halfway)
         if gap.looks >= MOST_LOOKS:
@@ -222,15 +226,15 @@ class CommentWalk:
             self.is_incomplete = True
         return new
 
-    def _turn_to(self, position: int) -> None:
-        """Ask from here on anew; answers that are under way are of no use."""
+    def _restart_at(self, position: int) -> None:
+        """Continue from this position in a new generation: answers in flight are discarded."""
         self.position, self.asked, self.turn = position, None, self.turn + 1
 
 
 def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
-    """Return the position behind a page that begins at `offset`, and whether the level ends there."""
+    """Return the position after a page that begins at `offset`, and whether the level ends there."""
     shown = page.shown
-    # a page that shows next to nothing though the level goes on: VK left the others out
+    # If a page is almost empty although the level continues, VK has omitted the other items.
     position = offset + (shown if shown > OVERLAP else PAGE_SIZE)
     if page.level_count is None:
         return position, shown < PAGE_SIZE
@@ -238,7 +242,7 @@ def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
 
 
 def page_count(items: int, shown: int = 0) -> int:
-    """Return how many pages a walk through so many items asks for, when the first ones are known without it."""
+    """Return how many pages a walk through so many items requests if the first `shown` items are already known."""
     left = items - shown
     if left <= 0:
         return 0

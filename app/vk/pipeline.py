@@ -1,4 +1,4 @@
-"""Keeps several packs of calls under way, so that VK is asked for the next while the last answers are being stored."""
+"""Keeps several packs of calls in flight, so that VK works on the next pack while the last answers are being stored."""
 
 import asyncio
 from collections import deque
@@ -8,49 +8,49 @@ from typing import Any
 from app.vk.batch import Batch
 from app.vk.walk import Ask, Walk
 
-BESIDE_TOKENS = 2
-"""How many packs more than there are tokens are under way: one travels and one is stored while one waits its turn."""
+EXTRA_PACKS = 2
+"""How many more packs than tokens are in flight: while one waits for its slot, one travels and one is being stored."""
 
 Plan = Callable[[int], Awaitable[list[Ask]]]
-"""At most so many pages that are worth asking for; fewer where the others depend on answers that are not there."""
+"""Returns at most so many pages to request; fewer if the others depend on answers that have not arrived."""
 
 
 async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple[Ask, Any]], None]:
-    """Yield pack by pack what was asked for with its answer, or the VkFault it failed with, in the order of asking.
+    """Yield, pack by pack and in the order of the requests, each page request with its answer or its VkFault.
 
-    A pack is sent when it is full; one that is not only when nothing is under
-    way whose answer could fill it. Ends when nothing is under way and `plan`
-    has nothing more to ask for.
+    A pack is sent when it is full; a partial pack only if nothing is in flight
+    whose answer could fill it. Ends when nothing is in flight and `plan` returns no
+    more requests.
 
     Raises:
-        VkFault: a request failed in a way that is not about one call.
+        VkFault: a request failed for a reason that does not concern a single call.
     """
-    under_way: deque[tuple[list[Ask], asyncio.Task[list[Any]]]] = deque()
+    in_flight: deque[tuple[list[Ask], asyncio.Task[list[Any]]]] = deque()
     waiting: list[Ask] = []
     try:
         while True:
-            while len(under_way) < batch.token_count + BESIDE_TOKENS:
+            while len(in_flight) < batch.token_count + EXTRA_PACKS:
                 capacity = batch.capacity
                 waiting = [ask for ask in waiting if ask.is_wanted]
                 waiting += await plan(capacity - len(waiting)) if len(waiting) < capacity else []
-                if not waiting or (under_way and len(waiting) < capacity):
+                if not waiting or (in_flight and len(waiting) < capacity):
                     break
                 asks, waiting = waiting[:capacity], waiting[capacity:]
-                under_way.append((asks, asyncio.create_task(batch.answers([ask.call for ask in asks]))))
-            if not under_way:
+                in_flight.append((asks, asyncio.create_task(batch.answers([ask.call for ask in asks]))))
+            if not in_flight:
                 return
-            asks, task = under_way[0]
+            asks, task = in_flight[0]
             answers = await task
-            under_way.popleft()
+            in_flight.popleft()
             yield list(zip(asks, answers, strict=True))
     finally:
-        for _, task in under_way:
+        for _, task in in_flight:
             task.cancel()
-        await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
+        await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
 
 
 def next_asks(walks: Iterable[Walk], most: int) -> list[Ask]:
-    """Return up to `most` pages that walks are worth asking for, the first walk's first, and note that they are."""
+    """Return up to `most` pages to request, those of the first walks first, and mark them as requested."""
     asks: list[Ask] = []
     for walk in walks:
         while len(asks) < most and (ask := walk.next_ask()):

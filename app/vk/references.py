@@ -1,4 +1,4 @@
-"""What people write for a community or a post: ids, screen names and every form of link, read without I/O."""
+"""Parses references to communities and posts: ids, screen names and every form of link, without I/O."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _PROFILE = re.compile(r"^id\d+$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class GroupReference:
-    """A community as VK's groups.getById takes it: a positive id in digits, or a screen name."""
+    """A community in the form of VK's groups.getById: a positive id in digits, or a screen name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class PostReference:
-    """A post: the owner id of its wall, negative for a community, and its id there."""
+    """A post: the owner id of its wall (negative for a community) and its id on that wall."""
 
     owner_id: int
     post_id: int
@@ -29,7 +29,7 @@ class PostReference:
 def read_group_reference(text: str) -> GroupReference | str:
     """Return the community that a text names, or what is wrong with the text.
 
-    Takes 1, -1, club1, public1, event1, a screen name, @name, and links of
+    Accepts 1, -1, club1, public1, event1, a screen name, @name, and links of
     vk.com, vk.ru and m.vk.com to a community or to one of its posts.
     """
     cleaned = text.strip()
@@ -39,18 +39,18 @@ def read_group_reference(text: str) -> GroupReference | str:
     path = _LINK.sub("", cleaned).removeprefix("@")
     name = re.split(r"[/?#]", path, maxsplit=1)[0]
     if name != path and not is_link:
-        return "is no link of VK"
+        return "is not a link to VK"
     if number := _ID.match(name):
         return GroupReference(str(int(number[1]))) if int(number[1]) else "has the id 0, which no community has"
     if _PROFILE.match(name):
         return "is a person's page, not a community's"
     if _SCREEN_NAME.match(name):
         return GroupReference(name.lower())
-    return "is empty" if not name else "is no id, screen name or link of a community"
+    return "is empty" if not name else "is not an id, screen name or link of a community"
 
 
 def read_post_reference(text: str) -> PostReference | str:
     """Return the post of a community that a link names, or what is wrong with the link."""
     if wall := _WALL.match(text.strip()):
         return PostReference(int(wall[1]), int(wall[2]))
-    return "is no link to a post of a community, such as https://vk.com/wall-1_2"
+    return "is not a link to a post of a community, such as https://vk.com/wall-1_2"

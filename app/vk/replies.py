@@ -1,8 +1,8 @@
-"""Reads VK's replies into typed values, each checked against what PostgreSQL and Python can hold, as pure functions.
+"""Parses VK's replies into typed values and checks them against the limits of PostgreSQL and Python; pure functions.
 
-VK's schema promises types and VK does not always keep them. A value that cannot
-be used makes its item a `VkBrokenItem`: the rest of the page is read all the
-same. A whole number may also be written as a string of digits, and a text as a number.
+VK does not always send the types of its schema. An unusable value makes its item
+a `VkBrokenItem`; the rest of the page is still read. An integer may also be
+a string of digits, and a text may be a number.
 
 Sources: VK API schema 5.199, recorded replies under tests/data/vk.
 """
@@ -35,45 +35,45 @@ class _Broken(Exception):
 
 
 def read_groups(answer: Any) -> list[VkGroup]:
-    """Read the answer of groups.getById: an object since 5.139 or so, a bare list before. Broken ones are left out."""
+    """Read the answer of groups.getById: an object since about 5.139, a list before. Broken items are skipped."""
     items = answer["groups"] if isinstance(answer, dict) else answer
     return _items(items, "groups", _group, [])
 
 
 def read_post_page(answer: Any) -> VkPostPage:
-    """Read the answer of wall.get or wall.getById; `count` is None where VK does not state it, as in getById."""
+    """Read the answer of wall.get or wall.getById; `count` is None if VK does not state it, as in getById."""
     items = answer["items"] if isinstance(answer, dict) else answer
     extras = answer if isinstance(answer, dict) else {}
     broken: list[VkBrokenItem] = []
-    found = _items(items, "items", _post, broken)
+    posts = _items(items, "items", _post, broken)
     authors = _authors(extras, broken)
-    return VkPostPage(_stated(extras, "count"), found, authors, len(items) - len(found), broken)
+    return VkPostPage(_stated(extras, "count"), posts, authors, len(items) - len(posts), broken)
 
 
 def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int | None = None) -> VkCommentPage:
     """Read the answer of wall.getComments for a post, or for one of its threads (`thread_id`).
 
-    The ids of wall, post and thread are handed in because deleted stubs come without them.
+    The ids of wall, post and thread are parameters because deleted stubs do not contain them.
     """
     broken: list[VkBrokenItem] = []
     replies: dict[int, list[VkComment]] = {}
 
     def comment(item: Mapping[str, Any], path: str) -> VkComment:
-        found = _comment(item, path, owner_id, post_id, thread_id)
-        inside = item.get("thread")
-        if isinstance(inside, dict) and inside.get("items"):
-            replies[found.id] = _items(
-                inside["items"],
+        parsed = _comment(item, path, owner_id, post_id, thread_id)
+        thread = item.get("thread")
+        if isinstance(thread, dict) and thread.get("items"):
+            replies[parsed.id] = _items(
+                thread["items"],
                 f"{path}.thread.items",
-                lambda reply, reply_path: _comment(reply, reply_path, owner_id, post_id, found.id),
+                lambda reply, reply_path: _comment(reply, reply_path, owner_id, post_id, parsed.id),
                 broken,
             )
-        return found
+        return parsed
 
     items = _items(answer["items"], "items", comment, broken)
     count, level_count = _stated(answer, "count"), _stated(answer, "current_level_count")
     if thread_id is None and count is not None and level_count is not None:
-        # a level is part of its post: a recorded reply of 2019 has the two numbers the other way round
+        # A level has at most as many comments as its post: a recorded reply of 2019 has the two numbers swapped.
         count, level_count = max(count, level_count), min(count, level_count)
     left_out = len(answer["items"]) - len(items)
     return VkCommentPage(items, replies, level_count, _authors(answer, broken), count, left_out, broken)
@@ -82,19 +82,23 @@ def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int |
 def _items(
     values: Any, path: str, read: Callable[[Mapping[str, Any], str], Read], broken: list[VkBrokenItem]
 ) -> list[Read]:
-    """Read a list of objects; those that cannot be used are added to `broken`."""
-    found = []
+    """Read a list of objects; unusable ones are added to `broken` instead.
+
+    Raises:
+        TypeError: `values` is not a list.
+    """
+    items = []
     if not isinstance(values, list):
         raise TypeError(f"{path} is not a list")
-    for place, item in enumerate(values):
-        where = f"{path}.{place}"
+    for index, item in enumerate(values):
+        item_path = f"{path}.{index}"
         try:
             if not isinstance(item, dict):
-                raise _Broken(where, "is not an object")  # noqa: TRY301 - one way out for all that is broken
-            found.append(read(item, where))
+                raise _Broken(item_path, "is not an object")  # noqa: TRY301 - one handler for all broken items
+            items.append(read(item, item_path))
         except _Broken as error:
             broken.append(VkBrokenItem(error.path, error.reason))
-    return found
+    return items
 
 
 def _group(item: Mapping[str, Any], path: str) -> VkGroup:
@@ -151,13 +155,13 @@ def _comment(item: Mapping[str, Any], path: str, owner_id: int, post_id: int, th
 
 
 def _thread_count(item: Mapping[str, Any]) -> int | None:
-    """Return how many replies a top comment states; None where it does not say so in a way that can be used."""
+    """Return the number of replies that a top comment states; None if it is missing or unusable."""
     thread = item.get("thread")
     return _stated(thread, "count") if isinstance(thread, dict) else None
 
 
 def _authors(answer: Mapping[str, Any], broken: list[VkBrokenItem]) -> list[VkAuthor]:
-    """Read the people and communities that come with an extended answer."""
+    """Read the people and communities in an extended answer."""
     people = _items(answer.get("profiles") or [], "profiles", _person, broken)
     communities = _items(answer.get("groups") or [], "groups", _group, broken)
     return people + [
@@ -191,19 +195,19 @@ def _attachments(item: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
 
 
 def _number(item: Mapping[str, Any], name: str, path: str, *, least: int = 0, most: int = LARGEST_ID) -> int:
-    """Read a whole number that has to be there."""
+    """Read a required integer."""
     if item.get(name) is None:
         raise _Broken(f"{path}.{name}", "is missing")
     return _whole(item[name], f"{path}.{name}", least, most)
 
 
 def _optional(item: Mapping[str, Any], name: str, path: str, *, least: int, most: int = LARGEST_ID) -> int | None:
-    """Read a whole number that may be missing."""
+    """Read an optional integer; None if it is missing."""
     return None if item.get(name) is None else _whole(item[name], f"{path}.{name}", least, most)
 
 
 def _count(item: Mapping[str, Any], name: str, path: str) -> int | None:
-    """Read the `count` of an object such as `likes`; None where VK does not state it."""
+    """Read the `count` of an object such as `likes`; None if VK does not state it."""
     value = item.get(name)
     if value is None:
         return None
@@ -213,7 +217,7 @@ def _count(item: Mapping[str, Any], name: str, path: str) -> int | None:
 
 
 def _stated(answer: Mapping[str, Any], name: str) -> int | None:
-    """Read a number of items; None where it is missing or cannot be used, so that nothing is concluded from it."""
+    """Read a stated number of items; None if it is missing or unusable, so that nothing is concluded from it."""
     try:
         return _optional(answer, name, "", least=0, most=LARGEST_COUNT)
     except _Broken:
@@ -235,7 +239,7 @@ def _whole(value: Any, path: str, least: int, most: int) -> int:
 
 
 def _text(item: Mapping[str, Any], name: str, path: str, longest: int = LONGEST_TEXT) -> str | None:
-    """Read a text that may be missing."""
+    """Read an optional text; None if it is missing."""
     value = item.get(name)
     if value is None:
         return None
@@ -248,5 +252,5 @@ def _text(item: Mapping[str, Any], name: str, path: str, longest: int = LONGEST_
 
 
 def broken_facts(broken: Sequence[VkBrokenItem], most: int = 5) -> dict[str, Any]:
-    """Return broken items as the facts of an event: how many, and the first ones."""
+    """Return broken items as the facts of a job event: how many, and the first `most` of them."""
     return {"count": len(broken), "items": [{"path": each.path, "reason": each.reason} for each in broken[:most]]}

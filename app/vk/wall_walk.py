@@ -1,4 +1,4 @@
-"""How a wall is walked to its end, newest post first, and how single posts of one are listed."""
+"""Pagers of posts: a wall to its end, newest post first, or single posts of a wall by their ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,17 @@ from app.wall import VkPost, VkPostPage
 
 @dataclass(slots=True)
 class WallWalk:
-    """How far the walk through a wall is, newest post first; `last_id` is the oldest post seen, 0 before the first.
+    """The state of a walk through a wall, newest post first. It is stored in the checkpoint of the job.
 
-    `since` (Unix seconds) and `most` say which posts are wanted; `taken` of them were seen.
-    `received` posts were received in all, without the pinned one; `newest_id` is the
-    newest of them, `lowest_count` the lowest number that VK stated for the wall.
-    Where that is more, the first page is requested once more (`is_recounting`):
-    posts may have been written meanwhile. `is_contradicted` says that VK showed
-    less than it stated to the end, `has_broken` that a post could not be read.
+    `since` (Unix seconds) and `most` select posts; `taken` counts the selected posts so
+    far. `last_id` is the oldest post seen, 0 before the first. `received` counts all
+    posts received, without the pinned one; `newest_id` is the newest of them.
+    `lowest_count` is the lowest total that VK stated for the wall: if it exceeds the
+    posts received, the first page is requested once more (`is_recounting`), because
+    posts may have been written meanwhile. `is_contradicted`: VK returned fewer posts
+    than it stated, to the end. `has_broken`: a post could not be read. `asked` is the
+    offset up to which pages have been requested, None before the first. `turn` is the
+    generation of the walk (see `Ask`).
     """
 
     owner_id: int
@@ -43,48 +46,51 @@ class WallWalk:
     turn: int = 0
 
     def close(self) -> None:
-        """Give the wall up: VK does not show it."""
+        """Give the wall up: VK does not return it."""
         self.is_closed = True
 
     def next_ask(self) -> Ask | None:
-        """Return the next page that is worth asking for."""
+        """Return the next page to request; None while that depends on answers that have not arrived."""
         if self.is_closed:
             return None
         if self.asked is None:
-            return self._ask(max(0, self.position - OVERLAP))
+            return self._request(max(0, self.position - OVERLAP))
         if self.is_recounting or self.count is None or self.asked >= min(self.count, self._reach()):
             return None
-        return self._ask(self.asked - OVERLAP)
+        return self._request(self.asked - OVERLAP)
 
-    def _ask(self, offset: int) -> Ask:
+    def _request(self, offset: int) -> Ask:
         return Ask(self, wall_page(self.owner_id, offset), offset, self.turn)
 
     def _reach(self) -> float:
-        """Return up to where posts are likely to be wanted: nobody knows where a date is, so as much again."""
+        """Return the offset up to which pages are worth requesting in advance.
+
+        The offset of a date is unknown: with `since`, request at most as many posts again as were seen.
+        """
         if self.most is not None:
             return self.position + self.most - self.taken + 1
         return 2 * self.position if self.since is not None else float("inf")
 
     def note(self, ask: Ask) -> None:
-        """Note that this page is being asked for."""
+        """Record that this page has been requested."""
         self.asked = ask.offset + PAGE_SIZE
 
     def request_again(self, ask: Ask) -> bool:
-        """Have this page requested again; False where that was done often enough in a row."""
+        """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
         self.rereads += 1
-        self._turn_to(ask.offset + OVERLAP if ask.offset else 0)
+        self._restart_at(ask.offset + OVERLAP if ask.offset else 0)
         return True
 
     def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
-        """Go on by an answered page and return those of its posts that are wanted.
+        """Process an answered page and return its selected posts.
 
-        Pages have to be taken in the order in which they were asked for. One that
-        contradicts itself is requested again first.
+        Pages must be processed in the order of their requests. A page that
+        contradicts its stated total is requested again first.
         """
         if contradicts(page.shown, page.count, ask.offset):
-            # where VK keeps to a contradiction, further pages are likely to have it as well
+            # If VK repeats a contradiction, further pages are likely to have it, too: do not request those again.
             if not self.is_contradicted and self.request_again(ask):
                 return []
             self.is_contradicted = True
@@ -96,7 +102,7 @@ class WallWalk:
         return self._recount(page) if self.is_recounting else self._go_on(ask, page)
 
     def _recount(self, page: VkPostPage) -> list[VkPost]:
-        """Close the walk by the first page, requested once more; returns the posts that were written meanwhile."""
+        """Close the walk with the first page, requested once more; return the posts that were written meanwhile."""
         new = [post for post in page.items if not post.is_pinned and post.id > self.newest_id]
         self.received += len(new)
         self.is_contradicted = self.is_contradicted or self._lacks_posts()
@@ -112,23 +118,23 @@ class WallWalk:
         ids = [post.id for post in page.items if not post.is_pinned]
         is_behind = not page.shown or (not self.has_broken and (not ids or ids[0] < self.last_id))
         if ask.offset > 0 and is_behind and self.looks < MOST_LOOKS:
-            # what came behind posts that were deleted has moved in front of this page,
-            # unless VK counts more than it shows
-            self._turn_to(position_further_back(ask.offset, self.looks))
+            # Posts were deleted, so the posts behind them have moved to before this page; or VK counts more posts
+            # than it returns.
+            self._restart_at(position_further_back(ask.offset, self.looks))
             if not page.shown and (self.is_back_in_vain or self.empties >= MOST_EMPTIES):
                 self._end()
             self.looks += 1
             self.empties += not page.shown
             return []
         unseen = [post for post in page.items if not 0 < self.last_id <= post.id]
-        wanted, goes_on = wanted_posts(unseen, self.since, None if self.most is None else self.most - self.taken)
-        # a page may hold new posts only, when many were written since the one before
+        selected, goes_on = selected_posts(unseen, self.since, None if self.most is None else self.most - self.taken)
+        # If many posts were written since the previous page, this page may contain only new ones.
         self.last_id = min((*ids, self.last_id or max(ids, default=0)))
         self.newest_id = max((*ids, self.newest_id))
         self.received += sum(not post.is_pinned for post in unseen)
-        self.taken += len(wanted)
+        self.taken += len(selected)
         self.position = ask.offset + (page.shown if page.shown > OVERLAP else PAGE_SIZE)
-        # the pinned post is shown again and again, and says nothing of how far the walk is
+        # The pinned post may be on every page, so it does not show how far the walk is.
         is_further = any(not post.is_pinned for post in unseen)
         self.empties = 0 if is_further else self.empties
         self.is_back_in_vain = self.empties > 0 and page.shown < PAGE_SIZE
@@ -138,25 +144,25 @@ class WallWalk:
         elif not page.shown or (page.count is not None and self.position >= page.count):
             self._end()
         elif self.position < ask.offset + PAGE_SIZE:
-            self._turn_to(self.position)
-        return wanted
+            self._restart_at(self.position)
+        return selected
 
     def _end(self) -> None:
-        """End the walk at the end of the wall, or look at its first page once more if posts are missing."""
+        """End the walk at the end of the wall, or request its first page once more if posts are missing."""
         if self._lacks_posts() and not self.is_contradicted:
             self.is_recounting = True
-            self._turn_to(0)
+            self._restart_at(0)
         else:
             self.is_closed = True
 
-    def _turn_to(self, position: int) -> None:
-        """Ask from here on anew; answers that are under way are of no use."""
+    def _restart_at(self, position: int) -> None:
+        """Continue from this position in a new generation: answers in flight are discarded."""
         self.position, self.asked, self.turn = position, None, self.turn + 1
 
 
 @dataclass(slots=True)
 class NamedPosts:
-    """How far the listing of single posts of a wall is: they are asked for by their ids, up to 100 at a time."""
+    """The state of the listing of single posts of a wall, which are requested by their ids, up to 100 at a time."""
 
     owner_id: int
     ids: Sequence[int]
@@ -171,20 +177,20 @@ class NamedPosts:
         return self.position >= len(self.ids)
 
     def close(self) -> None:
-        """Give the wall up: VK does not show it."""
+        """Give the wall up: VK does not return it."""
         self.position = self.asked = len(self.ids)
 
     def next_ask(self) -> Ask | None:
-        """Return the next page that is worth asking for."""
+        """Return the next page to request."""
         chunk = self.ids[self.asked : self.asked + POSTS_PER_CALL]
         return Ask(self, posts_by_id(self.owner_id, chunk), self.asked, self.turn) if chunk else None
 
     def note(self, ask: Ask) -> None:
-        """Note that this page is being asked for."""
+        """Record that this page has been requested."""
         self.asked = ask.offset + POSTS_PER_CALL
 
     def request_again(self, ask: Ask) -> bool:
-        """Have this page requested again; False where that was done often enough in a row."""
+        """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
         self.rereads += 1
@@ -192,24 +198,24 @@ class NamedPosts:
         return True
 
     def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
-        """Go on by an answered page and return its posts."""
+        """Process an answered page and return its posts."""
         self.rereads = 0
         self.position = ask.offset + POSTS_PER_CALL
         return page.items
 
     def missing(self, ask: Ask, page: VkPostPage) -> list[int]:
-        """Return the ids that were asked for and that VK left out."""
+        """Return the requested ids that VK omitted from the page."""
         chunk = self.ids[ask.offset : ask.offset + POSTS_PER_CALL]
         return sorted(set(chunk) - {post.id for post in page.items})
 
 
-def wanted_posts(posts: Sequence[VkPost], since: int | None, room: int | None) -> tuple[list[VkPost], bool]:
-    """Return the posts that a collection wants of a page, and whether the rest of the wall holds more of them.
+def selected_posts(posts: Sequence[VkPost], since: int | None, room: int | None) -> tuple[list[VkPost], bool]:
+    """Return the posts of a page that a collection selects, and whether the rest of the wall may contain more of them.
 
-    `since` is in Unix seconds. The pinned post comes first whatever its date,
-    so its age says nothing about those that follow. `room` is how many more
-    posts are wanted, newest first; then a pinned one that is older than the
-    others of its page is left out, as it is not among the newest.
+    `since` is in Unix seconds. The pinned post comes first whatever its date, so
+    its age says nothing about the following posts. `room` is how many more posts
+    are selected, newest first; then a pinned post that is older than the others of
+    its page is omitted, because it is not among the newest.
     """
     young = [post for post in posts if since is None or post.date >= since]
     has_old = any(post.date < since for post in posts if not post.is_pinned) if since is not None else False

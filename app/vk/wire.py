@@ -1,17 +1,17 @@
-"""What VK's API means: methods, envelopes of replies and error codes, as pure functions on plain values.
+"""The wire format of VK's API: methods, envelopes of replies and error codes, as pure functions on plain values.
 
-What is in the replies is read by `app.vk.replies`.
+`app.vk.replies` parses the content of replies.
 
 Every refusal and failure of VK is one of these:
 
     VkFault
-    ├── VkUnavailable       no usable answer: passes with time (1, 10, unreadable bodies)
-    │   ├── HostFailed          not even VK's own words: HTTP 5xx, time-outs, broken connections (`app.vk.client`)
-    │   └── HostAvoided         it failed so often that it is not asked for some seconds (`app.vk.client`)
-    ├── VkRateLimited       too fast, or too much (6, 9, 29): passes after `retry_after_seconds`
+    ├── VkUnavailable       no usable answer: transient (1, 10, unparsable bodies)
+    │   ├── HostFailed          no reply of VK at all: HTTP 5xx, timeouts, broken connections (`app.vk.client`)
+    │   └── HostAvoided         the circuit breaker is open: no requests for some seconds (`app.vk.client`)
+    ├── VkRateLimited       too fast, or too much (6, 9, 29): retryable after `retry_after_seconds`
     ├── VkAccessDenied      this wall or post may not be read (7, 15, 18, 19, 30, 200, 203, 210, 212, 801)
-    ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one can
-    ├── VkScriptFailed      an `execute` failed as a whole (12, 13): smaller ones may work
+    ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one may
+    ├── VkScriptFailed      an `execute` failed as a whole (12, 13): a smaller one may work
     │   └── VkExecuteRefused    this kind of token may not use `execute` (27, 28): single calls work
     └── VkRequestRefused    the request itself is wrong (3, 8, 100, 104, 113 and all others)
 
@@ -29,9 +29,9 @@ import orjson
 from app.errors import ErrorCode, Fault
 
 PAGE_SIZE = 100
-"""The most posts of wall.get and comments of wall.getComments in one reply."""
+"""The maximum number of posts of wall.get and comments of wall.getComments in one reply."""
 THREAD_PREVIEW = 10
-"""The most replies that come inside a top comment."""
+"""The maximum number of replies inside a top comment."""
 CALLS_PER_EXECUTE = 25
 GROUPS_PER_CALL = 500
 POSTS_PER_CALL = 100
@@ -40,7 +40,7 @@ AUTHOR_FIELDS = "screen_name,photo_100"
 
 
 class VkFault(Fault):
-    """VK refused or failed. `vk_code` is VK's error_code where there was one."""
+    """VK refused or failed. `vk_code` is VK's error_code, if it sent one."""
 
     code: ClassVar[ErrorCode] = ErrorCode.VK_REQUEST_REFUSED
 
@@ -62,7 +62,7 @@ class VkUnavailable(VkFault):
 
 
 class VkRateLimited(VkFault):
-    """VK refuses for now; `retry_after_seconds` says when it is worth another try."""
+    """VK refuses for now; retry after `retry_after_seconds`."""
 
     code = ErrorCode.VK_RATE_LIMITED
     passes = True
@@ -80,7 +80,7 @@ class VkRateLimited(VkFault):
         self.retry_after_seconds = retry_after_seconds
 
     def facts(self) -> dict[str, Any]:
-        """Return the wait in seconds beside VK's code."""
+        """Return VK's code and the wait in seconds."""
         return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
 
 
@@ -91,7 +91,7 @@ class VkAccessDenied(VkFault):
 
 
 class VkTokenRejected(VkFault):
-    """The token cannot be used: revoked, of the wrong kind, or VK wants to see a person (captcha, validation)."""
+    """The token cannot be used: revoked, of the wrong kind, or VK requires a person to act (captcha, validation)."""
 
     code = ErrorCode.VK_TOKEN
 
@@ -101,11 +101,11 @@ class VkScriptFailed(VkFault):
 
 
 class VkExecuteRefused(VkScriptFailed):
-    """This kind of token may not use `execute`, but may well call single methods."""
+    """This kind of token may not use `execute`, but can call single methods."""
 
 
 class VkRequestRefused(VkFault):
-    """VK finds the request itself wrong; repeating it is of no use."""
+    """VK rejects the request itself; repeating it does not help."""
 
 
 _FAULTS: Mapping[int, type[VkFault]] = {
@@ -119,7 +119,7 @@ _FAULTS: Mapping[int, type[VkFault]] = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of one method; parameters as VK names them."""
+    """One call of one method, with VK's parameter names."""
 
     method: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Call:
 
 
 def groups_by_id(references: Sequence[str]) -> Call:
-    """Ask for communities by id or screen name, up to 500 in one call. Unknown ones are absent from the answer."""
+    """Request communities by id or screen name, up to 500 in one call. Unknown ones are absent from the answer."""
     return Call("groups.getById", {"group_ids": ",".join(references), "fields": GROUP_FIELDS})
 
 
@@ -147,13 +147,13 @@ def wall_probe(owner_id: int) -> Call:
 
 
 def posts_by_id(owner_id: int, ids: Sequence[int]) -> Call:
-    """Ask for up to 100 posts of a wall by their ids; those that do not exist are absent from the answer."""
+    """Request up to 100 posts of a wall by their ids; those that do not exist are absent from the answer."""
     posts = ",".join(f"{owner_id}_{post_id}" for post_id in ids)
     return Call("wall.getById", {"posts": posts, "extended": 1, "fields": AUTHOR_FIELDS})
 
 
 def comments_page(owner_id: int, post_id: int, offset: int, thread_id: int | None) -> Call:
-    """Ask for up to 100 top comments of a post, each with up to 10 replies; or for the replies of one thread."""
+    """Request up to 100 top comments of a post, each with up to 10 replies; or up to 100 replies of one thread."""
     params = {
         "owner_id": owner_id,
         "post_id": post_id,
@@ -170,7 +170,7 @@ def comments_page(owner_id: int, post_id: int, offset: int, thread_id: int | Non
 
 def execute(calls: Sequence[Call]) -> Call:
     """Pack up to 25 calls into one; the answer is the list of their answers, `false` where one failed."""
-    # VK's script language has JSON's literals, so a JSON object is an argument as it stands
+    # The literals of VKScript include JSON's, so a JSON object is a valid argument.
     script = ",".join(f"API.{call.method}({orjson.dumps(call.params).decode()})" for call in calls)
     return Call("execute", {"code": f"return [{script}];"})
 
@@ -180,10 +180,10 @@ def execute(calls: Sequence[Call]) -> Call:
 
 @contextmanager
 def known_shape(call: Call) -> Iterator[None]:
-    """Turn what goes wrong while the answer to `call` is read into a fault: VK sent what its schema does not hold.
+    """Convert exceptions while the answer to `call` is read into a fault: VK's answer does not follow its schema.
 
     Raises:
-        VkUnavailable: something is missing, or of another type.
+        VkUnavailable: a value is missing or has another type.
     """
     try:
         yield
@@ -193,16 +193,16 @@ def known_shape(call: Call) -> Iterator[None]:
 
 
 def read_reply(body: bytes, method: str) -> dict[str, Any]:
-    """Return the envelope `{"response": ...}` of a reply, free of what PostgreSQL cannot hold as text.
+    """Return the envelope `{"response": ...}` of a reply, without characters that PostgreSQL cannot store as text.
 
     Raises:
-        VkFault: the reply is an error of VK (its code decides which), or cannot be read (VkUnavailable).
+        VkFault: the reply is an error of VK (the code determines the class), or cannot be parsed (VkUnavailable).
     """
     envelope = _load(body, method)
     if "error" in envelope:
         raise fault_of(envelope["error"], method)
     if "response" not in envelope:
-        raise VkUnavailable("VK's answer holds neither a response nor an error.", method=method)
+        raise VkUnavailable("VK's answer contains neither a response nor an error.", method=method)
     return envelope
 
 
@@ -211,7 +211,7 @@ def _load(body: bytes, method: str) -> dict[str, Any]:
         envelope = orjson.loads(body)
         is_clean = rb"\u0000" not in body
     except orjson.JSONDecodeError:
-        try:  # the standard library reads half of a surrogate pair, which VK cuts emoji into, and orjson does not
+        try:  # VK cuts emoji into halves of surrogate pairs, which json accepts and orjson does not
             envelope, is_clean = json.loads(body), False
         except ValueError as error:
             raise VkUnavailable("VK's answer is not JSON.", method=method) from error
@@ -221,7 +221,7 @@ def _load(body: bytes, method: str) -> dict[str, Any]:
 
 
 def fault_of(error: Any, method: str) -> VkFault:
-    """Return the exception that VK's error object, or an entry of execute_errors, stands for."""
+    """Return the exception for VK's error object or for an element of execute_errors."""
     code = error.get("error_code") if isinstance(error, dict) else None
     if not isinstance(code, int):
         return VkUnavailable("VK answered with an error without a code.", method=method)
@@ -230,24 +230,24 @@ def fault_of(error: Any, method: str) -> VkFault:
 
 
 def kind_of_fault(code: int | None) -> type[VkFault]:
-    """Return the exception that one of VK's error codes stands for."""
+    """Return the exception class for one of VK's error codes."""
     return _FAULTS.get(code or 0, VkRequestRefused)
 
 
 COMMENTS_CLOSED = 212
-"""VK's code for a post whose comments are switched off: it says nothing about the wall."""
+"""VK's code for a post whose comments are disabled: it says nothing about the wall."""
 
 
 def may_be_about_wall(fault: VkFault) -> bool:
-    """Whether a post may be refused because its whole wall is: VK has the same codes for both."""
+    """Return whether a post may be refused because its whole wall is: VK uses the same codes for both."""
     return isinstance(fault, VkAccessDenied) and fault.vk_code != COMMENTS_CLOSED
 
 
 def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
-    """Return the answer of each packed call, or the VkFault it failed with.
+    """Return the answer of each packed call, or the VkFault with which it failed.
 
-    VK puts `false` where a call failed and the reasons, in order, into
-    execute_errors. An entry of the method `execute` is about none of the calls.
+    VK returns `false` for a failed call, and the reasons, in order, in
+    execute_errors. An element of the method `execute` belongs to none of the calls.
 
     Raises:
         VkUnavailable: the answer does not fit the calls.
@@ -263,9 +263,9 @@ def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any
 
 
 def _clean(value: Any) -> Any:
-    """Replace what PostgreSQL cannot hold as text: NUL and halves of surrogate pairs."""
+    """Replace characters that PostgreSQL cannot store as text: NUL, and halves of surrogate pairs."""
     if isinstance(value, str):
-        # "?" stands for half of a pair, as Python's encoder puts it
+        # Python's encoder replaces half of a pair by "?".
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}

@@ -89,7 +89,7 @@ def test_what_answers_is_no_server_of_ours(simulator: Simulator) -> None:
 
 def test_unknown_migration(env: MakeEnvironment) -> None:
     message = error_of("migrate", "--to", "9999", env=env())
-    assert message.startswith("There is no migration '9999'; there are 0001, 0002")
+    assert message.startswith("Migration '9999' does not exist; the migrations are 0001, 0002")
 
 
 def test_database_without_tables(env: MakeEnvironment, empty_database: Callable[[], str]) -> None:

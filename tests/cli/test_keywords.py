@@ -67,7 +67,7 @@ async def test_files_that_cannot_be_taken(api: Api, tmp_path: Path) -> None:
     empty.touch()
     result = await run(api, empty)
     assert isinstance(result.exception, RequestFailed)
-    assert result.exception.message == "file: has nothing in it"
+    assert result.exception.message == "file: is empty"
 
 
 @pytest.mark.parametrize("arguments", [["keywords"], ["keywords", "import", "--help"]])

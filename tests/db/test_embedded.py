@@ -521,7 +521,7 @@ def test_a_directory_of_something_else_is_left_alone(place: Place) -> None:
     (directory / "data").mkdir(parents=True)
     (directory / "data" / "diary.txt").write_text("Dear diary")
     before = listing(place.directory)
-    with pytest.raises(StartFailed, match="is no PostgreSQL data directory"), place.enter():
+    with pytest.raises(StartFailed, match="is not a PostgreSQL data directory"), place.enter():
         pass
     assert listing(place.directory) == before
 
@@ -734,5 +734,5 @@ def test_root_without_an_account_nobody(place: Place, monkeypatch: pytest.Monkey
         raise KeyError(name)
 
     monkeypatch.setattr(pwd, "getpwnam", unknown)
-    with pytest.raises(StartFailed, match="there is no account 'nobody'"), place.enter():
+    with pytest.raises(StartFailed, match="the account 'nobody'"), place.enter():
         pass

@@ -192,7 +192,7 @@ async def test_pgqueuer_finds_nothing_to_upgrade(database: Database) -> None:
 async def test_an_unknown_target(database: Database) -> None:
     with pytest.raises(StartFailed) as caught:
         await migrate(database, "9999")
-    assert caught.value.message == f"There is no migration '9999'; there are {', '.join(REVISIONS)}."
+    assert caught.value.message == f"Migration '9999' does not exist; the migrations are {', '.join(REVISIONS)}."
     assert await leftovers(database) == []
 
 

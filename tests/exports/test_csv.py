@@ -61,5 +61,5 @@ def test_lines_are_cut_anywhere(cuts: list[int]) -> None:
 
 
 def test_a_line_without_an_end() -> None:
-    with pytest.raises(ValueError, match="the last line is not whole"):
+    with pytest.raises(ValueError, match="the last line is incomplete"):
         written([WHOLE[:-1]])

@@ -69,8 +69,8 @@ async def test_files_that_cannot_be_read(api: Api, query: str) -> None:
     many = "\n".join(f"club{number}" for number in range(1, 10_002)).encode()
     noun = "references" if query is GROUPS else "keywords"
     for data, message in (
-        (b"", "has nothing in it"),
-        (b"PK\x03\x04\x00", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"", "is empty"),
+        (b"PK\x03\x04\x00", "is not a text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
         (b"x" * (10 * 2**20 + 1), "is larger than 10 MB"),
         (many, f"has more than 10000 {noun} in it"),
     ):

@@ -380,7 +380,7 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
         with pytest.raises(KeywordNotFound) as unknown:
             await update_keyword(opened, 999, {"is_active": False})
         assert unknown.value.facts() == {"keywordId": 999}
-        with pytest.raises(KeywordNotFound, match="There is no keyword 999"):
+        with pytest.raises(KeywordNotFound, match="Keyword 999 does not exist"):
             await remove_keywords(opened, [bank, 999])
         await open_walls(opened, [-1])
         await store(opened, said(["банк"]))

@@ -88,7 +88,7 @@ async def test_a_job_that_ends_its_process_is_given_up(
             row = await ended(resources, job_id)
     assert (row.state, row.attempts, runs) == ("FAILED", 2, 0)
     assert row.failure["code"] == "JOB_GAVE_UP"
-    assert row.failure["message"] == "The job was begun 2 times and came to no end, so it is not tried again."
+    assert row.failure["message"] == "The job was started 2 times without reaching an end, so it is not retried."
 
 
 class Cable:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.resources import Resources
 from app.store.comments import upsert_comments
 from app.store.groups import upsert_groups
-from app.store.highlights import places_of_parts, spans_of_search
+from app.store.highlights import spans_of_parts, spans_of_search
 from app.store.posts import upsert_posts
 from app.wall import VkGroup
 from tests.store.rows import comment, post
@@ -36,14 +36,14 @@ async def test_words_are_found_beside_what_postgresql_leaves_out(resources: Reso
 
 def test_words_of_what_goes_on_without_white_space_stay_whole() -> None:
     words = ",".join(["кредит"] * 200)
-    parts = [words[start:end] for start, end in places_of_parts(words)]
+    parts = [words[start:end] for start, end in spans_of_parts(words)]
     assert len(parts) > 1
     assert {word for part in parts for word in part.strip(",").split(",")} == {"кредит"}
 
 
 @given(st.lists(st.sampled_from(["слово", " ", "!", "а" * 700, " ." * 600, "😀" * 900]), max_size=9).map("".join))
 def test_parts_are_the_text(words: str) -> None:
-    places = places_of_parts(words)
+    places = spans_of_parts(words)
     assert "".join(words[start:end] for start, end in places) == words
     assert all(end == start for (_, end), (start, _) in pairwise(places))
     assert all(len(part.encode()) < 2_048 for start, end in places for part in words[start:end].split())

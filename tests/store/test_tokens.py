@@ -11,11 +11,11 @@ from sqlalchemy import Row
 from app.db.tables import tokens as table
 from app.resources import Resources
 from app.store.tokens import (
-    NextReturn,
+    NextUnblocked,
     ReservedSlot,
     add_tokens,
     block_token,
-    next_return,
+    next_unblocked,
     reserve_slot,
     token_states,
     write_kind,
@@ -52,9 +52,9 @@ async def end_rest(resources: Resources, name: str) -> None:
         await connection.execute(rested.values(blocked_until=datetime.now(UTC) - timedelta(seconds=1)))
 
 
-async def returning(resources: Resources, *names: str) -> NextReturn | None:
+async def returning(resources: Resources, *names: str) -> NextUnblocked | None:
     async with resources.database.connect() as connection:
-        return await next_return(connection, names)
+        return await next_unblocked(connection, names)
 
 
 async def test_ten_workers_keep_the_interval_of_a_token(tokens: Resources) -> None:
@@ -101,8 +101,8 @@ async def test_all_tokens_rest(tokens: Resources) -> None:
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     assert await reserve(tokens, A, B) is None
-    assert await returning(tokens, A, B) == NextReturn("VK refuses bbbb", 3600, 9)
-    assert await returning(tokens, A) == NextReturn("VK refuses aaaa", None, 9)
+    assert await returning(tokens, A, B) == NextUnblocked("VK refuses bbbb", 3600, 9)
+    assert await returning(tokens, A) == NextUnblocked("VK refuses aaaa", None, 9)
     await end_rest(tokens, B)
     assert await returning(tokens, A, B) is None
 
@@ -163,10 +163,10 @@ async def test_what_crosses_a_longer_rest_does_not_shorten_it(tokens: Resources)
     await block(tokens, A, 60)
     await block(tokens, B, 3600)
     await block(tokens, B, 60)
-    assert await returning(tokens, A) == NextReturn("VK refuses aaaa", None, 9)
-    assert await returning(tokens, B) == NextReturn("VK refuses bbbb", 3600, 9)
+    assert await returning(tokens, A) == NextUnblocked("VK refuses aaaa", None, 9)
+    assert await returning(tokens, B) == NextUnblocked("VK refuses bbbb", 3600, 9)
     await block(tokens, B, 7200)
-    assert await returning(tokens, B) == NextReturn("VK refuses bbbb", 7200, 9)
+    assert await returning(tokens, B) == NextUnblocked("VK refuses bbbb", 7200, 9)
 
 
 async def test_a_start_forgets_what_a_person_may_have_mended(tokens: Resources) -> None:

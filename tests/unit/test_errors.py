@@ -36,7 +36,7 @@ from app.errors import (
             "Post -1_2 is not stored.",
             {"vkOwnerId": -1, "vkPostId": 2},
         ),
-        (JobNotFound(1), ErrorCode.JOB_NOT_FOUND, "There is no job 1.", {"jobId": 1}),
+        (JobNotFound(1), ErrorCode.JOB_NOT_FOUND, "Job 1 does not exist.", {"jobId": 1}),
         (
             JobAlreadyRunning(7, -1),
             ErrorCode.JOB_ALREADY_RUNNING,
@@ -58,7 +58,7 @@ from app.errors import (
         (
             JobGaveUp(5),
             ErrorCode.JOB_GAVE_UP,
-            "The job was begun 5 times and came to no end, so it is not tried again.",
+            "The job was started 5 times without reaching an end, so it is not retried.",
             {"attempts": 5},
         ),
         (Unauthenticated("Who?"), ErrorCode.UNAUTHENTICATED, "Who?", {}),
@@ -88,4 +88,4 @@ def test_a_fault_that_passes(fault: Fault, code: ErrorCode, facts: dict[str, obj
 def test_a_subscriber_that_is_too_slow_is_told_how_much_is_kept() -> None:
     fault = SubscriberTooSlow(500)
     assert (fault.facts(), fault.passes) == ({"limit": 500}, True)
-    assert fault.message == "More than 500 messages wait to be taken. Subscribe again, and take them faster."
+    assert fault.message == "More than 500 messages are waiting. Subscribe again, and read them faster."

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.errors import ErrorCode
-from app.vk.pace import MARGIN, AllAside, Pace, Slot, TokenKind, fingerprint
+from app.vk.pace import MARGIN, AllBlocked, Pace, Slot, TokenKind, fingerprint
 from app.vk.wire import VkExecuteRefused, VkRateLimited, VkTokenRejected
 
 
@@ -14,19 +14,19 @@ from app.vk.wire import VkExecuteRefused, VkRateLimited, VkTokenRejected
 class Book:
     """Hands out what it was told to, and notes what it was asked."""
 
-    answers: list[Slot | AllAside | None]
+    answers: list[Slot | AllBlocked | None]
     asked: list[tuple[list[str], float, int, bool]] = field(default_factory=list)
     aside: list[tuple[str, str, int | None, float | None]] = field(default_factory=list)
     kinds: list[tuple[str, TokenKind]] = field(default_factory=list)
 
     async def reserve(
         self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
-    ) -> Slot | AllAside | None:
+    ) -> Slot | AllBlocked | None:
         """Note what is asked for and give the next answer."""
         self.asked.append((list(fingerprints), interval_seconds, calls, executes))
         return self.answers.pop(0)
 
-    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
+    async def block(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         """Note it."""
         self.aside.append((fingerprint, reason, vk_code, seconds))
 
@@ -51,7 +51,7 @@ def test_a_fingerprint_does_not_show_the_token() -> None:
 async def test_a_turn_gives_the_token_of_the_slot() -> None:
     book = Book([Slot(name_of("two"), 0.0), Slot(name_of("one"), 0.0)])
     pace = book.pace("one", "two")
-    turns = [await pace.turn(), await pace.turn(25, executes=True)]
+    turns = [await pace.wait_for_slot(), await pace.wait_for_slot(25, executes=True)]
     assert [token.get_secret_value() for token in turns] == ["two", "one"]
     both = [name_of("one"), name_of("two")]
     assert book.asked == [(both, MARGIN / 3, 1, False), (both, MARGIN / 3, 25, True)]
@@ -60,7 +60,7 @@ async def test_a_turn_gives_the_token_of_the_slot() -> None:
 async def test_slots_lie_a_little_further_apart_than_vk_asks_for() -> None:
     """A request may take longer to get to VK than the one behind it; what that costs has to stay small."""
     book = Book([Slot(name_of("one"), 0.0)])
-    await book.pace("one").turn()
+    await book.pace("one").wait_for_slot()
     [(_, interval_seconds, _, _)] = book.asked
     assert 1.03 / 3 <= interval_seconds <= 1.1 / 3
 
@@ -72,30 +72,30 @@ async def test_a_turn_waits_for_its_slot(monkeypatch: pytest.MonkeyPatch) -> Non
         waits.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await Book([Slot(name_of("one"), 1.5)]).pace("one").turn()
+    await Book([Slot(name_of("one"), 1.5)]).pace("one").wait_for_slot()
     assert waits == [1.5]
 
 
 async def test_no_token_is_configured() -> None:
     book = Book([])
     with pytest.raises(VkTokenRejected, match="Set VK_TOKENS"):
-        await book.pace().turn()
+        await book.pace().wait_for_slot()
     assert book.asked == []
 
 
 async def test_all_tokens_are_put_aside_for_good() -> None:
-    pace = Book([AllAside("VK: User authorization failed (error 5)", None)]).pace("one")
+    pace = Book([AllBlocked("VK: User authorization failed (error 5)", None)]).pace("one")
     with pytest.raises(VkTokenRejected) as caught:
-        await pace.turn()
+        await pace.wait_for_slot()
     assert caught.value.message == ("VK refuses every configured token. VK: User authorization failed (error 5)")
     assert caught.value.vk_code is None
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1800.0])
 async def test_all_tokens_are_put_aside_for_some_time(seconds: float) -> None:
-    pace = Book([AllAside("VK: Flood control (error 9)", seconds)]).pace("one")
+    pace = Book([AllBlocked("VK: Flood control (error 9)", seconds)]).pace("one")
     with pytest.raises(VkRateLimited) as caught:
-        await pace.turn()
+        await pace.wait_for_slot()
     assert caught.value.code is ErrorCode.VK_RATE_LIMITED
     assert caught.value.retry_after_seconds == seconds
     assert f"another {seconds:.0f} s" in caught.value.message
@@ -103,14 +103,14 @@ async def test_all_tokens_are_put_aside_for_some_time(seconds: float) -> None:
 
 @pytest.mark.parametrize("code", [14, 17])
 async def test_all_tokens_wait_for_a_person(code: int) -> None:
-    pace = Book([AllAside("VK: Captcha needed (error 14)", 1800.0, code)]).pace("one")
+    pace = Book([AllBlocked("VK: Captcha needed (error 14)", 1800.0, code)]).pace("one")
     with pytest.raises(VkTokenRejected, match=r"another 1800 s\. VK: Captcha needed"):
-        await pace.turn()
+        await pace.wait_for_slot()
 
 
 async def test_no_token_may_execute() -> None:
     with pytest.raises(VkExecuteRefused) as caught:
-        await Book([None]).pace("one").turn(2, executes=True)
+        await Book([None]).pace("one").wait_for_slot(2, executes=True)
     assert caught.value.vk_code is None
 
 
@@ -125,6 +125,6 @@ async def test_a_kind_is_noted_once() -> None:
 async def test_putting_aside_names_the_fingerprint() -> None:
     book = Book([])
     pace = book.pace("one")
-    await pace.put_aside(SecretStr("one"), VkTokenRejected("captcha", 14), 60)
-    await pace.put_aside(SecretStr("one"), VkTokenRejected("revoked", 5), None)
+    await pace.block(SecretStr("one"), VkTokenRejected("captcha", 14), 60)
+    await pace.block(SecretStr("one"), VkTokenRejected("revoked", 5), None)
     assert book.aside == [(name_of("one"), "captcha", 14, 60), (name_of("one"), "revoked", 5, None)]

@@ -50,18 +50,18 @@ def test_a_group_reference(text: str, name: str) -> None:
         ("club0", "has the id 0, which no community has"),
         ("id1", "is a person's page, not a community's"),
         ("https://vk.com/id1", "is a person's page, not a community's"),
-        ("https://example.org/apiclub", "is no link of VK"),
-        ("https://example.org/wall-1_2", "is no link of VK"),
-        ("https://vk.com.example.org/apiclub", "is no link of VK"),
-        ("apiclub?x", "is no link of VK"),
-        ("a b", "is no id, screen name or link of a community"),
-        ("a,b", "is no id, screen name or link of a community"),
-        ("что-то", "is no id, screen name or link of a community"),
-        ("x", "is no id, screen name or link of a community"),
-        ("x" * 33, "is no id, screen name or link of a community"),
-        ("12345678901", "is no id, screen name or link of a community"),
-        ("wall-0_1", "is no id, screen name or link of a community"),
-        ("https://vk.com/topic-1_2", "is no id, screen name or link of a community"),
+        ("https://example.org/apiclub", "is not a link to VK"),
+        ("https://example.org/wall-1_2", "is not a link to VK"),
+        ("https://vk.com.example.org/apiclub", "is not a link to VK"),
+        ("apiclub?x", "is not a link to VK"),
+        ("a b", "is not an id, screen name or link of a community"),
+        ("a,b", "is not an id, screen name or link of a community"),
+        ("что-то", "is not an id, screen name or link of a community"),
+        ("x", "is not an id, screen name or link of a community"),
+        ("x" * 33, "is not an id, screen name or link of a community"),
+        ("12345678901", "is not an id, screen name or link of a community"),
+        ("wall-0_1", "is not an id, screen name or link of a community"),
+        ("https://vk.com/topic-1_2", "is not an id, screen name or link of a community"),
     ],
 )
 def test_no_group_reference(text: str, complaint: str) -> None:
@@ -85,4 +85,4 @@ def test_a_post_reference(text: str, post: PostReference) -> None:
     "text", ["", "1_2", "wall1_2", "firewall-1_2", "https://example.org/wall-1_2", "wall-1_12345678901", "wall-01_2"]
 )
 def test_no_post_reference(text: str) -> None:
-    assert read_post_reference(text) == "is no link to a post of a community, such as https://vk.com/wall-1_2"
+    assert read_post_reference(text) == "is not a link to a post of a community, such as https://vk.com/wall-1_2"

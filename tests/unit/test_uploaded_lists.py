@@ -15,7 +15,7 @@ from app.uploaded_lists import (
 )
 
 Read = Callable[[str, bytes, int], Sized]
-TOO_LONG = "a cell has more than 131072 characters; is there a quote that is never closed?"
+TOO_LONG = "a cell has more than 131072 characters; is a quote never closed?"
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "has nothing in it"),
-        (b"\n ;\n", "has nothing in it"),
-        (b"PK\x03\x04\x00\x00", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
-        (b"\xff\xfea", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
-        (b"\xd0\x98\x98", "is no text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"", "is empty"),
+        (b"\n ;\n", "is empty"),
+        (b"PK\x03\x04\x00\x00", "is not a text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"\xff\xfea", "is not a text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
+        (b"\xd0\x98\x98", "is not a text in UTF-8, UTF-16 or Windows-1251; save tables as CSV"),
         (b"x" * (LARGEST_FILE_BYTES + 1), "is larger than 10 MB"),
         (b'1\n2\n"' + b"x\n" * 100_000, f"line 3: {TOO_LONG}"),
         (b"x" * 200_000, f"line 1: {TOO_LONG}"),
-        (b'1\n"2\n3\n', "line 2: a cell goes on in the next line; is there a quote that is never closed?"),
+        (b'1\n"2\n3\n', "line 2: a cell continues on the next line; is a quote never closed?"),
         (b"\n" * (MOST_LINES + 1), f"has more than {MOST_LINES} lines"),
     ],
     ids=range(10),
@@ -78,7 +78,7 @@ def test_files_that_cannot_be_read(data: bytes, message: str) -> None:
 
 def test_nothing_but_a_header() -> None:
     for read, header in ((references_in, "Ссылка"), (keywords_in, "Слово;Режим")):
-        with pytest.raises(ValidationFailed, match="has nothing in it"):
+        with pytest.raises(ValidationFailed, match="is empty"):
             read("a.csv", header.encode(), 10)
 
 

@@ -12,7 +12,7 @@ from app.vk import comment_walk, walk, wall_walk
 from app.vk.comment_walk import CommentWalk, Gap, page_count
 from app.vk.pipeline import next_asks
 from app.vk.walk import MOST_LOOKS, MOST_REREADS, Ask
-from app.vk.wall_walk import NamedPosts, WallWalk, wanted_posts
+from app.vk.wall_walk import NamedPosts, WallWalk, selected_posts
 from app.vk.wire import Call
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
@@ -504,16 +504,16 @@ PAGE = [post(3, date=10, is_pinned=True), post(9, date=90), post(8, date=80), po
     ],
 )
 def test_wanted_posts(since: int | None, room: int | None, ids: list[int], *, goes_on: bool) -> None:
-    kept, more = wanted_posts(PAGE, since, room)
+    kept, more = selected_posts(PAGE, since, room)
     assert [item.id for item in kept] == ids
     assert more is goes_on
 
 
 def test_an_old_pinned_post_does_not_end_the_walk() -> None:
-    assert wanted_posts(PAGE[:1], 50, None) == ([], True)
+    assert selected_posts(PAGE[:1], 50, None) == ([], True)
 
 
 def test_a_young_pinned_post_is_among_the_newest() -> None:
     page = [post(9, date=90, is_pinned=True), post(10, date=95), post(8, date=80)]
-    assert wanted_posts(page, None, 2) == ([page[1], page[0]], False)
-    assert wanted_posts([post(9, date=90, is_pinned=True)], None, 2)[0] != []
+    assert selected_posts(page, None, 2) == ([page[1], page[0]], False)
+    assert selected_posts([post(9, date=90, is_pinned=True)], None, 2)[0] != []

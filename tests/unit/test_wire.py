@@ -175,7 +175,7 @@ def test_an_error_without_a_code(error: object) -> None:
         (b'{"response": {"items": [', "VK's answer is not JSON."),
         (b"\xff\xfe\xfd", "VK's answer is not JSON."),
         (b"[1]", "VK's answer is not an object."),
-        (b"{}", "VK's answer holds neither a response nor an error."),
+        (b"{}", "VK's answer contains neither a response nor an error."),
         (b'{"error": "invalid_request"}', "VK answered with an error without a code."),
     ],
 )

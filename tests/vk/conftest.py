@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.vk.client import VkClient
-from app.vk.pace import AllAside, Pace, Slot, TokenKind, fingerprint
+from app.vk.pace import AllBlocked, Pace, Slot, TokenKind, fingerprint
 from tests.timeouts import WAIT_SECONDS
 
 MakeClient = Callable[..., VkClient]
@@ -25,21 +25,21 @@ class Tokens:
 
     async def reserve(
         self, fingerprints: Sequence[str], interval_seconds: float, calls: int, *, executes: bool
-    ) -> Slot | AllAside | None:
-        """Return a token that is not put aside."""
+    ) -> Slot | AllBlocked | None:
+        """Return a token that is not blocked."""
         del interval_seconds
         free = [name for name in fingerprints if name not in self.aside]
         if not free:
             reason, vk_code, seconds = next(iter(self.aside.values()))
-            return AllAside(reason, seconds, vk_code)
+            return AllBlocked(reason, seconds, vk_code)
         able = [name for name in free if not executes or self.kinds.get(name, TokenKind.USER) is TokenKind.USER]
         if not able:
             return None
         self.calls.append(calls)
         return Slot(able[0], 0.0)
 
-    async def put_aside(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
-        """Put a token aside."""
+    async def block(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
+        """Block a token."""
         self.aside[fingerprint] = (reason, vk_code, seconds)
 
     async def note_kind(self, fingerprint: str, kind: TokenKind) -> None:
@@ -47,7 +47,7 @@ class Tokens:
         self.kinds[fingerprint] = kind
 
     def seconds(self, token: str) -> float | None:
-        """Return for how long a token is put aside."""
+        """Return for how long a token is blocked."""
         return self.aside[fingerprint(SecretStr(token))][2]
 
     def kind(self, token: str) -> TokenKind | None:

@@ -255,7 +255,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     assert kinds == [HostFailed, HostAvoided, HostAvoided]
     assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES
     avoided = await refusal(client)
-    assert avoided.message == "VK has not answered for a while. It is asked again in 15 s."
+    assert avoided.message == "VK has not answered for a while. The next request is sent in 15 s."
     assert avoided.facts()["retryAfterSeconds"] == 15.0
     assert avoided.passes
     assert type(client.last_fault) is HostFailed  # what health tells
@@ -276,7 +276,7 @@ async def test_what_vk_refuses_says_that_the_host_works(client: VkClient, simula
 
 async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simulator) -> None:
     decided = {
-        code: client_module._pause(failed)  # noqa: SLF001 - real pauses are too long for a test
+        code: client_module._retry_wait(failed)  # noqa: SLF001 - real pauses are too long for a test
         for code, failed in [
             (0, VkUnavailable("")),
             (6, VkRateLimited("", 6)),
@@ -295,7 +295,7 @@ async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simu
         HostAvoided(15),
         ValueError(),
     ]
-    assert [client_module._pause(failed) for failed in hopeless] == [False] * 6  # noqa: SLF001 - see above
+    assert [client_module._retry_wait(failed) for failed in hopeless] == [False] * 6  # noqa: SLF001 - see above
     assert simulator.control()["requests"] == 0
     assert client.last_fault is None
 

@@ -111,7 +111,7 @@ async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simul
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
         await anext(packs)
         simulator.control(hold=True)
-        await until(lambda: simulator.control()["waiting"] or simulator.control()["requests"] > pipeline.BESIDE_TOKENS)
+        await until(lambda: simulator.control()["waiting"] or simulator.control()["requests"] > pipeline.EXTRA_PACKS)
     assert len(asyncio.all_tasks()) == 1
     simulator.control(hold=False)
 
