@@ -405,10 +405,10 @@ async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await taken(resources)
-    orders: list[WritingOrder] = []
+    orders: list[WriteTask] = []
     has_written, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def one_after_the_other(write: Any, order: WritingOrder) -> Any:
+    async def one_after_the_other(write: Any, order: WriteTask) -> Any:
         orders.append(order)
         if len(orders) == 1:
             await has_written.wait()
@@ -426,7 +426,7 @@ async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     assert row
     assert row.epoch == job.epoch + 1
     following = asyncio.create_task(export_comments(RunningJob(resources, row)))
-    with pytest.raises(TakenAway):
+    with pytest.raises(LeaseLost):
         await former
     may_go_on.set()
     assert (await following)["rows"] == 12
