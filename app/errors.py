@@ -28,7 +28,7 @@ are sentences for people and contain no secrets.
 """
 
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 class ErrorCode(Enum):
@@ -303,6 +303,10 @@ class QueryTimedOut(Fault):
 
     def __init__(self) -> None:
         super().__init__("The database took too long to answer this. Request less at once.")
+
+
+DATABASE_DELAYS: Final = (ServiceUnavailable, QueryTimedOut)
+"""PostgreSQL did not answer, or not in time: its clock may have been set forward, which ends running statements."""
 
 
 class Unauthenticated(Fault):

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
-from app.errors import ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
+from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
 from app.events import job_topic
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
@@ -54,7 +54,7 @@ class End:
 
 
 # keep trying to write a run's end while PostgreSQL is briefly unavailable
-_retry_while_unavailable = stamina.retry(on=ServiceUnavailable, attempts=None, timeout=60.0, wait_max=2.0)
+_retry_while_unavailable = stamina.retry(on=DATABASE_DELAYS, attempts=None, timeout=60.0, wait_max=2.0)
 
 
 async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, Row[Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from app import metrics
-from app.errors import ServiceUnavailable
+from app.errors import DATABASE_DELAYS
 from app.jobs.queue import restore_lost
 from app.jobs.states import JobPriority
 from app.log import log
@@ -24,7 +24,7 @@ async def run_each(resources: Resources, steps: Iterable[Callable[[Resources], A
     for step in steps:
         try:
             await step(resources)
-        except ServiceUnavailable:
+        except DATABASE_DELAYS:
             log.warning("upkeep_delayed", step=_name_of(step))
         except Exception:  # noqa: BLE001 - one broken step must not stop the upkeep of the queue
             log.exception("upkeep_failed", step=_name_of(step))

@@ -21,7 +21,7 @@ from structlog.contextvars import bound_contextvars
 
 from app import metrics
 from app.db.silence import notice_silence
-from app.errors import ServiceUnavailable
+from app.errors import DATABASE_DELAYS
 from app.events import CANCELLATIONS
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
@@ -111,7 +111,7 @@ class Worker:
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=RESTART_SECONDS)
-            with suppress(ServiceUnavailable):
+            with suppress(*DATABASE_DELAYS):
                 async with self._resources.database.transaction() as connection:
                     await workers.remove_worker(connection, self.name)
 
@@ -204,7 +204,7 @@ class Worker:
     async def _write_end(self, row: Row[Any], end: End) -> End | None:
         try:
             return await self._finish((row, end))
-        except ServiceUnavailable:
+        except DATABASE_DELAYS:
             raise
         except Exception as error:  # noqa: BLE001 - a result that PostgreSQL rejects would be rejected on each retry
             return await self._finish((row, end_of_failure(error, row)))
@@ -241,7 +241,7 @@ class Worker:
                         last_heartbeat_at = now
                         await self._write_heartbeats()
                     await self._end_cancelled()
-                except ServiceUnavailable:
+                except DATABASE_DELAYS:
                     log.warning("watch_delayed")
                 except Exception:  # noqa: BLE001 - whatever the error, running jobs have to be watched
                     log.exception("watch_failed")

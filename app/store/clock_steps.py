@@ -28,7 +28,10 @@ _CORRECTIONS = (
        SET next_run = least(next_run, now()), heartbeat = least(heartbeat, now()), updated = now()
      WHERE id IN (SELECT id FROM pgqueuer_schedules WHERE updated > now() FOR UPDATE SKIP LOCKED)
     """,
-    "UPDATE workers SET seen_at = now() WHERE seen_at > now()",
+    """
+    UPDATE workers SET seen_at = now()
+     WHERE name IN (SELECT name FROM workers WHERE seen_at > now() FOR NO KEY UPDATE SKIP LOCKED)
+    """,
     """
     UPDATE jobs SET heartbeat_at = least(heartbeat_at, now()), started_at = least(started_at, now()),
            queued_at = least(queued_at, now() + make_interval(secs => :longest_wait))
@@ -46,7 +49,10 @@ _CORRECTIONS = (
     """,
     """
     UPDATE tokens SET blocked_until = now() + make_interval(secs => :longest_cooldown)
-     WHERE blocked_until > now() + make_interval(secs => :longest_cooldown) AND blocked_until < 'infinity'
+     WHERE fingerprint IN (SELECT fingerprint FROM tokens
+                            WHERE blocked_until > now() + make_interval(secs => :longest_cooldown)
+                              AND blocked_until < 'infinity'
+                              FOR NO KEY UPDATE SKIP LOCKED)
     """,
 )
 

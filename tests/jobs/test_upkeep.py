@@ -9,7 +9,7 @@ from sqlalchemy import func, text
 from structlog.testing import capture_logs
 
 from app.background import periodic_tasks
-from app.errors import ServiceUnavailable
+from app.errors import QueryTimedOut, ServiceUnavailable
 from app.jobs import upkeep
 from app.jobs.states import JobPriority
 from app.resources import Resources, open_resources
@@ -76,14 +76,14 @@ async def test_one_failure_does_not_keep_the_rest_from_work(
     async def fail(*_: Any) -> list[int]:
         raise failures.pop()
 
-    failures: list[Exception] = [RuntimeError("anything"), ServiceUnavailable("PostgreSQL")]
+    failures: list[Exception] = [RuntimeError("anything"), QueryTimedOut(), ServiceUnavailable("PostgreSQL")]
     monkeypatch.setattr(upkeep, "restore_lost", fail)
     job_id = await queue_job(resources, priority=JobPriority.LOW)
     await change(resources, job_id, enqueued_at=func.now() - timedelta(days=1))
     with capture_logs() as logs:
-        await run(resources, "tick")
-        await run(resources, "tick")
-    assert [line["event"] for line in logs] == ["upkeep_delayed", "upkeep_failed"]
+        for _ in range(3):
+            await run(resources, "tick")
+    assert [line["event"] for line in logs] == ["upkeep_delayed", "upkeep_delayed", "upkeep_failed"]
     assert await rows(resources, "SELECT priority FROM pgqueuer") == [(20,)]
 
 

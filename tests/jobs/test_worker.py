@@ -18,7 +18,7 @@ import app.jobs.worker
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import make_worker, open_worker
-from app.errors import QueueFull, ServiceUnavailable, StartFailed
+from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
@@ -527,11 +527,12 @@ async def test_a_result_that_postgresql_does_not_take_fails_the_job_at_once(reso
     assert (row.state, row.failure["code"], runs) == ("FAILED", "INTERNAL", 1)
 
 
+@pytest.mark.parametrize("failure", [ServiceUnavailable("PostgreSQL"), QueryTimedOut()], ids=["away", "late"])
 async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, failure: Fault
 ) -> None:
     async def away(*_: Any) -> list[End | None]:
-        raise ServiceUnavailable("PostgreSQL")
+        raise failure
 
     monkeypatch.setattr(app.jobs.worker, "finish", away)
 
@@ -644,7 +645,7 @@ async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSet
 
 
 async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    failures: list[Exception] = [ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
+    failures: list[Exception] = [QueryTimedOut(), ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
 
     async def fails_twice(*arguments: Any) -> set[int]:
         if failures:
@@ -655,10 +656,16 @@ async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monke
     monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
-    async with working(resources, bodies.waits):
-        await until(lambda: not failures)
-        await cancel(resources, job_id)
-        assert (await ended(resources, job_id)).state == "CANCELLED"
+    with capture_logs() as logs:
+        async with working(resources, bodies.waits):
+            await until(lambda: not failures)
+            await cancel(resources, job_id)
+            assert (await ended(resources, job_id)).state == "CANCELLED"
+    assert [line["event"] for line in logs if line["event"].startswith("watch_")] == [
+        "watch_failed",
+        "watch_delayed",
+        "watch_delayed",
+    ]
 
 
 async def test_a_run_ends_although_its_connections_were_lost(resources: Resources) -> None:

@@ -174,7 +174,7 @@ async def test_who_restores_or_raises_waits_for_nobody(resources: Resources) -> 
         assert [row.id for row in await entries.lost_jobs(connection, 30)] == [job_id]
 
 
-@pytest.mark.parametrize("name", ["jobs", "pgqueuer", "pgqueuer_schedules", "monitorings"])
+@pytest.mark.parametrize("name", ["jobs", "pgqueuer", "pgqueuer_schedules", "monitorings", "workers", "tokens"])
 async def test_times_in_the_future_are_corrected_without_waiting(communities: Resources, name: str) -> None:
     """Another transaction that holds such a row might wait for one of those that are corrected."""
     await insert(communities, heartbeat_at=func.now() + timedelta(hours=1))
@@ -186,13 +186,16 @@ async def test_times_in_the_future_are_corrected_without_waiting(communities: Re
                VALUES ('* * * * *', 'any', now() + interval '1 hour', now())""",
             """INSERT INTO monitorings (owner_id, is_enabled, interval_seconds, priority, next_run_at)
                VALUES (-1, true, 60, 0, now() + interval '1 hour')""",
+            """INSERT INTO workers (name, seen_at, concurrency, kinds)
+               VALUES ('any', now() + interval '1 hour', 1, '[]')""",
+            "INSERT INTO tokens (fingerprint, blocked_until) VALUES ('any', now() + interval '1 hour')",
         ):
             await connection.execute(text(statement))
     skipped = 2 if name == "pgqueuer" else 1
     locking = f"SELECT FROM {name} FOR UPDATE"
     async with held(communities, locking), communities.database.transaction() as connection:
         await never_wait(connection)
-        assert await correct_future_times(connection, 60, 60) == 5 - skipped
+        assert await correct_future_times(connection, 60, 60) == 7 - skipped
     async with communities.database.transaction() as connection:
         assert await correct_future_times(connection, 60, 60) == skipped
 
