@@ -18,11 +18,11 @@ from app import metrics
 from app.db.engine import Database
 from app.db.failures import meaning_of, sqlstate_of
 from app.errors import QueryTimedOut, ServiceUnavailable
-from app.events import Events
+from app.notifications import Notifications
 from app.store.health_writes import write_to_disk
 from app.store.job_stats import unfinished
 from app.store.tokens import token_states
-from app.store.workers import living_workers
+from app.store.workers import live_workers
 from app.vk.client import VkClient
 from app.vk.pace import TokenHealth
 
@@ -64,7 +64,7 @@ class HealthCheck:
     """Checks the components of one process; `started` is its start on the monotonic clock."""
 
     database: Database
-    events: Events
+    notifications: Notifications
     vk: VkClient
     started: float
     silent_seconds: float = 10.0
@@ -99,12 +99,12 @@ class HealthCheck:
         postgresql = await self.postgresql()
         answers = postgresql.status is HealthStatus.HEALTHY
         components = [await self.storing(postgresql) if answers else postgresql]
-        if self.events.redis:
+        if self.notifications.redis:
             components.append(await self.redis())
         tokens = await self.tokens() if answers else []
         if self.dead_worker or answers:
             components.append(await self.workers())
-        components += [self.notifications(), self.vk_api(tokens)]
+        components += [self.listening(), self.vk_api(tokens)]
         worst = max((component.status for component in components), key=list(HealthStatus).index)
         return HealthReport(worst, components, version("vk-comments"), time.monotonic() - self.started)
 
@@ -145,12 +145,12 @@ class HealthCheck:
         return await _timed("redis", self._ping, HealthStatus.DEGRADED)
 
     async def _ping(self) -> None:
-        assert self.events.redis  # noqa: S101 - only called if Redis is configured
-        await self.events.redis.ping()
+        assert self.notifications.redis  # noqa: S101 - only called if Redis is configured
+        await self.notifications.redis.ping()
 
-    def notifications(self) -> ComponentHealth:
+    def listening(self) -> ComponentHealth:
         """Check that notifications of other processes arrive. Without them, clients see changes some seconds later."""
-        if self.events.is_listening:
+        if self.notifications.is_listening:
             return ComponentHealth("notifications", HealthStatus.HEALTHY, None, "listening")
         return ComponentHealth("notifications", HealthStatus.DEGRADED, None, "not connected; trying again")
 
@@ -165,7 +165,7 @@ class HealthCheck:
         count = 0
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
-                count = len(await living_workers(connection, self.silent_seconds))
+                count = len(await live_workers(connection, self.silent_seconds))
         if count:
             return ComponentHealth("workers", HealthStatus.HEALTHY, None, f"{count} alive")
         return ComponentHealth("workers", HealthStatus.DEGRADED, None, "none is alive, so jobs only wait")
@@ -176,7 +176,7 @@ class HealthCheck:
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
                 counted = await unfinished(connection)
-                metrics.living_workers.set(len(await living_workers(connection, self.silent_seconds)))
+                metrics.live_workers.set(len(await live_workers(connection, self.silent_seconds)))
                 metrics.unfinished_jobs.clear()
                 for row in counted:
                     metrics.unfinished_jobs.labels(row.kind, row.state).set(row.number)

@@ -22,7 +22,7 @@ jobs_taken_away = Counter("vk_comments_jobs_taken_away", "Runs that lost their l
 unfinished_jobs = Gauge(
     "vk_comments_unfinished_jobs", "Jobs that wait or run, in all processes, by kind and state.", ["kind", "state"]
 )
-living_workers = Gauge("vk_comments_living_workers", "Workers with a recent heartbeat, in all processes.")
+live_workers = Gauge("vk_comments_living_workers", "Workers with a recent heartbeat, in all processes.")
 loop_blocked = Counter("vk_comments_loop_blocked", "How often the event loop was blocked.")
 loop_blocked_seconds = Counter("vk_comments_loop_blocked_seconds", "How long the event loop was blocked.")
 job_subscribers = Gauge(

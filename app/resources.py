@@ -14,9 +14,9 @@ from app.auth import KeyRing, key_ring
 from app.db.engine import Database, open_database
 from app.db.migrate import migrate, require_migrated
 from app.errors import StartFailed
-from app.events import Events, open_events
 from app.feeds import JobFeeds, open_feeds
 from app.health import HealthCheck
+from app.notifications import Notifications, open_notifications
 from app.settings import Settings
 from app.statistics import Statistics
 from app.store import tokens
@@ -33,7 +33,7 @@ class Resources:
 
     settings: Settings
     database: Database
-    events: Events
+    notifications: Notifications
     feeds: JobFeeds
     vk: VkClient
     health: HealthCheck
@@ -55,13 +55,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_open_migrated(settings))
-        events = await stack.enter_async_context(open_events(settings, database))
-        feeds = await stack.enter_async_context(open_feeds(database, events))
+        notifications = await stack.enter_async_context(open_notifications(settings, database))
+        feeds = await stack.enter_async_context(open_feeds(database, notifications))
         http = await stack.enter_async_context(_open_http(settings))
         pace = await _shared_pace(settings, database)
         vk = VkClient(http, settings.vk_api_version, pace, settings.vk_timeout_seconds)
-        health = HealthCheck(database, events, vk, started, settings.job_heartbeat_timeout_seconds)
-        yield Resources(settings, database, events, feeds, vk, health, key_ring(settings), Statistics(database))
+        health = HealthCheck(database, notifications, vk, started, settings.job_heartbeat_timeout_seconds)
+        yield Resources(settings, database, notifications, feeds, vk, health, key_ring(settings), Statistics(database))
 
 
 @asynccontextmanager

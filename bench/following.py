@@ -15,11 +15,11 @@ import psutil
 
 from app.cli.processes import free_port, running
 from app.errors import ErrorCode
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import take
 from app.jobs.states import JobEventKind
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store.jobs import job_by_id
 from bench.queues import KIND
@@ -95,7 +95,7 @@ async def running_job(resources: Resources) -> RunningJob:
     """Return a job that is being run, by nobody but the caller."""
     async with resources.database.transaction() as connection:
         job_id = (await enqueue(connection, resources, NewJob(KIND, {}))).id
-    async with resources.events.telling([job_topic(job_id)]) as connection:
+    async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         queued = await job_by_id(connection, job_id)
         assert queued  # noqa: S101 - it was just made
         [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()

@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from app.events import job_topic
 from app.feeds import EVENTS_KEPT
 from app.jobs.running_job import TICKS_PER_SECOND, Progress, RunningJob
 from app.jobs.worker import LOOK_SECONDS
+from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs
@@ -312,7 +312,7 @@ async def _cancel_delays(ours: Ours, asking: Ours, times: int, *, is_told: bool)
             await has_begun.wait()
             # at any moment between two looks
             await asyncio.sleep(random.uniform(0, 0.05 if is_told else LOOK_SECONDS))  # noqa: S311 - no secret
-            with asking.resources.events.subscribe(job_topic(job_id)) as wake:
+            with asking.resources.notifications.subscribe(job_topic(job_id)) as wake:
                 started = time.perf_counter()
                 await (asking.cancel(job_id) if is_told else _cancel_in_silence(asking.resources, job_id))
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -389,7 +389,7 @@ async def _notifications(resources: Resources, times: int) -> tuple[float, int]:
 
     connection = await asyncpg.connect(resources.database.dsn)
     try:
-        await connection.add_listener(resources.events.channel, note)
+        await connection.add_listener(resources.notifications.channel, note)
         started = time.perf_counter()
         for number in range(times):
             await _report(job, number, times)

@@ -129,7 +129,7 @@ class JobStatsQuery:
         async with resources.database.connect() as connection:
             counted: Any = await job_stats.counts(connection, last_hours * 3600)
             measured: Any = await job_stats.times(connection, last_hours * 3600)
-            alive: Any = await workers.living_workers(connection, resources.settings.job_heartbeat_timeout_seconds)
+            alive: Any = await workers.live_workers(connection, resources.settings.job_heartbeat_timeout_seconds)
         return JobStats(
             last_hours=last_hours,
             counts=[JobCount(kind=JobKind(row.kind), state=JobState(row.state), count=row.number) for row in counted],

@@ -165,7 +165,7 @@ class Job(Node):
     timeout_seconds: float = strawberry.field(description="The timeout of one attempt, in seconds.")
     worker: str | None = strawberry.field(description="The worker that runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
-        "silences_by_job",
+        "heartbeat_ages_by_job",
         lambda job: job.key,
         float | None,
         "The seconds since the last heartbeat of the worker that runs it; null unless it is running.",

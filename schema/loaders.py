@@ -60,7 +60,7 @@ class Loaders:
     waves: RowLoader[Wave]
     jobs: RowLoader[Job]
     places_by_job: RowLoader[JobPlace]
-    silences_by_job: RowLoader[float]
+    heartbeat_ages_by_job: RowLoader[float]
     monitorings: DataLoader[Key, Monitoring]
     post_counts_by_group: DataLoader[Key, int]
     comment_counts_by_group: DataLoader[Key, int]
@@ -92,7 +92,7 @@ def open_loaders(resources: Resources) -> Loaders:
         waves=make.rows(waves.waves_by_key, Wave.of),
         jobs=make.rows(jobs.jobs_by_key, Job.of),
         places_by_job=make.rows(entries.places_by_job, JobPlace.of),
-        silences_by_job=make.rows(jobs.silences_by_job, lambda row: round(float(row.seconds), 3)),
+        heartbeat_ages_by_job=make.rows(jobs.heartbeat_ages_by_job, lambda row: round(float(row.seconds), 3)),
         monitorings=make.rows_or(Monitoring.unset, monitorings.monitorings_by_key, Monitoring.of),
         post_counts_by_group=make.plain_counts(partial(posts.count_posts_by_group, conditions=PostFilter.everything())),
         comment_counts_by_group=make.plain_counts(counts_by_group),

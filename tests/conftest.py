@@ -79,7 +79,7 @@ def _patient() -> Iterator[None]:
     """What answers within seconds on an idle machine may take longer; tests of these time limits set their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("app.db.engine.CONNECT_TIMEOUT_SECONDS", WAIT_SECONDS)
-        patched.setattr("app.events.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
+        patched.setattr("app.notifications.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
         patched.setattr("app.health.LONGEST_ANSWER_SECONDS", WAIT_SECONDS)
         # a worker whose listener has not answered so long opens its queue anew
         probe = "pgqueuer.core.qm.QueueManager._run_periodic_health_check.__defaults__"

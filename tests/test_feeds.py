@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from app.errors import JobNotFound, ServiceUnavailable, SubscriberTooSlow, ValidationFailed
-from app.events import Wake, job_topic
 from app.feeds import JobChange, JobFeeds, all_jobs_feed, base, job_feed, turns
 from app.jobs.follow import JobUpdate, follow, follow_all
 from app.jobs.queue import cancel, retry
+from app.notifications import Wake, job_topic
 from app.resources import Resources, open_resources
 from app.store import jobs
 from app.store.jobs import JobConditions
@@ -58,7 +58,7 @@ async def writer(make_settings: MakeSettings) -> AsyncIterator[Resources]:
 
 async def add_events(writer: Resources, job_id: int, count: int, *, is_told: bool = True) -> None:
     """Write events of a job in one transaction."""
-    async with writer.events.telling([job_topic(job_id)] if is_told else []) as connection:
+    async with writer.notifications.publish_on_commit([job_topic(job_id)] if is_told else []) as connection:
         for _ in range(count):
             await jobs.add_event(connection, job_id, "POST_FAILED", "event", {})
 
@@ -200,7 +200,7 @@ async def test_a_foreign_notification_ends_no_feed(resources: Resources, writer:
     async with following(changes):
         await news(changes, job_id, "QUEUED")
         for payload in ("job:nonsense", f"job:{2**70}", "job:-1", "\U0001f600" * 100):
-            await execute(writer, "SELECT pg_notify($1, $2)", resources.events.channel, payload)
+            await execute(writer, "SELECT pg_notify($1, $2)", resources.notifications.channel, payload)
         await cancel(writer, job_id)
         await news(changes, job_id, "CANCELLED")
 
@@ -254,7 +254,7 @@ async def test_a_bug_in_a_feed_reaches_all_who_follow(resources: Resources, writ
         for changes in (one, other, all_jobs):
             await soon(changes)
         await execute(resources, "ALTER TABLE jobs RENAME COLUMN stage TO other")
-        await writer.events.publish(job_topic(job_id))
+        await writer.notifications.publish(job_topic(job_id))
         for changes in (one, other, all_jobs):
             with pytest.raises(DBAPIError, match="stage"):
                 await to_the_end(changes)
@@ -270,7 +270,7 @@ async def test_a_subscriber_that_goes_while_others_have_their_turn(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "TURNS", 2)
-    feeds = JobFeeds(resources.database, resources.events)
+    feeds = JobFeeds(resources.database, resources.notifications)
     order: list[int] = []
 
     async def take(place: int) -> None:
@@ -333,7 +333,7 @@ async def test_progress_is_conflated(resources: Resources, writer: Resources) ->
     async with following(changes):
         assert (await soon(changes)).job.done == 0
         for done in range(1, 100):
-            async with writer.events.telling([job_topic(job_id)]) as connection:
+            async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"done": done})
         told: list[int] = []
         started = time.monotonic()
@@ -351,7 +351,7 @@ async def test_signs_of_life_are_no_news(resources: Resources, writer: Resources
             await soon(each)
         one, any_job = asyncio.ensure_future(anext(changes)), asyncio.ensure_future(anext(all_jobs))
         for _ in range(3):
-            async with writer.events.telling([job_topic(job_id)]) as connection:
+            async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"checkpoint": {"at": 1}})
             await resources.feeds._by_job[job_id].newest()  # noqa: SLF001 - it has looked
         assert not one.done()
@@ -390,7 +390,7 @@ async def test_a_notification_is_lost(resources: Resources, writer: Resources, m
 async def test_connections_are_cut_meanwhile(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.events.RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr("app.notifications.RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
     await add_events(writer, job_id, 98)
@@ -457,7 +457,7 @@ async def test_a_job_is_removed_meanwhile(resources: Resources, writer: Resource
         assert (await soon(catching_up)).seq == 1
         assert (await soon(joined)).seq == 46
         await execute(resources, "DELETE FROM jobs WHERE id = $1", job_id)
-        await writer.events.publish(job_topic(job_id))
+        await writer.notifications.publish(job_topic(job_id))
         told: list[JobUpdate] = []
         with pytest.raises(JobNotFound):
             await to_the_end(joined, told)
@@ -557,7 +557,7 @@ async def test_first_what_has_not_ended_then_changes(resources: Resources, write
         await cancel(writer, second_id)
         assert (await news(changes, second_id, "CANCELLED")).is_matching
         third_id = await queue_job(writer, -4)
-        await writer.events.publish(job_topic(third_id))
+        await writer.notifications.publish(job_topic(third_id))
         assert (await news(changes, third_id, "QUEUED")).is_matching
 
 
@@ -645,7 +645,7 @@ async def test_changes_of_one_job_are_conflated(resources: Resources, writer: Re
         for changes in (slow, fast):
             await soon(changes)
         for done in range(1, 2 * few + 1):
-            async with writer.events.telling([job_topic(job_id)]) as connection:
+            async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"done": done})
             assert (await soon(fast)).job.done == done
         assert (await soon(slow)).job.done == 2 * few
@@ -657,7 +657,7 @@ async def test_more_topics_than_are_remembered(resources: Resources, writer: Res
     slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
 
     async def make_progress(job_id: int, done: int) -> None:
-        async with writer.events.telling([job_topic(job_id)]) as connection:
+        async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
             await jobs.write_progress(connection, job_id, {"done": done})
         assert (await soon(fast)).job.done == done
 
@@ -667,7 +667,7 @@ async def test_more_topics_than_are_remembered(resources: Resources, writer: Res
             await soon(fast)
         await execute(writer, "UPDATE jobs SET done = id")
         for job_id in ids:
-            resources.events.wake(job_topic(job_id))
+            resources.notifications.wake(job_topic(job_id))
         assert {(change.job.id, change.job.done) for change in [await soon(fast) for _ in ids]} == {
             (job_id, job_id) for job_id in ids
         }

@@ -7,10 +7,10 @@ from sqlalchemy import text
 
 from app import health as health_module
 from app.db.engine import open_database
-from app.events import open_events
 from app.health import ComponentHealth, HealthCheck, HealthReport, HealthStatus
+from app.notifications import open_notifications
 from app.resources import Resources, open_resources
-from app.store.workers import note_alive
+from app.store.workers import write_heartbeat
 from app.vk.wire import VkFault, groups_by_id
 from tests.conftest import MakeSettings, Simulator, until
 from tests.jobs.conftest import queue_job
@@ -31,8 +31,8 @@ async def opened(make_settings: MakeSettings, **overrides: object) -> AsyncItera
     """Open a process that listens already, on a database that a worker serves."""
     async with open_resources(make_settings(**overrides)) as resources:
         async with resources.database.transaction() as connection:
-            await note_alive(connection, "host:1", 4, ["collect_comments"])
-        await until(lambda: resources.events.is_listening)
+            await write_heartbeat(connection, "host:1", 4, ["collect_comments"])
+        await until(lambda: resources.notifications.is_listening)
         yield resources
 
 
@@ -95,7 +95,7 @@ async def test_redis_hangs(make_settings: MakeSettings, valkey: Valkey, monkeypa
 
 async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resources) -> None:
     settings = make_settings(database_url=NOBODY)
-    async with open_database(settings, NOBODY) as database, open_events(settings, database) as events:
+    async with open_database(settings, NOBODY) as database, open_notifications(settings, database) as events:
         check = HealthCheck(database, events, resources.vk, resources.health.started)
         report = await check.report()
         assert await check.tokens() == []
@@ -112,7 +112,7 @@ async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resour
 async def test_postgresql_refuses(make_settings: MakeSettings, resources: Resources) -> None:
     url = resources.database.dsn.replace("/t_", "/no_")
     async with open_database(make_settings(), url) as database:
-        check = HealthCheck(database, resources.events, resources.vk, 0.0)
+        check = HealthCheck(database, resources.notifications, resources.vk, 0.0)
         found = await check.postgresql()
     assert (found.status, found.detail) == (UNHEALTHY, "cannot be reached (DBAPIError)")
 
@@ -124,7 +124,7 @@ async def test_postgresql_is_too_slow(
     settings = make_settings(database_pool_size=1, database_pool_overflow=0)
     async with open_database(settings, resources.database.dsn) as database, database.connect() as connection:
         await connection.execute(text("SELECT 1"))
-        check = HealthCheck(database, resources.events, resources.vk, 0.0)
+        check = HealthCheck(database, resources.notifications, resources.vk, 0.0)
         assert (await check.postgresql()).status is UNHEALTHY
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups
 from app.work.kinds import JobKind
@@ -82,7 +82,7 @@ def _checked(owner_ids: Sequence[int]) -> list[int]:
 
 async def _start(resources: Resources, new: NewJob, owner_ids: Sequence[int]) -> Row[Any]:
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await groups.require_groups(connection, owner_ids)
         row = await enqueue(connection, resources, new)
         topics.append(job_topic(row.id))

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.keywords import KeywordMatching, clean_phrase, problem_of
 from app.errors import ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import keywords
 from app.store.keywords import NewKeyword
@@ -81,7 +81,7 @@ async def add_keywords(resources: Resources, requested: Sequence[RequestedKeywor
     new_ids: set[int] = set()
     job = None
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         if valid:
             await keywords.lock_keywords(connection)
             rows, new_ids = await keywords.insert_keywords(connection, valid)
@@ -147,7 +147,7 @@ async def update_keyword(
     values = _clean(changes)
     topics: list[str] = []
     job = None
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await keywords.lock_keywords(connection)
         old = await keywords.require_keyword(connection, keyword_id)
         values = {name: value for name, value in values.items() if getattr(old, name) != value}
@@ -196,7 +196,7 @@ async def remove_keywords(resources: Resources, keyword_ids: Sequence[int]) -> t
         raise ValidationFailed({"keywordIds": f"must contain between 1 and {MOST_KEYWORDS} ids"})
     topics: list[str] = []
     job = None
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await keywords.lock_keywords(connection)
         removed = await keywords.delete_keywords(connection, ids)
         if await keywords.have_matches(connection, ids):

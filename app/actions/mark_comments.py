@@ -52,7 +52,7 @@ async def remove_comments(resources: Resources, selection: Selection) -> Marked:
     Raises:
         ValidationFailed: no key is given, or more than 10,000, or conditions that restrict nothing.
     """
-    if isinstance(selection, CommentConditions) and not selection.restrict():
+    if isinstance(selection, CommentConditions) and not selection.are_restrictive():
         raise ValidationFailed({"filter": "selects all comments; to remove all of them, remove the communities"})
     done = await _apply_in_steps(resources, selection, None, comment_marks.remove)
     log.info("comments_removed", count=done.count)

@@ -10,10 +10,10 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue, keep_room
 from app.jobs.states import JobPriority, MoveReason
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, monitorings
 from app.work.collecting.collection import CollectionRequest
@@ -85,7 +85,7 @@ async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any],
         QueueFull: too many jobs wait.
     """
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await groups.require_groups(connection, [owner_id])
         old = await monitorings.lock_monitoring(connection, owner_id, DEFAULTS)
         job = await enqueue(connection, resources, _collection(owner_id, old.priority, MoveReason.REQUESTED))
@@ -116,13 +116,13 @@ async def start_due(resources: Resources) -> int:
     that is being collected already waits for its next run; if the queue is full, the rest stay due.
     """
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
-        due = await monitorings.take_due(connection, BATCH)
+    async with resources.notifications.publish_on_commit(topics) as connection:
+        due = await monitorings.claim_due(connection, BATCH)
         if due:
             await keep_room(connection, resources.settings.queue_limit, len(due))
         outcome = await _start(connection, resources, due)
         await monitorings.note_jobs(connection, outcome.started)
-        await monitorings.put_back(connection, outcome.postponed)
+        await monitorings.make_due_again(connection, outcome.postponed)
         topics += [job_topic(job_id) for job_id in outcome.started.values()]
     for owner_id, job_id in outcome.started.items():
         log.info("monitoring_started", owner_id=owner_id, job_id=job_id)

@@ -7,10 +7,10 @@ from sqlalchemy import Row
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobPriority
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups
 from app.store.comment_conditions import CommentConditions
@@ -42,7 +42,7 @@ async def start_analysis(
     request = AnalysisRequest(selected, conditions or CommentConditions(), full)
     _check(request, timeout_seconds)
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await groups.require_groups(connection, selected or ())
         new = NewJob(JobKind.ANALYZE_COMMENTS, request.arguments(), (), priority, timeout_seconds)
         row = await enqueue(connection, resources, new)

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobPriority
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups
 from app.vk.references import PostReference, read_post_reference
@@ -54,7 +54,7 @@ async def start_collection(
         message = "contains a post of a community in groupIds; since and maxPostsPerGroup cannot be combined with that"
         raise ValidationFailed({"postUrls": message})
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         await groups.require_groups(connection, request.owner_ids)
         new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, priority, timeout_seconds)
         row = await enqueue(connection, resources, new)

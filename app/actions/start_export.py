@@ -6,12 +6,12 @@ from sqlalchemy import Row
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.errors import ValidationFailed
-from app.events import job_topic
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
 from app.exports.parquet import require_parquet
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobPriority
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
@@ -38,7 +38,7 @@ async def start_export(
     if holds_nul(arguments):
         raise ValidationFailed({"filter": "contains a text with a NUL character, which no comment has"})
     topics: list[str] = []
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         new = NewJob(JobKind.EXPORT_COMMENTS, arguments, (), priority, timeout_seconds)
         row = await enqueue(connection, resources, new)
         topics.append(job_topic(row.id))

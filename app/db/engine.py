@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from app import metrics
 from app.db.failures import is_transient, retry_after_seconds, sqlstate_of
-from app.db.silence import notice_silence
+from app.db.keepalive import enable_keepalive
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.settings import Settings
 
@@ -73,7 +73,7 @@ class Database:
         """Open a connection outside the pool, for LISTEN. The caller closes it."""
         name = {"application_name": "vk-comments events"}
         connection = await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=name)
-        notice_silence(connection)
+        enable_keepalive(connection)
         return connection
 
     def measure(self) -> None:
@@ -107,7 +107,7 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
                 "idle_in_transaction_session_timeout": str(int(settings.job_heartbeat_timeout_seconds * 1000)),
             },
         )
-        notice_silence(connection)
+        enable_keepalive(connection)
         return connection
 
     engine = create_async_engine(

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, contextmanager
 
 from app import metrics
 from app.db.engine import Database
-from app.events import Events
 from app.feeds.all_jobs_feed import AllJobsFeed, JobChange, JobsSubscriber
 from app.feeds.base import Feed
 from app.feeds.job_feed import EVENTS_KEPT, JobFeed
 from app.feeds.turns import Turns
+from app.notifications import Notifications
 from app.store import jobs
 
 __all__ = ["EVENTS_KEPT", "JobChange", "JobFeeds", "open_feeds"]
@@ -28,9 +28,9 @@ READERS = 3
 class JobFeeds:
     """The feeds of one process. Each runs while it has subscribers, and ends soon after the last has left."""
 
-    def __init__(self, database: Database, events: Events) -> None:
+    def __init__(self, database: Database, notifications: Notifications) -> None:
         self._database = database
-        self._events = events
+        self._notifications = notifications
         self._by_job: dict[int, JobFeed] = {}
         self._all: AllJobsFeed | None = None
         self._readers = asyncio.Semaphore(READERS)
@@ -46,7 +46,7 @@ class JobFeeds:
         """Subscribe to one job; the value is the feed that all its subscribers share."""
         feed = self._by_job.get(job_id)
         if feed is None:
-            feed = self._by_job[job_id] = JobFeed(self._database, self._events, self._readers, job_id)
+            feed = self._by_job[job_id] = JobFeed(self._database, self._notifications, self._readers, job_id)
             self._start(feed, lambda: self._by_job.pop(job_id))
         with feed.followed(), metrics.job_subscribers.labels("jobProgress").track_inprogress():
             yield feed
@@ -56,7 +56,7 @@ class JobFeeds:
         """Subscribe to all jobs that meet the conditions."""
         feed = self._all
         if feed is None:
-            feed = self._all = AllJobsFeed(self._database, self._events)
+            feed = self._all = AllJobsFeed(self._database, self._notifications)
             self._start(feed, lambda: setattr(self, "_all", None))
         with feed.followed(), metrics.job_subscribers.labels("jobs").track_inprogress():
             await feed.looked(1)
@@ -86,9 +86,9 @@ class JobFeeds:
 
 
 @asynccontextmanager
-async def open_feeds(database: Database, events: Events) -> AsyncIterator[JobFeeds]:
+async def open_feeds(database: Database, notifications: Notifications) -> AsyncIterator[JobFeeds]:
     """Provide the feeds of a process, none of which runs yet, and end the running ones at the end."""
-    feeds = JobFeeds(database, events)
+    feeds = JobFeeds(database, notifications)
     try:
         yield feeds
     finally:

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.db.engine import Database
 from app.errors import SubscriberTooSlow
-from app.events import JOBS, Events, TopicAccumulator, Wake, job_of
 from app.feeds import base
 from app.feeds.base import Feed
+from app.notifications import JOBS, Notifications, TopicAccumulator, Wake, job_of
 from app.store import jobs
 
 JOBS_KEPT = 1_000
@@ -34,12 +34,12 @@ class JobChange(NamedTuple):
 class AllJobsFeed(Feed):
     """The feed of all jobs. `rows` are the unfinished ones, id -> row."""
 
-    def __init__(self, database: Database, events: Events) -> None:
+    def __init__(self, database: Database, notifications: Notifications) -> None:
         super().__init__(database)
         self.rows: dict[int, Row[Any]] = {}
         self.subscribers: set[JobsSubscriber] = set()
         self._ended: dict[int, Row[Any]] = {}
-        self._channel = events
+        self._notifications = notifications
         self._topics = TopicAccumulator(JOBS_KEPT)
         self._read_since: datetime | None = None
         self._read_all_at = -base.LOOK_SECONDS
@@ -47,7 +47,7 @@ class AllJobsFeed(Feed):
     @contextmanager
     def listening(self) -> Iterator[Wake]:
         """Subscribe to the notifications of all jobs, and accumulate their topics."""
-        with self._channel.subscribe_prefix(JOBS, JOBS_KEPT) as self._topics:
+        with self._notifications.subscribe_prefix(JOBS, JOBS_KEPT) as self._topics:
             yield self._topics
 
     async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:

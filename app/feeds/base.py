@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
 from app.errors import Fault
-from app.events import Wake
 from app.log import log
+from app.notifications import Wake
 
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 5.0

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import metrics
 from app.db.engine import Database
 from app.errors import Fault, JobNotFound, SubscriberTooSlow
-from app.events import Events, Wake, job_topic
 from app.feeds import base
 from app.feeds.base import Feed
 from app.log import log
+from app.notifications import Notifications, Wake, job_topic
 from app.store import jobs
 
 EVENTS_KEPT = 500
@@ -34,19 +34,21 @@ class JobFeed(Feed):
 
     row: Row[Any]
 
-    def __init__(self, database: Database, events: Events, readers: asyncio.Semaphore, job_id: int) -> None:
+    def __init__(
+        self, database: Database, notifications: Notifications, readers: asyncio.Semaphore, job_id: int
+    ) -> None:
         super().__init__(database)
         self.job_id = job_id
         self.events: deque[Row[Any]] = deque(maxlen=EVENTS_KEPT)
         self.last_seq = 0
         self._is_known = False
         self._is_removed = False
-        self._channel = events
+        self._notifications = notifications
         self._readers = readers
 
     def listening(self) -> AbstractContextManager[Wake]:
         """Subscribe to the notifications of the job."""
-        return self._channel.subscribe(job_topic(self.job_id))
+        return self._notifications.subscribe(job_topic(self.job_id))
 
     async def look(self, connection: AsyncConnection, *, is_timeout: bool) -> None:
         """Read the row and new events: the first time the newest EVENTS_KEPT, later at most half as many at once.

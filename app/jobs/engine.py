@@ -14,10 +14,10 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from sqlalchemy import Row
 
-from app.events import Events, job_topic
 from app.jobs.handlers import PeriodicTask
 from app.jobs.queue import queries_of
 from app.jobs.runs import take
+from app.notifications import Notifications, job_topic
 from app.store import entries
 
 EntryHandler = Callable[[QueueEntry], Awaitable[None]]
@@ -28,7 +28,7 @@ class Queue(Queries):
 
     `claimed` maps queue entry id -> job row until the run begins. PgQueuer's own
     status and heartbeat writes are disabled: `app.jobs.runs` ends the entry and
-    `app.store.jobs.beat` writes its heartbeat, each in one transaction with the job.
+    `app.store.jobs.write_heartbeats` writes its heartbeat, each in one transaction with the job.
     So a worker that was frozen can neither end nor keep alive an entry that another
     worker has claimed meanwhile.
 
@@ -39,14 +39,14 @@ class Queue(Queries):
     def __init__(
         self,
         pool: "asyncpg.Pool",
-        events: Events,
+        notifications: Notifications,
         worker: str,
         free_capacity: Callable[[], int],
         running_entries: Container[int],
     ) -> None:
         super().__init__(AsyncpgPoolDriver(pool))
         self.claimed: dict[int, Row[Any]] = {}
-        self._events = events
+        self._notifications = notifications
         self._worker = worker
         self._free_capacity = free_capacity
         self._running_entries = running_entries
@@ -64,7 +64,7 @@ class Queue(Queries):
         if batch_size <= 0:
             return []
         topics: list[str] = []
-        async with self._events.telling(topics) as connection:
+        async with self._notifications.publish_on_commit(topics) as connection:
             found = await queries_of(connection).dequeue(
                 batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
             )
@@ -82,7 +82,7 @@ class Queue(Queries):
         """Write nothing: PgQueuer regards an entry as done as soon as its run has begun."""
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
-        """Write nothing: `app.store.jobs.beat` writes the heartbeats."""
+        """Write nothing: `app.store.jobs.write_heartbeats` writes the heartbeats."""
 
 
 def _job_id(entry: QueueEntry) -> int:

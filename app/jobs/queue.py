@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
-from app.events import CANCELLATIONS, job_topic
 from app.jobs.states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
 from app.log import log
+from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
 from app.store import entries, jobs, monitorings
 
@@ -78,7 +78,7 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         JobNotFound: no job has this id.
         JobStateConflict: it has ended already.
     """
-    async with resources.events.telling([CANCELLATIONS, job_topic(job_id)]) as connection:
+    async with resources.notifications.publish_on_commit([CANCELLATIONS, job_topic(job_id)]) as connection:
         # lock the row, so that its state cannot change before the update
         found = await jobs.lock_jobs(connection, [job_id])
         if not found or JobState(found[0].state).is_final:
@@ -108,7 +108,7 @@ async def retry(resources: Resources, job_id: int) -> Row[Any]:
         JobAlreadyRunning: another job collects or removes one of its communities meanwhile.
         QueueFull: QUEUE_LIMIT jobs are waiting already.
     """
-    async with resources.events.telling([job_topic(job_id)]) as connection:
+    async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         await _check_room(connection, resources.settings.queue_limit)
         row = await jobs.move_job(
             connection,

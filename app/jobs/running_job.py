@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.events import job_topic
 from app.jobs.states import JobEventKind
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs
 
@@ -105,7 +105,7 @@ class RunningJob:
             CancelRequested: a client has requested to cancel the job.
         """
         topics: list[str] = []
-        async with self.resources.events.telling(topics) as connection:
+        async with self.resources.notifications.publish_on_commit(topics) as connection:
             locked = await jobs.lock_job(connection, self.id, self.epoch)
             if locked is None:
                 raise LeaseLost

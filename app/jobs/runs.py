@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
-from app.events import job_topic
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.log import log
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs, monitorings
 
@@ -63,7 +63,7 @@ async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: 
     The new epoch locks out the worker that had the job before. A job that a client has
     requested to cancel, or that has used up its `max_attempts`, ends here.
     """
-    claimed = {row.queue_id: row for row in await jobs.take_jobs(connection, job_ids, worker, _CLAIM_EVENTS)}
+    claimed = {row.queue_id: row for row in await jobs.claim_jobs(connection, job_ids, worker, _CLAIM_EVENTS)}
     if not_claimed := [job_id for entry_id, job_id in job_ids.items() if entry_id not in claimed]:
         # Skip locked rows: their transaction may be waiting for the queue entry we hold (deadlock).
         rows = await jobs.lock_jobs(connection, not_claimed, skip_locked=True)
@@ -100,7 +100,7 @@ async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> 
     that a client has requested to cancel ends instead of waiting again.
     """
     topics = [job_topic(row.id) for row, _ in ends]
-    async with resources.events.telling(topics) as connection:
+    async with resources.notifications.publish_on_commit(topics) as connection:
         written = await _write_ends(connection, ends)
     return [written.get(row.id) for row, _ in ends]
 
@@ -131,13 +131,13 @@ async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) 
     return dict.fromkeys(moved, end)
 
 
-def _ended(row: Row[Any], end: End) -> jobs.Ended:
+def _ended(row: Row[Any], end: End) -> jobs.RunEnd:
     events: list[tuple[str, str, Mapping[str, Any]]] = []
     if end.failure and not end.state.is_final:
         events.append((JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}))
     facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
     events.append(state_event(end.state, end.reason, facts))
-    return jobs.Ended(
+    return jobs.RunEnd(
         id=row.id,
         epoch=row.epoch,
         # Require the state in which this run has the lease. A run that was declared dead may continue after its job has

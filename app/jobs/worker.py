@@ -20,9 +20,8 @@ from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
-from app.db.silence import notice_silence
+from app.db.keepalive import enable_keepalive
 from app.errors import DATABASE_DELAYS
-from app.events import CANCELLATIONS
 from app.jobs.database_clock import DatabaseClock
 from app.jobs.engine import Queue, make_engine
 from app.jobs.group_commit import GroupCommit
@@ -31,10 +30,11 @@ from app.jobs.offload import in_process
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, StopReason, end_of_failure, end_of_run, finish
 from app.log import log
+from app.notifications import CANCELLATIONS
 from app.resources import Resources
 from app.store import jobs, workers
 from app.store.clock_steps import correct_future_times
-from app.vk.client import ASIDE_SECONDS
+from app.vk.client import COOLDOWN_SECONDS
 
 LOOK_SECONDS = 0.5
 """The interval at which running jobs are checked for cancel requests whose notification was lost."""
@@ -150,7 +150,7 @@ class Worker:
             init=_prepare,
             server_settings={"application_name": "vk-comments queue"},
         ) as pool:
-            queue = Queue(pool, self._resources.events, self.name, self._free_capacity, self._running_entries)
+            queue = Queue(pool, self._resources.notifications, self.name, self._free_capacity, self._running_entries)
 
             async def begin(entry: QueueEntry) -> None:
                 self._running_entries.add(entry.id)
@@ -233,7 +233,7 @@ class Worker:
     async def _watch(self) -> None:
         """Stop cancelled jobs and write the heartbeats of this worker and its jobs, in an endless loop."""
         last_heartbeat_at = -self._heartbeat_seconds
-        with self._resources.events.subscribe(CANCELLATIONS) as wake:
+        with self._resources.notifications.subscribe(CANCELLATIONS) as wake:
             while True:
                 now = time.monotonic()
                 try:
@@ -259,8 +259,8 @@ class Worker:
         running = list(self._runs)
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
-                await workers.note_alive(connection, self.name, self._concurrency, list(self._handlers))
-            lost = await jobs.beat(connection, running) if running else set()
+                await workers.write_heartbeat(connection, self.name, self._concurrency, list(self._handlers))
+            lost = await jobs.write_heartbeats(connection, running) if running else set()
             now, at = await jobs.current_time(connection), time.monotonic()
         # A run that has just written its end also counts as lost, but then its handler has returned already.
         self._stop_runs(lost, StopReason.LEASE_LOST)
@@ -270,7 +270,7 @@ class Worker:
         """Correct stored times that are in the future because PostgreSQL's clock was set back."""
         if self._clock.was_set_back(now, at):
             async with self._resources.database.transaction() as connection:
-                count = await correct_future_times(connection, LONGEST_BACKOFF_SECONDS, max(ASIDE_SECONDS.values()))
+                count = await correct_future_times(connection, LONGEST_BACKOFF_SECONDS, max(COOLDOWN_SECONDS.values()))
             if count:
                 log.warning("future_times_corrected", count=count)
         self._clock.note(now, at)
@@ -281,7 +281,7 @@ class Worker:
 
 
 async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
-    notice_silence(connection)
+    enable_keepalive(connection)
 
 
 def _call(handler: Handler | ProcessHandler, job: RunningJob) -> Awaitable[dict[str, Any]]:

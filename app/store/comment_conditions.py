@@ -110,14 +110,14 @@ class CommentConditions:
         # must be selected.
         yield from (and_(True, *part.sql()).is_not(True) for part in self.none_of)  # noqa: FBT003 - SQL's TRUE
 
-    def restrict(self) -> bool:
+    def are_restrictive(self) -> bool:
         """Return whether some comments may not meet the conditions, as far as is known without a query."""
         plain = replace(self, all_of=(), any_of=(), none_of=(), min_likes=self.min_likes or None)
         return (
             plain != CommentConditions()
-            or any(part.restrict() for part in self.all_of)
-            or (bool(self.any_of) and all(part.restrict() for part in self.any_of))
-            or any(part.restrict() and not part.want_nothing() for part in self.none_of)
+            or any(part.are_restrictive() for part in self.all_of)
+            or (bool(self.any_of) and all(part.are_restrictive() for part in self.any_of))
+            or any(part.are_restrictive() and not part.want_nothing() for part in self.none_of)
         )
 
     def want_nothing(self) -> bool:

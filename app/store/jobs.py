@@ -127,7 +127,7 @@ async def events_after(connection: AsyncConnection, job_id: int, seq: int, limit
     return (await connection.execute(statement.order_by(job_events.c.seq).limit(limit))).all()
 
 
-async def silences_by_job(
+async def heartbeat_ages_by_job(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
 ) -> dict[tuple[int, ...], Row[Any]]:
     """Read the heartbeat ages of running jobs: (job id,) -> `seconds`; jobs that do not run are absent."""
@@ -223,7 +223,7 @@ async def lock_jobs(
     return (await connection.execute(statement.with_for_update(skip_locked=skip_locked))).all()
 
 
-async def take_jobs(
+async def claim_jobs(
     connection: AsyncConnection,
     job_ids: Mapping[int, int],
     worker: str,
@@ -266,7 +266,7 @@ async def take_jobs(
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunEnd:
     """The end of a run, as values of rows. Written only if the job is in a `former` state and has this epoch.
 
     `events` are (kind, message, facts). `is_attempt`: whether the run counts as one of the job's attempts.
@@ -284,7 +284,7 @@ class Ended:
     events: Sequence[tuple[str, str, Mapping[str, Any]]]
 
 
-async def end_jobs(connection: AsyncConnection, ends: Sequence[Ended]) -> set[int]:
+async def end_jobs(connection: AsyncConnection, ends: Sequence[RunEnd]) -> set[int]:
     """Write the ends of runs with their events; return the ids of the jobs whose lease these runs still had.
 
     The queue entry of an ended job is deleted, that of a job to retry can be claimed after `retry_after_seconds`.
@@ -348,7 +348,7 @@ async def write_progress(connection: AsyncConnection, job_id: int, values: Mappi
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(heartbeat_at=func.now(), **values))
 
 
-async def beat(connection: AsyncConnection, runs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+async def write_heartbeats(connection: AsyncConnection, runs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     """Write the heartbeats of runs (job id, epoch) and of their queue entries; return the runs that lost their lease.
 
     Skip locked rows: a step of the run is being written, which writes the heartbeat as well.

@@ -274,7 +274,7 @@ async def insert_matches(connection: AsyncConnection, matched: Sequence[MatchedC
     return (await connection.execute(statement, _columns(rows))).rowcount
 
 
-async def forget_matches(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> None:
+async def delete_all_matches(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> None:
     """Delete all matches of these comments, including those of inactive keywords."""
     if not keys:
         return
@@ -323,7 +323,7 @@ async def matches_by_comment(
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class KeyRange:
     """A key range: the comments of some walls with keys after `after`, up to and including `last`.
 
     Keys are (owner_id, id).
@@ -354,7 +354,7 @@ async def count_stored_comments(connection: AsyncConnection) -> int:
     return int(await connection.scalar(text("SELECT coalesce(sum(comments), 0) FROM comment_hours")) or 0)
 
 
-async def next_stretch(connection: AsyncConnection, after: tuple[int, int], limit: int) -> Stretch | None:
+async def next_range(connection: AsyncConnection, after: tuple[int, int], limit: int) -> KeyRange | None:
     """Return the range of the next up to `limit` comments after a key, with their walls; None if no more exist."""
     statement = text("""
         SELECT owner_id, max(id) AS id
@@ -363,10 +363,10 @@ async def next_stretch(connection: AsyncConnection, after: tuple[int, int], limi
          GROUP BY owner_id ORDER BY owner_id
     """)
     rows = (await connection.execute(statement, {"owner_id": after[0], "id": after[1], "limit": limit})).all()
-    return Stretch(after, (rows[-1].owner_id, rows[-1].id), {row.owner_id for row in rows}) if rows else None
+    return KeyRange(after, (rows[-1].owner_id, rows[-1].id), {row.owner_id for row in rows}) if rows else None
 
 
-async def texts_of(connection: AsyncConnection, stretch: Stretch) -> Sequence[Row[Any]]:
+async def texts_of(connection: AsyncConnection, stretch: KeyRange) -> Sequence[Row[Any]]:
     """Return the comments of a key range: `owner_id`, `id`, `published_at`, `text`."""
     condition = _IN_STRETCH.format(id="id")
     statement = text(f"SELECT owner_id, id, published_at, text FROM comments WHERE {condition} ORDER BY owner_id, id")  # noqa: S608 - only constant SQL is interpolated
@@ -374,7 +374,7 @@ async def texts_of(connection: AsyncConnection, stretch: Stretch) -> Sequence[Ro
 
 
 async def replace_matches(
-    connection: AsyncConnection, stretch: Stretch, keyword_ids: Sequence[int], matched: Sequence[MatchedComment]
+    connection: AsyncConnection, stretch: KeyRange, keyword_ids: Sequence[int], matched: Sequence[MatchedComment]
 ) -> tuple[int, int]:
     """Replace the matches of these keywords in a key range; return how many are new and how many were deleted.
 
@@ -394,7 +394,7 @@ async def replace_matches(
     return await insert_matches(connection, matched), deleted
 
 
-async def forgotten_keywords(connection: AsyncConnection, changed_ids: Sequence[int]) -> dict[int, int]:
+async def keywords_with_stale_matches(connection: AsyncConnection, changed_ids: Sequence[int]) -> dict[int, int]:
     """Return the keywords whose matches are to be deleted: keyword id -> number of comments.
 
     These are removed keywords, and the inactive ones among `changed_ids`: their

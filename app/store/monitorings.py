@@ -65,7 +65,7 @@ async def lock_monitoring(connection: AsyncConnection, owner_id: int, defaults: 
     """Lock the monitoring of a community until the transaction ends, and return its row with PostgreSQL's time, `now`.
 
     A missing row is inserted with `defaults`. Lock it before the community is
-    claimed for a job, as `take_due` does: the reverse order could deadlock.
+    claimed for a job, as `claim_due` does: the reverse order could deadlock.
     """
     new = insert(monitorings).values(owner_id=owner_id, **defaults)
     # DO NOTHING would neither lock nor return an existing row.
@@ -84,7 +84,7 @@ async def write_monitoring(connection: AsyncConnection, owner_id: int, values: M
 # running
 
 
-async def take_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
+async def claim_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
     """Claim up to `limit` due monitorings, the longest due first: `owner_id`, `priority`, `due_at`.
 
     Each gets its next run an interval from now, up to a tenth of it earlier or
@@ -104,7 +104,7 @@ async def take_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]
     return (await connection.execute(statement, {"limit": limit, "jitter": JITTER})).all()
 
 
-async def put_back(connection: AsyncConnection, due: Mapping[int, datetime]) -> None:
+async def make_due_again(connection: AsyncConnection, due: Mapping[int, datetime]) -> None:
     """Make monitorings that this transaction has claimed due again: owner id -> former due time."""
     statement = text("""
         UPDATE monitorings SET next_run_at = due.at
@@ -130,7 +130,7 @@ async def note_ends(connection: AsyncConnection, job_ids: Collection[int]) -> No
     """Record how jobs ended in the monitorings for which they were started, if any.
 
     A result stays until the next result; a failure is cleared by the next end
-    without one. Call it before the jobs' communities are released: `take_due`
+    without one. Call it before the jobs' communities are released: `claim_due`
     locks monitorings first, too.
     """
     statement = text("""

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from app.db.failures import is_transient, sqlstate_of
-from app.db.silence import notice_silence
+from app.db.keepalive import enable_keepalive
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 SESSION = {
@@ -52,7 +52,7 @@ async def reading(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
     with _typed_loss():
         connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=SESSION)
     try:
-        notice_silence(connection)
+        enable_keepalive(connection)
         yield connection
     finally:
         connection.terminate()

@@ -12,7 +12,7 @@ from app.db.tables import jobs, workers
 FORGOTTEN_SECONDS = 86_400.0
 
 
-async def note_alive(connection: AsyncConnection, name: str, concurrency: int, kinds: Sequence[str]) -> None:
+async def write_heartbeat(connection: AsyncConnection, name: str, concurrency: int, kinds: Sequence[str]) -> None:
     """Write the heartbeat of a worker, which runs up to `concurrency` jobs of these kinds at once."""
     values = {"name": name, "concurrency": concurrency, "kinds": list(kinds)}
     statement = insert(workers).values(**values)
@@ -32,7 +32,7 @@ async def forget_dead(connection: AsyncConnection) -> None:
     await connection.execute(delete(workers).where(workers.c.seen_at < oldest))
 
 
-async def living_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
+async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
     """Return the workers whose heartbeat is at most `silent_seconds` old, by name.
 
     A row has the columns of `workers`, `silent_seconds` (the heartbeat age) and `running_count` (its running jobs).

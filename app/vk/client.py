@@ -32,7 +32,7 @@ Read = TypeVar("Read")
 ATTEMPTS = 6
 HEAVY_ATTEMPTS = 2
 LONGEST_WAIT_SECONDS = 10.0
-ASIDE_SECONDS: Mapping[int, float] = {9: 60.0, 14: 3600.0, 17: 3600.0, 29: 3600.0}
+COOLDOWN_SECONDS: Mapping[int, float] = {9: 60.0, 14: 3600.0, 17: 3600.0, 29: 3600.0}
 """VK code -> cooldown of the token; after other codes that reject a token it is not used again."""
 GROUP_AUTH = 27
 """VK's code for a community's token that is not allowed for the method."""
@@ -46,7 +46,7 @@ class HostFailed(VkUnavailable):
     """The host did not answer, or not with a reply of VK: all of VK may be down."""
 
 
-class HostAvoided(VkUnavailable):
+class CircuitOpen(VkUnavailable):
     """The circuit breaker is open: the host failed too often; no request is sent for `retry_after_seconds`."""
 
     def __init__(self, retry_after_seconds: float) -> None:
@@ -179,7 +179,7 @@ class VkClient:
 
     async def _slot(self, call: Call, calls: int) -> SecretStr:
         if self._breaker.opened:
-            raise HostAvoided(max(1.0, self._breaker.open_remaining))
+            raise CircuitOpen(max(1.0, self._breaker.open_remaining))
         return await self._pace.wait_for_slot(calls, executes=call.method == "execute")
 
     async def _update_token(self, token: SecretStr, fault: VkFault) -> None:
@@ -189,7 +189,7 @@ class VkClient:
         elif is_about_token(fault):
             if fault.vk_code == GROUP_AUTH:
                 await self._pace.note_kind(token, TokenKind.GROUP)
-            seconds = ASIDE_SECONDS.get(fault.vk_code or 0)
+            seconds = COOLDOWN_SECONDS.get(fault.vk_code or 0)
             log.warning("vk_token_put_aside", token=fingerprint(token), reason=fault.message, seconds=seconds)
             await self._pace.block(token, fault, seconds)
 
@@ -233,7 +233,7 @@ class VkClient:
 
 def _retry_wait(error: Exception) -> bool | float:
     """Return to stamina whether to retry, or after how many seconds."""
-    if isinstance(error, HostAvoided):
+    if isinstance(error, CircuitOpen):
         return False
     if isinstance(error, VkRateLimited):
         return error.retry_after_seconds if error.retry_after_seconds <= LONGEST_WAIT_SECONDS else False
@@ -246,4 +246,4 @@ def _may_others_execute(fault: VkFault) -> bool:
 
 def is_about_token(fault: VkFault) -> bool:
     """Return whether VK refused this token, permanently or for some time, so that another one may be accepted."""
-    return fault.vk_code is not None and (isinstance(fault, VkTokenRejected) or fault.vk_code in ASIDE_SECONDS)
+    return fault.vk_code is not None and (isinstance(fault, VkTokenRejected) or fault.vk_code in COOLDOWN_SECONDS)

@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Any
 
 from app.vk.batch import Batch
-from app.vk.walk import Ask, Walk
+from app.vk.pager import Pager, PageRequest
 
 EXTRA_PACKS = 2
 """How many more packs than tokens are in flight: while one waits for its slot, one travels and one is being stored."""
 
-Plan = Callable[[int], Awaitable[list[Ask]]]
+Plan = Callable[[int], Awaitable[list[PageRequest]]]
 """Returns at most so many pages to request; fewer if the others depend on answers that have not arrived."""
 
 
-async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple[Ask, Any]], None]:
+async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple[PageRequest, Any]], None]:
     """Yield, pack by pack and in the order of the requests, each page request with its answer or its VkFault.
 
     A pack is sent when it is full; a partial pack only if nothing is in flight
@@ -25,8 +25,8 @@ async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple
     Raises:
         VkFault: a request failed for a reason that does not concern a single call.
     """
-    in_flight: deque[tuple[list[Ask], asyncio.Task[list[Any]]]] = deque()
-    waiting: list[Ask] = []
+    in_flight: deque[tuple[list[PageRequest], asyncio.Task[list[Any]]]] = deque()
+    waiting: list[PageRequest] = []
     try:
         while True:
             while len(in_flight) < batch.token_count + EXTRA_PACKS:
@@ -49,11 +49,11 @@ async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple
         await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
 
 
-def next_asks(walks: Iterable[Walk], most: int) -> list[Ask]:
-    """Return up to `most` pages to request, those of the first walks first, and mark them as requested."""
-    asks: list[Ask] = []
-    for walk in walks:
-        while len(asks) < most and (ask := walk.next_ask()):
-            walk.note(ask)
+def next_requests(pagers: Iterable[Pager], most: int) -> list[PageRequest]:
+    """Return up to `most` pages to request, those of the first pagers first, and mark them as requested."""
+    asks: list[PageRequest] = []
+    for pager in pagers:
+        while len(asks) < most and (ask := pager.next_request()):
+            pager.note(ask)
             asks.append(ask)
     return asks

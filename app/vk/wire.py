@@ -7,7 +7,7 @@ Every refusal and failure of VK is one of these:
     VkFault
     ├── VkUnavailable       no usable answer: transient (1, 10, unparsable bodies)
     │   ├── HostFailed          no reply of VK at all: HTTP 5xx, timeouts, broken connections (`app.vk.client`)
-    │   └── HostAvoided         the circuit breaker is open: no requests for some seconds (`app.vk.client`)
+    │   └── CircuitOpen         the circuit breaker is open: no requests for some seconds (`app.vk.client`)
     ├── VkRateLimited       too fast, or too much (6, 9, 29): retryable after `retry_after_seconds`
     ├── VkAccessDenied      this wall or post may not be read (7, 15, 18, 19, 30, 200, 203, 210, 212, 801)
     ├── VkTokenRejected     this token cannot be used (5, 14, 17, 27, 28): another one may

@@ -166,7 +166,7 @@ async def check_effects(outcome: Outcome, postgres: Running, simulator: Simulato
 
 
 @contextmanager
-def telling(*notes: Callable[[], str]) -> Iterator[None]:
+def reporting(*notes: Callable[[], str]) -> Iterator[None]:
     """Say with any failure what was going on."""
     try:
         yield
@@ -208,7 +208,7 @@ async def test_disasters(
     disasters = Disasters(installation, postgres, seed)
     people = People(installation, http, seed)
     watchers = [Watcher(url) for url in installation.urls]
-    with telling(lambda: f"seed {seed}", lambda: "\n".join(disasters.told)):
+    with reporting(lambda: f"seed {seed}", lambda: "\n".join(disasters.told)):
         async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as beside_it:
             for work in (installation.count_ended(), *(watcher.watch() for watcher in watchers)):
                 await beside_it.enter_async_context(beside(work))

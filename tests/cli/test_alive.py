@@ -121,7 +121,7 @@ async def test_life_is_shown_once_the_database_is_back(resources: Resources, mon
     monkeypatch.setattr(alive, "HEARTBEAT_SECONDS", 0.0)
     ANSWERS[:] = [None, HealthStatus.UNHEALTHY]
     seen = resources.health
-    health = Recovering(seen.database, seen.events, seen.vk, seen.started)
+    health = Recovering(seen.database, seen.notifications, seen.vk, seen.started)
     async with alive.heartbeat_file(resources.settings, health):
         await until_async(lambda: is_fresh(resources.settings.data_dir / alive.HEARTBEAT_FILE))
         assert ANSWERS == []

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.db.engine import Database, open_database
-from app.db.silence import SILENCE, notice_silence
+from app.db.keepalive import SILENCE, enable_keepalive
 from app.errors import QueryTimedOut, ServiceUnavailable, ValidationFailed
 from app.resources import Resources
 from app.settings import Settings
@@ -239,7 +239,7 @@ def test_a_connection_whose_other_end_is_gone_is_noticed(run: Any) -> None:
     async def options() -> list[int]:
         with socket.create_server(("127.0.0.1", 0)) as server:
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, *server.getsockname())
-            notice_silence(SimpleNamespace(_transport=transport))  # type: ignore[arg-type]  # has what is looked at
+            enable_keepalive(SimpleNamespace(_transport=transport))  # type: ignore[arg-type]  # has what is looked at
             with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as handle:
                 found = [handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
                 found += [handle.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in SILENCE]

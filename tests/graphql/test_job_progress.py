@@ -14,10 +14,10 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from app.events import job_topic
 from app.feeds import base, job_feed
 from app.jobs.follow import JobUpdate, follow
 from app.jobs.queue import cancel
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs
 from schema import job_progress
@@ -242,7 +242,7 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
 
 async def write_large_event(resources: Resources, job_id: int) -> int:
     """Write an event that fills what lies between server and client, wait until it was read, and return its number."""
-    async with resources.events.telling([job_topic(job_id)]) as connection:
+    async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         facts = {"noise": secrets.token_hex(50_000)}
         seq = await jobs.add_event(connection, job_id, "POST_FAILED", "event", facts)
     await until(lambda: resources.feeds._by_job[job_id].last_seq == seq)  # noqa: SLF001 - that it was read

@@ -8,7 +8,7 @@ from sqlalchemy import func
 from app.db.tables import jobs as table
 from app.resources import Resources
 from app.store.jobs import current_time
-from app.store.workers import note_alive
+from app.store.workers import write_heartbeat
 from tests.conftest import Api, statements
 from tests.graphql.conftest import MakeJob, gid
 from tests.jobs.conftest import take
@@ -55,7 +55,7 @@ async def test_counts_times_and_workers(api: Api, resources: Resources) -> None:
     await insert(resources, queued_at=func.now() - timedelta(seconds=100))
     running = await insert(resources, state="RUNNING", worker="host:1")
     async with resources.database.transaction() as connection:
-        await note_alive(connection, "host:1", 4, ["collect_comments", "a kind of a later version"])
+        await write_heartbeat(connection, "host:1", 4, ["collect_comments", "a kind of a later version"])
     found = await stats(api)
     assert found["counts"] == [
         {"kind": "COLLECT_COMMENTS", "state": "FAILED", "count": 10},
@@ -93,7 +93,7 @@ async def test_a_time_that_is_too_long(api: Api) -> None:
 
 async def test_workers_without_life_are_not_told(api: Api, resources: Resources) -> None:
     async with resources.database.transaction() as connection:
-        await note_alive(connection, "dead:1", 4, [])
+        await write_heartbeat(connection, "dead:1", 4, [])
     connect = resources.database.transaction
     async with connect() as connection:
         await connection.exec_driver_sql("UPDATE workers SET seen_at = now() - interval '11 seconds'")

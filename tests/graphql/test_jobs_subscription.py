@@ -12,10 +12,10 @@ from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import open_worker
 from app.db.tables import jobs as table
-from app.events import job_topic
 from app.feeds import all_jobs_feed
 from app.jobs.follow import follow_all
 from app.jobs.queue import cancel
+from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.store.jobs import JobConditions
 from schema import job_progress
@@ -166,7 +166,7 @@ async def test_a_subscriber_that_is_too_slow(
         await is_open.wait()
         monkeypatch.setattr(all_jobs_feed, "JOBS_KEPT", kept)
         for done in (1, 2, 3):
-            async with resources.events.telling([job_topic(job_id) for job_id in ids]) as connection:
+            async with resources.notifications.publish_on_commit([job_topic(job_id) for job_id in ids]) as connection:
                 await connection.execute(table.update().values(done=done))
             for _ in ids:
                 assert (await anext(witness)).job.done == done

@@ -11,12 +11,12 @@ from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import make_worker
 from app.errors import ServiceUnavailable
-from app.events import job_topic
 from app.jobs import runs
 from app.jobs.handlers import Handler, ProcessHandler
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.states import JobPriority, JobState
 from app.jobs.worker import Worker
+from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
@@ -43,7 +43,7 @@ async def queue_job(
 
 async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
     """Make a job the run of a worker, as if it had taken the job's entry, and return its row; None if it is not run."""
-    async with resources.events.telling([job_topic(job_id)]) as connection:
+    async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         row = await jobs.job_by_id(connection, job_id)
         entry_id = row.queue_id if row else 0
         return (await runs.take(connection, {entry_id: job_id}, worker)).get(entry_id)

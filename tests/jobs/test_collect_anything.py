@@ -18,7 +18,7 @@ from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
-from app.vk import comment_walk, walk, wall_walk, wire
+from app.vk import comment_pager, pager, wall_pager, wire
 from app.vk.wire import VkFault
 from app.work.collecting.collect_comments import collect_comments
 from simulator import SimulatorOptions, create_simulator
@@ -256,7 +256,7 @@ async def emptied(resources: Resources) -> None:
 
 def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     # small pages have many borders, at which comments could get lost
-    for module in (comment_walk, wall_walk, walk, wire):
+    for module in (comment_pager, wall_pager, pager, wire):
         monkeypatch.setattr(module, "PAGE_SIZE", 10)
 
     async def example(world: World, url: str) -> None:

@@ -13,8 +13,8 @@ from app.actions.start_collection import start_collection
 from app.db.tables import authors, comments, groups, posts
 from app.jobs.queue import cancel
 from app.resources import Resources
-from app.vk.comment_walk import CommentWalk, Gap
-from app.vk.wall_walk import NamedPosts, WallWalk
+from app.vk.comment_pager import CommentPager, Gap
+from app.vk.wall_pager import PostsById, WallPager
 from app.work.collecting.collection import CollectionCounts, CollectionRequest, CollectionState, OpenPost
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
@@ -183,7 +183,7 @@ def test_state_round_trip() -> None:
     state = CollectionState.new(request, 8)
     assert CollectionState.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
     gap = Gap(1, 2, 3, 4, looks=5)
-    walk = CommentWalk(
+    pager = CommentPager(
         -1,
         8,
         9,
@@ -200,7 +200,7 @@ def test_state_round_trip() -> None:
         is_incomplete=True,
         gaps=[gap, Gap(6, 7, 8, 9)],
     )
-    wall = WallWalk(
+    wall = WallPager(
         -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, received=9, newest_id=99,
         lowest_count=110, has_pinned=True, is_recounting=True, is_contradicted=True, has_broken=True, is_closed=True,
         empties=2, is_back_in_vain=True, looks=4,
@@ -212,14 +212,14 @@ def test_state_round_trip() -> None:
     state = CollectionState(
         collection=8,
         walls=[wall],
-        named=[NamedPosts(-3, [5, 6], position=1, asked=1)],
+        named=[PostsById(-3, [5, 6], position=1, asked=1)],
         unfinished=[-3, -1],
         missing=[(-3, 4), (-3, 5)],
         is_listed=True,
         after=(-1, 8),
         are_all_open=True,
         posts={(-1, 8): post},
-        walks=[CommentWalk(-1, 8), walk],
+        pagers=[CommentPager(-1, 8), pager],
         refusals=[{"vkOwnerId": -2}],
         incomplete=[-1],
         present={-1: 100},
@@ -236,7 +236,7 @@ def test_state_round_trip() -> None:
     # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
     assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
     assert unset(wall) == {"asked", "turn", "rereads"}
-    assert unset(walk) == {"asked", "turn", "rereads", "empties", "is_back_in_vain"}
+    assert unset(pager) == {"asked", "turn", "rereads", "empties", "is_back_in_vain"}
     assert unset(gap) == {"is_asked"}
 
 

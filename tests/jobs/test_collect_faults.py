@@ -13,9 +13,9 @@ from app.background import open_worker
 from app.jobs.queue import retry
 from app.resources import Resources, open_resources
 from app.store.tokens import token_states
-from app.vk.comment_walk import CommentWalk
+from app.vk.comment_pager import CommentPager
+from app.vk.pager import PageRequest
 from app.vk.replies import read_comment_page
-from app.vk.walk import Ask
 from app.wall import VkComment, VkCommentPage
 from app.work.collecting import collect_comments
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
@@ -205,14 +205,14 @@ async def test_a_walk_that_gave_a_gap_up_is_no_complete_reading(
     resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = min(simulator.truth())
-    take = CommentWalk.take
+    take = CommentPager.take
 
-    def take_in_vain(walk: CommentWalk, ask: Ask, page: VkCommentPage) -> list[VkComment]:
-        walk.is_incomplete = walk.post_id == odd
-        return take(walk, ask, page)
+    def take_in_vain(pager: CommentPager, ask: PageRequest, page: VkCommentPage) -> list[VkComment]:
+        pager.is_incomplete = pager.post_id == odd
+        return take(pager, ask, page)
 
     with monkeypatch.context() as patched:
-        patched.setattr(CommentWalk, "take", take_in_vain)
+        patched.setattr(CommentPager, "take", take_in_vain)
         row = await collect(resources)
     assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
     [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]

@@ -20,7 +20,7 @@ from app.jobs.running_job import Progress, RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
-from app.vk import batch, walk, wire
+from app.vk import batch, pager, wire
 from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
 from app.work.collecting import collect_comments as collecting
@@ -275,15 +275,15 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
     monkeypatch.setattr(collecting, "MANY_WALKS", many)
     monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
     monkeypatch.setattr(wire, "THREAD_PREVIEW", 1)
-    for module in (walk, wire):
+    for module in (pager, wire):
         monkeypatch.setattr(module, "PAGE_SIZE", 10)
-    open_walks: list[int] = []
+    open_pagers: list[int] = []
     report = RunningJob.report
 
     async def note(
         job: RunningJob, connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
     ) -> None:
-        open_walks.append(len(checkpoint["walks"]))
+        open_pagers.append(len(checkpoint["walks"]))
         await report(job, connection, progress, checkpoint)
 
     monkeypatch.setattr(RunningJob, "report", note)
@@ -291,7 +291,7 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
         assert counts(await collect(opened))["comments"] == 3_000
         assert await stored_comments(opened) == simulator.truth()
     # more than many, as pages that tell of further threads are under way; all together there are hundreds
-    assert many < max(open_walks) < 2 * many
+    assert many < max(open_pagers) < 2 * many
 
 
 async def _interrupted(resources: Resources, source: random.Random, *, full: bool = False) -> int:
@@ -322,7 +322,7 @@ async def test_interrupted_collections_of_a_wall_that_changes(
     """Nothing that was there all the time is lost, and nothing that is there is taken for deleted."""
     # small pages and packs make many steps
     monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
-    for module in (walk, wire):
+    for module in (pager, wire):
         monkeypatch.setattr(module, "PAGE_SIZE", 10)
     simulator = simulate(posts=8, comments=800, longest_thread=150, seed=seed)
     source = random.Random(seed)  # noqa: S311 - a test, not a secret

@@ -11,10 +11,10 @@ from app.db.engine import open_database
 from app.db.migrate import migrate
 from app.db.tables import jobs as table
 from app.errors import JobNotFound
-from app.events import job_topic
 from app.feeds import base
 from app.jobs.follow import follow, follow_all
 from app.jobs.queue import cancel
+from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs
@@ -48,12 +48,12 @@ async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
     ):
         assert (await anext(changes)).seq == 1
         assert (await anext(all_jobs)).job.id == job_id
-        async with resources.events.telling([job_topic(job_id)]) as connection:
+        async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
             await connection.execute(table.delete())
         with pytest.raises(JobNotFound):
             await anext(changes)
         other_id = await queue_job(resources, -2)
-        await resources.events.publish(job_topic(other_id))
+        await resources.notifications.publish(job_topic(other_id))
         assert (await anext(all_jobs)).job.id == other_id
 
 

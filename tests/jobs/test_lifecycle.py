@@ -20,13 +20,13 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, JobStateConflict, QueueFull, ServiceUnavailable
-from app.events import Events
 from app.jobs import upkeep
 from app.jobs.engine import Queue
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import CancelRequested, LeaseLost, Progress, RunningJob
 from app.jobs.runs import End, StopReason, end_of_run
 from app.jobs.states import JobPriority, JobState, MoveReason
+from app.notifications import Notifications
 from app.resources import Resources, open_resources
 from app.store import jobs
 from app.vk.wire import VkRequestRefused, VkUnavailable
@@ -88,16 +88,16 @@ class Run:
 
 
 class Interrupted:
-    """The events of a worker in whose claims, before they are committed, something happens elsewhere."""
+    """The notifications of a worker in whose claims, before they are committed, something happens elsewhere."""
 
-    def __init__(self, events: Events) -> None:
-        self._events = events
+    def __init__(self, notifications: Notifications) -> None:
+        self._notifications = notifications
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     @asynccontextmanager
-    async def telling(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
+    async def publish_on_commit(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
         """Lend a transaction, and have something happen at its end."""
-        async with self._events.telling(topics) as connection:
+        async with self._notifications.publish_on_commit(topics) as connection:
             yield connection
             if self.meanwhile:
                 await self.meanwhile()
@@ -106,17 +106,17 @@ class Interrupted:
 class SimulatedWorker(ModelWorker):
     """A worker whose every move the test makes: its queue, and its runs by their entries."""
 
-    def __init__(self, name: str, events: Events, pool: asyncpg.Pool) -> None:
+    def __init__(self, name: str, notifications: Notifications, pool: asyncpg.Pool) -> None:
         super().__init__(name)
         self.runs: dict[JobId, Run] = {}
-        self._events = Interrupted(events)
+        self._notifications = Interrupted(notifications)
         self.at_work = self.runs
         room: Callable[[], int] = lambda: CONCURRENCY - len(self.runs)  # noqa: E731 - it is the worker's
-        self.queue = Queue(pool, cast("Events", self._events), name, room, self.at_work)
+        self.queue = Queue(pool, cast("Notifications", self._notifications), name, room, self.at_work)
 
     async def claim(self, batch_size: int, meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[Entry]:
         """Take up to so many entries with their jobs."""
-        self._events.meanwhile = meanwhile
+        self._notifications.meanwhile = meanwhile
         kinds = {QueueEntrypoint(KIND): EntrypointExecutionParameter(concurrency_limit=0)}
         return await self.queue.dequeue(batch_size, kinds, QueueManagerId(self.manager), None, HEARTBEAT_TIMEOUT)
 
@@ -139,7 +139,7 @@ class Laboratory:
 
     def worker(self, number: int) -> SimulatedWorker:
         """Return a new worker."""
-        return SimulatedWorker(f"worker {number}", self.resources.events, self.pool)
+        return SimulatedWorker(f"worker {number}", self.resources.notifications, self.pool)
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -349,7 +349,7 @@ class Lifecycle(RuleBasedStateMachine):
 
         async def beat() -> set[int]:
             async with self.resources.database.transaction() as connection:
-                lost = await jobs.beat(connection, [(run.row.id, run.row.epoch) for run in runs])
+                lost = await jobs.write_heartbeats(connection, [(run.row.id, run.row.epoch) for run in runs])
             return {job_id for job_id, _ in lost}
 
         owned = [job for run in runs if (job := self._owns(run))]

@@ -60,7 +60,7 @@ async def queued(resources: Resources, job_id: int) -> RunningJob:
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
         assert row
-        taken = await jobs.take_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
+        taken = await jobs.claim_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
     return RunningJob(resources, taken[0])
 
 

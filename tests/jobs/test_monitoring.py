@@ -15,10 +15,10 @@ from app.actions.start_collection import start_collection
 from app.db.tables import jobs as jobs_table
 from app.db.tables import monitorings as table
 from app.errors import GroupNotFound, JobAlreadyRunning, QueueFull, ValidationFailed
-from app.events import job_topic
 from app.jobs.queue import NewJob, cancel, enqueue, retry
 from app.jobs.running_job import RunningJob
 from app.jobs.states import JobPriority, JobState
+from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.store import jobs, monitorings
 from app.store.groups import upsert_groups
@@ -377,7 +377,7 @@ async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) 
     await start_due(resources)
     await change(resources, -1)
     async with resources.database.transaction() as connection:
-        assert len(await monitorings.take_due(connection, 1)) == 1
+        assert len(await monitorings.claim_due(connection, 1)) == 1
         ending = asyncio.create_task(cancel(resources, 1))
         await until(lambda: somebody_waits(resources.database.dsn))
         with pytest.raises(JobAlreadyRunning):
@@ -389,13 +389,13 @@ async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) 
 
 async def test_those_who_follow_are_told(resources: Resources) -> None:
     await monitor(resources, -1, -2)
-    await until(lambda: resources.events.is_listening)
-    with resources.events.subscribe(job_topic(1)) as one, resources.events.subscribe(job_topic(2)) as two:
+    await until(lambda: resources.notifications.is_listening)
+    with resources.notifications.subscribe(job_topic(1)) as one, resources.notifications.subscribe(job_topic(2)) as two:
         await start_due(resources)
         assert await one.wait(WAIT_SECONDS)
         assert await two.wait(WAIT_SECONDS)
     await cancel(resources, 1)
-    with resources.events.subscribe(job_topic(3)) as three:
+    with resources.notifications.subscribe(job_topic(3)) as three:
         await run_monitoring(resources, -2)
         assert await three.wait(WAIT_SECONDS)
 

@@ -13,7 +13,7 @@ from app.errors import QueryTimedOut, ServiceUnavailable
 from app.jobs import upkeep
 from app.jobs.states import JobPriority
 from app.resources import Resources, open_resources
-from app.store.workers import note_alive
+from app.store.workers import write_heartbeat
 from tests.conftest import MakeSettings
 from tests.jobs.conftest import queue_job
 from tests.store.test_jobs import change, insert
@@ -95,9 +95,9 @@ async def test_old_jobs_are_removed(make_settings: MakeSettings, days: float, le
         await insert(resources, created_at=func.now() - timedelta(days=30))
         await insert(resources, state="RUNNING", created_at=func.now() - timedelta(days=30))
         async with resources.database.transaction() as connection:
-            await note_alive(connection, "gone", 1, [])
+            await write_heartbeat(connection, "gone", 1, [])
             await connection.execute(text("UPDATE workers SET seen_at = now() - interval '25 hours'"))
-            await note_alive(connection, "here", 1, [])
+            await write_heartbeat(connection, "here", 1, [])
         await run(resources, "clear")
         assert await rows(resources, "SELECT count(*) FROM jobs") == [(left,)]
         assert await rows(resources, "SELECT name FROM workers") == [("here",)]

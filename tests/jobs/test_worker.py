@@ -27,7 +27,7 @@ from app.jobs.runs import End
 from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
-from app.store.workers import living_workers
+from app.store.workers import live_workers
 from app.vk.wire import VkUnavailable
 from app.work.collecting.collect_comments import collect_comments
 from app.work.kinds import JobKind
@@ -893,7 +893,7 @@ async def test_entries_that_stand_for_no_job_are_dropped(resources: Resources, p
 async def test_workers_are_known_while_they_live(resources: Resources) -> None:
     async def names() -> list[str]:
         async with resources.database.connect() as connection:
-            return [row.name for row in await living_workers(connection, 10)]
+            return [row.name for row in await live_workers(connection, 10)]
 
     bodies = Bodies()
     await queue_job(resources)
@@ -901,7 +901,7 @@ async def test_workers_are_known_while_they_live(resources: Resources) -> None:
         await until(names)
         await until(lambda: bodies.started)
         async with resources.database.connect() as connection:
-            [row] = await living_workers(connection, 10)
+            [row] = await live_workers(connection, 10)
         assert (row.name, row.concurrency, row.kinds) == (worker.name, 3, ["collect_comments"])
         assert row.running_count == 1
         assert 0 <= row.silent_seconds < 10

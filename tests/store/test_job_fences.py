@@ -59,7 +59,7 @@ async def test_who_claims_a_job_does_not_wait_for_its_row(resources: Resources) 
     assert (await read_job(resources, job_id)).state == "QUEUED"
 
 
-def end(job_id: int, **values: Any) -> jobs.Ended:
+def end(job_id: int, **values: Any) -> jobs.RunEnd:
     """Return the end of the first run of a job."""
     facts: dict[str, Any] = {
         "epoch": 1,
@@ -72,7 +72,7 @@ def end(job_id: int, **values: Any) -> jobs.Ended:
         "is_attempt": True,
         "events": [],
     }
-    return jobs.Ended(job_id, **{**facts, **values})
+    return jobs.RunEnd(job_id, **{**facts, **values})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_heartbeats_and_steps_are_of_the_run_that_has_the_job(
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
         assert await jobs.lock_job(connection, job_id, 1) is None
-        assert await jobs.beat(connection, [(job_id, 1)]) == {(job_id, 1)}
+        assert await jobs.write_heartbeats(connection, [(job_id, 1)]) == {(job_id, 1)}
         assert await connection.scalar(text("SELECT extract(year FROM heartbeat) FROM pgqueuer")) == 2000
     assert await read(resources, table) == before
 
@@ -122,7 +122,7 @@ async def test_an_entry_that_waits_gets_no_heartbeat(resources: Resources) -> No
     await add_entry(resources, 1_000 + job_id)
     async with resources.database.transaction() as connection:
         await connection.execute(text("UPDATE pgqueuer SET heartbeat = '2000-01-01'"))
-        assert await jobs.beat(connection, [(job_id, 1)]) == set()
+        assert await jobs.write_heartbeats(connection, [(job_id, 1)]) == set()
         assert await connection.scalar(text("SELECT extract(year FROM heartbeat) FROM pgqueuer")) == 2000
 
 
@@ -141,7 +141,7 @@ async def test_a_job_that_is_claimed_while_it_is_cancelled_is_asked_to_end(resou
     job_id = await queue_job(resources)
     queue_id = (await read_job(resources, job_id)).queue_id
     async with resources.database.transaction() as connection:
-        assert await jobs.take_jobs(connection, {queue_id: job_id}, "me", TOLD)
+        assert await jobs.claim_jobs(connection, {queue_id: job_id}, "me", TOLD)
         cancelling = asyncio.create_task(cancel(resources, job_id))
         await until_it_waits(resources, connection, cancelling)
     row = await cancelling

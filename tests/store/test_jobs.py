@@ -37,7 +37,7 @@ async def insert(resources: Resources, **values: Any) -> Row[Any]:
 async def take(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> Row[Any] | None:
     async with resources.database.transaction() as connection:
         told = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
-        taken = await jobs.take_jobs(connection, {1_000 + job_id: job_id}, worker, told)
+        taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, told)
     assert all(row.epoch == epoch + 1 for row in taken)
     return next(iter(taken), None)
 
@@ -205,7 +205,7 @@ async def test_of_many_workers_one_takes_a_job(resources: Resources) -> None:
     async def take_waiting() -> Sequence[Row[Any]]:
         async with resources.database.transaction() as connection:
             told = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
-            return await jobs.take_jobs(connection, {1_000 + job_id: job_id}, "me", told)
+            return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", told)
 
     [row] = [row for rows in await asyncio.gather(*(take_waiting() for _ in range(6))) for row in rows]
     assert (row.state, row.epoch, row.attempts, row.worker, row.failure) == ("RUNNING", 1, 1, "me", None)
@@ -231,7 +231,7 @@ async def test_a_worker_that_lost_its_job_writes_nothing(resources: Resources) -
         assert await jobs.lock_job(connection, job_id, 1) is None
         values = {"state": "SUCCEEDED"}
         assert await jobs.move_job(connection, job_id, former=("RUNNING",), epoch=1, values=values) is None
-        assert await jobs.beat(connection, [(job_id, 1)]) == {(job_id, 1)}
+        assert await jobs.write_heartbeats(connection, [(job_id, 1)]) == {(job_id, 1)}
     assert await read(resources, table) == before
 
 
@@ -270,7 +270,7 @@ async def test_one_statement_beats_for_all_jobs(resources: Resources) -> None:
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
         with statements(resources) as seen:
-            assert await jobs.beat(connection, [(ids[0], 1), (ids[1], 1), (ids[2], 9)]) == {(ids[2], 9)}
+            assert await jobs.write_heartbeats(connection, [(ids[0], 1), (ids[1], 1), (ids[2], 9)]) == {(ids[2], 9)}
     after = await read(resources, table)
     assert len(seen) == 1
     assert [after[job_id,]["heartbeat_at"] > before[job_id,]["heartbeat_at"] for job_id in ids] == [True, True, False]
@@ -283,7 +283,7 @@ async def test_a_job_that_is_being_written_keeps_no_other_from_showing_life(reso
     before = await read(resources, table)
     async with resources.database.transaction() as writing, resources.database.transaction() as beating:
         assert await jobs.lock_job(writing, ids[0], 1)
-        assert await jobs.beat(beating, [(job_id, 1) for job_id in ids]) == set()
+        assert await jobs.write_heartbeats(beating, [(job_id, 1) for job_id in ids]) == set()
     after = await read(resources, table)
     assert [after[job_id,]["heartbeat_at"] > before[job_id,]["heartbeat_at"] for job_id in ids] == [False, True]
 

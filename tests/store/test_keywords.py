@@ -6,7 +6,7 @@ from sqlalchemy import text
 from app.resources import Resources
 from app.store import keywords
 from app.store.keyset import Order, Page
-from app.store.keywords import KeywordConditions, MatchedComment, NewKeyword, Stretch
+from app.store.keywords import KeyRange, KeywordConditions, MatchedComment, NewKeyword
 from tests.jobs.matching import open_walls, said, store
 
 NEW = [
@@ -116,8 +116,8 @@ async def test_matches_that_are_there_are_left_alone(stored: Resources) -> None:
         same = MatchedComment(row.owner_id, row.id, row.published_at, {one: [0, 4]})
         moved = MatchedComment(row.owner_id, row.id, row.published_at, {one: [0, 4], other: [1, 2]})
         assert await keywords.insert_matches(connection, [same]) == 0
-        stretch = await keywords.next_stretch(connection, (-2, 0), 5)
-        assert stretch == Stretch((-2, 0), (-1, 2), {-1})
+        stretch = await keywords.next_range(connection, (-2, 0), 5)
+        assert stretch == KeyRange((-2, 0), (-1, 2), {-1})
         assert await keywords.replace_matches(connection, stretch, [one], [same]) == (0, 0)
         assert await keywords.replace_matches(connection, stretch, [one, other], [moved]) == (1, 1)
         assert await keywords.replace_matches(connection, stretch, [other], []) == (0, 1)

@@ -77,7 +77,7 @@ async def lock_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None
 
 async def end_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
     ends = [
-        jobs.Ended(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003
+        jobs.RunEnd(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003
         for number in numbers
     ]
     await jobs.end_jobs(connection, ends)

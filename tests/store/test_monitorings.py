@@ -37,7 +37,7 @@ async def insert_job(resources: Resources, state: str = "QUEUED") -> int:
 
 async def take(resources: Resources, limit: int = 1000) -> list[int]:
     async with resources.database.transaction() as connection:
-        return [row.owner_id for row in await monitorings.take_due(connection, limit)]
+        return [row.owner_id for row in await monitorings.claim_due(connection, limit)]
 
 
 async def rows(resources: Resources) -> dict[int, dict[str, Any]]:
@@ -119,8 +119,8 @@ async def test_what_fell_due_together_drifts_apart(resources: Resources) -> None
 async def test_two_that_take_at_once_get_different_ones(resources: Resources) -> None:
     await insert(resources, -1, -2, -3)
     async with resources.database.transaction() as mine, resources.database.transaction() as others:
-        first = await monitorings.take_due(mine, 2)
-        second = await monitorings.take_due(others, 10)
+        first = await monitorings.claim_due(mine, 2)
+        second = await monitorings.claim_due(others, 10)
     assert (len(first), len(second)) == (2, 1)
     assert {row.owner_id for row in [*first, *second]} == {-1, -2, -3}
 
@@ -129,11 +129,11 @@ async def test_what_was_put_back_is_due_as_before(resources: Resources) -> None:
     await insert(resources, -1, -2, -3, priority=10)
     before = await rows(resources)
     async with resources.database.transaction() as connection:
-        due = {row.owner_id: row.due_at for row in await monitorings.take_due(connection, 10) if row.priority == 10}
+        due = {row.owner_id: row.due_at for row in await monitorings.claim_due(connection, 10) if row.priority == 10}
         assert due == {owner_id: row["next_run_at"] for owner_id, row in before.items()}
         del due[-2]
-        await monitorings.put_back(connection, due)
-        await monitorings.put_back(connection, {})
+        await monitorings.make_due_again(connection, due)
+        await monitorings.make_due_again(connection, {})
     after = await rows(resources)
     assert {owner_id for owner_id in after if after[owner_id] == before[owner_id]} == {-1, -3}
 

@@ -7,7 +7,7 @@ import pytest
 from app.errors import JobTimedOut, QueryTimedOut, ServiceUnavailable
 from app.jobs.runs import End, end_of_failure
 from app.jobs.states import JobState
-from app.vk.client import HostAvoided
+from app.vk.client import CircuitOpen
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 
 
@@ -27,7 +27,7 @@ def test_the_pauses_grow_and_are_jittered() -> None:
 
 def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
     assert ended(VkRateLimited("flood", 9)).retry_after_seconds == 60.0
-    assert ended(HostAvoided(15.0)).retry_after_seconds == 15.0
+    assert ended(CircuitOpen(15.0)).retry_after_seconds == 15.0
     assert ended(ServiceUnavailable("Something", 30.0)).retry_after_seconds == 30.0
 
 

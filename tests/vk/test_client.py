@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from app import metrics
 from app.vk import client as client_module
-from app.vk.client import HostAvoided, HostFailed, Usage, VkClient
+from app.vk.client import CircuitOpen, HostFailed, Usage, VkClient
 from app.vk.pace import TokenKind
 from app.vk.wire import (
     Call,
@@ -228,7 +228,7 @@ async def test_requests_that_we_cancel_say_nothing_of_the_host(
     held.cancel()
     await asyncio.wait({held})
     simulator.control(hold=False)
-    assert type(await refusal(client)) is HostAvoided
+    assert type(await refusal(client)) is CircuitOpen
 
 
 async def test_an_old_failure_says_nothing_of_now(
@@ -252,7 +252,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     simulator.control(faults=[{"http": 503, "times": 1000}])
     kinds = [type(await refusal(client)) for _ in range(3)]
     # six tries and two, then nobody asks any more
-    assert kinds == [HostFailed, HostAvoided, HostAvoided]
+    assert kinds == [HostFailed, CircuitOpen, CircuitOpen]
     assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES
     avoided = await refusal(client)
     assert avoided.message == "VK has not answered for a while. The next request is sent in 15 s."
@@ -261,7 +261,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     assert type(client.last_fault) is HostFailed  # what health tells
 
     now[0] += client_module.BREAK_SECONDS
-    assert type(await refusal(client)) is HostAvoided  # one look was enough
+    assert type(await refusal(client)) is CircuitOpen  # one look was enough
     assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES + 1
     now[0] += client_module.BREAK_SECONDS
     simulator.control(faults=[])
@@ -292,7 +292,7 @@ async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simu
         VkRateLimited("", retry_after_seconds=60),
         VkAccessDenied("", 15),
         VkExecuteRefused(""),
-        HostAvoided(15),
+        CircuitOpen(15),
         ValueError(),
     ]
     assert [client_module._retry_wait(failed) for failed in hopeless] == [False] * 6  # noqa: SLF001 - see above

@@ -9,11 +9,11 @@ import pytest
 from app.vk import pipeline
 from app.vk.batch import Batch
 from app.vk.client import VkClient
-from app.vk.comment_walk import CommentWalk
-from app.vk.pipeline import next_asks, ordered_answers
+from app.vk.comment_pager import CommentPager
+from app.vk.pager import PageRequest
+from app.vk.pipeline import next_requests, ordered_answers
 from app.vk.replies import read_comment_page
-from app.vk.walk import Ask
-from app.vk.wall_walk import NamedPosts, WallWalk
+from app.vk.wall_pager import PostsById, WallPager
 from app.vk.wire import VkFault, VkUnavailable
 from tests.conftest import Simulator, until
 from tests.vk.conftest import TOKENS, MakeClient
@@ -25,11 +25,11 @@ def client(make_client: MakeClient, simulator: Simulator) -> VkClient:
     return make_client(simulator.url, TOKENS[0])
 
 
-async def walk_all(client: VkClient, walks: list[Any], read: Any) -> list[int]:
-    """Walk to the end of everything and return how many pages each pack brought."""
+async def walk_all(client: VkClient, pagers: list[Any], read: Any) -> list[int]:
+    """Pager to the end of everything and return how many pages each pack brought."""
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks(walks, most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests(pagers, most)
 
     sizes = []
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
@@ -37,8 +37,8 @@ async def walk_all(client: VkClient, walks: list[Any], read: Any) -> list[int]:
             sizes.append(len(pack))
             for ask, answer in pack:
                 if ask.is_wanted:
-                    ask.walk.take(ask, read(ask, answer))
-    assert all(walk.is_closed for walk in walks)
+                    ask.pager.take(ask, read(ask, answer))
+    assert all(pager.is_closed for pager in pagers)
     return sizes
 
 
@@ -46,7 +46,7 @@ async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
     client: VkClient, simulator: Simulator
 ) -> None:
     post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
-    calls = [CommentWalk(-1, post_id) for _ in range(60)]
+    calls = [CommentPager(-1, post_id) for _ in range(60)]
     sizes = await walk_all(client, calls, lambda _, answer: read_comment_page(answer, -1, post_id))
     # 60 first pages, of which the last ten wait for the second ones of those before
     assert sizes[:2] == [25, 25]
@@ -57,11 +57,11 @@ async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
 
 async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: Simulator) -> None:
     """Also when those of later packs are there first."""
-    named = NamedPosts(-1, list(range(1, 15_000)))
+    named = PostsById(-1, list(range(1, 15_000)))
     offsets: list[int] = []
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks([named], most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests([named], most)
 
     simulator.control(faults=[{"code": 10, "method": "execute", "times": 2}])
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
@@ -73,14 +73,14 @@ async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: 
 async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_more(
     client: VkClient, simulator: Simulator
 ) -> None:
-    """A full pack is under way; the page that waits behind it belongs to a walk that its answers close."""
-    named = NamedPosts(-1, list(range(1, 2_501)))
-    wall = WallWalk(-1)
+    """A full pack is under way; the page that waits behind it belongs to a pager that its answers close."""
+    named = PostsById(-1, list(range(1, 2_501)))
+    wall = WallPager(-1)
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks([named, wall], most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests([named, wall], most)
 
-    seen: list[Ask] = []
+    seen: list[PageRequest] = []
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
         async for pack in packs:
             seen += [ask for ask, _ in pack]
@@ -90,10 +90,10 @@ async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_mo
 
 
 async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
-    named = NamedPosts(-1, list(range(1, 15_000)))
+    named = PostsById(-1, list(range(1, 15_000)))
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks([named], most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests([named], most)
 
     simulator.control(faults=[{"code": 10, "times": 1000}])
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
@@ -103,10 +103,10 @@ async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Sim
 
 
 async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
-    named = NamedPosts(-1, list(range(1, 15_000)))
+    named = PostsById(-1, list(range(1, 15_000)))
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks([named], most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests([named], most)
 
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
         await anext(packs)
@@ -118,15 +118,15 @@ async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simul
 
 async def test_a_call_that_is_refused_is_an_answer(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 212, "inner": True}])
-    walks = [CommentWalk(-1, post_id) for post_id in list(simulator.truth())[:3]]
+    pagers = [CommentPager(-1, post_id) for post_id in list(simulator.truth())[:3]]
 
-    async def plan(most: int) -> list[Ask]:
-        return next_asks(walks, most)
+    async def plan(most: int) -> list[PageRequest]:
+        return next_requests(pagers, most)
 
     found: list[Any] = []
     async with aclosing(ordered_answers(Batch(client), plan)) as packs:
         async for pack in packs:
             found += [answer for _, answer in pack]
-            for walk in walks:
-                walk.close()
+            for pager in pagers:
+                pager.close()
     assert [isinstance(answer, VkFault) for answer in found] == [True, False, False]

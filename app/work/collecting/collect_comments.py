@@ -12,11 +12,11 @@ from app.store import authors, comments, groups, posts
 from app.store.collections import begin_collection
 from app.store.comments import ReadThread
 from app.vk.batch import Batch
-from app.vk.comment_walk import CommentWalk
-from app.vk.pipeline import next_asks, ordered_answers
+from app.vk.comment_pager import CommentPager
+from app.vk.pager import PageRequest
+from app.vk.pipeline import next_requests, ordered_answers
 from app.vk.replies import read_comment_page, read_post_page
-from app.vk.walk import Ask
-from app.vk.wall_walk import NamedPosts, WallWalk
+from app.vk.wall_pager import PostsById, WallPager
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, may_be_about_wall, wall_probe
 from app.wall import VkCommentPage
 from app.work.collecting.collection import CHECKPOINT_FORMAT, DONE, CollectionRequest, CollectionState, OpenPost
@@ -130,10 +130,10 @@ class Collection:
             async for pack in packs:
                 await self._store_post_pages(pack)
 
-    async def _plan_posts(self, most: int) -> list[Ask]:
-        return next_asks([*self.state.walls, *self.state.named], most)
+    async def _plan_posts(self, most: int) -> list[PageRequest]:
+        return next_requests([*self.state.walls, *self.state.named], most)
 
-    async def _store_post_pages(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+    async def _store_post_pages(self, pack: Sequence[tuple[PageRequest, Any]]) -> None:
         state, results = self.state, PostResults()
         for page_request, answer in pack:
             if not page_request.is_wanted:
@@ -142,9 +142,9 @@ class Collection:
             if not isinstance(page, VkFault):
                 results.add_page(page_request, page)
             # repeat the request if the reply could not be parsed; a refusal would only be repeated
-            elif isinstance(answer, VkFault) or not page_request.walk.request_again(page_request):
-                page_request.walk.close()
-                results.refused[page_request.walk.owner_id] = page
+            elif isinstance(answer, VkFault) or not page_request.pager.request_again(page_request):
+                page_request.pager.close()
+                results.refused[page_request.pager.owner_id] = page
         contradicted = [wall for wall in state.walls if wall.is_closed and wall.is_contradicted]
         state.walls = [wall for wall in state.walls if not wall.is_closed]
         state.named = [named for named in state.named if not named.is_closed]
@@ -206,9 +206,9 @@ class Collection:
         if not state.is_confirming:
             state.is_confirming = True
             walls = state.unconfirmed_walls
-            state.walls = [WallWalk(owner_id) for owner_id in walls if owner_id in request.wall_ids]
+            state.walls = [WallPager(owner_id) for owner_id in walls if owner_id in request.wall_ids]
             state.named = [
-                NamedPosts(owner_id, [post_id for each, post_id in state.missing if each == owner_id])
+                PostsById(owner_id, [post_id for each, post_id in state.missing if each == owner_id])
                 for owner_id in walls
                 if owner_id in request.post_ids
             ]
@@ -221,19 +221,19 @@ class Collection:
             await self.report(connection)
         await self._read()
 
-    async def _plan_comments(self, most: int) -> list[Ask]:
+    async def _plan_comments(self, most: int) -> list[PageRequest]:
         """Return page requests of open levels, top comments first because they reveal threads; then open more posts."""
         state = self.state
-        threads_first = len(state.walks) > MANY_WALKS
-        by_level: list[CommentWalk] = sorted(state.walks, key=lambda walk: (walk.thread_id is None) is threads_first)
-        page_requests = next_asks(by_level, most)
+        threads_first = len(state.pagers) > MANY_WALKS
+        by_level = sorted(state.pagers, key=lambda pager: (pager.thread_id is None) is threads_first)
+        page_requests = next_requests(by_level, most)
         remaining = most - len(page_requests)
         opened = await self._open_posts(remaining) if remaining > 0 else []
         if opened:
             state.posts |= {post.key: post for post in opened}
-            walks = [CommentWalk(post.owner_id, post.id, stated_count=post.comment_count) for post in opened]
-            state.walks += walks
-            page_requests += next_asks(walks, remaining)
+            pagers = [CommentPager(post.owner_id, post.id, stated_count=post.comment_count) for post in opened]
+            state.pagers += pagers
+            page_requests += next_requests(pagers, remaining)
         return page_requests
 
     async def _open_posts(self, most: int) -> list[OpenPost]:
@@ -265,19 +265,19 @@ class Collection:
             for row in rows
         ]
 
-    async def _store_comment_pages(self, pack: Sequence[tuple[Ask, Any]]) -> None:
+    async def _store_comment_pages(self, pack: Sequence[tuple[PageRequest, Any]]) -> None:
         pages = [
             (page_request, _read(page_request, answer, _read_comments(page_request))) for page_request, answer in pack
         ]
         known = await self._known_threads(page for page in pages if not isinstance(page[1], VkFault))
         results = CommentResults(self.state, is_full=self.request.full)
         for page_request, page in pages:
-            if not page_request.is_wanted or page_request.walk.key not in self.state.posts:
+            if not page_request.is_wanted or page_request.pager.key not in self.state.posts:
                 continue
-            if isinstance(page, VkUnavailable) and page_request.walk.request_again(page_request):
+            if isinstance(page, VkUnavailable) and page_request.pager.request_again(page_request):
                 continue
             results.add_page(page_request, page, known)
-        self.state.walks = [walk for walk in self.state.walks if not walk.is_closed]
+        self.state.pagers = [pager for pager in self.state.pagers if not pager.is_closed]
         closed_walls = await self._closed_walls(results)
         is_stored = False
         while not is_stored:
@@ -301,12 +301,12 @@ class Collection:
             if isinstance(answer, VkFault) and may_be_about_wall(answer)
         }
 
-    async def _known_threads(self, pages: Iterator[tuple[Ask, Any]]) -> dict[tuple[int, int], ReadThread]:
+    async def _known_threads(self, pages: Iterator[tuple[PageRequest, Any]]) -> dict[tuple[int, int], ReadThread]:
         """Return the long threads on these pages that an earlier collection has read completely."""
         keys = [
             (top.owner_id, top.id)
             for page_request, page in pages
-            if page_request.walk.thread_id is None and self._was_read(page_request.walk)
+            if page_request.pager.thread_id is None and self._was_read(page_request.pager)
             for top in page.items
         ]
         if not keys:
@@ -314,8 +314,8 @@ class Collection:
         async with self._job.resources.database.connect() as connection:
             return await comments.read_threads(connection, keys)
 
-    def _was_read(self, walk: CommentWalk) -> bool:
-        post = self.state.posts.get(walk.key)
+    def _was_read(self, pager: CommentPager) -> bool:
+        post = self.state.posts.get(pager.key)
         return post is not None and post.was_read and not post.is_second_read
 
     async def _store_comments(self, connection: AsyncConnection, results: CommentResults) -> comments.Stored:
@@ -352,7 +352,7 @@ class Collection:
         for owner_id, fault in closed_walls.items():
             await self._events.refusal(connection, owner_id, fault)
         await self._note_shrunken(connection, results)
-        still_open = {walk.key for walk in state.walks}
+        still_open = {pager.key for pager in state.pagers}
         closed = [state.posts.pop(key) for key in sorted((results.touched & state.posts.keys()) - still_open)]
         await self._mark_deleted_comments(connection, [post for post in closed if post.is_settled])
         gone = await comments.mark_of_deleted_posts(connection, sorted(results.touched))
@@ -407,7 +407,7 @@ class Collection:
         await groups.mark_groups_collected(connection, [each for each in self.state.finished() if each in whole])
 
 
-def _read(page_request: Ask, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
+def _read(page_request: PageRequest, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
     """Return the parsed page, or the fault instead. An unreadable page affects only its own post or wall."""
     if isinstance(answer, VkFault):
         return answer
@@ -418,6 +418,6 @@ def _read(page_request: Ask, answer: Any, read: Callable[[Any], Page]) -> Page |
         return fault
 
 
-def _read_comments(page_request: Ask) -> Callable[[Any], VkCommentPage]:
-    walk: CommentWalk = page_request.walk
-    return lambda answer: read_comment_page(answer, walk.owner_id, walk.post_id, walk.thread_id)
+def _read_comments(page_request: PageRequest) -> Callable[[Any], VkCommentPage]:
+    pager: CommentPager = page_request.pager
+    return lambda answer: read_comment_page(answer, pager.owner_id, pager.post_id, pager.thread_id)

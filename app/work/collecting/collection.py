@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from app.jobs.running_job import Progress
-from app.vk.comment_walk import CommentWalk, Gap
-from app.vk.wall_walk import NamedPosts, WallWalk
+from app.vk.comment_pager import CommentPager, Gap
+from app.vk.wall_pager import PostsById, WallPager
 
 LISTING = "listing posts"
 READING = "reading comments"
@@ -149,7 +149,7 @@ class CollectionState:
     `app.store.collections`). The state is written with every step, so it holds only open
     items. All communities are listed (`walls`, `named`) before any comment is read
     (`is_listed`), so that the totals are known. `after` is the last opened post
-    (owner id, post id); `posts` and `walks` are open. `missing` are posts (owner id,
+    (owner id, post id); `posts` and `pagers` are open. `missing` are posts (owner id,
     post id) that were requested by id and that VK omits. `unfinished` are the communities
     not collected completely yet, `refusals` those that VK refuses to show, `incomplete`
     those of which it showed less than it states. `present` is the number of comments of a
@@ -159,15 +159,15 @@ class CollectionState:
     """
 
     collection: int
-    walls: list[WallWalk]
-    named: list[NamedPosts]
+    walls: list[WallPager]
+    named: list[PostsById]
     unfinished: list[int]
     missing: list[tuple[int, int]] = field(default_factory=list)
     is_listed: bool = False
     after: tuple[int, int] | None = None
     are_all_open: bool = False
     posts: dict[tuple[int, int], OpenPost] = field(default_factory=dict)
-    walks: list[CommentWalk] = field(default_factory=list)
+    pagers: list[CommentPager] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     incomplete: list[int] = field(default_factory=list)
     present: dict[int, int] = field(default_factory=dict)
@@ -186,8 +186,8 @@ class CollectionState:
         since = int(request.since.timestamp()) if request.since else None
         return cls(
             collection=collection,
-            walls=[WallWalk(owner_id, since, request.max_posts) for owner_id in sorted(request.wall_ids)],
-            named=[NamedPosts(owner_id, ids) for owner_id, ids in sorted(request.post_ids.items())],
+            walls=[WallPager(owner_id, since, request.max_posts) for owner_id in sorted(request.wall_ids)],
+            named=[PostsById(owner_id, ids) for owner_id, ids in sorted(request.post_ids.items())],
             unfinished=request.owner_ids,
         )
 
@@ -202,11 +202,11 @@ class CollectionState:
                 "present": {int(owner_id): number for owner_id, number in checkpoint["present"].items()},
                 "marked": {int(owner_id): number for owner_id, number in checkpoint["marked"].items()},
                 "unconfirmed_posts": [(owner_id, post_id) for owner_id, post_id in checkpoint["unconfirmed_posts"]],
-                "walls": [WallWalk(**wall) for wall in checkpoint["walls"]],
-                "named": [NamedPosts(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
+                "walls": [WallPager(**wall) for wall in checkpoint["walls"]],
+                "named": [PostsById(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
                 "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
                 "posts": {(post.owner_id, post.id): post for post in opened},
-                "walks": [_walk(walk) for walk in checkpoint["walks"]],
+                "walks": [_pager(pager) for pager in checkpoint["walks"]],
                 "counts": CollectionCounts(**checkpoint["counts"]),
             }
         )
@@ -224,7 +224,7 @@ class CollectionState:
             "after": self.after,
             "are_all_open": self.are_all_open,
             "posts": [asdict(post) for post in self.posts.values()],
-            "walks": [_stored(walk) for walk in self.walks],
+            "walks": [_stored(pager) for pager in self.pagers],
             "refusals": self.refusals,
             "incomplete": self.incomplete,
             "present": {str(owner_id): number for owner_id, number in self.present.items()},
@@ -255,7 +255,7 @@ class CollectionState:
         """Record that VK refuses to show a community, and drop its open items."""
         self.refusals.append(facts)
         self.unfinished = [each for each in self.unfinished if each != owner_id]
-        self.walks = [walk for walk in self.walks if walk.owner_id != owner_id]
+        self.pagers = [pager for pager in self.pagers if pager.owner_id != owner_id]
         self.posts = {key: post for key, post in self.posts.items() if post.owner_id != owner_id}
         self.unconfirmed_walls = [each for each in self.unconfirmed_walls if each != owner_id]
         self.unconfirmed_posts = [key for key in self.unconfirmed_posts if key[0] != owner_id]
@@ -284,7 +284,7 @@ class CollectionState:
         return done
 
 
-# A walk is stored as a list: a checkpoint is written several times per second and holds up to hundreds of them.
+# A pager is stored as a list: a checkpoint is written several times per second and holds up to hundreds of them.
 
 
 _WALK = (
@@ -293,14 +293,14 @@ _WALK = (
 )  # fmt: skip
 
 
-def _stored(walk: CommentWalk) -> list[Any]:
-    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.behind, gap.looks] for gap in walk.gaps]
-    return [*(getattr(walk, name) for name in _WALK), gaps]
+def _stored(pager: CommentPager) -> list[Any]:
+    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.behind, gap.looks] for gap in pager.gaps]
+    return [*(getattr(pager, name) for name in _WALK), gaps]
 
 
-def _walk(stored: Sequence[Any]) -> CommentWalk:
+def _pager(stored: Sequence[Any]) -> CommentPager:
     gaps = [Gap(*gap) for gap in stored[-1]]
-    return CommentWalk(**dict(zip(_WALK, stored[:-1], strict=True)), gaps=gaps)
+    return CommentPager(**dict(zip(_WALK, stored[:-1], strict=True)), gaps=gaps)
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

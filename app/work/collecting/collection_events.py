@@ -9,7 +9,7 @@ from app.errors import ErrorCode
 from app.jobs.running_job import RunningJob
 from app.jobs.states import JobEventKind
 from app.vk.replies import broken_facts
-from app.vk.wall_walk import WallWalk
+from app.vk.wall_pager import WallPager
 from app.vk.wire import VkFault
 from app.wall import VkBrokenItem
 from app.work.collecting.collection import CollectionState, OpenPost
@@ -59,7 +59,7 @@ class CollectionEvents:
         if owner_id not in self._state.incomplete:
             self._state.incomplete.append(owner_id)
 
-    async def incomplete_wall(self, connection: AsyncConnection, wall: WallWalk) -> None:
+    async def incomplete_wall(self, connection: AsyncConnection, wall: WallPager) -> None:
         """Record that VK keeps stating more posts of a community than it shows."""
         self.note_incomplete(wall.owner_id)
         received = wall.received + wall.has_pinned

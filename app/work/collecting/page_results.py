@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.store.comments import ReadThread
-from app.vk.comment_walk import CommentWalk, page_count
-from app.vk.walk import Ask
-from app.vk.wall_walk import NamedPosts
+from app.vk.comment_pager import CommentPager, page_count
+from app.vk.pager import PageRequest
+from app.vk.wall_pager import PostsById
 from app.vk.wire import VkFault, VkUnavailable
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
 from app.work.collecting.collection import CollectionState, OpenPost
@@ -25,15 +25,15 @@ class PostResults:
     refused: dict[int, VkFault] = field(default_factory=dict)
     broken: dict[int, list[VkBrokenItem]] = field(default_factory=dict)
 
-    def add_page(self, page_request: Ask, page: VkPostPage) -> None:
+    def add_page(self, page_request: PageRequest, page: VkPostPage) -> None:
         """Process a page of a wall, or of single posts of a wall."""
-        owner_id = page_request.walk.owner_id
-        self.posts += page_request.walk.take(page_request, page)
+        owner_id = page_request.pager.owner_id
+        self.posts += page_request.pager.take(page_request, page)
         self.people += page.authors
         if page.broken:
             self.broken.setdefault(owner_id, []).extend(page.broken)
-        if isinstance(page_request.walk, NamedPosts):
-            self.missing += [(owner_id, post_id) for post_id in page_request.walk.missing(page_request, page)]
+        if isinstance(page_request.pager, PostsById):
+            self.missing += [(owner_id, post_id) for post_id in page_request.pager.missing(page_request, page)]
 
 
 class CommentResults:
@@ -56,19 +56,19 @@ class CommentResults:
         self._is_full = is_full
 
     def add_page(
-        self, page_request: Ask, page: VkCommentPage | VkFault, known: Mapping[tuple[int, int], ReadThread]
+        self, page_request: PageRequest, page: VkCommentPage | VkFault, known: Mapping[tuple[int, int], ReadThread]
     ) -> None:
         """Process one page of one level. `known` are the threads that an earlier collection has read completely."""
-        walk: CommentWalk = page_request.walk
-        post = self._state.posts[walk.key]
-        self.touched.add(walk.key)
+        pager: CommentPager = page_request.pager
+        post = self._state.posts[pager.key]
+        self.touched.add(pager.key)
         post.calls += 1
         if isinstance(page, VkFault):
-            walk.close()
+            pager.close()
             self._fail(post, page)
             return
-        _record_stated_count(walk, post, page)
-        new = walk.take(page_request, page)
+        _record_stated_count(pager, post, page)
+        new = pager.take(page_request, page)
         if page.broken:
             post.has_broken = post.has_broken or any(each.is_content for each in page.broken)
             self.broken.setdefault(post.key, []).extend(page.broken)
@@ -79,25 +79,25 @@ class CommentResults:
             replies = page.replies.get(top.id, [])
             self.comments += replies
             self._count(post, len(replies))
-            if walk.thread_id is None:
-                self._plan_thread(post, top, replies, known.get((walk.owner_id, top.id)))
-        self._close_level(walk, post)
+            if pager.thread_id is None:
+                self._plan_thread(post, top, replies, known.get((pager.owner_id, top.id)))
+        self._close_level(pager, post)
 
-    def _close_level(self, walk: CommentWalk, post: OpenPost) -> None:
+    def _close_level(self, pager: CommentPager, post: OpenPost) -> None:
         """Record the outcome of a level if it has been read to its end."""
-        if walk.is_incomplete:
+        if pager.is_incomplete:
             self._fail(post, VkUnavailable("Too many comments were deleted while the post was being read."))
-        elif walk.is_closed and walk.lacks_items and not walk.is_from_start:
+        elif pager.is_closed and pager.lacks_items and not pager.is_from_start:
             # Read the thread again from its start: replies that were hidden when it was last read may be visible again.
-            self._state.walks.append(CommentWalk(*walk.key, walk.thread_id, stated_count=walk.stated_count))
-            post.received -= walk.received
-        elif walk.is_closed and walk.lacks_items:
+            self._state.pagers.append(CommentPager(*pager.key, pager.thread_id, stated_count=pager.stated_count))
+            post.received -= pager.received
+        elif pager.is_closed and pager.lacks_items:
             post.is_contradicted = True
-        elif walk.is_closed and walk.thread_id is not None and not post.has_broken:
-            count = walk.stated_count or 0
-            self.read_threads.append(ReadThread(walk.owner_id, walk.thread_id, count, walk.last_id))
-            if walk.is_from_start and post.was_read:
-                self.whole_threads.append((post.key, (walk.owner_id, walk.thread_id)))
+        elif pager.is_closed and pager.thread_id is not None and not post.has_broken:
+            count = pager.stated_count or 0
+            self.read_threads.append(ReadThread(pager.owner_id, pager.thread_id, count, pager.last_id))
+            if pager.is_from_start and post.was_read:
+                self.whole_threads.append((post.key, (pager.owner_id, pager.thread_id)))
 
     def _count(self, post: OpenPost, received: int) -> None:
         post.received += received
@@ -116,7 +116,7 @@ class CommentResults:
         last_id = max((reply.id for reply in replies), default=0)
         if count is None:
             # VK did not state the number of replies: the first page of the thread does
-            self._state.walks.append(CommentWalk(top.owner_id, top.post_id, top.id))
+            self._state.pagers.append(CommentPager(top.owner_id, top.post_id, top.id))
             return
         if count <= shown:
             if known and known.count != count:
@@ -124,13 +124,13 @@ class CommentResults:
             if post.was_read:
                 self.whole_threads.append((post.key, (top.owner_id, top.id)))
             return
-        walk = CommentWalk(
+        pager = CommentPager(
             top.owner_id, top.post_id, top.id, shown, last_id, level_count=count, stated_count=count, received=shown
         )
         if known and not self._is_full and shown < known.count <= count:
             # ids ascend, so the new replies of a grown thread come after the known ones
-            walk.position, walk.last_id, walk.is_from_start = known.count, known.last_id, False
-            walk.received = known.count
+            pager.position, pager.last_id, pager.is_from_start = known.count, known.last_id, False
+            pager.received = known.count
             post.received += known.count - shown
             saved = page_count(count, shown) - page_count(count, known.count)
             post.saved_calls += saved
@@ -138,14 +138,14 @@ class CommentResults:
             self._state.total_comments -= known.count - shown
             if known.count == count:
                 return
-        self._state.walks.append(walk)
+        self._state.pagers.append(pager)
 
 
-def _record_stated_count(walk: CommentWalk, post: OpenPost, page: VkCommentPage) -> None:
+def _record_stated_count(pager: CommentPager, post: OpenPost, page: VkCommentPage) -> None:
     """Record the comment count that VK states. If it is too low, the post or thread is only read again later."""
-    if walk.thread_id is None and page.count is not None:
+    if pager.thread_id is None and page.count is not None:
         post.comment_count = min(post.comment_count, page.count)
         post.highest_count = max(post.highest_count, page.count)
     elif page.shown and page.level_count is not None:
-        stated = page.level_count if walk.stated_count is None else walk.stated_count
-        walk.stated_count = min(stated, page.level_count)
+        stated = page.level_count if pager.stated_count is None else pager.stated_count
+        pager.stated_count = min(stated, page.level_count)

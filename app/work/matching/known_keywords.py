@@ -62,7 +62,7 @@ class KnownKeywords:
         await keywords.share_keywords(connection)
         if await keywords.active_keywords(connection, self._active) is not self._active:
             raise SearchOutdated
-        await keywords.forget_matches(connection, [(each.owner_id, each.id) for each in stored.other_texts])
+        await keywords.delete_all_matches(connection, [(each.owner_id, each.id) for each in stored.other_texts])
         if not self._keywords:
             return
         matched = []

@@ -7,7 +7,7 @@ from typing import Any
 from app.analysis.keywords import Keyword, Positions
 from app.jobs.running_job import Progress, RunningJob
 from app.store import groups, keywords
-from app.store.keywords import ActiveKeywords, MatchedComment, Stretch
+from app.store.keywords import ActiveKeywords, KeyRange, MatchedComment
 from app.work.matching.search_texts import as_keywords, search_texts
 
 REMOVING = "removing matches"
@@ -61,7 +61,7 @@ class Matching:
     async def forget(self) -> None:
         """Delete outdated matches in batches; the walls of a batch are locked together."""
         async with self._database.connect() as connection:
-            left = await keywords.forgotten_keywords(connection, self._job.arguments["changed_ids"])
+            left = await keywords.keywords_with_stale_matches(connection, self._job.arguments["changed_ids"])
         total, done = sum(left.values()), 0
         for keyword_id in left:
             while keys := await self._some_matches(keyword_id):
@@ -92,7 +92,7 @@ class Matching:
             while not await self._write(key_range, searched, total):
                 await self._search(key_range, searched)
 
-    async def _search(self, key_range: Stretch, searched: dict[Key, tuple[str, Positions]]) -> None:
+    async def _search(self, key_range: KeyRange, searched: dict[Key, tuple[str, Positions]]) -> None:
         """Search the texts of a key range outside a transaction; skip those that are searched already."""
         async with self._database.connect() as connection:
             active = await keywords.active_keywords(connection, self._active)
@@ -104,7 +104,7 @@ class Matching:
         found = await search_texts(self._keywords, [row.text for row in unsearched])
         searched |= {(row.owner_id, row.id): (row.text, found.get(place, {})) for place, row in enumerate(unsearched)}
 
-    async def _write(self, key_range: Stretch, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
+    async def _write(self, key_range: KeyRange, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
         """Write the matches and return True; return False, without writing, if keywords or texts have changed since."""
         async with self._job.step() as connection:
             await groups.lock_walls(connection, key_range.owner_ids)
@@ -131,9 +131,9 @@ class Matching:
             await self._job.report(connection, Progress(MATCHING, done, max(done, total)), self._checkpoint())
         return True
 
-    async def _next_range(self) -> Stretch | None:
+    async def _next_range(self) -> KeyRange | None:
         async with self._database.connect() as connection:
-            return await keywords.next_stretch(connection, self._after, BATCH_COMMENTS)
+            return await keywords.next_range(connection, self._after, BATCH_COMMENTS)
 
     def _note(self, active: ActiveKeywords) -> None:
         if active is not self._active:

@@ -121,7 +121,7 @@ class TopicAccumulator(Wake):
 
 
 @dataclass
-class Events:
+class Notifications:
     """The notifications that one process sends and receives."""
 
     database: Database
@@ -157,7 +157,7 @@ class Events:
             del self._accumulators[accumulator]
 
     @asynccontextmanager
-    async def telling(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
+    async def publish_on_commit(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
         """Provide a transaction, and publish `topics` to all processes on commit; if it fails, publish nothing.
 
         `topics` is read at the end, so it may be filled meanwhile. Without Redis the
@@ -270,7 +270,7 @@ class Events:
 
 
 @asynccontextmanager
-async def open_events(settings: Settings, database: Database) -> AsyncIterator[Events]:
+async def open_notifications(settings: Settings, database: Database) -> AsyncIterator[Notifications]:
     """Open the channels between processes, and close them at the end."""
     client = None
     if settings.redis_url:
@@ -280,7 +280,7 @@ async def open_events(settings: Settings, database: Database) -> AsyncIterator[E
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # NOTIFY replaces Redis at once, and a lost connection must be detected
         )
-    events = Events(database, client, channel_of(settings.channel_prefix))
+    events = Notifications(database, client, channel_of(settings.channel_prefix))
     followers = [asyncio.create_task(events.follow_postgres())]
     if client:
         followers.append(asyncio.create_task(events.follow_redis()))

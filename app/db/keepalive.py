@@ -11,7 +11,7 @@ SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_T
 """Idle seconds before TCP probes the other end, seconds between probes, their number; ms that sent data may take."""
 
 
-def notice_silence(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
+def enable_keepalive(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
     """Let the system close a connection whose other end has vanished, within about half a minute.
 
     A cut cable or a crashed machine sends nothing: without keepalive, a statement

@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.vk.walk import MOST_EMPTIES, MOST_LOOKS, MOST_REREADS, OVERLAP, Ask, contradicts, position_further_back
+from app.vk.pager import (
+    MOST_EMPTIES,
+    MOST_LOOKBACKS,
+    MOST_REREADS,
+    OVERLAP,
+    PageRequest,
+    contradicts,
+    position_further_back,
+)
 from app.vk.wire import PAGE_SIZE, POSTS_PER_CALL, posts_by_id, wall_page
 from app.wall import VkPost, VkPostPage
 
 
 @dataclass(slots=True)
-class WallWalk:
-    """The state of a walk through a wall, newest post first. It is stored in the checkpoint of the job.
+class WallPager:
+    """The state of a pager through a wall, newest post first. It is stored in the checkpoint of the job.
 
     `since` (Unix seconds) and `most` select posts; `taken` counts the selected posts so
     far. `last_id` is the oldest post seen, 0 before the first. `received` counts all
@@ -20,7 +28,7 @@ class WallWalk:
     posts may have been written meanwhile. `is_contradicted`: VK returned fewer posts
     than it stated, to the end. `has_broken`: a post could not be read. `asked` is the
     offset up to which pages have been requested, None before the first. `turn` is the
-    generation of the walk (see `Ask`).
+    generation of the pager (see `PageRequest`).
     """
 
     owner_id: int
@@ -49,7 +57,7 @@ class WallWalk:
         """Give the wall up: VK does not return it."""
         self.is_closed = True
 
-    def next_ask(self) -> Ask | None:
+    def next_request(self) -> PageRequest | None:
         """Return the next page to request; None while that depends on answers that have not arrived."""
         if self.is_closed:
             return None
@@ -59,8 +67,8 @@ class WallWalk:
             return None
         return self._request(self.asked - OVERLAP)
 
-    def _request(self, offset: int) -> Ask:
-        return Ask(self, wall_page(self.owner_id, offset), offset, self.turn)
+    def _request(self, offset: int) -> PageRequest:
+        return PageRequest(self, wall_page(self.owner_id, offset), offset, self.turn)
 
     def _reach(self) -> float:
         """Return the offset up to which pages are worth requesting in advance.
@@ -71,11 +79,11 @@ class WallWalk:
             return self.position + self.most - self.taken + 1
         return 2 * self.position if self.since is not None else float("inf")
 
-    def note(self, ask: Ask) -> None:
+    def note(self, ask: PageRequest) -> None:
         """Record that this page has been requested."""
         self.asked = ask.offset + PAGE_SIZE
 
-    def request_again(self, ask: Ask) -> bool:
+    def request_again(self, ask: PageRequest) -> bool:
         """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
@@ -83,7 +91,7 @@ class WallWalk:
         self._restart_at(ask.offset + OVERLAP if ask.offset else 0)
         return True
 
-    def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
+    def take(self, ask: PageRequest, page: VkPostPage) -> list[VkPost]:
         """Process an answered page and return its selected posts.
 
         Pages must be processed in the order of their requests. A page that
@@ -102,7 +110,7 @@ class WallWalk:
         return self._recount(page) if self.is_recounting else self._go_on(ask, page)
 
     def _recount(self, page: VkPostPage) -> list[VkPost]:
-        """Close the walk with the first page, requested once more; return the posts that were written meanwhile."""
+        """Close the pager with the first page, requested once more; return the posts that were written meanwhile."""
         new = [post for post in page.items if not post.is_pinned and post.id > self.newest_id]
         self.received += len(new)
         self.is_contradicted = self.is_contradicted or self._lacks_posts()
@@ -113,11 +121,11 @@ class WallWalk:
         received = self.received + self.has_pinned
         return not self.has_broken and self.lowest_count is not None and received < self.lowest_count
 
-    def _go_on(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
+    def _go_on(self, ask: PageRequest, page: VkPostPage) -> list[VkPost]:
         self.count = page.count
         ids = [post.id for post in page.items if not post.is_pinned]
         is_behind = not page.shown or (not self.has_broken and (not ids or ids[0] < self.last_id))
-        if ask.offset > 0 and is_behind and self.looks < MOST_LOOKS:
+        if ask.offset > 0 and is_behind and self.looks < MOST_LOOKBACKS:
             # Posts were deleted, so the posts behind them have moved to before this page; or VK counts more posts
             # than it returns.
             self._restart_at(position_further_back(ask.offset, self.looks))
@@ -134,7 +142,7 @@ class WallWalk:
         self.received += sum(not post.is_pinned for post in unseen)
         self.taken += len(selected)
         self.position = ask.offset + (page.shown if page.shown > OVERLAP else PAGE_SIZE)
-        # The pinned post may be on every page, so it does not show how far the walk is.
+        # The pinned post may be on every page, so it does not show how far the pager is.
         is_further = any(not post.is_pinned for post in unseen)
         self.empties = 0 if is_further else self.empties
         self.is_back_in_vain = self.empties > 0 and page.shown < PAGE_SIZE
@@ -148,7 +156,7 @@ class WallWalk:
         return selected
 
     def _end(self) -> None:
-        """End the walk at the end of the wall, or request its first page once more if posts are missing."""
+        """End the pager at the end of the wall, or request its first page once more if posts are missing."""
         if self._lacks_posts() and not self.is_contradicted:
             self.is_recounting = True
             self._restart_at(0)
@@ -161,7 +169,7 @@ class WallWalk:
 
 
 @dataclass(slots=True)
-class NamedPosts:
+class PostsById:
     """The state of the listing of single posts of a wall, which are requested by their ids, up to 100 at a time."""
 
     owner_id: int
@@ -180,16 +188,16 @@ class NamedPosts:
         """Give the wall up: VK does not return it."""
         self.position = self.asked = len(self.ids)
 
-    def next_ask(self) -> Ask | None:
+    def next_request(self) -> PageRequest | None:
         """Return the next page to request."""
         chunk = self.ids[self.asked : self.asked + POSTS_PER_CALL]
-        return Ask(self, posts_by_id(self.owner_id, chunk), self.asked, self.turn) if chunk else None
+        return PageRequest(self, posts_by_id(self.owner_id, chunk), self.asked, self.turn) if chunk else None
 
-    def note(self, ask: Ask) -> None:
+    def note(self, ask: PageRequest) -> None:
         """Record that this page has been requested."""
         self.asked = ask.offset + POSTS_PER_CALL
 
-    def request_again(self, ask: Ask) -> bool:
+    def request_again(self, ask: PageRequest) -> bool:
         """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
@@ -197,13 +205,13 @@ class NamedPosts:
         self.asked, self.turn = ask.offset, self.turn + 1
         return True
 
-    def take(self, ask: Ask, page: VkPostPage) -> list[VkPost]:
+    def take(self, ask: PageRequest, page: VkPostPage) -> list[VkPost]:
         """Process an answered page and return its posts."""
         self.rereads = 0
         self.position = ask.offset + POSTS_PER_CALL
         return page.items
 
-    def missing(self, ask: Ask, page: VkPostPage) -> list[int]:
+    def missing(self, ask: PageRequest, page: VkPostPage) -> list[int]:
         """Return the requested ids that VK omitted from the page."""
         chunk = self.ids[ask.offset : ask.offset + POSTS_PER_CALL]
         return sorted(set(chunk) - {post.id for post in page.items})

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.vk import comment_walk, walk, wall_walk
-from app.vk.comment_walk import CommentWalk, Gap, page_count
-from app.vk.pipeline import next_asks
-from app.vk.walk import MOST_LOOKS, MOST_REREADS, Ask
-from app.vk.wall_walk import NamedPosts, WallWalk, selected_posts
+from app.vk import comment_pager, pager, wall_pager
+from app.vk.comment_pager import CommentPager, Gap, page_count
+from app.vk.pager import MOST_LOOKBACKS, MOST_REREADS, PageRequest
+from app.vk.pipeline import next_requests
+from app.vk.wall_pager import PostsById, WallPager, selected_posts
 from app.vk.wire import Call
 from app.wall import VkComment, VkCommentPage, VkPost, VkPostPage
 
@@ -21,9 +21,9 @@ SMALL_PAGE = 5
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    """Let pages be small, so that short walks meet many borders."""
+    """Let pages be small, so that short pagers meet many borders."""
     with ExitStack() as stack:
-        for module in (comment_walk, wall_walk, walk):
+        for module in (comment_pager, wall_pager, pager):
             stack.enter_context(patch.object(module, "PAGE_SIZE", SMALL_PAGE))
         yield
 
@@ -80,13 +80,13 @@ Change = tuple[Callable[[Level, int], None], int]
 CHANGES = st.lists(st.lists(st.tuples(st.sampled_from([Level.add, Level.delete]), st.integers(0, 60))), max_size=12)
 
 
-def walk_through(level: Level, start: CommentWalk, under_way: int, changes: Iterator[list[Change]]) -> list[list[int]]:
-    """Walk to the end with so many pages under way; changes come between the pages. Returns the new ids by page."""
-    flying: deque[tuple[Ask, VkCommentPage]] = deque()
+def walk_through(level: Level, start: CommentPager, under_way: int, changes: Iterator[list[Change]]) -> list[list[int]]:
+    """Pager to the end with so many pages under way; changes come between the pages. Returns the new ids by page."""
+    flying: deque[tuple[PageRequest, VkCommentPage]] = deque()
     new: list[list[int]] = []
     with small_pages():
         while True:
-            for ask in next_asks([start], under_way - len(flying)):
+            for ask in next_requests([start], under_way - len(flying)):
                 flying.append((ask, level.page(ask.offset)))
                 for change, place in next(changes, ()):
                     change(level, place)
@@ -108,7 +108,7 @@ def test_no_comment_is_missed(
     count: int, under_way: int, changes: list[list[Change]], invisible: int, *, states_count: bool
 ) -> None:
     level = Level(list(range(1, count + 1)), states_count, invisible)
-    start = CommentWalk(-1, 1)
+    start = CommentPager(-1, 1)
     pages = walk_through(level, start, under_way, iter(changes))
     seen = [comment_id for page in pages for comment_id in page]
     assert start.is_closed
@@ -116,7 +116,7 @@ def test_no_comment_is_missed(
     assert len(seen) == len(set(seen))
     # a page further on or back for each change, for what VK does not show, and for what was asked for in vain
     made = sum(map(len, changes))
-    assert len(pages) <= least_pages(count + made) + 3 * made + invisible + 4 * under_way + 4 + MOST_LOOKS
+    assert len(pages) <= least_pages(count + made) + 3 * made + invisible + 4 * under_way + 4 + MOST_LOOKBACKS
 
 
 @given(known=st.integers(11, 40), more=st.integers(0, 30), under_way=st.integers(1, 8), changes=CHANGES)
@@ -127,7 +127,7 @@ def test_a_thread_that_has_grown_is_read_from_where_it_is_known(
     for change, place in (each for step in changes[:3] for each in step):
         change(level, place)
     assume(len(level.ids) >= known)
-    start = CommentWalk(-1, 1, 7, known, known, level_count=len(level.ids), is_from_start=False)
+    start = CommentPager(-1, 1, 7, known, known, level_count=len(level.ids), is_from_start=False)
     seen = {comment_id for page in walk_through(level, start, under_way, iter(changes[3:])) for comment_id in page}
     assert seen >= set(range(known + 1, known + more + 1)) - level.deleted
 
@@ -135,7 +135,7 @@ def test_a_thread_that_has_grown_is_read_from_where_it_is_known(
 @given(count=st.integers(1, 80), under_way=st.integers(1, 8))
 def test_a_quiet_level_costs_no_page_too_many(count: int, under_way: int) -> None:
     level = Level(list(range(1, count + 1)))
-    pages = walk_through(level, CommentWalk(-1, 1), under_way, iter(()))
+    pages = walk_through(level, CommentPager(-1, 1), under_way, iter(()))
     assert [comment_id for page in pages for comment_id in page] == level.ids
     assert len(pages) == least_pages(count)
 
@@ -152,16 +152,16 @@ def test_page_count(items: int, shown: int, pages: int) -> None:
 
 
 def test_pages_are_asked_for_as_far_as_the_level_is_known() -> None:
-    level = CommentWalk(-1, 7)
-    [first] = next_asks([level], 25)
+    level = CommentPager(-1, 7)
+    [first] = next_requests([level], 25)
     assert first.offset == 0
     level.take(first, comments(*range(1, 101), count=350))
-    assert [ask.offset for ask in next_asks([level], 25)] == [99, 198, 297]
-    assert next_asks([level], 25) == []
+    assert [ask.offset for ask in next_requests([level], 25)] == [99, 198, 297]
+    assert next_requests([level], 25) == []
 
 
 def test_a_call_for_replies() -> None:
-    [ask] = next_asks([CommentWalk(-1, 7, 4, 10, 14, level_count=12)], 25)
+    [ask] = next_requests([CommentPager(-1, 7, 4, 10, 14, level_count=12)], 25)
     assert ask.call == Call(
         "wall.getComments",
         {
@@ -180,41 +180,41 @@ def test_a_call_for_replies() -> None:
 
 def test_what_was_shifted_away_is_looked_for_further_back() -> None:
     """The first of three pages under way was answered before 10 comments were deleted, the others after it."""
-    level = CommentWalk(-1, 7)
-    [first] = next_asks([level], 1)
+    level = CommentPager(-1, 7)
+    [first] = next_requests([level], 1)
     level.take(first, comments(*range(1, 101), count=300))
-    second, third = next_asks([level], 2)
+    second, third = next_requests([level], 2)
     assert len(level.take(second, comments(*range(110, 210), count=290))) == 100
     assert level.gaps == [Gap(offset=1, after_id=100, until_id=110, behind=99)]
     assert len(level.take(third, comments(*range(209, 301), count=290))) == 91
     assert not level.is_closed
-    [look] = next_asks([level], 25)
+    [look] = next_requests([level], 25)
     assert [item.id for item in level.take(look, comments(*range(12, 112), count=290))] == list(range(101, 110))
     assert level.is_closed
 
 
 def test_a_gap_that_never_closes_is_given_up_and_said_to_be() -> None:
-    """Whatever VK shows there, and however strange, the walk comes to an end."""
-    level = CommentWalk(-1, 7, position=5_000, last_id=100, level_count=6_000)
-    [ask] = next_asks([level], 1)
+    """Whatever VK shows there, and however strange, the pager comes to an end."""
+    level = CommentPager(-1, 7, position=5_000, last_id=100, level_count=6_000)
+    [ask] = next_requests([level], 1)
     level.take(ask, comments(200, 201, count=5_001))
     looks = 0
-    while asks := next_asks([level], 1):
+    while asks := next_requests([level], 1):
         looks += 1
         level.take(asks[0], comments(150, 160, count=5_001) if asks[0].offset else comments(1, count=5_001))
     assert level.is_closed
     assert level.is_incomplete
-    assert looks <= MOST_LOOKS + 10
+    assert looks <= MOST_LOOKBACKS + 10
 
 
 @pytest.mark.parametrize("deleted", [150, 2_500, 4_500])
 def test_thousands_that_were_deleted_in_front_hide_nothing(deleted: int) -> None:
     """A known thread of 5,000 has grown by 700 and lost many from its start: a few looks find where it goes on."""
     ids = list(range(1, 5_701))[deleted:]
-    level = CommentWalk(-1, 1, 7, 5_000, 5_000, level_count=max(len(ids), 5_000), is_from_start=False)
+    level = CommentPager(-1, 1, 7, 5_000, 5_000, level_count=max(len(ids), 5_000), is_from_start=False)
     seen: list[int] = []
     pages = 0
-    while asks := next_asks([level], 1):
+    while asks := next_requests([level], 1):
         pages += 1
         offset = asks[0].offset
         seen += [item.id for item in level.take(asks[0], comments(*ids[offset : offset + 100], count=len(ids)))]
@@ -224,20 +224,20 @@ def test_thousands_that_were_deleted_in_front_hide_nothing(deleted: int) -> None
 
 
 def test_a_page_that_slid_to_the_right() -> None:
-    """Comments were restored in front of it, so it holds nothing new; the walk goes on all the same."""
-    level = CommentWalk(-1, 1, position=99, last_id=99)
-    [ask] = next_asks([level], 1)
+    """Comments were restored in front of it, so it holds nothing new; the pager goes on all the same."""
+    level = CommentPager(-1, 1, position=99, last_id=99)
+    [ask] = next_requests([level], 1)
     assert level.take(ask, comments(*range(50, 100), *range(1, 51), count=500)) == []
     assert not level.is_closed
 
 
 def test_a_level_that_cannot_be_read_is_closed() -> None:
-    level = CommentWalk(-1, 1, gaps=[Gap(1, 2, 3, 4)])
-    [ask] = next_asks([level], 1)
+    level = CommentPager(-1, 1, gaps=[Gap(1, 2, 3, 4)])
+    [ask] = next_requests([level], 1)
     level.close()
     assert level.is_closed
     assert not ask.is_wanted
-    assert next_asks([level], 1) == []
+    assert next_requests([level], 1) == []
 
 
 # pages that contradict themselves, or hold items that cannot be used
@@ -248,9 +248,9 @@ def page_of(*ids: int, stated: int, left_out: int = 0) -> VkCommentPage:
 
 
 def test_a_contradictory_page_is_requested_twice_more_and_then_believed_to_be_incomplete() -> None:
-    level = CommentWalk(-1, 1)
+    level = CommentPager(-1, 1)
     lacks = []
-    while asks := next_asks([level], 1):
+    while asks := next_requests([level], 1):
         assert (asks[0].offset, level.take(asks[0], page_of(stated=50))) == (0, [])
         lacks.append(level.lacks_items)
     assert lacks == [*[False] * MOST_REREADS, True]
@@ -258,10 +258,10 @@ def test_a_contradictory_page_is_requested_twice_more_and_then_believed_to_be_in
 
 
 def test_a_contradiction_that_goes_is_forgotten() -> None:
-    level = CommentWalk(-1, 1)
-    [ask] = next_asks([level], 1)
+    level = CommentPager(-1, 1)
+    [ask] = next_requests([level], 1)
     level.take(ask, page_of(1, stated=2))
-    [ask] = next_asks([level], 1)
+    [ask] = next_requests([level], 1)
     assert [item.id for item in level.take(ask, page_of(1, 2, stated=2))] == [1, 2]
     assert level.is_closed
     assert not level.lacks_items
@@ -269,11 +269,11 @@ def test_a_contradiction_that_goes_is_forgotten() -> None:
 
 def test_a_gap_beside_items_that_cannot_be_read_is_looked_at_once() -> None:
     """Whether they were in the gap cannot be known; the post is read again by the next collection."""
-    level = CommentWalk(-1, 1, position=100, last_id=100, received=100)
-    [ask] = next_asks([level], 1)
+    level = CommentPager(-1, 1, position=100, last_id=100, received=100)
+    [ask] = next_requests([level], 1)
     level.take(ask, page_of(*range(150, 200), stated=149))
     assert len(level.gaps) == 1
-    asks = next_asks([level], 25)
+    asks = next_requests([level], 25)
     [look] = [ask for ask in asks if ask.gap]
     found = level.take(look, page_of(*range(50, 110), *range(111, 150), stated=149, left_out=1))
     assert [item.id for item in found] == [*range(101, 110), *range(111, 150)]
@@ -282,22 +282,22 @@ def test_a_gap_beside_items_that_cannot_be_read_is_looked_at_once() -> None:
 
 
 def test_a_gap_is_requested_again() -> None:
-    level = CommentWalk(-1, 1, position=100, last_id=100)
-    [ask] = next_asks([level], 1)
+    level = CommentPager(-1, 1, position=100, last_id=100)
+    [ask] = next_requests([level], 1)
     level.take(ask, page_of(*range(150, 200), stated=149))
-    [look] = [ask for ask in next_asks([level], 25) if ask.gap]
+    [look] = [ask for ask in next_requests([level], 25) if ask.gap]
     assert level.take(look, page_of(stated=149)) == []
-    [again] = [ask for ask in next_asks([level], 25) if ask.gap]
+    [again] = [ask for ask in next_requests([level], 25) if ask.gap]
     assert again.offset == look.offset
 
 
 def test_posts_by_their_ids_are_requested_again() -> None:
-    named = NamedPosts(-1, [1, 2, 3])
+    named = PostsById(-1, [1, 2, 3])
     for _ in range(MOST_REREADS):
-        [ask] = next_asks([named], 25)
+        [ask] = next_requests([named], 25)
         assert named.request_again(ask)
         assert not ask.is_wanted
-    [ask] = next_asks([named], 25)
+    [ask] = next_requests([named], 25)
     assert not named.request_again(ask)
     assert named.take(ask, VkPostPage(None, [post(1)], [])) == [post(1)]
     assert named.is_closed
@@ -305,13 +305,13 @@ def test_posts_by_their_ids_are_requested_again() -> None:
 
 def test_a_wall_is_counted_again_where_posts_are_missing() -> None:
     """They may have been deleted while others were written; what VK states in the end decides."""
-    wall = WallWalk(-1)
-    [ask] = next_asks([wall], 1)
+    wall = WallPager(-1)
+    [ask] = next_requests([wall], 1)
     wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(220, 120, -1)], []))
-    [ask] = next_asks([wall], 1)
+    [ask] = next_requests([wall], 1)
     # 10 posts were deleted that were not seen yet, and 10 others written
     wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(129, 108, -1)], []))
-    [ask] = next_asks([wall], 25)
+    [ask] = next_requests([wall], 25)
     assert ask.offset == 0
     newest = [*range(230, 220, -1), *range(220, 130, -1)]
     found = wall.take(ask, VkPostPage(120, [post(post_id) for post_id in newest], []))
@@ -321,8 +321,8 @@ def test_a_wall_is_counted_again_where_posts_are_missing() -> None:
 
 
 def test_a_wall_that_lacks_posts_in_the_end_is_contradicted() -> None:
-    wall = WallWalk(-1, received=90, newest_id=220, lowest_count=120, is_recounting=True)
-    [ask] = next_asks([wall], 25)
+    wall = WallPager(-1, received=90, newest_id=220, lowest_count=120, is_recounting=True)
+    [ask] = next_requests([wall], 25)
     assert wall.take(ask, VkPostPage(120, [post(post_id) for post_id in range(220, 120, -1)], [])) == []
     assert wall.is_closed
     assert wall.is_contradicted
@@ -363,13 +363,13 @@ POST_CHANGES = st.lists(
 )
 
 
-def walk_wall(wall: Posts, start: WallWalk, under_way: int, changes: Iterator[list[PostChange]]) -> list[list[int]]:
-    """Walk to the end with so many pages under way. Returns the wanted ids by page."""
-    flying: deque[tuple[Ask, VkPostPage]] = deque()
+def walk_wall(wall: Posts, start: WallPager, under_way: int, changes: Iterator[list[PostChange]]) -> list[list[int]]:
+    """Pager to the end with so many pages under way. Returns the wanted ids by page."""
+    flying: deque[tuple[PageRequest, VkPostPage]] = deque()
     taken: list[list[int]] = []
     with small_pages():
         while True:
-            for ask in next_asks([start], under_way - len(flying)):
+            for ask in next_requests([start], under_way - len(flying)):
                 flying.append((ask, wall.page(ask.offset)))
                 for change, place in next(changes, ()):
                     change(wall, place)
@@ -393,18 +393,18 @@ def test_no_post_is_missed(
     wall = Posts(list(range(count, 0, -1)), 3 if pinned else None, invisible)
     if pinned and 3 in wall.ids:
         wall.ids.remove(3)
-    start = WallWalk(-1)
+    start = WallPager(-1)
     pages = walk_wall(wall, start, under_way, iter(changes))
     assert start.is_closed
     assert {post_id for page in pages for post_id in page} >= set(range(1, count + 1)) - wall.deleted
     made = sum(map(len, changes))
-    assert len(pages) <= least_pages(count + 1 + made) + 4 * made + invisible + 4 * under_way + 4 + MOST_LOOKS
+    assert len(pages) <= least_pages(count + 1 + made) + 4 * made + invisible + 4 * under_way + 4 + MOST_LOOKBACKS
 
 
 @given(count=st.integers(0, 60), under_way=st.integers(1, 8))
 def test_a_quiet_wall_costs_no_page_too_many(count: int, under_way: int) -> None:
     wall = Posts(list(range(count, 0, -1)), None)
-    pages = walk_wall(wall, WallWalk(-1), under_way, iter(()))
+    pages = walk_wall(wall, WallPager(-1), under_way, iter(()))
     assert [post_id for page in pages for post_id in page] == wall.ids
     assert len(pages) == max(1, least_pages(count))
 
@@ -412,7 +412,7 @@ def test_a_quiet_wall_costs_no_page_too_many(count: int, under_way: int) -> None
 @given(count=st.integers(0, 60), under_way=st.integers(1, 8), since=st.integers(0, 70), pinned=st.booleans())
 def test_only_posts_since_a_date(count: int, under_way: int, since: int, *, pinned: bool) -> None:
     wall = Posts(list(range(count, 0, -1)), 1_000 if pinned else None)
-    pages = walk_wall(wall, WallWalk(-1, since=since), under_way, iter(()))
+    pages = walk_wall(wall, WallPager(-1, since=since), under_way, iter(()))
     wanted = [post_id for page in pages for post_id in page if post_id != 1_000]
     assert wanted == [post_id for post_id in wall.ids if post_id >= since]
 
@@ -420,25 +420,25 @@ def test_only_posts_since_a_date(count: int, under_way: int, since: int, *, pinn
 @given(count=st.integers(0, 60), under_way=st.integers(1, 8), most=st.integers(1, 70))
 def test_only_the_newest_posts(count: int, under_way: int, most: int) -> None:
     wall = Posts(list(range(count, 0, -1)), None)
-    pages = walk_wall(wall, WallWalk(-1, most=most), under_way, iter(()))
+    pages = walk_wall(wall, WallPager(-1, most=most), under_way, iter(()))
     assert [post_id for page in pages for post_id in page] == wall.ids[:most]
 
 
 def test_a_wall_is_not_asked_for_more_than_is_wanted() -> None:
-    newest = WallWalk(-1, most=150)
-    [first] = next_asks([newest], 25)
+    newest = WallPager(-1, most=150)
+    [first] = next_requests([newest], 25)
     newest.take(first, VkPostPage(9_000, [post(post_id) for post_id in range(9_000, 8_900, -1)], []))
-    assert [ask.offset for ask in next_asks([newest], 25)] == [99]
-    young = WallWalk(-1, since=-1)
-    [first] = next_asks([young], 25)
+    assert [ask.offset for ask in next_requests([newest], 25)] == [99]
+    young = WallPager(-1, since=-1)
+    [first] = next_requests([young], 25)
     young.take(first, VkPostPage(9_000, [post(post_id) for post_id in range(9_000, 8_900, -1)], []))
-    assert [ask.offset for ask in next_asks([young], 25)] == [99, 198]
+    assert [ask.offset for ask in next_requests([young], 25)] == [99, 198]
 
 
 def test_posts_that_never_join_are_taken_in_the_end() -> None:
-    wall = WallWalk(-1, position=5_000, last_id=100)
+    wall = WallPager(-1, position=5_000, last_id=100)
     looks = 0
-    while asks := next_asks([wall], 1):
+    while asks := next_requests([wall], 1):
         looks += 1
         # nothing new, and nothing that joins
         wall.take(asks[0], VkPostPage(10, [post(50), post(49)], []))
@@ -450,10 +450,10 @@ def test_posts_that_never_join_are_taken_in_the_end() -> None:
 @settings(max_examples=20)
 def test_many_small_deletions_of_posts_hide_nothing(deletions: list[int]) -> None:
     wall = Posts(list(range(4_800, 0, -1)), None)
-    start = WallWalk(-1)
+    start = WallPager(-1)
     seen: set[int] = set()
     steps = iter(deletions)
-    while asks := next_asks([start], 1):
+    while asks := next_requests([start], 1):
         order = wall.ids[asks[0].offset : asks[0].offset + 100]
         seen |= {item.id for item in start.take(asks[0], VkPostPage(len(wall.ids), [post(each) for each in order], []))}
         if (place := next(steps, None)) is not None:
@@ -462,16 +462,16 @@ def test_many_small_deletions_of_posts_hide_nothing(deletions: list[int]) -> Non
 
 
 def test_a_wall_that_is_refused_is_closed() -> None:
-    for walk_of_posts in (WallWalk(-1), NamedPosts(-1, list(range(250)))):
-        [ask] = next_asks([walk_of_posts], 1)
+    for walk_of_posts in (WallPager(-1), PostsById(-1, list(range(250)))):
+        [ask] = next_requests([walk_of_posts], 1)
         walk_of_posts.close()
         assert not ask.is_wanted
-        assert next_asks([walk_of_posts], 1) == []
+        assert next_requests([walk_of_posts], 1) == []
 
 
 def test_single_posts_by_their_ids() -> None:
-    named = NamedPosts(-1, list(range(1, 251)))
-    asks = next_asks([named], 25)
+    named = PostsById(-1, list(range(1, 251)))
+    asks = next_requests([named], 25)
     assert [ask.call.params["posts"].count(",") + 1 for ask in asks] == [100, 100, 50]
     for ask in asks:
         ids = named.ids[ask.offset : ask.offset + 100]

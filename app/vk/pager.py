@@ -1,9 +1,9 @@
-"""Pagers: what a walk (an iterator over pages) is, and how it steps back; VK pages by offset while items come and go.
+"""Pagers: what a pager (an iterator over pages) is, and how it steps back; VK pages by offset while items come and go.
 
 Several pages are requested at a time, before the answers of the previous ones
 arrive. A deletion shifts all later items to the left and would hide an item at
 the border of two pages. So neighbouring pages overlap by one item; if a page does
-not reach back to the last item seen, the walk requests pages further and further
+not reach back to the last item seen, the pager requests pages further and further
 back to find the items between. All decisions are made without I/O.
 """
 
@@ -15,8 +15,8 @@ from app.vk.wire import PAGE_SIZE, Call
 OVERLAP = 1
 MOST_EMPTIES = 4
 """After this many empty pages without a new item between them, the end is reached: VK counts more than it returns."""
-MOST_LOOKS = 20
-"""How many consecutive looks back may find nothing before a walk gives up; each look goes back twice as far."""
+MOST_LOOKBACKS = 20
+"""How many consecutive looks back may find nothing before a pager gives up; each look goes back twice as far."""
 
 MOST_REREADS = 2
 """How often in a row a page that contradicts itself, or cannot be read, is requested again."""
@@ -27,20 +27,20 @@ def contradicts(shown: int, stated: int | None, offset: int) -> bool:
     return stated is not None and shown != min(PAGE_SIZE, max(0, stated - offset))
 
 
-class Walk(Protocol):
-    """A pager: goes through a list that VK returns in pages."""
+class Pager(Protocol):
+    """Goes through a list that VK returns in pages."""
 
     @property
     def is_closed(self) -> bool:
         """Whether the whole list was seen."""
 
-    def next_ask(self) -> "Ask | None":
+    def next_request(self) -> "PageRequest | None":
         """Return the next page to request; None while that depends on answers that have not arrived."""
 
-    def note(self, ask: "Ask") -> None:
+    def note(self, ask: "PageRequest") -> None:
         """Record that this page has been requested."""
 
-    def request_again(self, ask: "Ask") -> bool:
+    def request_again(self, ask: "PageRequest") -> bool:
         """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
 
     def close(self) -> None:
@@ -48,14 +48,14 @@ class Walk(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A page request: the call, its walk, and the offset of the page.
+class PageRequest:
+    """The call, its pager, and the offset of the page.
 
-    `turn` is the walk's generation at the time of the request: if the walk was sent
+    `turn` is the walk's generation at the time of the request: if the pager was sent
     back meanwhile, the answer is useless. `gap` is the gap to fill, if any.
     """
 
-    walk: Any
+    pager: Any
     call: Call
     offset: int
     turn: int = 0
@@ -63,8 +63,8 @@ class Ask:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the walk still needs the answer."""
-        return not self.walk.is_closed and (self.gap is not None or self.turn == self.walk.turn)
+        """Whether the pager still needs the answer."""
+        return not self.pager.is_closed and (self.gap is not None or self.turn == self.pager.turn)
 
 
 def further_back(offset: int, looks: int = 0) -> int:
@@ -76,6 +76,6 @@ def further_back(offset: int, looks: int = 0) -> int:
 
 
 def position_further_back(offset: int, looks: int = 0) -> int:
-    """Return the position from which a walk continues with the page that is further back."""
+    """Return the position from which a pager continues with the page that is further back."""
     back = further_back(offset, looks)
     return back + OVERLAP if back else 0

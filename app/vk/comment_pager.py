@@ -2,17 +2,17 @@
 
 The order is ascending, so new comments are added at the end and shift no others.
 A page that does not reach back to the last comment seen leaves a gap, which the
-walk fills while it continues (see `app.vk.walk`).
+pager fills while it continues (see `app.vk.pager`).
 """
 
 from dataclasses import dataclass, field
 
-from app.vk.walk import (
+from app.vk.pager import (
     MOST_EMPTIES,
-    MOST_LOOKS,
+    MOST_LOOKBACKS,
     MOST_REREADS,
     OVERLAP,
-    Ask,
+    PageRequest,
     contradicts,
     further_back,
     position_further_back,
@@ -39,8 +39,8 @@ class Gap:
 
 
 @dataclass(slots=True)
-class CommentWalk:
-    """The state of a walk through one level of a post: its top comments, or the replies of one thread.
+class CommentPager:
+    """The state of a pager through one level of a post: its top comments, or the replies of one thread.
 
     It is stored in the checkpoint of the job.
 
@@ -56,7 +56,7 @@ class CommentWalk:
     `asked`: the offset up to which pages have been requested; None before the first.
     `empties`: the number of empty pages since the last new item.
     `is_back_in_vain`: after an empty page, a page without new items has shown the end of the level.
-    `turn`: the generation of the walk (see `Ask`).
+    `turn`: the generation of the pager (see `PageRequest`).
     """
 
     owner_id: int
@@ -100,7 +100,7 @@ class CommentWalk:
         self.is_at_end = True
         self.gaps.clear()
 
-    def next_ask(self) -> Ask | None:
+    def next_request(self) -> PageRequest | None:
         """Return the next page to request: to fill a gap, or onward as far as the length of the level is known."""
         for gap in self.gaps:
             if not gap.is_asked:
@@ -114,18 +114,18 @@ class CommentWalk:
             return None
         return self._request(self.asked - OVERLAP)
 
-    def _request(self, offset: int, gap: Gap | None = None) -> Ask:
+    def _request(self, offset: int, gap: Gap | None = None) -> PageRequest:
         call = comments_page(self.owner_id, self.post_id, offset, self.thread_id)
-        return Ask(self, call, offset, self.turn, gap)
+        return PageRequest(self, call, offset, self.turn, gap)
 
-    def note(self, ask: Ask) -> None:
+    def note(self, ask: PageRequest) -> None:
         """Record that this page has been requested."""
         if ask.gap:
             ask.gap.is_asked = True
         else:
             self.asked = ask.offset + PAGE_SIZE
 
-    def request_again(self, ask: Ask) -> bool:
+    def request_again(self, ask: PageRequest) -> bool:
         """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
         if self.rereads >= MOST_REREADS:
             return False
@@ -136,7 +136,7 @@ class CommentWalk:
             self._restart_at(ask.offset + OVERLAP if ask.offset else 0)
         return True
 
-    def take(self, ask: Ask, page: VkCommentPage) -> list[VkComment]:
+    def take(self, ask: PageRequest, page: VkCommentPage) -> list[VkComment]:
         """Process an answered page and return its items that were not seen before.
 
         Pages must be processed in the order of their requests. A page that
@@ -159,7 +159,7 @@ class CommentWalk:
         self.received += len(new) + page.left_out
         return new
 
-    def _contradicts(self, ask: Ask, page: VkCommentPage) -> bool:
+    def _contradicts(self, ask: PageRequest, page: VkCommentPage) -> bool:
         """Return whether a page has another number of comments than VK states for the level, the thread or the post."""
         if contradicts(page.shown, page.level_count, ask.offset):
             return True
@@ -175,7 +175,7 @@ class CommentWalk:
         in_threads = [top.thread_count for top in page.items]
         return None not in in_threads and page.shown + sum(filter(None, in_threads)) < page.count
 
-    def _go_on(self, ask: Ask, page: VkCommentPage) -> list[VkComment]:
+    def _go_on(self, ask: PageRequest, page: VkCommentPage) -> list[VkComment]:
         self.level_count = page.level_count
         before = self.last_id
         if not page.shown:
@@ -221,7 +221,7 @@ class CommentWalk:
             # If the page had nothing new, the gap is equally likely in each half of the remaining offsets: bisect.
             halfway = 0 if new else (gap.offset + gap.behind) // 2
             gap.offset = max(position - OVERLAP, halfway)
-        if gap.looks >= MOST_LOOKS:
+        if gap.looks >= MOST_LOOKBACKS:
             self.gaps.remove(gap)
             self.is_incomplete = True
         return new
@@ -242,7 +242,7 @@ def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
 
 
 def page_count(items: int, shown: int = 0) -> int:
-    """Return how many pages a walk through so many items requests if the first `shown` items are already known."""
+    """Return how many pages a pager through so many items requests if the first `shown` items are already known."""
     left = items - shown
     if left <= 0:
         return 0

@@ -11,9 +11,19 @@ from redis.asyncio.client import PubSub
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app import events as events_module
+from app import notifications as notifications_module
 from app.db.engine import open_database
-from app.events import CANCELLATIONS, JOBS, Events, Wake, end_tasks, job_of, job_topic, open_events, topic_of
+from app.notifications import (
+    CANCELLATIONS,
+    JOBS,
+    Notifications,
+    Wake,
+    end_tasks,
+    job_of,
+    job_topic,
+    open_notifications,
+    topic_of,
+)
 from app.resources import Resources
 from tests.conftest import MakeSettings, until
 from tests.timeouts import WAIT_SECONDS
@@ -24,7 +34,7 @@ TOPIC = job_topic(7)
 
 @pytest.fixture(autouse=True)
 def _reconnect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(notifications_module, "RECONNECT_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -34,33 +44,35 @@ def valkey() -> Iterator[Valkey]:
 
 
 @asynccontextmanager
-async def process_of(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Events]:
-    """Open what one process has: a pool and events of its own."""
+async def process_of(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Notifications]:
+    """Open what one process has: a pool and notifications of its own."""
     settings = make_settings(**overrides)
     assert settings.database_url
     async with (
         open_database(settings, settings.database_url.get_secret_value()) as database,
-        open_events(settings, database) as events,
+        open_notifications(settings, database) as notifications,
     ):
-        await until(lambda: events.is_listening)
-        yield events
+        await until(lambda: notifications.is_listening)
+        yield notifications
 
 
 @pytest.fixture
-async def two(make_settings: MakeSettings) -> AsyncIterator[tuple[Events, Events]]:
+async def two(make_settings: MakeSettings) -> AsyncIterator[tuple[Notifications, Notifications]]:
     """Open two processes without Redis."""
     async with process_of(make_settings) as one, process_of(make_settings) as other:
         yield one, other
 
 
-async def subscribers(events: Events) -> int:
-    assert events.redis
-    [(_, number)] = await events.redis.pubsub_numsub(events.channel)
+async def subscribers(notifications: Notifications) -> int:
+    assert notifications.redis
+    [(_, number)] = await notifications.redis.pubsub_numsub(notifications.channel)
     return int(number)
 
 
 @pytest.fixture
-async def two_with_redis(make_settings: MakeSettings, valkey: Valkey) -> AsyncIterator[tuple[Events, Events]]:
+async def two_with_redis(
+    make_settings: MakeSettings, valkey: Valkey
+) -> AsyncIterator[tuple[Notifications, Notifications]]:
     """Open two processes that share a Redis, and wait until both listen to it."""
     async with AsyncExitStack() as stack:
         one, other = [
@@ -79,13 +91,13 @@ def foreign() -> float:
     return REGISTRY.get_sample_value("vk_comments_foreign_events_total") or 0.0
 
 
-async def notifications(events: Events, topic: str) -> list[str]:
+async def payloads(notifications: Notifications, topic: str) -> list[str]:
     """Publish and return what NOTIFY carries meanwhile, up to a mark of the test's own."""
     heard: asyncio.Queue[str] = asyncio.Queue()
-    connection = await events.database.listen()
-    await connection.add_listener(events.channel, lambda *message: heard.put_nowait(str(message[-1])))
-    await events.publish(topic)
-    await connection.execute("SELECT pg_notify($1, 'mark')", events.channel)
+    connection = await notifications.database.listen()
+    await connection.add_listener(notifications.channel, lambda *message: heard.put_nowait(str(message[-1])))
+    await notifications.publish(topic)
+    await connection.execute("SELECT pg_notify($1, 'mark')", notifications.channel)
     found = []
     while (text := await heard.get()) != "mark":
         found.append(text)
@@ -93,8 +105,8 @@ async def notifications(events: Events, topic: str) -> list[str]:
     return found
 
 
-async def end_listeners(events: Events) -> None:
-    connection = await asyncpg.connect(events.database.dsn)
+async def end_listeners(notifications: Notifications) -> None:
+    connection = await asyncpg.connect(notifications.database.dsn)
     await connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid != pg_backend_pid()"
         " AND datname = current_database()"
@@ -122,45 +134,49 @@ async def test_a_wake_ends_a_wait() -> None:
     assert await waiting
 
 
-def test_only_those_of_the_topic_wake(two: tuple[Events, Events]) -> None:
-    events, _ = two
-    with events.subscribe(TOPIC) as mine, events.subscribe(TOPIC) as also, events.subscribe(CANCELLATIONS) as others:
-        events.wake(TOPIC)
-        events.wake("unknown")
+def test_only_those_of_the_topic_wake(two: tuple[Notifications, Notifications]) -> None:
+    notifications, _ = two
+    with (
+        notifications.subscribe(TOPIC) as mine,
+        notifications.subscribe(TOPIC) as also,
+        notifications.subscribe(CANCELLATIONS) as others,
+    ):
+        notifications.wake(TOPIC)
+        notifications.wake("unknown")
         assert [wake._flag.is_set() for wake in (mine, also, others)] == [True, True, False]  # noqa: SLF001
-    assert not events._listeners  # noqa: SLF001 - nothing is left behind
+    assert not notifications._listeners  # noqa: SLF001 - nothing is left behind
 
 
-async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Events, Events]) -> None:
-    events, _ = two
-    with events.subscribe_prefix(JOBS, limit=2) as accumulator:
+async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Notifications, Notifications]) -> None:
+    notifications, _ = two
+    with notifications.subscribe_prefix(JOBS, limit=2) as accumulator:
         for topic in (TOPIC, TOPIC, CANCELLATIONS, job_topic(8)):
-            events.wake(topic)
+            notifications.wake(topic)
         assert await accumulator.wait(0)
         assert accumulator.take() == {TOPIC, job_topic(8)}
         assert accumulator.take() == set()
         assert not await accumulator.wait(0)
-    assert not events._accumulators  # noqa: SLF001 - nothing is left behind
+    assert not notifications._accumulators  # noqa: SLF001 - nothing is left behind
 
 
-async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Events, Events]) -> None:
-    events, _ = two
-    with events.subscribe_prefix(JOBS, limit=2) as accumulator:
+async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Notifications, Notifications]) -> None:
+    notifications, _ = two
+    with notifications.subscribe_prefix(JOBS, limit=2) as accumulator:
         for number in range(4):
-            events.wake(job_topic(number))
+            notifications.wake(job_topic(number))
         assert accumulator.take() is None
-        events.wake_all()
-        events.wake(TOPIC)
+        notifications.wake_all()
+        notifications.wake(TOPIC)
         assert await accumulator.wait(0)
         assert accumulator.take() is None
-        events.wake(TOPIC)
+        notifications.wake(TOPIC)
         assert [job_of(topic) for topic in accumulator.take() or ()] == [7]
 
 
 # by PostgreSQL
 
 
-async def test_an_event_reaches_other_processes(two: tuple[Events, Events]) -> None:
+async def test_an_event_reaches_other_processes(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
     with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
         await here.wait(0)
@@ -172,7 +188,7 @@ async def test_an_event_reaches_other_processes(two: tuple[Events, Events]) -> N
         assert not await elsewhere.wait(0)
 
 
-async def test_a_lost_connection_is_made_again(two: tuple[Events, Events]) -> None:
+async def test_a_lost_connection_is_made_again(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
     with other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
         await there.wait(0)
@@ -197,10 +213,10 @@ async def test_listeners_look_again_once_the_connection_listens(
         was_woken.append(await wake.wait(0))
         await listen(self, *arguments)
 
-    async with process_of(make_settings) as events:
-        with events.subscribe(TOPIC) as wake:
+    async with process_of(make_settings) as notifications:
+        with notifications.subscribe(TOPIC) as wake:
             monkeypatch.setattr(asyncpg.Connection, "add_listener", noted)
-            await end_listeners(events)
+            await end_listeners(notifications)
             assert await wake.wait(WAIT_SECONDS)
     assert was_woken == [False]
 
@@ -209,12 +225,12 @@ async def test_without_postgresql(make_settings: MakeSettings) -> None:
     settings = make_settings(database_url="postgresql://nobody@127.0.0.1:9/nothing")
     async with (
         open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database,
-        open_events(settings, database) as events,
+        open_notifications(settings, database) as notifications,
     ):
-        with events.subscribe(TOPIC) as here, capture_logs() as logged:
-            await events.publish(TOPIC)
+        with notifications.subscribe(TOPIC) as here, capture_logs() as logged:
+            await notifications.publish(TOPIC)
             assert await here.wait(0)
-        assert not events.is_listening
+        assert not notifications.is_listening
     assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
 
 
@@ -243,7 +259,7 @@ def test_a_payload_of_this_system_is_a_topic(topic: str) -> None:
     assert topic_of(topic) == topic_of(topic.encode()) == topic
 
 
-async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> None:
+async def test_foreign_notifications_wake_nobody(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
     before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
@@ -259,7 +275,7 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Events, Events]) -> 
 
 
 async def test_tasks_end_that_lose_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_module, "CANCEL_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(notifications_module, "CANCEL_AGAIN_SECONDS", 0.01)
     lost: list[int] = []
 
     async def lose(times: int) -> None:
@@ -281,32 +297,32 @@ async def test_tasks_end_that_lose_a_cancellation(monkeypatch: pytest.MonkeyPatc
 # by Redis
 
 
-async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Events, Events]) -> None:
+async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
     with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there:
         await here.wait(0)
         await there.wait(0)
-        assert await notifications(one, TOPIC) == []
+        assert await payloads(one, TOPIC) == []
         assert await there.wait(WAIT_SECONDS)
         assert await here.wait(WAIT_SECONDS)
 
 
-async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[Events, Events]) -> None:
+async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
     with other.subscribe(TOPIC) as there:
         await there.wait(0)
-        async with one.telling([TOPIC]):
+        async with one.publish_on_commit([TOPIC]):
             assert not await there.wait(0)
         assert await there.wait(WAIT_SECONDS)
 
 
-async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], valkey: Valkey) -> None:
+async def test_redis_dies_and_comes_back(two_with_redis: tuple[Notifications, Notifications], valkey: Valkey) -> None:
     one, other = two_with_redis
     with other.subscribe(TOPIC) as there, capture_logs() as logged:
         valkey.kill()
         for _ in range(3):
             await there.wait(0)
-            assert await notifications(one, TOPIC) == [TOPIC]
+            assert await payloads(one, TOPIC) == [TOPIC]
             assert await there.wait(WAIT_SECONDS)
         await until(lambda: not (one.redis_is_up or other.redis_is_up))
 
@@ -315,23 +331,23 @@ async def test_redis_dies_and_comes_back(two_with_redis: tuple[Events, Events], 
         assert await subscribers(one) == 2
         await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - it is left alone for a moment
         await there.wait(0)
-        assert await notifications(one, TOPIC) == []
+        assert await payloads(one, TOPIC) == []
         assert await there.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged].count("redis_lost") <= 1
 
 
 async def test_redis_hangs(
-    two_with_redis: tuple[Events, Events], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    two_with_redis: tuple[Notifications, Notifications], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_with_redis
-    monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(events_module, "RECONNECT_SECONDS", 10 * WAIT_SECONDS)
+    monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(notifications_module, "RECONNECT_SECONDS", 10 * WAIT_SECONDS)
     with other.subscribe(TOPIC) as there, capture_logs() as logged, valkey.frozen():
         await there.wait(0)
-        assert await notifications(one, TOPIC) == [TOPIC]
+        assert await payloads(one, TOPIC) == [TOPIC]
         assert await there.wait(WAIT_SECONDS)
         # Redis is left alone for a while: one that would be asked again would be waited for until the test is ended
-        monkeypatch.setattr(events_module, "REDIS_TIMEOUT_SECONDS", 10 * WAIT_SECONDS)
+        monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 10 * WAIT_SECONDS)
         async with asyncio.timeout(WAIT_SECONDS):
             await one.publish(TOPIC)
         assert await there.wait(WAIT_SECONDS)
@@ -345,12 +361,12 @@ async def test_redis_was_never_there(make_settings: MakeSettings) -> None:
         process_of(make_settings, redis_url="redis://127.0.0.1:9") as other,
     ):
         with other.subscribe(TOPIC) as there:
-            assert await notifications(one, TOPIC) == [TOPIC]
+            assert await payloads(one, TOPIC) == [TOPIC]
             assert await there.wait(WAIT_SECONDS)
         await until(lambda: not other.redis_is_up)
 
 
-async def test_a_missed_event_of_redis(two_with_redis: tuple[Events, Events]) -> None:
+async def test_a_missed_event_of_redis(two_with_redis: tuple[Notifications, Notifications]) -> None:
     """A connection that is lost and made again wakes everybody, for nobody knows what was missed."""
     one, other = two_with_redis
     with other.subscribe(TOPIC) as there:
@@ -371,24 +387,24 @@ async def test_listeners_look_again_once_redis_has_subscribed_them(
         was_woken.append(await wake.wait(0))
         return await handle(self, response, ignore_subscribe_messages)  # type: ignore[no-untyped-call] # redis has no types for it
 
-    async with process_of(make_settings, redis_url=valkey.url) as events:
+    async with process_of(make_settings, redis_url=valkey.url) as notifications:
 
         async def listens() -> bool:
-            return await subscribers(events) == 1
+            return await subscribers(notifications) == 1
 
         await until(listens)
-        assert events.redis
+        assert notifications.redis
         before = foreign()
-        await events.redis.publish(events.channel, "nonsense")
+        await notifications.redis.publish(notifications.channel, "nonsense")
         await until(lambda: foreign() > before)  # it has taken what Redis answered before that, too
-        with events.subscribe(TOPIC) as wake:
+        with notifications.subscribe(TOPIC) as wake:
             monkeypatch.setattr(PubSub, "handle_message", noted)
-            await events.redis.client_kill_filter(_type="pubsub")
+            await notifications.redis.client_kill_filter(_type="pubsub")
             assert await wake.wait(WAIT_SECONDS)
     assert was_woken == [False]
 
 
-async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Events, Events]) -> None:
+async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
     assert one.redis
     with other.subscribe_prefix(JOBS, limit=5) as accumulator:
@@ -424,7 +440,7 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
                 await wake.wait(0)
             await one.publish(TOPIC)
             assert await there.wait(WAIT_SECONDS)
-            assert await notifications(one, TOPIC) == []
+            assert await payloads(one, TOPIC) == []
             await elsewhere.publish(CANCELLATIONS)  # comes after what was sent before
             assert await end.wait(WAIT_SECONDS)
             assert not await far.wait(0)
@@ -432,11 +448,11 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
 
 @pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:9"])
 async def test_the_prefix_is_that_of_notify_as_well(make_settings: MakeSettings, redis_url: str | None) -> None:
-    async with process_of(make_settings, redis_url=redis_url, channel_prefix="staging:1") as events:
-        assert events.channel == "staging:1_events"
-        with events.subscribe(TOPIC) as here:
+    async with process_of(make_settings, redis_url=redis_url, channel_prefix="staging:1") as notifications:
+        assert notifications.channel == "staging:1_events"
+        with notifications.subscribe(TOPIC) as here:
             await here.wait(0)
-            assert await notifications(events, TOPIC) == [TOPIC]
+            assert await payloads(notifications, TOPIC) == [TOPIC]
             assert await here.wait(WAIT_SECONDS)
 
 
@@ -448,8 +464,8 @@ async def test_redis_tells_only_of_what_is_committed(resources: Resources, monke
         async with resources.database.connect() as connection:
             told.append(bool(await connection.scalar(text("SELECT count(*) FROM tokens WHERE fingerprint = 'a'"))))
 
-    monkeypatch.setattr(resources.events, "_redis_may_be_up", lambda: True)
-    monkeypatch.setattr(resources.events, "publish", publish)
-    async with resources.events.telling([TOPIC]) as connection:
+    monkeypatch.setattr(resources.notifications, "_redis_may_be_up", lambda: True)
+    monkeypatch.setattr(resources.notifications, "publish", publish)
+    async with resources.notifications.publish_on_commit([TOPIC]) as connection:
         await connection.execute(text("INSERT INTO tokens (fingerprint) VALUES ('a')"))
     assert told == [True]
