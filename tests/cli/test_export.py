@@ -105,12 +105,16 @@ async def test_wrong_wishes(working_api: Api, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     assert "has not been added" in await refused(working_api, path, "--group", "999")
     assert "is empty" in await refused(working_api, path, "--group", "")
-    assert "no keyword 'нет'" in await refused(working_api, path, "--keyword", "нет")
-    assert "no column 'colour'; there are vkOwnerId, " in await refused(working_api, path, "--columns", "colour")
+    assert "The keyword 'нет' does not exist" in await refused(working_api, path, "--keyword", "нет")
+    assert "'colour' is not a column. The columns are vkOwnerId, " in await refused(
+        working_api, path, "--columns", "colour"
+    )
     assert "--filter is not JSON" in await refused(working_api, path, "--filter", "{")
-    assert "takes a JSON object" in await refused(working_api, path, "--filter", "[]")
+    assert "must be a JSON object" in await refused(working_api, path, "--filter", "[]")
     assert "minLike" in await refused(working_api, path, "--filter", '{"minLike": 1}')
-    assert "compression: XLSX" in await refused(working_api, path, "--format", "xlsx", "--compression", "gzip")
+    assert "compression: must be omitted for XLSX" in await refused(
+        working_api, path, "--format", "xlsx", "--compression", "gzip"
+    )
     assert "is a directory" in await refused(working_api, tmp_path)
     assert "does not exist" in await refused(working_api, tmp_path / "none" / "a.csv")
     path.write_text("mine")
@@ -124,7 +128,9 @@ async def test_wrong_wishes(working_api: Api, tmp_path: Path) -> None:
 async def test_an_export_that_fails(working_api: Api, resources: Resources, tmp_path: Path) -> None:
     (resources.settings.data_dir / "exports").touch()
     path = tmp_path / "a.csv"
-    assert (await refused(working_api, path)).startswith("The export is FAILED. An unexpected error")
+    assert (await refused(working_api, path)).startswith(
+        "The export is FAILED. The job failed with an unexpected error"
+    )
     assert not path.exists()
 
 
@@ -215,10 +221,10 @@ async def test_a_lost_connection_goes_on_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "why"),
     [
-        ([10, Response(status_code=404)], "it answers 404"),
-        ([10, Response(DATA)], "it answers 200"),
+        ([10, Response(status_code=404)], "with status 404"),
+        ([10, Response(DATA)], "with status 200"),
         ([Response(status_code=500)] * 3, "is lost, so the download failed"),
-        ([Response(DATA[1:] + b"x")], "is not the one that the server has written"),
+        ([Response(DATA[1:] + b"x")], "file is damaged"),
     ],
     ids=["expired", "another one", "away", "damaged"],
 )

@@ -47,8 +47,8 @@ def test_help_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_of_the_worker() -> None:
     shown = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
-    assert f"else WORKERS, or {CONCURRENCY} where that is 0." in shown
-    assert "exit code 0 if one is alive on this DATA_DIR, else 1" in shown
+    assert f"Default: WORKERS, or {CONCURRENCY} if that is 0." in shown
+    assert "exit with 0 if the worker on this DATA_DIR is alive, else with 1" in shown
 
 
 def test_every_setting_is_described() -> None:
