@@ -108,7 +108,8 @@ async def test_retry_a_job_whose_community_is_gone(api: Api, resources: Resource
     await make_job(-2)
     async with resources.database.transaction() as connection:
         await groups.delete_group(connection, -1)
-        removal = await enqueue(connection, resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": [-3]}, [-3]))
+        new = NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": [-3]}, [-3], removes_claims=True)
+        removal = await enqueue(connection, resources, new)
     assert removal.arguments["claims"] == [-3]
     answer = (await api.execute(RETRY, jobId=first))["retryJob"]
     assert answer == {

@@ -78,11 +78,11 @@ async def test_a_job_succeeds(resources: Resources) -> None:
 
 async def test_a_transaction_that_rolls_back_leaves_no_job(resources: Resources) -> None:
     await queue_job(resources)
-    row = await read_job(resources, 1)
+    arguments = {"owner_ids": [-1]}
 
     async def change_mind() -> None:
         async with resources.database.transaction() as connection:
-            await enqueue(connection, resources, NewJob(JobKind(row.kind), row.arguments))
+            await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments))
             raise RuntimeError("change of mind")
 
     with pytest.raises(RuntimeError, match="change of mind"):
@@ -327,7 +327,7 @@ async def test_a_job_without_an_entry_in_the_queue_is_found(
     await connection.execute("DELETE FROM pgqueuer")
     await connection.execute("UPDATE jobs SET queued_at = now() - interval '1 minute'")
     await connection.close()
-    monkeypatch.setattr(app.jobs.upkeep, "EVERY_FIVE_SECONDS", "* * * * * *")
+    monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
     bodies = Bodies()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
@@ -965,7 +965,7 @@ async def test_a_cancelled_job_without_worker_and_entry_ends(
         resources,
         "UPDATE jobs SET queued_at = now() - interval '1 minute', started_at = NULL, heartbeat_at = NULL",
     )
-    monkeypatch.setattr(app.jobs.upkeep, "EVERY_FIVE_SECONDS", "* * * * * *")
+    monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
     async with working(resources, Bodies().waits):
         assert (await ended(resources, job_id)).state == "CANCELLED"
     # the community is free again
