@@ -14,10 +14,11 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId, QueueManagerId
 
-from app.background import open_worker
+from app.background import make_worker
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.states import JobPriority
+from app.jobs.worker import running
 from app.resources import Resources
 from app.work.kinds import JobKind
 
@@ -63,7 +64,7 @@ class Ours:
             await body()
             return {}
 
-        async with open_worker(self.resources, CONCURRENCY, {KIND: run}):
+        async with running(make_worker(self.resources, CONCURRENCY, {KIND.value: run})):
             yield
 
     async def enqueue(self) -> int:

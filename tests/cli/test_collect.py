@@ -76,7 +76,7 @@ async def test_collections(vk_api: Api, simulator: Simulator, vk_resources: Reso
 
     second = await collect(vk_api, "1")
     assert second.output.endswith(
-        "no post's number of comments has changed since it was read."
+        "the comment count of no post has changed since it was read."
         " VK received 1 request; 8 calls were skipped because nothing had changed.\n"
     )
 

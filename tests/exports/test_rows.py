@@ -103,7 +103,7 @@ def test_row_groups_of_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_parquet_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     require_parquet()
     monkeypatch.setattr(our_parquet, "find_spec", lambda _: None)
-    with pytest.raises(ValidationFailed, match=r"format: .* pip install 'vk-comments\[parquet\]'"):
+    with pytest.raises(ValidationFailed, match=r"format: .* pip install pyarrow"):
         require_parquet()
 
 

@@ -52,7 +52,7 @@ async def open_transactions(resources: Resources) -> int:
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     made = Held()
     for module in ("known_keywords", "match_keywords"):
-        monkeypatch.setattr(f"app.jobs.{module}.search_texts", made.search)
+        monkeypatch.setattr(f"app.work.matching.{module}.search_texts", made.search)
     return made
 
 

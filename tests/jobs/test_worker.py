@@ -17,7 +17,7 @@ import app.jobs.upkeep
 import app.jobs.worker
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
-from app.background import make_worker, open_worker
+from app.background import make_worker
 from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
 from app.jobs.engine import make_engine
@@ -25,6 +25,7 @@ from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, re
 from app.jobs.running_job import LeaseLost, Progress, RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
+from app.jobs.worker import running
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
 from app.store.workers import live_workers
@@ -762,7 +763,7 @@ async def test_a_worker_does_not_wait_for_such_a_body_when_it_stops(
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
     deaf = Deaf()
     job_id = await queue_job(resources)
-    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf.body}):
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.body})):
         await deaf.is_running.wait()
     row = await read_job(resources, job_id)
     assert (row.state, row.attempts) == ("QUEUED", 0)
@@ -776,7 +777,7 @@ async def test_a_worker_that_does_not_stop_is_stopped_hard(
     monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
     deaf = Deaf()
     job_id = await queue_job(resources)
-    async with open_worker(resources, 1, {JobKind.COLLECT_COMMENTS: deaf.body}):
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.body})):
         await deaf.is_running.wait()
     assert (await read_job(resources, job_id)).state == "RUNNING"
     # its entry stays, so that another worker takes the job as soon as it is stale
