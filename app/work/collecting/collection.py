@@ -197,7 +197,7 @@ class CollectionState:
         opened = [OpenPost(**post) for post in checkpoint["posts"]]
         return cls(
             **{
-                **_without(checkpoint, "format"),
+                **_without(checkpoint, "format", "walks"),
                 "missing": [(owner_id, post_id) for owner_id, post_id in checkpoint["missing"]],
                 "present": {int(owner_id): number for owner_id, number in checkpoint["present"].items()},
                 "marked": {int(owner_id): number for owner_id, number in checkpoint["marked"].items()},
@@ -206,7 +206,7 @@ class CollectionState:
                 "named": [PostsById(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
                 "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
                 "posts": {(post.owner_id, post.id): post for post in opened},
-                "walks": [_pager(pager) for pager in checkpoint["walks"]],
+                "pagers": [_pager(pager) for pager in checkpoint["walks"]],
                 "counts": CollectionCounts(**checkpoint["counts"]),
             }
         )
@@ -287,7 +287,7 @@ class CollectionState:
 # A pager is stored as a list: a checkpoint is written several times per second and holds up to hundreds of them.
 
 
-_WALK = (
+_PAGER_FIELDS = (
     "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "stated_count", "received",
     "lowest_count", "is_contradicted", "has_broken", "is_from_start", "is_at_end", "is_incomplete",
 )  # fmt: skip
@@ -295,12 +295,12 @@ _WALK = (
 
 def _stored(pager: CommentPager) -> list[Any]:
     gaps = [[gap.offset, gap.after_id, gap.until_id, gap.behind, gap.looks] for gap in pager.gaps]
-    return [*(getattr(pager, name) for name in _WALK), gaps]
+    return [*(getattr(pager, name) for name in _PAGER_FIELDS), gaps]
 
 
 def _pager(stored: Sequence[Any]) -> CommentPager:
     gaps = [Gap(*gap) for gap in stored[-1]]
-    return CommentPager(**dict(zip(_WALK, stored[:-1], strict=True)), gaps=gaps)
+    return CommentPager(**dict(zip(_PAGER_FIELDS, stored[:-1], strict=True)), gaps=gaps)
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
