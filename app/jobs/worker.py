@@ -175,7 +175,8 @@ class Worker:
                 self._is_serving = False
 
     def _free_capacity(self) -> int:
-        return self._concurrency - len(self._tasks)
+        # a worker that stops would only return what it claims
+        return 0 if self._is_stopping else self._concurrency - len(self._tasks)
 
     async def _run_entry(self, entry_id: int, row: Row[Any]) -> None:
         """Run the job that was claimed as `row` with its queue entry, and write how the run ended."""

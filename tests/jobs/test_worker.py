@@ -713,7 +713,7 @@ async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
     bodies = Bodies()
     async with working(resources, bodies.waits) as worker:
         job_id = await queue_job(resources)
-        await until(lambda: _count(resources, "SELECT epoch = 1 AND state = 'QUEUED' FROM jobs"))
+        await until(lambda: _count(resources, "SELECT epoch > 0 AND state = 'QUEUED' FROM jobs"))
     assert (await read_job(resources, job_id)).attempts == 0
     assert bodies.started == []
 
