@@ -16,8 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.db import failures
-from app.db.engine import Database
+from app.db.embedded import embedded_postgres
+from app.db.engine import Database, open_database
 from app.db.failures import is_transient, sqlstate_of
+from app.db.migrate import migrate
 from app.errors import ServiceUnavailable
 from app.health import ComponentHealth, HealthStatus
 from app.jobs.running_job import RunningJob
@@ -26,6 +28,7 @@ from app.resources import Resources, open_resources
 from app.store.row_streams import DriverStatement, SourceLost, copy_csv, reading, row_batches
 from tests.conftest import Api, MakeSettings, statements, until, with_database
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, working
+from tests.processes import open_directory
 
 FULL = "53100"
 TRANSIENT = ["08006", "25006", "25P03", "40001", "40P01", FULL, "53200", "53300", "53400", "55P03", "57P01", "57P03"]
@@ -251,23 +254,28 @@ def filled(disk: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-async def on_small_disk(
-    postgres_url: str, template: str, small_disk: Path, make_settings: MakeSettings
-) -> AsyncIterator[Resources]:
-    """Open resources on a database whose tables are on a small disk."""
+async def on_small_disk(small_disk: Path, make_settings: MakeSettings) -> AsyncIterator[Resources]:
+    """Open resources on a database whose tables are on a small disk.
+
+    Its server is not shared: while the disk is full, checkpoints fail, and with them CREATE DATABASE of other tests.
+    """
     place, name = small_disk / "tables", f"t_{uuid.uuid4().hex[:12]}"
     place.mkdir()
-    connection = await asyncpg.connect(postgres_url)
-    os.chown(place, await account_of(connection), -1)
-    await connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
-    await connection.execute(f'CREATE DATABASE {name} TEMPLATE "{template}" TABLESPACE {name}')
-    try:
-        async with open_resources(make_settings(database_url=with_database(postgres_url, name))) as opened:
-            yield opened
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.execute(f"DROP TABLESPACE {name}")
-        await connection.close()
+    with open_directory() as directory, embedded_postgres(directory / "data") as server:
+        connection = await asyncpg.connect(server.url)
+        os.chown(place, await account_of(connection), -1)
+        await connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+        await connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
+        url = with_database(server.url, name)
+        async with open_database(make_settings(), url) as database:
+            await migrate(database)
+        try:
+            async with open_resources(make_settings(database_url=url)) as opened:
+                yield opened
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await connection.execute(f"DROP TABLESPACE {name}")
+            await connection.close()
 
 
 @pytest.mark.usefixtures("_now")
