@@ -171,6 +171,34 @@ async def test_cancel(resources: Resources) -> None:
     assert children
 
 
+@pytest.mark.usefixtures("_slow", "wall")
+async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step notices the request to cancel, and then the worker cancels the handler while it cleans up."""
+    has_ended: list[bool] = []
+
+    async def ends_late(write: Any, task: WriteTask) -> Any:
+        try:
+            return await in_process(write, task)
+        except asyncio.CancelledError:
+            running.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            has_ended.append(True)
+            raise
+
+    monkeypatch.setattr(body, "in_process", ends_late)
+    monkeypatch.setattr(body, "remove_run", lambda _: has_ended.append(False))
+    job = await taken(resources)
+    running = asyncio.create_task(export_comments(job))
+    await wait_for_rows(resources, job.id)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert has_ended == [True, False]
+
+
 @pytest.mark.usefixtures("_slow")
 async def test_its_time_is_up(resources: Resources) -> None:
     job_id = (await start_export(resources, CommentConditions(), LINES, timeout_seconds=1)).id

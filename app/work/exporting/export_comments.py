@@ -100,8 +100,10 @@ class _Export:
                 return writing.result()
         finally:
             writing.cancel()
-            # wait for it, because it must not write while its directory is being removed
-            await asyncio.gather(writing, return_exceptions=True)
+            # Wait even if cancelled again: the process must have ended before its directory is removed.
+            while not writing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({writing})
 
     async def _finish(self, task: WriteTask, written: Written) -> dict[str, Any]:
         """Move the file into place and record it, in one step, so that only the run with the lease does so."""
