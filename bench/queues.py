@@ -117,7 +117,7 @@ class Alone:
     async def enqueue(self) -> int:
         """Put one entry into the queue, in a transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
-            [entry_id] = await Queries(AsyncpgDriver(connection)).enqueue(KIND.value, b"1")  # type: ignore[arg-type]
+            [entry_id] = await Queries(AsyncpgDriver(connection)).enqueue(KIND.value, b"1")  # type: ignore[arg-type] # the driver takes any connection of asyncpg
         return entry_id
 
     async def fill(self, connection: "asyncpg.Connection[Any]", count: int) -> None:

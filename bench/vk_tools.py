@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import requests
-import vk_api  # type: ignore[import-untyped]
+import vk_api  # type: ignore[import-untyped] # vk_api has no types
 
 Comments = dict[int, dict[str, Any]]
 

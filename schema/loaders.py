@@ -186,7 +186,7 @@ class _Factory:
                     found.get((parent, request)),
                     request.page.order,
                     wrap,
-                    lambda key=(parent, request.conditions): counts.load(key),  # type: ignore[misc]
+                    lambda key=(parent, request.conditions): counts.load(key),  # type: ignore[misc] # the default binds the value of this iteration
                 )
                 for parent, request in keys
             ]

@@ -93,7 +93,7 @@ class Annexes:
             aside.last_date = date
             aside.add_comments(post, size)
             title = sentence_case(f"{subject.items[0].nom}: делимся опытом")
-            topics.append(Discussion(post.id, aside, post, title, closed=number == 1, fixed=number == 2))  # noqa: PLR2004
+            topics.append(Discussion(post.id, aside, post, title, closed=number == 1, fixed=number == 2))  # noqa: PLR2004 - the second of a few examples
         return topics
 
     def _made_media(self, kind: MediaKind, community: Community, media_id: int) -> Discussion:

@@ -103,7 +103,7 @@ def fill(template: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: 
         if kind == "words":
             written.append(dice.pick(slot.words))
         elif kind == "item":
-            written.append(item[slot.place])  # type: ignore[arg-type]
+            written.append(item[slot.place])  # type: ignore[arg-type] # the place of a slot is always set here
         elif kind == "speaker":
             written.append(slot.words[speaker.gender])
         elif kind == "agreement":

@@ -707,12 +707,12 @@ async def test_many_jobs_that_ended_lately_are_told_once(
         feed = resources.feeds._all  # noqa: SLF001 - what is kept
         assert feed
         looks = feed._done  # noqa: SLF001 - each reads everything
-        await until(lambda: feed._done > looks + 3)  # noqa: SLF001
+        await until(lambda: feed._done > looks + 3)  # noqa: SLF001 - nothing else tells what the feed keeps
         assert len({change.job.id for change in told}) == len(told) == 5 * few // 2
-        assert len(feed._ended) == len(told)  # noqa: SLF001
+        assert len(feed._ended) == len(told)  # noqa: SLF001 - nothing else tells what the feed keeps
         # they are forgotten when they are read no more
         monkeypatch.setattr(all_jobs_feed, "SETTLING", timedelta(0))
-        await until(lambda: len(feed._ended) == few)  # noqa: SLF001
+        await until(lambda: len(feed._ended) == few)  # noqa: SLF001 - nothing else tells what the feed keeps
         assert len(told) == 5 * few // 2
         taking.cancel()
         await asyncio.wait({taking})

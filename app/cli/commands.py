@@ -85,7 +85,7 @@ def demo(
     comments: Annotated[int, typer.Option(min=0, help="Number of comments in the simulated community.")] = 30_000,
 ) -> None:
     """Show everything on this machine: a VK simulator, a server, and a community that is collected."""
-    from app.cli.demo import run_demo  # noqa: PLC0415
+    from app.cli.demo import run_demo
 
     _require_simulator()
     try:
@@ -97,7 +97,7 @@ def demo(
 @app.command()
 def serve() -> None:
     """Run the server: GraphQL, and up to WORKERS concurrent jobs."""
-    from app.cli.serve_web import serve_web  # noqa: PLC0415
+    from app.cli.serve_web import serve_web
 
     _run(serve_web(read_settings()))
 
@@ -124,12 +124,12 @@ def worker(
     """Run only jobs, for servers that run with WORKERS=0."""
     settings = read_settings()
     if check:
-        from app.cli.alive import require_alive  # noqa: PLC0415
+        from app.cli.alive import require_alive
 
         require_alive(settings)
     else:
-        from app.background import kinds_named  # noqa: PLC0415
-        from app.cli.serve_jobs import serve_jobs  # noqa: PLC0415
+        from app.background import kinds_named
+        from app.cli.serve_jobs import serve_jobs
 
         selected = kinds_named(kinds)
         _run(serve_jobs(settings, concurrency or settings.workers or CONCURRENCY, selected, metrics_port))
@@ -140,8 +140,8 @@ def migrate(
     to: Annotated[str, typer.Option(help="Target version: head, base, or a number such as 0002.")] = "head",
 ) -> None:
     """Migrate the database to this version (or, with --to, to another one)."""
-    from app.db.migrate import migrate as run_migrations  # noqa: PLC0415
-    from app.resources import open_postgresql  # noqa: PLC0415
+    from app.db.migrate import migrate as run_migrations
+    from app.resources import open_postgresql
 
     async def run() -> str | None:
         async with open_postgresql(read_settings()) as database:
@@ -165,9 +165,9 @@ def collect(
     ] = False,
 ) -> None:
     """Add communities to a running server, collect their comments and show the progress."""
-    from app.cli.client import Client  # noqa: PLC0415
-    from app.cli.collect import add_groups, summary  # noqa: PLC0415
-    from app.cli.collect import collect as run_collection  # noqa: PLC0415
+    from app.cli.client import Client
+    from app.cli.collect import add_groups, summary
+    from app.cli.collect import collect as run_collection
 
     async def run() -> None:
         client = Client(server, api_key)
@@ -220,8 +220,8 @@ def export(  # noqa: PLR0913 - each parameter is a command-line option
     api_key: ApiKey = None,
 ) -> None:
     """Export comments from a running server to a file, as CSV, JSON lines, XLSX or Parquet."""
-    from app.cli import export as exports  # noqa: PLC0415
-    from app.cli.client import Client  # noqa: PLC0415
+    from app.cli import export as exports
+    from app.cli.client import Client
 
     async def run() -> None:
         client = Client(server, api_key)
@@ -263,8 +263,8 @@ def import_keywords(
     ] = "word-forms",
 ) -> None:
     """Add the keywords of a file to a running server and match them with the stored comments."""
-    from app.cli.client import Client  # noqa: PLC0415
-    from app.cli.keywords import import_keywords as run_import  # noqa: PLC0415
+    from app.cli.client import Client
+    from app.cli.keywords import import_keywords as run_import
 
     _run(run_import(Client(server, api_key), console, file, category, matching))
 
@@ -281,8 +281,8 @@ def simulate_vk(
 ) -> None:
     """Run a VK API with invented communities, for demos and tests. It sends no request to other machines."""
     _require_simulator()
-    from app.cli.serve_simulator import serve_simulator  # noqa: PLC0415
-    from simulator import SimulatorOptions  # noqa: PLC0415
+    from app.cli.serve_simulator import serve_simulator
+    from simulator import SimulatorOptions
 
     options = SimulatorOptions(groups=groups, posts=posts, comments=comments, seed=seed, rps=rps)
     _run(serve_simulator(options, port))
@@ -293,7 +293,7 @@ def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: the terminal.")] = None,
 ) -> None:
     """Write the GraphQL schema as SDL."""
-    from schema import make_schema  # noqa: PLC0415
+    from schema import make_schema
 
     text = make_schema().as_str() + "\n"
     if output:

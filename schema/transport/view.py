@@ -58,7 +58,7 @@ class GraphQLView(GraphQL[Context, None]):
         )
         self._page = page
 
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002 - the signature is Strawberry's
         """Return the context of a request; the resources come from the application's lifespan."""
         resources = request.state.resources
         return Context(resources, open_loaders(resources))

@@ -31,7 +31,7 @@ class AsText(dict[str, object]):
 class TextWebSocket(ASGIWebSocketAdapter):
     """Sends messages as text, as graphql-transport-ws requires, though orjson returns bytes; rejects large messages."""
 
-    async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:  # noqa: ARG002
+    async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:  # noqa: ARG002 - the signature is Strawberry's
         """Yield each received message until either side has closed the socket.
 
         Raises:

@@ -61,7 +61,7 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path, unused_port: UnusedP
 
 def test_the_demo_has_its_own_rules(data_dir: Path, unused_port: UnusedPort) -> None:
     keys = "key-of-a-client-1"
-    env = environment(DATA_DIR=data_dir, PORT=unused_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS=keys, WORKERS=0)  # noqa: S104
+    env = environment(DATA_DIR=data_dir, PORT=unused_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS=keys, WORKERS=0)  # noqa: S104 - the demo is tested with a server for everybody
     result = run("demo", "--once", "--comments", "100", env=unmeasured(env))
     assert (result.returncode, result.stderr) == (0, "")
 

@@ -12,7 +12,7 @@ from app.time_zones import offsets_of, zone_names
 
 def local(*parts: int) -> datetime:
     """Return a time without a zone."""
-    return datetime(*parts)  # type: ignore[arg-type]  # noqa: DTZ001
+    return datetime(*parts)  # type: ignore[arg-type]  # noqa: DTZ001 - local times have no time zone
 
 
 @pytest.mark.parametrize(

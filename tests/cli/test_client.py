@@ -49,7 +49,7 @@ class Script:
 
 @asynccontextmanager
 async def serving(script: Script) -> AsyncIterator[Client]:
-    async with serve(script.answer, "127.0.0.1", 0, subprotocols=["graphql-transport-ws"]) as server:  # type: ignore[list-item]
+    async with serve(script.answer, "127.0.0.1", 0, subprotocols=["graphql-transport-ws"]) as server:  # type: ignore[list-item] # websockets takes any string
         port = next(iter(server.sockets)).getsockname()[1]
         yield Client(f"http://127.0.0.1:{port}/")
 

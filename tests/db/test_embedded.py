@@ -406,7 +406,7 @@ def test_a_killed_server_recovers_all_rows(place: Place) -> None:
 def test_a_killed_server_leaves_no_shared_memory(place: Place) -> None:
     with place.enter() as postgres:
         segment = postmaster_pid_file(postgres).read_text().splitlines()[6].split()[1]
-        dynamic = {mapping.path for mapping in postmaster(postgres).memory_maps() if "/dev/shm" in mapping.path}  # noqa: S108
+        dynamic = {mapping.path for mapping in postmaster(postgres).memory_maps() if "/dev/shm" in mapping.path}  # noqa: S108 - where PostgreSQL puts it
         postmaster(postgres).kill()
         place.start_and_stop()
     assert dynamic
@@ -599,7 +599,7 @@ def test_a_long_path_has_its_socket_in_tmp(place: Place) -> None:
         assert query(postgres.url, "SELECT 1") == 1
         assert postgres.directory == deep.resolve() / "postgres"
         sockets = Path(query(postgres.url, "SHOW unix_socket_directories"))
-        assert sockets.parent == Path("/tmp")  # noqa: S108
+        assert sockets.parent == Path("/tmp")  # noqa: S108 - where PostgreSQL puts it
     assert not sockets.exists()
 
 

@@ -122,7 +122,7 @@ def test_xlsx(tmp_path: Path) -> None:
     [[head, first, second, third, fourth]] = sheets(path)
     assert head == ("vkId", "text", "publishedAt (UTC)", "isReply", "keywords")
     assert first == (1, "a", datetime(2026, 3, 1, 12, 30, 59, 123_000), True, "b, c, d")  # noqa: DTZ001 - Excel's
-    assert second == (-(2**40), "_x0000_нуль_x0000_", datetime(2006, 10, 9, 21), False, None)  # noqa: DTZ001
+    assert second == (-(2**40), "_x0000_нуль_x0000_", datetime(2006, 10, 9, 21), False, None)  # noqa: DTZ001 - Excel has no time zones
     assert third == (None,) * 5
     assert fourth == (str(10**15), "", "1899-01-01 00:00:00+00:00", True, "=1")
     book = openpyxl.load_workbook(path)
@@ -185,12 +185,12 @@ def test_the_most_rows_of_a_sheet_are_those_of_the_library(tmp_path: Path) -> No
     """XlsxWriter drops, without a word, what lies beyond its last row: ours is the same."""
     file = NewFile(tmp_path / "file.xlsx")
     written = XlsxFile(file, [ExportColumn.TEXT], tmp_path)
-    sheet = written._sheet  # noqa: SLF001
+    sheet = written._sheet  # noqa: SLF001 - a sheet of a million rows takes minutes
     assert sheet.write_string(MOST_ROWS - 1, 0, "in") == 0
     assert sheet.write_string(MOST_ROWS, 0, "out") == -1
-    written._row = MOST_ROWS - 1  # noqa: SLF001
+    written._row = MOST_ROWS - 1  # noqa: SLF001 - a sheet of a million rows takes minutes
     written.write([("last",), ("first of the next",)])
-    assert written._row == 2  # noqa: SLF001
+    assert written._row == 2  # noqa: SLF001 - a sheet of a million rows takes minutes
     written.close()
     file.finish()
     with ZipFile(tmp_path / "file.xlsx") as book:

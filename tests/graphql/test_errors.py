@@ -54,7 +54,7 @@ async def test_unexpected_error_in_a_query(
     assert line["request_id"] == "0123456789abcdef0123456789abcdef"
     assert "RuntimeError" in json.dumps(line["exception"])
     assert TOKEN not in log_lines.getvalue()
-    assert metrics.unexpected_errors._value.get() == before + 1  # noqa: SLF001
+    assert metrics.unexpected_errors._value.get() == before + 1  # noqa: SLF001 - prometheus_client has no other way to read a counter
     assert resources.settings.vk_tokens[0].get_secret_value() == TOKEN
 
 

@@ -224,7 +224,7 @@ async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(_: object) -> object:
-        return {}["items"]  # type: ignore[index]
+        return {}["items"]  # type: ignore[index] # the error is what is tested
 
     monkeypatch.setattr(collect_comments, "read_post_page", read)
     _, told = await first_failure(resources)

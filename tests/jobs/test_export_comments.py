@@ -128,7 +128,7 @@ async def test_the_request_is_kept_with_the_job(resources: Resources) -> None:
         ExportFormat.CSV,
         DEFAULT_COLUMNS,
         Compression.ZSTD,
-        CsvOptions(Delimiter.COMMA, False, False),  # noqa: FBT003
+        CsvOptions(Delimiter.COMMA, False, False),  # noqa: FBT003 - the fields are those of a CSV file
     )
     request = ExportRequest(CommentConditions(search="a", none_of=(CommentConditions(min_likes=1),)), options)
     row = await start_export(resources, request.conditions, options)
@@ -182,7 +182,7 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
         try:
             return await in_process(write, task)
         except asyncio.CancelledError:
-            running.cancel()
+            run.cancel()
             for _ in range(10):
                 await asyncio.sleep(0)
             has_ended.append(True)
@@ -191,11 +191,11 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
     monkeypatch.setattr(body, "in_process", ends_late)
     monkeypatch.setattr(body, "remove_run", lambda _: has_ended.append(False))
     job = await taken(resources)
-    running = asyncio.create_task(export_comments(job))
+    run = asyncio.create_task(export_comments(job))
     await wait_for_rows(resources, job.id)
-    running.cancel()
+    run.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await run
     assert has_ended == [True, False]
 
 
@@ -290,10 +290,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "disk"
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "vk-comments-test", str(path)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603 - a path of this test
         pytest.skip("nothing can be mounted here")
     yield path
-    subprocess.run(["umount", str(path)], check=True)  # noqa: S603, S607
+    subprocess.run(["umount", str(path)], check=True)  # noqa: S603, S607 - a path of this test
 
 
 @pytest.mark.parametrize("options", [CSV, LINES, XLSX, PARQUET], ids=lambda options: options.format.name)
@@ -304,7 +304,7 @@ async def test_a_full_disk(make_settings: MakeSettings, small_disk: Path, option
             # texts that cannot be packed
             await connection.execute(
                 text(
-                    "UPDATE comments SET text = (SELECT string_agg(md5(id * n || ''), '') FROM generate_series(1, 3000) n)"  # noqa: E501
+                    "UPDATE comments SET text = (SELECT string_agg(md5(id * n || ''), '') FROM generate_series(1, 3000) n)"  # noqa: E501 - one statement
                 )
             )
         async with open_worker(resources, 1):
@@ -403,7 +403,7 @@ async def test_what_a_crash_has_left_is_removed(resources: Resources) -> None:
 async def order_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
     """Return what the process is told."""
     job = await taken(resources, options)
-    order = await body._Export(job)._write_task()  # noqa: SLF001
+    order = await body._Export(job)._write_task()  # noqa: SLF001 - the task is made nowhere else
     return WriteTask(order.dsn, order.statement, options, directory, order.mark)
 
 
@@ -481,7 +481,7 @@ async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
         os.utime(path, (time.time() - 100, time.time() - 100))
     (root / "78" / "run-1.part").mkdir(parents=True)
     async with resources.database.transaction() as connection:
-        await connection.execute(text("UPDATE jobs SET finished_at = now(), state = 'SUCCEEDED' WHERE id <> :id"), {"id": waiting.id})  # fmt: skip  # noqa: E501
+        await connection.execute(text("UPDATE jobs SET finished_at = now(), state = 'SUCCEEDED' WHERE id <> :id"), {"id": waiting.id})  # fmt: skip  # noqa: E501 - one statement
         await connection.execute(text("UPDATE exports SET expires_at = now() WHERE job_id = :id"), {"id": expired.id})
     await clear(resources)
     names = {path.name for path in root.iterdir()}
@@ -491,4 +491,4 @@ async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
 
 
 def test_another_process_removes_the_same(tmp_path: Path) -> None:
-    assert export_files._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001
+    assert export_files._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001 - the race has no other way in

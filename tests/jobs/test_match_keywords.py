@@ -432,7 +432,7 @@ async def test_keywords_change_while_comments_are_stored(walls: Resources) -> No
     await counts_are_right(walls)
 
 
-async def test_keywords_change_during_collections(vk_resources: Resources, worker: None) -> None:  # noqa: ARG001
+async def test_keywords_change_during_collections(vk_resources: Resources, worker: None) -> None:  # noqa: ARG001 - the fixture runs a worker
     await add_groups(vk_resources, ["1"])
     await add(vk_resources, "и", "не")
     row = await start_collection(vk_resources, owner_ids=[-1])

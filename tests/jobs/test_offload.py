@@ -153,7 +153,7 @@ def _sigint() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
-    offload._exit_with_parent.cache_clear()  # noqa: SLF001
+    offload._exit_with_parent.cache_clear()  # noqa: SLF001 - it runs in the other process, where nothing is measured
 
 
 @pytest.mark.usefixtures("_sigint")
@@ -164,7 +164,7 @@ async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "_exit", ends.append)
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(offload, "WATCH_SECONDS", 0.0)
-    offload._watch_parent(7)  # noqa: SLF001
+    offload._watch_parent(7)  # noqa: SLF001 - it runs in the other process, where nothing is measured
     assert ends == [1]
     monkeypatch.setattr(os, "getppid", lambda: 1)
     threads = threading.enumerate()

@@ -221,7 +221,7 @@ def walls_after(rates: ChurnRates, calls: int, options: SimulatorOptions, group_
 
 def test_equal_seeds_make_equal_changes_and_others_do_not() -> None:
     def after(seed: int) -> list[object]:
-        rates = ChurnRates(**{**LIVELY, "seed": seed})  # type: ignore[arg-type]
+        rates = ChurnRates(**{**LIVELY, "seed": seed})  # type: ignore[arg-type] # values are those of the fields
         return [history_json(wall) for wall in walls_after(rates, 50, SimulatorOptions(posts=4, comments=60), (1,))]
 
     assert after(1) == after(1)

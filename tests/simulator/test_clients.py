@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import requests
-import vk_api  # type: ignore[import-untyped]
+import vk_api  # type: ignore[import-untyped] # vk_api has no types
 import vkbottle
-from vk_api.execute import VkFunction  # type: ignore[import-untyped]
+from vk_api.execute import VkFunction  # type: ignore[import-untyped] # vk_api has no types
 
 from tests.conftest import Simulator
 

@@ -23,7 +23,7 @@ NAMED = {"group_id": "1", "v": "5.199"}
     ],
 )
 async def test_parameters_and_token_in_every_place(vk: Vk, send: dict[str, object]) -> None:
-    reply = await vk.http.request(url="/method/groups.getById", **send)  # type: ignore[arg-type]
+    reply = await vk.http.request(url="/method/groups.getById", **send)  # type: ignore[arg-type] # parameters are those of the case
     assert reply.headers["content-type"] == "application/json; charset=utf-8"
     assert reply.json()["response"]["groups"][0]["id"] == 1
 

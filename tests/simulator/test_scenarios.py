@@ -325,7 +325,7 @@ def test_only_half_pairs_are_replaced() -> None:
 def test_shares_beyond_all_are_refused(name: str) -> None:
     for value in (-0.1, 1.1):
         with pytest.raises(ValueError, match=name):
-            SimulatorOptions(**{name: value})  # type: ignore[arg-type]
+            SimulatorOptions(**{name: value})  # type: ignore[arg-type] # wrong values are what is tested
 
 
 def test_a_state_for_nobody_is_refused() -> None:

@@ -181,7 +181,7 @@ def test_an_added_comment_is_the_same_in_equal_worlds() -> None:
 @pytest.mark.parametrize("name", ["groups", "posts", "comments", "rps", "start_of_history", "history_seconds"])
 def test_negative_options_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        create_simulator(SimulatorOptions(**{name: -1}))  # type: ignore[arg-type]
+        create_simulator(SimulatorOptions(**{name: -1}))  # type: ignore[arg-type] # wrong values are what is tested
 
 
 def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:

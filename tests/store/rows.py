@@ -61,7 +61,7 @@ async def age(resources: Resources, table: Table, interval: str) -> None:
     """Let all rows have been seen for the last time so long ago."""
     async with resources.database.transaction() as connection:
         await connection.execute(
-            text(f"UPDATE {table.name} SET last_seen_at = last_seen_at - CAST(:age AS text)::interval"),  # noqa: S608
+            text(f"UPDATE {table.name} SET last_seen_at = last_seen_at - CAST(:age AS text)::interval"),  # noqa: S608 - a name of our own table
             {"age": interval},
         )
 

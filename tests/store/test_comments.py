@@ -130,12 +130,12 @@ async def test_what_a_later_collection_sees(stored: Resources) -> None:
 @pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
 async def test_an_edit_is_noticed(stored: Resources, facts: dict[str, object]) -> None:
     await upsert(stored, [comment(2)])
-    assert await upsert(stored, [replace(comment(2), **facts)]) == Stored(changed=1)  # type: ignore[arg-type]
+    assert await upsert(stored, [replace(comment(2), **facts)]) == Stored(changed=1)  # type: ignore[arg-type] # fields are those of the case
     edited = (await read(stored, table))[(-1, 2)]
     assert {name: edited[name] for name in facts} == facts
     assert edited["changed_at"] == edited["last_seen_at"] > edited["first_seen_at"]
     await age(stored, table, "2 minutes")
-    await upsert(stored, [replace(comment(2), **facts)])  # type: ignore[arg-type]
+    await upsert(stored, [replace(comment(2), **facts)])  # type: ignore[arg-type] # fields are those of the case
     assert (await read(stored, table))[(-1, 2)]["changed_at"] == edited["changed_at"]
 
 

@@ -77,7 +77,7 @@ async def lock_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None
 
 async def end_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
     ends = [
-        jobs.RunEnd(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003
+        jobs.RunEnd(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003 - the fields are those of a run's end
         for number in numbers
     ]
     await jobs.end_jobs(connection, ends)

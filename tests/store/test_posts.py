@@ -86,10 +86,10 @@ async def test_a_refreshed_post(group: Resources) -> None:
 @pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
 async def test_an_edit_is_noticed(group: Resources, facts: dict[str, object]) -> None:
     await upsert(group, post(1))
-    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type]
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # fields are those of the case
     edited = (await read(group, table))[(-1, 1)]
     assert edited["changed_at"] == edited["last_seen_at"]
-    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type]
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # fields are those of the case
     assert (await read(group, table))[(-1, 1)]["changed_at"] == edited["changed_at"]
 
 

@@ -425,7 +425,7 @@ async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -
 
 
 @given(
-    since=st.datetimes(datetime(2019, 1, 1), datetime(2021, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    since=st.datetimes(datetime(2019, 1, 1), datetime(2021, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the time zone
     length=st.timedeltas(timedelta(0), timedelta(days=400)),
 )
 def test_pieces_and_whole_steps_make_up_the_period(since: datetime, length: timedelta) -> None:

@@ -49,7 +49,7 @@ def test_references(name: str, text: str, references: list[str], encoding: str) 
     ],
 )
 def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
-    wanted = [KeywordRow(*row, *[None] * (4 - len(row))) for row in rows]  # type: ignore[arg-type]
+    wanted = [KeywordRow(*row, *[None] * (4 - len(row))) for row in rows]  # type: ignore[arg-type] # the rest of a row is empty
     assert keywords_in(name, text.encode(), 10) == wanted
 
 
