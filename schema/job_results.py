@@ -47,7 +47,7 @@ class CollectionResult:
 
     @classmethod
     def of(cls, stored: dict[str, Any] | None) -> "CollectionResult | None":
-        """Convert a stored result; None if there is none."""
+        """Convert a stored result; None if nothing is stored."""
         if stored is None:
             return None
         return cls(

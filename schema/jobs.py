@@ -111,7 +111,7 @@ class JobFailure(Error):
 
     @classmethod
     def of(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
-        """Convert a stored failure; None if there is none."""
+        """Convert a stored failure; None if nothing is stored."""
         if stored is None:
             return None
         return cls(message=stored["message"], code=ErrorCode(stored["code"]), facts=JSON(stored["facts"]))

@@ -185,7 +185,7 @@ async def _own_servers(
 
 
 async def _live_server(settings: Settings) -> str | None:
-    """Return the URL of a demo that is already running on this DATA_DIR; None if there is none."""
+    """Return the URL of a demo that is already running on this DATA_DIR; None if no demo is running."""
     try:
         url = str(orjson.loads((settings.data_dir / ADDRESS_FILE).read_bytes())["url"])
         async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:

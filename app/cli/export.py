@@ -47,7 +47,7 @@ def kind_of(path: Path, format: ExportFormat | None, compression: Compression | 
 
 
 def columns_named(names: str) -> list[str] | None:
-    """Parse comma-separated columns and return them as the API names them; None if there are none.
+    """Parse comma-separated columns and return them as the API names them; None if no column was given.
 
     Raises:
         RequestFailed: one of them does not exist.
@@ -62,7 +62,7 @@ def columns_named(names: str) -> list[str] | None:
 
 
 def joined_filter(given: str | None, **options: Any) -> dict[str, Any] | None:
-    """Combine a CommentFilter given as JSON with the filters of other options; None if there are none.
+    """Combine a CommentFilter given as JSON with the filters of other options; None if neither was given.
 
     Raises:
         RequestFailed: `given` is not a JSON object.
