@@ -242,7 +242,7 @@ def _behind(offset: int, page: VkCommentPage) -> tuple[int, bool]:
 
 
 def page_count(items: int, shown: int = 0) -> int:
-    """Return how many pages a pager through so many items requests if the first `shown` items are already known."""
+    """Return how many pages have to be requested for so many items if the first `shown` items are already known."""
     left = items - shown
     if left <= 0:
         return 0

@@ -51,7 +51,7 @@ class Pager(Protocol):
 class PageRequest:
     """The call, its pager, and the offset of the page.
 
-    `turn` is the walk's generation at the time of the request: if the pager was sent
+    `turn` is the pager's generation at the time of the request: if the pager was sent
     back meanwhile, the answer is useless. `gap` is the gap to fill, if any.
     """
 
