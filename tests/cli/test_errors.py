@@ -74,7 +74,7 @@ def test_address_of_another_machine() -> None:
 def test_demo_where_nothing_can_be_written(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    message = error_of("demo", "--once", env=environment(DATA_DIR=file))
+    message = error_of("demo", "--once", env=environment(DATA_DIR=file, PORT=0))
     assert message == f"Cannot write {file}/logs/simulator.log: Not a directory. Set DATA_DIR to a writable directory."
 
 

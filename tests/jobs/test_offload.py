@@ -104,8 +104,16 @@ def test_a_process_that_ends_while_it_starts(
     monkeypatch: pytest.MonkeyPatch, loop_factory: Callable[[], asyncio.AbstractEventLoop], program: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    with asyncio.Runner(loop_factory=loop_factory) as runner, pytest.raises(ProcessDied):
-        runner.run(in_process(count_primes, {"below": 10}))
+    others = psutil.Process().children()
+
+    async def compute() -> None:
+        with pytest.raises(ProcessDied):
+            await in_process(count_primes, {"below": 10})
+        # uvloop cannot close a loop that has not yet noticed that the process ended
+        await until(lambda: set(psutil.Process().children()) <= set(others))
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(compute())
     gc.collect()
 
 
