@@ -1,4 +1,4 @@
-"""The handlers of all job kinds, and the periodic tasks, for workers.
+"""The definitions of all job kinds, and the periodic tasks, for workers.
 
 The only module that knows all of them: it passes them to the task manager (`app.jobs`).
 """
@@ -10,33 +10,34 @@ from functools import partial
 from app.actions.set_monitoring import start_due
 from app.errors import StartFailed
 from app.jobs import upkeep
-from app.jobs.handlers import EVERY_FIVE_SECONDS, HOURLY, Handlers, PeriodicTask
+from app.jobs.definitions import EVERY_FIVE_SECONDS, HOURLY, AnyJobDefinition, Definitions, PeriodicTask
 from app.jobs.worker import Worker, running
 from app.resources import Resources
-from app.work.analyzing.analyze_comments import analyze_comments
-from app.work.collecting.collect_comments import collect_comments
-from app.work.exporting.export_comments import export_comments
+from app.work.analyzing.analyze_comments import ANALYZE_COMMENTS
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
+from app.work.exporting.export_comments import EXPORT_COMMENTS
 from app.work.exporting.export_files import clear_exports
-from app.work.groups.refresh_groups import refresh_groups
-from app.work.groups.remove_groups import remove_groups
+from app.work.groups.refresh_groups import REFRESH_GROUPS
+from app.work.groups.remove_groups import REMOVE_GROUPS
 from app.work.kinds import JobKind
-from app.work.matching.match_keywords import match_keywords
+from app.work.matching.match_keywords import MATCH_KEYWORDS
 
-HANDLERS: Handlers = {
-    JobKind.ANALYZE_COMMENTS.value: analyze_comments,
-    JobKind.COLLECT_COMMENTS.value: collect_comments,
-    JobKind.EXPORT_COMMENTS.value: export_comments,
-    JobKind.MATCH_KEYWORDS.value: match_keywords,
-    JobKind.REFRESH_GROUPS.value: refresh_groups,
-    JobKind.REMOVE_GROUPS.value: remove_groups,
-}
+_ALL: tuple[AnyJobDefinition, ...] = (
+    ANALYZE_COMMENTS,
+    COLLECT_COMMENTS,
+    EXPORT_COMMENTS,
+    MATCH_KEYWORDS,
+    REFRESH_GROUPS,
+    REMOVE_GROUPS,
+)
+DEFINITIONS: Definitions = {definition.kind.value: definition for definition in _ALL}
 
 
 def periodic_tasks(resources: Resources) -> Mapping[str, PeriodicTask]:
     """Return the tasks that run every five seconds and every hour, each in one process at a time."""
     tick = (
         upkeep.restore,
-        partial(upkeep.drop_orphans, kinds=list(HANDLERS)),
+        partial(upkeep.drop_orphans, kinds=list(DEFINITIONS)),
         upkeep.raise_waiting,
         upkeep.raise_abandoned,
         start_due,
@@ -47,7 +48,7 @@ def periodic_tasks(resources: Resources) -> Mapping[str, PeriodicTask]:
     }
 
 
-def make_worker(resources: Resources, concurrency: int, handlers: Handlers = HANDLERS) -> Worker:
+def make_worker(resources: Resources, concurrency: int, definitions: Definitions = DEFINITIONS) -> Worker:
     """Return a worker of these kinds, with the limits of JOB_KIND_LIMITS.
 
     Raises:
@@ -55,7 +56,7 @@ def make_worker(resources: Resources, concurrency: int, handlers: Handlers = HAN
     """
     limits = resources.settings.job_kind_limits
     by_kind = {kind_named(name, "JOB_KIND_LIMITS").value: limit for name, limit in limits.items()}
-    return Worker(resources, concurrency, handlers, by_kind, periodic_tasks(resources))
+    return Worker(resources, concurrency, definitions, by_kind, periodic_tasks(resources))
 
 
 @asynccontextmanager
@@ -69,8 +70,8 @@ async def open_worker(
     Raises:
         StartFailed: JOB_KIND_LIMITS names a kind that does not exist.
     """
-    handlers = {kind.value: HANDLERS[kind.value] for kind in kinds or JobKind}
-    async with running(make_worker(resources, concurrency, handlers)) as stop:
+    definitions = {kind.value: DEFINITIONS[kind.value] for kind in kinds or JobKind}
+    async with running(make_worker(resources, concurrency, definitions)) as stop:
         yield stop
 
 

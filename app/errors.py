@@ -28,7 +28,9 @@ are sentences for people and contain no secrets.
 """
 
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
+
+from app.json_models import JsonValue
 
 
 class ErrorCode(Enum):
@@ -63,17 +65,26 @@ class Fault(Exception):
     """An expected failure. `code` is for machines; `facts` are the values in addition to the message."""
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
-    passes: ClassVar[bool] = False
-    """Whether the failure is transient: a retry may succeed a little later."""
+    fact_names: ClassVar[tuple[str, ...]] = ()
+    """The attributes that are facts. JSON and GraphQL have them under the same names in camel case."""
+    is_transient: ClassVar[bool] = False
+    """Whether a retry may succeed a little later."""
+    retry_after_seconds: float = 0.0
+    """The number of seconds after which a retry makes sense; 0: unknown."""
 
     @property
     def message(self) -> str:
         """The sentence for people."""
         return str(self)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, JsonValue]:
         """Return the facts of the fault in addition to its message, as plain JSON values."""
-        return {}
+        return {_camel_case(name): getattr(self, name) for name in self.fact_names}
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 class StartFailed(Fault):
@@ -96,7 +107,7 @@ class ValidationFailed(Fault):
         super().__init__("; ".join(f"{path}: {message}" for path, message in fields.items()))
         self.fields = fields
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, JsonValue]:
         """Return the wrong fields: path and message."""
         return {"fields": [{"path": path, "message": message} for path, message in self.fields.items()]}
 
@@ -105,136 +116,109 @@ class GroupNotFound(Fault):
     """The community with this owner id (negative) has not been added."""
 
     code = ErrorCode.GROUP_NOT_FOUND
+    fact_names = ("vk_owner_id",)
 
     def __init__(self, owner_id: int) -> None:
         super().__init__(f"Community {-owner_id} has not been added.")
-        self.owner_id = owner_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which community."""
-        return {"vkOwnerId": self.owner_id}
+        self.vk_owner_id = owner_id
 
 
 class PostNotFound(Fault):
     """The post with this key is not stored, or not any more."""
 
     code = ErrorCode.POST_NOT_FOUND
+    fact_names = ("vk_owner_id", "vk_post_id")
 
     def __init__(self, owner_id: int, post_id: int) -> None:
         super().__init__(f"Post {owner_id}_{post_id} is not stored.")
-        self.owner_id = owner_id
-        self.post_id = post_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which post."""
-        return {"vkOwnerId": self.owner_id, "vkPostId": self.post_id}
+        self.vk_owner_id = owner_id
+        self.vk_post_id = post_id
 
 
 class KeywordNotFound(Fault):
     """No keyword has this id."""
 
     code = ErrorCode.KEYWORD_NOT_FOUND
+    fact_names = ("keyword_id",)
 
     def __init__(self, keyword_id: int) -> None:
         super().__init__(f"Keyword {keyword_id} does not exist.")
         self.keyword_id = keyword_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which keyword."""
-        return {"keywordId": self.keyword_id}
 
 
 class KeywordAlreadyThere(Fault):
     """A keyword with this phrase and matching already exists; `keyword_id` is its id."""
 
     code = ErrorCode.KEYWORD_ALREADY_THERE
+    fact_names = ("keyword_id",)
 
     def __init__(self, keyword_id: int, phrase: str) -> None:
         super().__init__(f"Keyword {keyword_id} already has the phrase {phrase!r} with this matching.")
         self.keyword_id = keyword_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which keyword."""
-        return {"keywordId": self.keyword_id}
 
 
 class JobNotFound(Fault):
     """No job has this id."""
 
     code = ErrorCode.JOB_NOT_FOUND
+    fact_names = ("job_id",)
 
     def __init__(self, job_id: int) -> None:
         super().__init__(f"Job {job_id} does not exist.")
         self.job_id = job_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which job."""
-        return {"jobId": self.job_id}
 
 
 class JobAlreadyRunning(Fault):
     """A community is already being collected or removed; `job_id` is the job that does it."""
 
     code = ErrorCode.JOB_ALREADY_RUNNING
+    fact_names = ("job_id", "vk_owner_id")
 
     def __init__(self, job_id: int, owner_id: int) -> None:
         super().__init__(f"Job {job_id} collects or removes community {-owner_id} already.")
         self.job_id = job_id
-        self.owner_id = owner_id
-
-    def facts(self) -> dict[str, Any]:
-        """Return which job and which community."""
-        return {"jobId": self.job_id, "vkOwnerId": self.owner_id}
+        self.vk_owner_id = owner_id
 
 
 class JobStateConflict(Fault):
     """The job is in a state that does not allow the requested action; `state` is that state."""
 
     code = ErrorCode.JOB_STATE_CONFLICT
+    fact_names = ("job_id", "state")
 
     def __init__(self, job_id: int, state: str, action: str) -> None:
         super().__init__(f"Job {job_id} is {state} and cannot be {action}.")
         self.job_id = job_id
         self.state = state
 
-    def facts(self) -> dict[str, Any]:
-        """Return the job and its state."""
-        return {"jobId": self.job_id, "state": self.state}
-
 
 class JobTimedOut(Fault):
     """A job ran longer than its timeout."""
 
     code = ErrorCode.JOB_TIMED_OUT
+    fact_names = ("timeout_seconds",)
 
     def __init__(self, timeout_seconds: float) -> None:
         super().__init__(f"The job ran longer than its limit of {timeout_seconds:g} s.")
         self.timeout_seconds = timeout_seconds
-
-    def facts(self) -> dict[str, Any]:
-        """Return the limit in seconds."""
-        return {"timeoutSeconds": self.timeout_seconds}
 
 
 class JobGaveUp(Fault):
     """A job was claimed `attempts` times and never reached an end, most likely because it kills its process."""
 
     code = ErrorCode.JOB_GAVE_UP
+    fact_names = ("attempts",)
 
     def __init__(self, attempts: int) -> None:
         super().__init__(f"The job was started {attempts} times without reaching an end, so it is not retried.")
         self.attempts = attempts
-
-    def facts(self) -> dict[str, Any]:
-        """Return the number of attempts."""
-        return {"attempts": self.attempts}
 
 
 class ProcessDied(Fault):
     """The process that computed for a job ended before it was done, most likely because memory ran out."""
 
     code = ErrorCode.JOB_PROCESS_DIED
-    passes = True
+    is_transient = True
 
     def __init__(self) -> None:
         super().__init__("The process that computed for the job ended before it was done.")
@@ -253,53 +237,44 @@ class QueueFull(Fault):
     """As many jobs are waiting as the setting QUEUE_LIMIT allows."""
 
     code = ErrorCode.QUEUE_FULL
-    passes = True
+    fact_names = ("limit",)
+    is_transient = True
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} jobs are waiting, which is the limit. Try again later.")
         self.limit = limit
-
-    def facts(self) -> dict[str, Any]:
-        """Return the limit."""
-        return {"limit": self.limit}
 
 
 class SubscriberTooSlow(Fault):
     """A subscriber was dropped because too many messages were waiting for it; it may subscribe again."""
 
     code = ErrorCode.SUBSCRIBER_TOO_SLOW
-    passes = True
+    fact_names = ("limit",)
+    is_transient = True
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"More than {limit} messages are waiting. Subscribe again, and read them faster.")
         self.limit = limit
-
-    def facts(self) -> dict[str, Any]:
-        """Return the maximum number of messages that are kept for a subscriber."""
-        return {"limit": self.limit}
 
 
 class ServiceUnavailable(Fault):
     """A service on which this one depends cannot answer, or requests a retry; the client may retry."""
 
     code = ErrorCode.SERVICE_UNAVAILABLE
-    passes = True
+    fact_names = ("service", "retry_after_seconds")
+    is_transient = True
 
     def __init__(self, service: str, retry_after_seconds: float = 1.0) -> None:
         super().__init__(f"{service} cannot answer at the moment. Try again in {retry_after_seconds:g} s.")
         self.service = service
         self.retry_after_seconds = retry_after_seconds
 
-    def facts(self) -> dict[str, Any]:
-        """Return the service, and the seconds after which to retry."""
-        return {"service": self.service, "retryAfterSeconds": self.retry_after_seconds}
-
 
 class QueryTimedOut(Fault):
     """A statement exceeded DATABASE_STATEMENT_TIMEOUT_SECONDS: it was too large, or waited for another one."""
 
     code = ErrorCode.QUERY_TIMED_OUT
-    passes = True
+    is_transient = True
 
     def __init__(self) -> None:
         super().__init__("The database took too long to answer this. Request less at once.")

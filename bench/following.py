@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 
@@ -19,10 +20,11 @@ from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import take
 from app.jobs.states import JobEventKind
+from app.json_models import JsonObject
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store.jobs import job_by_id
-from bench.queues import KIND
+from bench.queues import definition_of
 from bench.surroundings import beside
 
 READY_SECONDS = 60.0
@@ -91,15 +93,15 @@ def allow_sockets(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def running_job(resources: Resources) -> RunningJob:
+async def running_job(resources: Resources) -> RunningJob[Any, Any]:
     """Return a job that is being run, by nobody but the caller."""
     async with resources.database.transaction() as connection:
-        job_id = (await enqueue(connection, resources, NewJob(KIND, {}))).id
+        job_id = (await enqueue(connection, resources, NewJob(definition_of(None), {}))).id
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         queued = await job_by_id(connection, job_id)
         assert queued  # noqa: S101 - it was just made
         [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()
-    return RunningJob(resources, row)
+    return definition_of(None).running_job(resources, row)
 
 
 async def tell(resources: Resources, loads: Sequence[Load], subscribers: int, server: Server | None) -> list[Told]:
@@ -133,7 +135,7 @@ FIRST_EVENTS = 2
 """How many events a job has that has just been taken: that it waited, and that it runs."""
 
 
-async def _write(job: RunningJob, load: Load, seqs: "count[int]") -> dict[int, float]:
+async def _write(job: RunningJob[Any, Any], load: Load, seqs: "count[int]") -> dict[int, float]:
     """Write a load of events, as a collection does of posts it cannot read; returns seq -> moment of its commit."""
     commits: dict[int, float] = {}
     begun = time.monotonic()
@@ -145,7 +147,7 @@ async def _write(job: RunningJob, load: Load, seqs: "count[int]") -> dict[int, f
         batch = [next(seqs) for _ in range(load.batch)]
         async with job.step() as connection:
             for seq in batch:
-                facts = {"vkOwnerId": -1, "vkPostId": seq, "code": ErrorCode.POST_NOT_FOUND.value}
+                facts: JsonObject = {"vkOwnerId": -1, "vkPostId": seq, "code": ErrorCode.POST_NOT_FOUND.value}
                 message = f"Post -1_{seq} does not exist, or VK does not show it."
                 await job.event(connection, JobEventKind.POST_FAILED, message, facts)
         commits |= dict.fromkeys(batch, time.monotonic())

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from statistics import median
+from typing import Any
 
 import asyncpg
 import structlog
@@ -400,7 +401,7 @@ async def _notifications(resources: Resources, times: int) -> tuple[float, int]:
     return seconds, told
 
 
-async def _report(job: RunningJob, done: int, total: int) -> None:
+async def _report(job: RunningJob[Any, Any], done: int, total: int) -> None:
     async with job.step() as connection:
         await job.report(connection, Progress("", done, total), {"done": done})
 

@@ -15,6 +15,7 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JobId, QueueManagerId
 
 from app.background import make_worker
+from app.jobs.definitions import AnyJobDefinition, JobDefinition
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.states import JobPriority
@@ -28,6 +29,11 @@ KIND = JobKind.COLLECT_COMMENTS
 TABLES = "jobs, job_events, job_groups, pgqueuer, pgqueuer_log, pgqueuer_statistics"
 
 Body = Callable[[], Awaitable[object]]
+
+
+def definition_of(handler: Any) -> AnyJobDefinition:
+    """Return the definition of the jobs of the benchmarks; without a handler, for jobs that no worker runs."""
+    return JobDefinition(KIND, "", handler, dict, dict, dict)
 
 
 class Side(Protocol):
@@ -60,24 +66,25 @@ class Ours:
     async def working(self, body: Body) -> AsyncIterator[None]:
         """Run a worker as servers do."""
 
-        async def run(_: RunningJob) -> dict[str, Any]:
+        async def run(_: RunningJob[Any, Any]) -> dict[str, Any]:
             await body()
             return {}
 
-        async with running(make_worker(self.resources, CONCURRENCY, {KIND.value: run})):
+        async with running(make_worker(self.resources, CONCURRENCY, {KIND.value: definition_of(run)})):
             yield
 
     async def enqueue(self) -> int:
         """Put one job into the queue as mutations do."""
         async with self.resources.database.transaction() as connection:
-            return int((await enqueue(connection, self.resources, NewJob(KIND, {}))).id)
+            return int((await enqueue(connection, self.resources, NewJob(definition_of(None), {}))).id)
 
     async def fill(self, connection: "asyncpg.Connection[Any]", count: int) -> None:
         """Write the rows of many jobs at once, in the steps in which `enqueue` writes those of one."""
-        claims = "jsonb_build_object('claims', jsonb_build_array(-n))" if self._claims else "'{}'"
+        claims = "ARRAY[-n]" if self._claims else "'{}'"
         await connection.execute(f"""
-            INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds)
-            SELECT '{KIND.value}', {claims}, {JobPriority.NORMAL.value}, 5, 60 FROM generate_series(1, {count}) AS n;
+            INSERT INTO jobs (kind, arguments, claims, priority, max_attempts, timeout_seconds)
+            SELECT '{KIND.value}', '{{}}', {claims}, {JobPriority.NORMAL.value}, 5, 60
+              FROM generate_series(1, {count}) AS n;
             INSERT INTO pgqueuer (priority, status, entrypoint, dedupe_key, payload)
             SELECT priority, 'queued', kind, id || ':' || epoch, convert_to(id::text, 'UTF8') FROM jobs ORDER BY id;
             UPDATE jobs SET queue_id = pgqueuer.id, last_seq = 1 FROM pgqueuer WHERE dedupe_key = jobs.id || ':0';
@@ -87,7 +94,7 @@ class Ours:
             INSERT INTO groups (owner_id, screen_name, name)
             SELECT -n, 'g' || n, 'G' FROM generate_series(1, {count}) AS n ON CONFLICT DO NOTHING;
             INSERT INTO job_groups (owner_id, job_id)
-            SELECT (arguments -> 'claims' ->> 0)::bigint, id FROM jobs WHERE arguments ? 'claims';
+            SELECT claims[1], id FROM jobs WHERE claims <> '{{}}';
         """)  # noqa: S608 - values of this file
 
     async def cancel(self, job_id: int) -> None:

@@ -12,15 +12,15 @@ from strawberry.types import ExecutionContext
 from app.errors import ValidationFailed
 from schema.analysis import AnalysisMutation
 from schema.context import Info
-from schema.errors import FAULT_HANDLERS, MaskUnexpected
+from schema.errors import MaskUnexpected, fault_handlers
 from schema.exports import ExportMutation
 from schema.findings import FindingsQuery
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
 from schema.job_stats import JobStatsQuery
-from schema.jobs import JOB_HANDLERS, JobFailure, JobMutation, JobQuery
-from schema.keyword_changes import KEYWORD_HANDLERS, KeywordMutation
+from schema.jobs import JobFailure, JobMutation, JobQuery
+from schema.keyword_changes import KeywordMutation
 from schema.keywords import KeywordQuery
 from schema.logging import LogOperation
 from schema.long_lists import ChunkedExecution
@@ -105,5 +105,5 @@ def make_schema() -> Schema:
         extensions=[LogOperation, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
         execution_context_class=ChunkedExecution,
-        exception_handlers=[*FAULT_HANDLERS, *JOB_HANDLERS, *KEYWORD_HANDLERS],
+        exception_handlers=fault_handlers(),
     )

@@ -1,10 +1,11 @@
 """The result of an analysis job."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from app.work.analyzing.analysis_summary import AnalysisSummary
 from schema.node import Key, relation
 
 if TYPE_CHECKING:
@@ -102,44 +103,39 @@ class AnalysisResult:
     wave_comment_count: int = strawberry.field(description="Comments that are in waves.")
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "AnalysisResult":
-        """Convert a stored result."""
+    def of(cls, summary: AnalysisSummary) -> "AnalysisResult":
+        """Convert the result of a job."""
         return cls(
-            comment_count=stored["comments"],
-            newly_analyzed_count=stored["newly_analyzed"],
-            author_count=stored["authors"],
-            post_count=stored["posts"],
-            matched_count=stored["matched"],
+            comment_count=summary.comments,
+            newly_analyzed_count=summary.newly_analyzed,
+            author_count=summary.authors,
+            post_count=summary.posts,
+            matched_count=summary.matched,
             keywords=[
                 AnalyzedKeyword(
-                    key=(each["id"],),
-                    phrase=each["phrase"],
-                    comment_count=each["comments"],
-                    match_count=each["matches"],
+                    key=(each.id,),
+                    phrase=each.phrase,
+                    comment_count=each.comments,
+                    match_count=each.matches,
                 )
-                for each in stored["keywords"]
+                for each in summary.keywords
             ],
             languages=[
-                AnalyzedLanguage(language=each["language"], comment_count=each["comments"])
-                for each in stored["languages"]
+                AnalyzedLanguage(language=each.language, comment_count=each.comments) for each in summary.languages
             ],
-            months=[
-                AnalyzedMonth(start=datetime.fromisoformat(each["month"]), comment_count=each["comments"])
-                for each in stored["months"]
-            ],
+            months=[AnalyzedMonth(start=each.month, comment_count=each.comments) for each in summary.months],
             hours_of_week=[
-                AnalyzedHour(weekday=each["weekday"], hour=each["hour"], comment_count=each["comments"])
-                for each in stored["hours"]
+                AnalyzedHour(weekday=each.weekday, hour=each.hour, comment_count=each.comments)
+                for each in summary.hours
             ],
             terms=[
-                StandingOutTerm(term=each["term"], comment_count=each["comments"], score=each["score"])
-                for each in stored["terms"]
+                StandingOutTerm(term=each.term, comment_count=each.comments, score=each.score) for each in summary.terms
             ],
-            positive_count=stored["positive"],
-            negative_count=stored["negative"],
-            with_links_count=stored["with_links"],
-            with_phones_count=stored["with_phones"],
-            with_mentions_count=stored["with_mentions"],
-            wave_count=stored["waves"],
-            wave_comment_count=stored["in_waves"],
+            positive_count=summary.positive,
+            negative_count=summary.negative,
+            with_links_count=summary.with_links,
+            with_phones_count=summary.with_phones,
+            with_mentions_count=summary.with_mentions,
+            wave_count=summary.waves,
+            wave_comment_count=summary.in_waves,
         )

@@ -10,6 +10,7 @@ from app.actions.add_groups import AddOutcome
 from app.actions.change_keywords import KeywordOutcome
 from app.analysis.keywords import KeywordMatching
 from app.analysis.moods import Mood
+from app.background import DEFINITIONS
 from app.errors import ErrorCode
 from app.health import HealthStatus
 from app.jobs.states import JobEventKind, JobPriority, JobState
@@ -128,14 +129,7 @@ described(
 described(
     JobKind,
     "What a job does.",
-    {
-        JobKind.ANALYZE_COMMENTS: "It analyses the texts of comments and finds near-duplicates.",
-        JobKind.COLLECT_COMMENTS: "It collects the comments of communities.",
-        JobKind.EXPORT_COMMENTS: "It exports comments to a file.",
-        JobKind.MATCH_KEYWORDS: "It matches stored comments with keywords.",
-        JobKind.REFRESH_GROUPS: "It refreshes communities from VK.",
-        JobKind.REMOVE_GROUPS: "It removes communities with all their stored data.",
-    },
+    {kind: DEFINITIONS[kind.value].description for kind in JobKind},
 )
 described(JobState, "The state of a job.", {state: f"The job {state.phrase}." for state in JobState})
 described(

@@ -5,8 +5,8 @@ mutation's union lists that type. In a query it becomes a GraphQL error whose
 extensions contain `code` and the facts.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any, Self
 from uuid import uuid4
 
 import strawberry
@@ -34,8 +34,6 @@ from app.vk.wire import VkAccessDenied, VkRateLimited, VkRequestRefused, VkToken
 from schema import enums as _enums  # noqa: F401 - import it first: it exports the enums used below
 from schema.node import global_id
 
-F = TypeVar("F", bound=Fault)
-
 
 @strawberry.interface(
     description="An expected failure. `__typename` and `code` identify it for programs, `message` explains it to "
@@ -47,6 +45,21 @@ class Error:
     message: str = strawberry.field(description="What went wrong and what to do about it, in a sentence.")
     code: ErrorCode = strawberry.field(description="The kind of the failure, for programs.")
 
+    def __init_subclass__(cls, *, fault: type[Fault] | None = None) -> None:
+        """Register the type as that of a fault (see `ERROR_TYPES`)."""
+        super().__init_subclass__()
+        if fault:
+            ERROR_TYPES[fault] = cls
+
+    @classmethod
+    def of(cls, fault: Any) -> Self:  # each subclass converts the fault that it is registered for
+        """Convert a fault: each field has the value of the fault's attribute with this name."""
+        return cls(**{field.name: getattr(fault, field.name) for field in fields(cls) if field.init})
+
+
+ERROR_TYPES: dict[type[Fault], type[Error]] = {}
+"""Fault -> its GraphQL type. A type registers itself where it is declared: `class ...Error(Error, fault=...)`."""
+
 
 @strawberry.type(description="What is wrong with one field of the input.")
 class FieldProblem:
@@ -57,42 +70,68 @@ class FieldProblem:
 
 
 @strawberry.type(description="The input is not valid. Correct the fields and send it again.")
-class ValidationFailedError(Error):
+class ValidationFailedError(Error, fault=ValidationFailed):
     """The input is not valid."""
 
     fields: list[FieldProblem] = strawberry.field(description="Each field that is not valid.")
 
+    @classmethod
+    def of(cls, fault: ValidationFailed) -> Self:
+        """Convert a fault."""
+        problems = [FieldProblem(path=path, message=message) for path, message in fault.fields.items()]
+        return cls(message=fault.message, code=fault.code, fields=problems)
+
 
 @strawberry.type(description="The community has not been added. Add it with `addGroups`.")
-class GroupNotFoundError(Error):
+class GroupNotFoundError(Error, fault=GroupNotFound):
     """An unknown community."""
 
     id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
+    @classmethod
+    def of(cls, fault: GroupNotFound) -> Self:
+        """Convert a fault."""
+        return cls(message=fault.message, code=fault.code, id=global_id("Group", (fault.vk_owner_id,)))
+
 
 @strawberry.type(description="The keyword does not exist. It may have been removed.")
-class KeywordNotFoundError(Error):
+class KeywordNotFoundError(Error, fault=KeywordNotFound):
     """An unknown keyword."""
 
     id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
+    @classmethod
+    def of(cls, fault: KeywordNotFound) -> Self:
+        """Convert a fault."""
+        return cls(message=fault.message, code=fault.code, id=global_id("Keyword", (fault.keyword_id,)))
+
 
 @strawberry.type(description="The job does not exist. It may have been removed.")
-class JobNotFoundError(Error):
+class JobNotFoundError(Error, fault=JobNotFound):
     """An unknown job."""
 
     id: strawberry.ID = strawberry.field(description="The global id that was not found.")
 
+    @classmethod
+    def of(cls, fault: JobNotFound) -> Self:
+        """Convert a fault."""
+        return cls(message=fault.message, code=fault.code, id=global_id("Job", (fault.job_id,)))
+
 
 @strawberry.type(description="The state of the job does not allow this. Read the job again.")
-class JobStateConflictError(Error):
+class JobStateConflictError(Error, fault=JobStateConflict):
     """A state transition that is not allowed."""
 
     state: JobState = strawberry.field(description="The state of the job.")
 
+    @classmethod
+    def of(cls, fault: JobStateConflict) -> Self:
+        """Convert a fault."""
+        return cls(message=fault.message, code=fault.code, state=JobState(fault.state))
+
 
 @strawberry.type(description="Too many jobs are waiting. Try again when some of them have ended.")
-class QueueFullError(Error):
+class QueueFullError(Error, fault=QueueFull):
     """The queue limit is reached."""
 
     limit: int = strawberry.field(description="The maximum number of waiting jobs.")
@@ -103,7 +142,7 @@ class QueueFullError(Error):
     "`jobProgress` from the last `seq`, so that nothing is missed; to `jobs` before reading the list "
     "again."
 )
-class SubscriberTooSlowError(Error):
+class SubscriberTooSlowError(Error, fault=SubscriberTooSlow):
     """A subscriber was dropped."""
 
     limit: int = strawberry.field(description="The maximum number of buffered messages per subscriber.")
@@ -112,7 +151,7 @@ class SubscriberTooSlowError(Error):
 @strawberry.type(
     description="A service that this server depends on is unavailable. Send the same request again a little later."
 )
-class ServiceUnavailableError(Error):
+class ServiceUnavailableError(Error, fault=ServiceUnavailable):
     """A transient failure."""
 
     service: str = strawberry.field(description="The service that is unavailable.")
@@ -120,33 +159,33 @@ class ServiceUnavailableError(Error):
 
 
 @strawberry.type(description="VK is unavailable, or its reply is unusable. Try again later.")
-class VkUnavailableError(Error):
+class VkUnavailableError(Error, fault=VkUnavailable):
     """VK is unavailable."""
 
 
 @strawberry.type(description="VK denies access: the content is closed, private, or disabled.")
-class VkAccessDeniedError(Error):
+class VkAccessDeniedError(Error, fault=VkAccessDenied):
     """VK denies access."""
 
     vk_code: int | None = strawberry.field(description="VK's error code.")
 
 
 @strawberry.type(description="VK's rate limit is exceeded.")
-class VkRateLimitedError(Error):
+class VkRateLimitedError(Error, fault=VkRateLimited):
     """VK's rate limit is exceeded."""
 
     retry_after_seconds: float = strawberry.field(description="The number of seconds after which to try again.")
 
 
 @strawberry.type(description="No VK token is usable. The operator has to check them.")
-class VkTokenError(Error):
+class VkTokenError(Error, fault=VkTokenRejected):
     """No VK token is usable."""
 
     vk_code: int | None = strawberry.field(description="VK's error code; null if no token is configured.")
 
 
 @strawberry.type(description="VK rejects the request as wrong. Do not repeat it.")
-class VkRequestRefusedError(Error):
+class VkRequestRefusedError(Error, fault=VkRequestRefused):
     """VK rejects the request itself."""
 
     vk_code: int | None = strawberry.field(description="VK's error code.")
@@ -155,53 +194,18 @@ class VkRequestRefusedError(Error):
 class FaultHandler(strawberry.ExceptionHandler):  # type: ignore[type-arg]  # both types are known only at run time
     """Converts one kind of fault to its GraphQL type, in fields whose union lists that type."""
 
-    exception_type: Any
-    error_type: Any
-
-    def __init__(self, exception_type: type[F], error_type: type[Error], facts: Callable[[F], dict[str, Any]]) -> None:
-        self.exception_type = exception_type
+    def __init__(self, fault_type: type[Fault], error_type: type[Error]) -> None:
+        self.exception_type = fault_type
         self.error_type = error_type
-        self._facts = facts
 
-    def handle(self, exception: Any, *, field: Any, info: Any) -> Error:  # noqa: ARG002 - Strawberry's signature
+    def handle(self, exception: Fault, *, field: object, info: object) -> Error:  # noqa: ARG002 - Strawberry's signature
         """Return the GraphQL error of a fault."""
-        return self.of(exception)
-
-    def of(self, fault: Any) -> Error:
-        """Return the GraphQL error of a fault."""
-        error: Error = self.error_type(message=fault.message, code=fault.code, **self._facts(fault))
-        return error
+        return self.error_type.of(exception)
 
 
-def _vk_code(fault: Any) -> dict[str, Any]:
-    return {"vk_code": fault.vk_code}
-
-
-FAULT_HANDLERS: list[FaultHandler] = [
-    FaultHandler(
-        ValidationFailed,
-        ValidationFailedError,
-        lambda fault: {"fields": [FieldProblem(path=path, message=text) for path, text in fault.fields.items()]},
-    ),
-    FaultHandler(GroupNotFound, GroupNotFoundError, lambda fault: {"id": global_id("Group", (fault.owner_id,))}),
-    FaultHandler(
-        KeywordNotFound, KeywordNotFoundError, lambda fault: {"id": global_id("Keyword", (fault.keyword_id,))}
-    ),
-    FaultHandler(JobNotFound, JobNotFoundError, lambda fault: {"id": global_id("Job", (fault.job_id,))}),
-    FaultHandler(JobStateConflict, JobStateConflictError, lambda fault: {"state": JobState(fault.state)}),
-    FaultHandler(QueueFull, QueueFullError, lambda fault: {"limit": fault.limit}),
-    FaultHandler(SubscriberTooSlow, SubscriberTooSlowError, lambda fault: {"limit": fault.limit}),
-    FaultHandler(
-        ServiceUnavailable,
-        ServiceUnavailableError,
-        lambda fault: {"service": fault.service, "retry_after_seconds": fault.retry_after_seconds},
-    ),
-    FaultHandler(VkUnavailable, VkUnavailableError, lambda _: {}),
-    FaultHandler(VkAccessDenied, VkAccessDeniedError, _vk_code),
-    FaultHandler(VkRateLimited, VkRateLimitedError, lambda fault: {"retry_after_seconds": fault.retry_after_seconds}),
-    FaultHandler(VkTokenRejected, VkTokenError, _vk_code),
-    FaultHandler(VkRequestRefused, VkRequestRefusedError, _vk_code),
-]
+def fault_handlers() -> list[FaultHandler]:
+    """Return the handlers of all faults that have a GraphQL type. Call it when all types are imported."""
+    return [FaultHandler(fault_type, error_type) for fault_type, error_type in ERROR_TYPES.items()]
 
 
 def error_of(fault: Fault) -> Error:
@@ -210,9 +214,9 @@ def error_of(fault: Fault) -> Error:
     Raises:
         Fault: the given fault, if it has no GraphQL type.
     """
-    for handler in FAULT_HANDLERS:
-        if isinstance(fault, handler.exception_type):
-            return handler.of(fault)
+    for fault_type, error_type in ERROR_TYPES.items():
+        if isinstance(fault, fault_type):
+            return error_type.of(fault)
     raise fault
 
 

@@ -1,12 +1,12 @@
 """Files of exports: their formats and columns, and the result of an export job."""
 
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 import strawberry
 
 from app.exports.options import Compression, Delimiter, ExportColumn, ExportFormat
+from app.work.exporting.export_request import ExportSummary
 from schema.enums import described
 from schema.scalars import BigInt
 
@@ -101,17 +101,17 @@ class ExportResult:
         return None if self.expires_at <= datetime.now(UTC) else f"/exports/{self.job_id}/{quote(self.name)}"
 
     @classmethod
-    def of(cls, job_id: int, stored: dict[str, Any]) -> "ExportResult":
-        """Convert a stored result."""
+    def of(cls, job_id: int, summary: ExportSummary) -> "ExportResult":
+        """Convert the result of a job."""
         return cls(
             job_id=job_id,
-            name=stored["name"],
-            format=ExportFormat(stored["format"]),
-            compression=stored["compression"] and Compression(stored["compression"]),
-            columns=[ExportColumn(name) for name in stored["columns"]],
-            row_count=stored["rows"],
-            cut_text_count=stored["cut_texts"],
-            byte_count=BigInt(stored["bytes"]),
-            sha256=stored["sha256"],
-            expires_at=datetime.fromisoformat(stored["expires_at"]),
+            name=summary.name,
+            format=summary.format,
+            compression=summary.compression,
+            columns=list(summary.columns),
+            row_count=summary.rows,
+            cut_text_count=summary.cut_texts,
+            byte_count=BigInt(summary.bytes),
+            sha256=summary.sha256,
+            expires_at=summary.expires_at,
         )

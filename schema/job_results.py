@@ -1,12 +1,19 @@
 """The results of jobs: one type per kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import strawberry
 
-from app.store.keyset import StoredRow
+from app.background import DEFINITIONS
+from app.json_models import JsonValue, from_json
+from app.work.analyzing.analysis_summary import AnalysisSummary
+from app.work.collecting.collection import CollectionSummary
+from app.work.exporting.export_request import ExportSummary
+from app.work.groups.refresh_groups import RefreshCounts
+from app.work.groups.remove_groups import RemovalCounts
 from app.work.kinds import JobKind
+from app.work.matching.match_keywords import MatchingSummary
 from schema.analysis_results import AnalysisResult
 from schema.export_files import ExportResult
 
@@ -46,26 +53,23 @@ class CollectionResult:
     )
 
     @classmethod
-    def of(cls, stored: dict[str, Any] | None) -> "CollectionResult | None":
-        """Convert a stored result; None if nothing is stored."""
-        if stored is None:
-            return None
+    def of(cls, summary: CollectionSummary) -> "CollectionResult":
+        """Convert the result of a job."""
         return cls(
-            group_count=stored["groups"],
-            failed_group_count=stored.get("failed_groups", 0),
-            incomplete_group_count=stored.get("incomplete_groups", 0),
-            post_count=stored["posts"],
-            failed_post_count=stored["failed_posts"],
-            incomplete_post_count=stored.get("incomplete_posts", 0),
-            broken_items=stored.get("broken_items", 0),
-            comment_count=stored["comments"],
-            new_comment_count=stored["new_comments"],
-            # older results lack these, because they were added later
-            changed_comment_count=stored.get("changed_comments", 0),
-            deleted_comment_count=stored.get("deleted_comments", 0),
-            request_count=stored.get("requests", 0),
-            call_count=stored.get("calls", 0),
-            saved_call_count=stored.get("saved_calls", 0),
+            group_count=summary.groups,
+            failed_group_count=summary.failed_groups,
+            incomplete_group_count=summary.incomplete_groups,
+            post_count=summary.posts,
+            failed_post_count=summary.failed_posts,
+            incomplete_post_count=summary.incomplete_posts,
+            broken_items=summary.broken_items,
+            comment_count=summary.comments,
+            new_comment_count=summary.new_comments,
+            changed_comment_count=summary.changed_comments,
+            deleted_comment_count=summary.deleted_comments,
+            request_count=summary.requests,
+            call_count=summary.calls,
+            saved_call_count=summary.saved_calls,
         )
 
 
@@ -83,13 +87,13 @@ class MatchingResult:
     )
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "MatchingResult":
-        """Convert a stored result."""
+    def of(cls, summary: MatchingSummary) -> "MatchingResult":
+        """Convert the result of a job."""
         return cls(
-            keyword_count=stored["keywords"],
-            comment_count=stored["comments"],
-            new_match_count=stored["new_matches"],
-            removed_match_count=stored["removed_matches"],
+            keyword_count=summary.keywords,
+            comment_count=summary.comments,
+            new_match_count=summary.new_matches,
+            removed_match_count=summary.removed_matches,
         )
 
 
@@ -102,9 +106,9 @@ class RefreshResult:
     missing_count: int = strawberry.field(description="Communities that VK no longer knows; they stay stored.")
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "RefreshResult":
-        """Convert a stored result."""
-        return cls(group_count=stored["groups"], changed_count=stored["changed"], missing_count=stored["missing"])
+    def of(cls, summary: RefreshCounts) -> "RefreshResult":
+        """Convert the result of a job."""
+        return cls(group_count=summary.groups, changed_count=summary.changed, missing_count=summary.missing)
 
 
 @strawberry.type(description="The result of removing communities.")
@@ -115,21 +119,27 @@ class RemovalResult:
     comment_count: int = strawberry.field(description="Removed comments and replies.")
 
     @classmethod
-    def of(cls, stored: dict[str, Any]) -> "RemovalResult":
-        """Convert a stored result."""
-        return cls(group_count=stored["groups"], comment_count=stored["comments"])
+    def of(cls, summary: RemovalCounts) -> "RemovalResult":
+        """Convert the result of a job."""
+        return cls(group_count=summary.groups, comment_count=summary.comments)
 
 
 JobResult = Annotated[
     CollectionResult | MatchingResult | ExportResult | AnalysisResult | RefreshResult | RemovalResult,
     strawberry.union("JobResult", description="The result of a job; a type per kind of job."),
 ]
-RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
-    JobKind.COLLECT_COMMENTS: lambda row: CollectionResult.of(row.result),
-    JobKind.MATCH_KEYWORDS: lambda row: MatchingResult.of(row.result),
-    JobKind.REFRESH_GROUPS: lambda row: RefreshResult.of(row.result),
-    JobKind.REMOVE_GROUPS: lambda row: RemovalResult.of(row.result),
-    JobKind.ANALYZE_COMMENTS: lambda row: AnalysisResult.of(row.result),
-    JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
+_TYPES: Mapping[type, Callable[[int, Any], object]] = {  # each function gets the model that is its key
+    CollectionSummary: lambda _, summary: CollectionResult.of(summary),
+    MatchingSummary: lambda _, summary: MatchingResult.of(summary),
+    RefreshCounts: lambda _, summary: RefreshResult.of(summary),
+    RemovalCounts: lambda _, summary: RemovalResult.of(summary),
+    AnalysisSummary: lambda _, summary: AnalysisResult.of(summary),
+    ExportSummary: ExportResult.of,
 }
-"""Job kind -> function that converts the result in a job's row, which must have one."""
+"""Result model of a job kind -> function that converts a job's id and result to the GraphQL type."""
+
+
+def result_of(kind: JobKind, job_id: int, stored: JsonValue) -> Any:  # the type of a union's value is up to its members
+    """Return the result of a job, from the JSON in its row."""
+    model = DEFINITIONS[kind.value].result
+    return _TYPES[model](job_id, from_json(model, stored))

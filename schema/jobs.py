@@ -9,20 +9,20 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.actions.start_collection import start_collection
+from app.background import DEFINITIONS
 from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
 from app.jobs.states import JobEventKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
+from app.json_models import JsonObject, from_json
 from app.store import jobs
 from app.store.keyset import StoredRow
-from app.work.collecting.collection import owners_of
 from app.work.kinds import JobKind
 from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
 from schema.errors import (
     Error,
-    FaultHandler,
     GroupNotFoundError,
     JobNotFoundError,
     JobStateConflictError,
@@ -30,7 +30,7 @@ from schema.errors import (
     ServiceUnavailableError,
     ValidationFailedError,
 )
-from schema.job_results import RESULTS, JobResult
+from schema.job_results import JobResult, result_of
 from schema.node import Id, Node, key_of, relation
 from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, all_of
 from schema.scalars import as_int
@@ -110,7 +110,7 @@ class JobFailure(Error):
     facts: JSON = strawberry.field(description="The facts of the failure, such as `retryAfterSeconds`.")
 
     @classmethod
-    def of(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
+    def of_stored(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
         """Convert a stored failure; None if nothing is stored."""
         if stored is None:
             return None
@@ -155,7 +155,7 @@ class JobPlace:
 class Job(Node):
     """A job."""
 
-    group_keys: strawberry.Private[list[tuple[int]]]
+    arguments: strawberry.Private[JsonObject]
     kind: JobKind = strawberry.field(description="What the job does.")
     state: JobState = strawberry.field(description="The state of the job.")
     priority: JobPriority = strawberry.field(description="The priority in the queue.")
@@ -190,7 +190,9 @@ class Job(Node):
     @strawberry.field(description="The communities of the job that still exist.", graphql_type=list[Group])
     async def groups(self, info: Info) -> Any:
         """Return the communities."""
-        found = await info.context.loaders.groups.load_many(self.group_keys)
+        definition = DEFINITIONS[self.kind.value]
+        owner_ids = definition.groups(from_json(definition.arguments, self.arguments))
+        found = await info.context.loaders.groups.load_many([(owner_id,) for owner_id in owner_ids])
         return [group for group in found if group]
 
     @strawberry.field(description="The events of the job, in order.", graphql_type=Connection[JobEvent])
@@ -206,7 +208,7 @@ class Job(Node):
         """Convert a job's row."""
         return cls(
             key=(row.id,),
-            group_keys=[(owner_id,) for owner_id in owners_of(row.arguments)],
+            arguments=row.arguments,
             kind=JobKind(row.kind),
             state=JobState(row.state),
             priority=JobPriority(row.priority),
@@ -219,8 +221,8 @@ class Job(Node):
             started_at=row.started_at,
             finished_at=row.finished_at,
             cancel_requested_at=row.cancel_requested_at,
-            failure=JobFailure.of(row.failure),
-            result=RESULTS[JobKind(row.kind)](row) if row.result is not None else None,
+            failure=JobFailure.of_stored(row.failure),
+            result=None if row.result is None else result_of(JobKind(row.kind), row.id, row.result),
         )
 
 
@@ -244,7 +246,7 @@ class JobQuery:
 @strawberry.type(
     description="A community is being collected or removed already, and nothing was started. Follow that job."
 )
-class JobAlreadyRunningError(Error):
+class JobAlreadyRunningError(Error, fault=JobAlreadyRunning):
     """A community is busy."""
 
     job_id: strawberry.Private[int]
@@ -420,7 +422,3 @@ class JobMutation:
     ) -> RemoveFinishedJobsResult:
         """Remove jobs."""
         return RemoveFinishedJobsSuccess(removed_count=await remove_finished(info.context.resources, input.older_than))
-
-
-JOB_HANDLERS = [FaultHandler(JobAlreadyRunning, JobAlreadyRunningError, lambda fault: {"job_id": fault.job_id})]
-"""The handlers of faults whose types are in this file, in addition to those of `schema.errors`."""

@@ -22,7 +22,6 @@ from app.uploaded_lists import KeywordRow, keywords_in
 from schema.context import Info
 from schema.errors import (
     Error,
-    FaultHandler,
     KeywordNotFoundError,
     QueueFullError,
     ServiceUnavailableError,
@@ -35,7 +34,7 @@ from schema.scalars import Upload
 
 
 @strawberry.type(description="Another keyword has this phrase and this matching.")
-class KeywordAlreadyThereError(Error):
+class KeywordAlreadyThereError(Error, fault=KeywordAlreadyThere):
     """The keyword exists already."""
 
     keyword_id: strawberry.Private[int]
@@ -254,12 +253,6 @@ class KeywordMutation:
 
 def _job(row: StoredRow | None) -> Job | None:
     return None if row is None else Job.of(row)
-
-
-KEYWORD_HANDLERS = [
-    FaultHandler(KeywordAlreadyThere, KeywordAlreadyThereError, lambda fault: {"keyword_id": fault.keyword_id})
-]
-"""The handlers of faults whose types are in this file, in addition to those of `schema.errors`."""
 
 
 async def _added(info: Info, requested: Sequence[RequestedKeyword]) -> dict[str, Any]:

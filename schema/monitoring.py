@@ -71,7 +71,7 @@ class Monitoring:
             last_run_at=row.last_run_at,
             last_state=JobState(row.last_state) if row.last_state else None,
             last_result=CollectionResult.of(row.last_result),
-            last_error=JobFailure.of(row.last_failure),
+            last_error=JobFailure.of_stored(row.last_failure),
         )
 
     @classmethod

@@ -10,16 +10,17 @@ from sqlalchemy import text
 
 from app.exports.options import Compression, ExportFormat, ExportOptions
 from app.resources import Resources, open_resources
-from app.work.exporting.export_comments import export_comments
 from app.work.exporting.export_files import export_directory
+from app.work.kinds import JobKind
 from tests.conftest import Api, MakeSettings, Wall, serve
+from tests.jobs.conftest import run_handler
 from tests.jobs.test_export_comments import taken
 
 
 async def make(resources: Resources, options: ExportOptions | None = None) -> tuple[int, dict[str, Any]]:
     """Make a file, and return its job's id and its facts."""
     job = await taken(resources, options or ExportOptions(ExportFormat.JSON_LINES))
-    return job.id, await export_comments(job)
+    return job.id, await run_handler(job, JobKind.EXPORT_COMMENTS)
 
 
 @pytest.fixture

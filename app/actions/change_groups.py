@@ -6,12 +6,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
-from app.jobs.queue import NewJob, enqueue
-from app.log import log
-from app.notifications import job_topic
+from app.jobs.queue import NewJob, start_job
 from app.resources import Resources
 from app.store import groups
-from app.work.kinds import JobKind
+from app.work.groups.refresh_groups import REFRESH_GROUPS, RefreshRequest
+from app.work.groups.remove_groups import REMOVE_GROUPS, RemovalRequest
 
 MOST_GROUPS = 10_000
 LONGEST_NOTE = 2_000
@@ -53,7 +52,7 @@ async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -
         QueueFull: too many jobs wait.
     """
     selected = None if owner_ids is None else _checked(owner_ids)
-    return await _start(resources, NewJob(JobKind.REFRESH_GROUPS, {"owner_ids": selected}), selected or ())
+    return await start_job(resources, NewJob(REFRESH_GROUPS, RefreshRequest(selected)))
 
 
 async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[Any]:
@@ -67,24 +66,11 @@ async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[A
         JobAlreadyRunning: one of them is being collected or removed; nothing is removed.
         QueueFull: too many jobs wait.
     """
-    selected = _checked(owner_ids)
-    return await _start(
-        resources, NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": selected}, selected, removes_claims=True), selected
-    )
+    return await start_job(resources, NewJob(REMOVE_GROUPS, RemovalRequest(_checked(owner_ids))))
 
 
-def _checked(owner_ids: Sequence[int]) -> list[int]:
-    unique = sorted(set(owner_ids))
+def _checked(owner_ids: Sequence[int]) -> tuple[int, ...]:
+    unique = tuple(sorted(set(owner_ids)))
     if not 1 <= len(unique) <= MOST_GROUPS:
         raise ValidationFailed({"groupIds": f"must contain between 1 and {MOST_GROUPS} ids"})
     return unique
-
-
-async def _start(resources: Resources, new: NewJob, owner_ids: Sequence[int]) -> Row[Any]:
-    topics: list[str] = []
-    async with resources.notifications.publish_on_commit(topics) as connection:
-        await groups.require_groups(connection, owner_ids)
-        row = await enqueue(connection, resources, new)
-        topics.append(job_topic(row.id))
-    log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(owner_ids))
-    return row

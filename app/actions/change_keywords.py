@@ -17,7 +17,7 @@ from app.notifications import job_topic
 from app.resources import Resources
 from app.store import keywords
 from app.store.keywords import NewKeyword
-from app.work.kinds import JobKind
+from app.work.matching.match_keywords import MATCH_KEYWORDS, MatchingRequest
 
 MOST_KEYWORDS = 10_000
 LONGEST_CATEGORY = 100
@@ -213,8 +213,8 @@ async def _match(
     keyword_ids: Sequence[int] = (),
     changed_ids: Sequence[int] = (),
 ) -> Row[Any]:
-    arguments = {"keyword_ids": list(keyword_ids), "changed_ids": list(changed_ids)}
-    row = await enqueue(connection, resources, NewJob(JobKind.MATCH_KEYWORDS, arguments))
+    request = MatchingRequest(tuple(keyword_ids), tuple(changed_ids))
+    row = await enqueue(connection, resources, NewJob(MATCH_KEYWORDS, request))
     topics.append(job_topic(row.id))
     log.info("job_queued", job_id=row.id, kind=row.kind, keywords=len(keyword_ids))
     return row

@@ -16,8 +16,8 @@ from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, monitorings
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
-from app.work.kinds import JobKind
 
 LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
 DEFAULTS: Mapping[str, Any] = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}
@@ -151,6 +151,5 @@ async def _start(connection: AsyncConnection, resources: Resources, due: Sequenc
     return outcome
 
 
-def _collection(owner_id: int, priority: int, reason: MoveReason) -> NewJob:
-    request = CollectionRequest([owner_id])
-    return NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, JobPriority(priority), reason=reason)
+def _collection(owner_id: int, priority: int, reason: MoveReason) -> NewJob[CollectionRequest]:
+    return NewJob(COLLECT_COMMENTS, CollectionRequest((owner_id,)), JobPriority(priority), reason=reason)

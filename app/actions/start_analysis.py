@@ -7,16 +7,12 @@ from sqlalchemy import Row
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
-from app.jobs.queue import NewJob, enqueue
+from app.jobs.queue import NewJob, start_job
 from app.jobs.states import JobPriority
-from app.log import log
-from app.notifications import job_topic
+from app.json_models import contains_nul, to_json
 from app.resources import Resources
-from app.store import groups
 from app.store.comment_conditions import CommentConditions
-from app.store.conditions_json import holds_nul
-from app.work.analyzing.analyze_comments import AnalysisRequest
-from app.work.kinds import JobKind
+from app.work.analyzing.analyze_comments import ANALYZE_COMMENTS, AnalysisRequest
 
 
 async def start_analysis(
@@ -41,21 +37,14 @@ async def start_analysis(
     selected = None if owner_ids is None else tuple(dict.fromkeys(owner_ids))
     request = AnalysisRequest(selected, conditions or CommentConditions(), full)
     _check(request, timeout_seconds)
-    topics: list[str] = []
-    async with resources.notifications.publish_on_commit(topics) as connection:
-        await groups.require_groups(connection, selected or ())
-        new = NewJob(JobKind.ANALYZE_COMMENTS, request.arguments(), (), priority, timeout_seconds)
-        row = await enqueue(connection, resources, new)
-        topics.append(job_topic(row.id))
-    log.info("job_queued", job_id=row.id, kind=row.kind, groups=None if selected is None else len(selected))
-    return row
+    return await start_job(resources, NewJob(ANALYZE_COMMENTS, request, priority, timeout_seconds))
 
 
 def _check(request: AnalysisRequest, timeout_seconds: float | None) -> None:
     problems: dict[str, str] = {}
     if request.owner_ids is not None and not 1 <= len(request.owner_ids) <= MOST_GROUPS:
         problems["groupIds"] = f"must contain between 1 and {MOST_GROUPS} ids, or be omitted"
-    if holds_nul(request.arguments()):
+    if contains_nul(to_json(request)):
         problems["filter"] = "contains a text with a NUL character, which no comment has"
     if timeout_seconds is not None and not 1 <= timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
         problems["timeoutSeconds"] = f"must be between 1 and {LONGEST_TIMEOUT_SECONDS}"

@@ -7,15 +7,12 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.errors import ValidationFailed
-from app.jobs.queue import NewJob, enqueue
+from app.jobs.queue import NewJob, start_job
 from app.jobs.states import JobPriority
-from app.log import log
-from app.notifications import job_topic
 from app.resources import Resources
-from app.store import groups
 from app.vk.references import PostReference, read_post_reference
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
-from app.work.kinds import JobKind
 
 MOST_GROUPS = 1_000
 MOST_POSTS = 10_000
@@ -45,22 +42,15 @@ async def start_collection(
         QueueFull: too many jobs wait.
     """
     posts = _posts_of(post_urls)
-    complete = list(dict.fromkeys(owner_ids))
+    complete = tuple(dict.fromkeys(owner_ids))
     # a complete collection includes single posts of the community, unless the request limits its posts
-    single = {owner_id: ids for owner_id, ids in posts.items() if owner_id not in complete}
+    single = {owner_id: tuple(ids) for owner_id, ids in posts.items() if owner_id not in complete}
     request = CollectionRequest(complete, single, since, max_posts, full)
     _check(request, timeout_seconds)
     if len(single) < len(posts) and (since or max_posts):
         message = "contains a post of a community in groupIds; since and maxPostsPerGroup cannot be combined with that"
         raise ValidationFailed({"postUrls": message})
-    topics: list[str] = []
-    async with resources.notifications.publish_on_commit(topics) as connection:
-        await groups.require_groups(connection, request.owner_ids)
-        new = NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.wall_ids, priority, timeout_seconds)
-        row = await enqueue(connection, resources, new)
-        topics.append(job_topic(row.id))
-    log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(request.owner_ids))
-    return row
+    return await start_job(resources, NewJob(COLLECT_COMMENTS, request, priority, timeout_seconds))
 
 
 def _posts_of(urls: Sequence[str]) -> dict[int, list[int]]:

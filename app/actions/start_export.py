@@ -8,15 +8,13 @@ from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.errors import ValidationFailed
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
 from app.exports.parquet import require_parquet
-from app.jobs.queue import NewJob, enqueue
+from app.jobs.queue import NewJob, start_job
 from app.jobs.states import JobPriority
-from app.log import log
-from app.notifications import job_topic
+from app.json_models import contains_nul, to_json
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
-from app.store.conditions_json import holds_nul
+from app.work.exporting.export_comments import EXPORT_COMMENTS
 from app.work.exporting.export_request import ExportRequest
-from app.work.kinds import JobKind
 
 
 async def start_export(
@@ -34,16 +32,10 @@ async def start_export(
         QueueFull: too many jobs wait.
     """
     _check(options, timeout_seconds)
-    arguments = ExportRequest(conditions, options).arguments()
-    if holds_nul(arguments):
+    request = ExportRequest.of(conditions, options)
+    if contains_nul(to_json(request)):
         raise ValidationFailed({"filter": "contains a text with a NUL character, which no comment has"})
-    topics: list[str] = []
-    async with resources.notifications.publish_on_commit(topics) as connection:
-        new = NewJob(JobKind.EXPORT_COMMENTS, arguments, (), priority, timeout_seconds)
-        row = await enqueue(connection, resources, new)
-        topics.append(job_topic(row.id))
-    log.info("job_queued", job_id=row.id, kind=row.kind, format=options.format.value)
-    return row
+    return await start_job(resources, NewJob(EXPORT_COMMENTS, request, priority, timeout_seconds))
 
 
 def _check(options: ExportOptions, timeout_seconds: float | None) -> None:

@@ -14,7 +14,7 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from sqlalchemy import Row
 
-from app.jobs.handlers import PeriodicTask
+from app.jobs.definitions import PeriodicTask
 from app.jobs.queue import queries_of
 from app.jobs.runs import take
 from app.notifications import Notifications, job_topic

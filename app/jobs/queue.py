@@ -1,9 +1,8 @@
 """Enqueues, cancels and retries jobs; each writes the job row and its queue entry in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, Generic
 
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -14,34 +13,48 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
+from app.jobs.definitions import Arguments, JobDefinition
 from app.jobs.states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
+from app.json_models import to_json
 from app.log import log
 from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
-from app.store import entries, jobs, monitorings
+from app.store import entries, groups, jobs, monitorings
 
 CLOSE_TO_LIMIT = 200
 """Within this many jobs of the queue limit, transactions that enqueue jobs are serialised by a lock."""
 
 
 @dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to enqueue. `claims` are the communities that no other job may collect or remove until it has ended.
+class NewJob(Generic[Arguments]):
+    """A job to enqueue. `timeout_seconds` limits one attempt; None: JOB_TIMEOUT_SECONDS."""
 
-    The claims are stored in its arguments, because a retry needs them. With `removes_claims`,
-    communities that are missing at a retry are no error: the job itself may have removed them.
-    """
-
-    kind: Enum
-    arguments: Mapping[str, Any]
-    claims: Sequence[int] = ()
+    definition: JobDefinition[Arguments, Any, Any]  # its handler is not called here, so its other types do not matter
+    arguments: Arguments
     priority: JobPriority = JobPriority.NORMAL
     timeout_seconds: float | None = None
     reason: MoveReason = MoveReason.REQUESTED
-    removes_claims: bool = False
 
 
-async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
+async def start_job(resources: Resources, new: NewJob[Any]) -> Row[Any]:
+    """Enqueue a job that a client has requested, in a transaction of its own, and return its row.
+
+    Raises:
+        GroupNotFound: one of the communities that the job is about has not been added.
+        JobAlreadyRunning: another job collects or removes one of the communities that it claims.
+        QueueFull: QUEUE_LIMIT jobs are waiting already.
+    """
+    owner_ids = list(new.definition.groups(new.arguments))
+    topics: list[str] = []
+    async with resources.notifications.publish_on_commit(topics) as connection:
+        await groups.require_groups(connection, owner_ids)
+        row = await enqueue(connection, resources, new)
+        topics.append(job_topic(row.id))
+    log.info("job_queued", job_id=row.id, kind=row.kind, groups=len(owner_ids))
+    return row
+
+
+async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob[Any]) -> Row[Any]:
     """Insert a job and its queue entry in the caller's transaction and return the job's row.
 
     A rollback of the transaction leaves neither.
@@ -56,8 +69,10 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
     row = await jobs.insert_job(
         connection,
         {
-            "kind": new.kind.value,
-            "arguments": {**new.arguments, **_stored_claims(new)},
+            "kind": new.definition.kind.value,
+            "arguments": to_json(new.arguments, omit_defaults=True),
+            "claims": sorted(new.definition.claims(new.arguments)),
+            "removes_claims": new.definition.removes_claims,
             "priority": new.priority.value,
             "max_attempts": settings.job_max_attempts,
             "timeout_seconds": new.timeout_seconds or settings.job_timeout_seconds,
@@ -177,16 +192,9 @@ async def keep_room(connection: AsyncConnection, limit: int, requested: int = 0)
     return await jobs.count_jobs(connection, waiting)
 
 
-def _stored_claims(new: NewJob) -> dict[str, Any]:
-    if not new.claims:
-        return {}
-    return {"claims": list(new.claims), **({"removes_claims": True} if new.removes_claims else {})}
-
-
 async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
-    owner_ids = row.arguments.get("claims", ())
-    missing = set(owner_ids) - await jobs.claim_groups(connection, row.id, owner_ids)
-    if missing and not row.arguments.get("removes_claims"):
+    missing = set(row.claims) - await jobs.claim_groups(connection, row.id, row.claims)
+    if missing and not row.removes_claims:
         raise GroupNotFound(max(missing))
 
 

@@ -2,18 +2,22 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.states import JobEventKind
+from app.json_models import JsonObject, to_json
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs
+
+Arguments = TypeVar("Arguments")
+Checkpoint = TypeVar("Checkpoint")
 
 TICKS_PER_SECOND = 5
 FIRST_SECONDS = 1.0
@@ -78,15 +82,20 @@ class Progress:
     message: str | None = None
 
 
-class RunningJob:
-    """One run of one job, starting when a worker has claimed it."""
+class RunningJob(Generic[Arguments, Checkpoint]):
+    """One run of one job, starting when a worker has claimed it.
 
-    def __init__(self, resources: Resources, row: Row[Any]) -> None:
+    `arguments` are those of the job's row, and `checkpoint` is that of its last run, None if it has none.
+    """
+
+    def __init__(
+        self, resources: Resources, row: Row[Any], arguments: Arguments, checkpoint: Checkpoint | None
+    ) -> None:
         self.resources = resources
         self.id: int = row.id
         self.epoch: int = row.epoch
-        self.arguments: Mapping[str, Any] = row.arguments
-        self.checkpoint: Mapping[str, Any] | None = row.checkpoint
+        self.arguments = arguments
+        self.checkpoint = checkpoint
         self.created_at = row.created_at
         self._stage: str = row.stage
         self._meter = RateMeter(time.monotonic(), row.done)
@@ -119,12 +128,12 @@ class RunningJob:
         self,
         connection: AsyncConnection,
         progress: Progress,
-        checkpoint: Mapping[str, Any] | None,
-        result: Mapping[str, Any] | None = None,
+        checkpoint: Checkpoint | None,
+        result: object | None = None,
     ) -> None:
         """Write progress and checkpoint inside a step; record an event if the stage is new.
 
-        `result` is for a job that will fail: the result that it has nevertheless achieved.
+        `result` is for a job that will fail: the result, a model, that it has nevertheless achieved.
         """
         now, is_new_stage = time.monotonic(), progress.stage != self._stage
         if is_new_stage:
@@ -135,8 +144,8 @@ class RunningJob:
             "total": progress.total,
             "message": progress.message,
             "rate_per_second": self._meter.update(now, progress.done),
-            "checkpoint": checkpoint,
-            **({"result": result} if result else {}),
+            "checkpoint": to_json(checkpoint),
+            **({"result": to_json(result)} if result else {}),
         }
         await jobs.write_progress(connection, self.id, values)
         if is_new_stage:
@@ -145,9 +154,7 @@ class RunningJob:
                 connection, JobEventKind.STAGE_CHANGED, f"Stage: {progress.stage}.", {"stage": progress.stage}
             )
 
-    async def event(
-        self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: Mapping[str, Any]
-    ) -> None:
+    async def event(self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: JsonObject) -> None:
         """Record, inside a step, an event that subscribers of the job must not miss."""
         await jobs.add_event(connection, self.id, kind.value, message, facts)
         self._has_new_event = True

@@ -17,6 +17,7 @@ from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
+from app.json_models import JsonValue
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
@@ -47,7 +48,7 @@ class End:
 
     state: JobState
     reason: MoveReason
-    result: dict[str, Any] | None = None
+    result: JsonValue = None
     failure: dict[str, Any] | None = None
     retry_after_seconds: float = 0.0
     counts: bool = True
@@ -114,7 +115,7 @@ async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any]
         connection, [row for row, end in ends if not end.state.is_final and row.id not in moved]
     )
     final = {job_id for job_id, end in written.items() if end.state.is_final}
-    if releasing := [row.id for row, _ in ends if row.id in final and row.arguments.get("claims")]:
+    if releasing := [row.id for row, _ in ends if row.id in final and row.claims]:
         await monitorings.note_ends(connection, releasing)
         await jobs.release_groups(connection, releasing)
     return written
@@ -160,7 +161,7 @@ def _count_claim(row: Row[Any]) -> None:
         metrics.job_waiting_seconds.labels(row.kind).observe((row.heartbeat_at - row.queued_at).total_seconds())
 
 
-def end_of_run(row: Row[Any], handler: "asyncio.Future[dict[str, Any]]", stop_reason: StopReason | None) -> End | None:
+def end_of_run(row: Row[Any], handler: "asyncio.Future[JsonValue]", stop_reason: StopReason | None) -> End | None:
     """Return how a run ended that was claimed as `row`; None if its lease is lost.
 
     `handler` has ended, unless it was told to stop and did not; `stop_reason` is why it
@@ -196,10 +197,10 @@ def end_of_failure(error: BaseException, row: Row[Any]) -> End:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
     if isinstance(error, Fault):
         failure = failure_of(error)
-        wait_seconds = _wait_seconds(error)
+        wait_seconds = error.retry_after_seconds
         counts = not isinstance(error, ServiceUnavailable) or row.epoch >= MAX_FREE_EPOCH
         has_attempts_left = row.attempts < row.max_attempts or not counts
-        if error.passes and has_attempts_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
+        if error.is_transient and has_attempts_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
             # do not retry before the time that the fault names
             wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
             return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, None, failure, wait_seconds, counts=counts)
@@ -209,11 +210,6 @@ def end_of_failure(error: BaseException, row: Row[Any]) -> End:
     message = f"The job failed with an unexpected error. The log has its traceback under error id {error_id}."
     failure = {"code": ErrorCode.INTERNAL.value, "message": message, "facts": {"errorId": error_id}}
     return End(JobState.FAILED, MoveReason.CRASHED, failure=failure)
-
-
-def _wait_seconds(fault: Fault) -> float:
-    """Return the seconds after which a fault says that a retry makes sense; 0 if it does not say."""
-    return float(fault.facts().get("retryAfterSeconds", 0.0))
 
 
 def failure_of(fault: Fault) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -23,12 +23,12 @@ from app import metrics
 from app.db.keepalive import enable_keepalive
 from app.errors import DATABASE_DELAYS
 from app.jobs.database_clock import DatabaseClock
+from app.jobs.definitions import AnyJobDefinition, Definitions, PeriodicTask
 from app.jobs.engine import Queue, make_engine
 from app.jobs.group_commit import GroupCommit
-from app.jobs.handlers import Handler, Handlers, PeriodicTask, ProcessHandler
 from app.jobs.offload import in_process
-from app.jobs.running_job import RunningJob
 from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, StopReason, end_of_failure, end_of_run, finish
+from app.json_models import JsonValue, to_json
 from app.log import log
 from app.notifications import CANCELLATIONS
 from app.resources import Resources
@@ -49,7 +49,7 @@ STOP_SECONDS = 10.0
 class _Run:
     """A running handler, and the reason to stop it once there is one."""
 
-    handler: "asyncio.Task[dict[str, Any]]"
+    handler: "asyncio.Task[JsonValue]"
     stop_requested: "asyncio.Future[StopReason]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -66,7 +66,7 @@ class _Run:
 
 
 class Worker:
-    """Runs up to `concurrency` jobs at once, of the kinds that have a handler; other workers run other kinds.
+    """Runs up to `concurrency` jobs at once, of the kinds that have a definition; other workers run other kinds.
 
     `limits` is the maximum of concurrent runs of a kind over all processes; a kind that is absent, or 0, has no limit.
     """
@@ -75,7 +75,7 @@ class Worker:
         self,
         resources: Resources,
         concurrency: int,
-        handlers: Handlers,
+        definitions: Definitions,
         limits: Mapping[str, int],
         periodic_tasks: Mapping[str, PeriodicTask],
     ) -> None:
@@ -83,8 +83,8 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._resources = resources
         self._concurrency = concurrency
-        self._handlers = handlers
-        self._limits = {kind: limits.get(kind, 0) for kind in handlers}
+        self._definitions = definitions
+        self._limits = {kind: limits.get(kind, 0) for kind in definitions}
         self._periodic_tasks = periodic_tasks
         # keyed by job and epoch: an old run that is still cleaning up may coexist with the job's next run
         self._runs: dict[tuple[int, int], _Run] = {}
@@ -212,7 +212,7 @@ class Worker:
 
     async def _run_handler(self, row: Row[Any]) -> _Run:
         """Run the handler until it returns, times out or is told to stop."""
-        handler = asyncio.ensure_future(_call(self._handlers[row.kind], RunningJob(self._resources, row)))
+        handler = asyncio.create_task(_call(self._definitions[row.kind], self._resources, row))
         key = row.id, row.epoch
         self._runs[key] = run = _Run(handler)
         if self._is_stopping:
@@ -260,7 +260,7 @@ class Worker:
         running = list(self._runs)
         async with self._resources.database.transaction() as connection:
             if self._is_serving:
-                await workers.write_heartbeat(connection, self.name, self._concurrency, list(self._handlers))
+                await workers.write_heartbeat(connection, self.name, self._concurrency, list(self._definitions))
             lost = await jobs.write_heartbeats(connection, running) if running else set()
             now, at = await jobs.current_time(connection), time.monotonic()
         # A run that has just written its end also counts as lost, but then its handler has returned already.
@@ -285,10 +285,12 @@ async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[An
     enable_keepalive(connection)
 
 
-def _call(handler: Handler | ProcessHandler, job: RunningJob) -> Awaitable[dict[str, Any]]:
-    if inspect.iscoroutinefunction(handler):
-        return cast(Handler, handler)(job)
-    return in_process(cast(ProcessHandler, handler), dict(job.arguments))
+async def _call(definition: AnyJobDefinition, resources: Resources, row: Row[Any]) -> JsonValue:
+    """Call the handler of a job that was claimed as `row`, and return the job's result as JSON."""
+    job = definition.running_job(resources, row)
+    if inspect.iscoroutinefunction(definition.handler):
+        return to_json(await definition.handler(job))
+    return to_json(await in_process(definition.handler, job.arguments))
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import job_events, job_groups, jobs
 from app.errors import JobAlreadyRunning
+from app.json_models import JsonValue
 from app.store.arrays import is_among
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 
@@ -277,7 +278,7 @@ class RunEnd:
     former: tuple[str, ...]
     state: str
     is_final: bool
-    result: Mapping[str, Any] | None
+    result: JsonValue
     failure: Mapping[str, Any] | None
     retry_after_seconds: float
     is_attempt: bool

@@ -106,4 +106,4 @@ class Batch:
 
 def _is_retryable(fault: VkFault) -> bool:
     """Return whether the same call may succeed later or with another token."""
-    return fault.passes or isinstance(fault, VkTokenRejected)
+    return fault.is_transient or isinstance(fault, VkTokenRejected)

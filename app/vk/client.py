@@ -49,13 +49,11 @@ class HostFailed(VkUnavailable):
 class CircuitOpen(VkUnavailable):
     """The circuit breaker is open: the host failed too often; no request is sent for `retry_after_seconds`."""
 
+    fact_names = (*VkUnavailable.fact_names, "retry_after_seconds")
+
     def __init__(self, retry_after_seconds: float) -> None:
         super().__init__(f"VK has not answered for a while. The next request is sent in {retry_after_seconds:g} s.")
         self.retry_after_seconds = retry_after_seconds
-
-    def facts(self) -> dict[str, Any]:
-        """Return VK's code and the wait in seconds."""
-        return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
 
 
 @dataclass(slots=True)

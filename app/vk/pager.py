@@ -8,9 +8,16 @@ back to find the items between. All decisions are made without I/O.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import Field
 
 from app.vk.wire import PAGE_SIZE, Call
+
+T = TypeVar("T")
+
+NotStored = Annotated[T, Field(exclude=True)]
+"""A field that is not stored with a pager: after a restart, pages in flight are requested again."""
 
 OVERLAP = 1
 MOST_EMPTIES = 4
@@ -37,10 +44,10 @@ class Pager(Protocol):
     def next_request(self) -> "PageRequest | None":
         """Return the next page to request; None while that depends on answers that have not arrived."""
 
-    def note(self, ask: "PageRequest") -> None:
+    def note(self, page_request: "PageRequest") -> None:
         """Record that this page has been requested."""
 
-    def request_again(self, ask: "PageRequest") -> bool:
+    def request_again(self, page_request: "PageRequest") -> bool:
         """Have this page requested again; return False after `MOST_REREADS` consecutive times."""
 
     def close(self) -> None:
@@ -51,20 +58,20 @@ class Pager(Protocol):
 class PageRequest:
     """The call, its pager, and the offset of the page.
 
-    `turn` is the pager's generation at the time of the request: if the pager was sent
+    `generation` is the pager's generation at the time of the request: if the pager was sent
     back meanwhile, the answer is useless. `gap` is the gap to fill, if any.
     """
 
     pager: Any
     call: Call
     offset: int
-    turn: int = 0
+    generation: int = 0
     gap: Any = None
 
     @property
     def is_wanted(self) -> bool:
         """Whether the pager still needs the answer."""
-        return not self.pager.is_closed and (self.gap is not None or self.turn == self.pager.turn)
+        return not self.pager.is_closed and (self.gap is not None or self.generation == self.pager.generation)
 
 
 def further_back(offset: int, looks: int = 0) -> int:

@@ -31,18 +31,23 @@ async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple
         while True:
             while len(in_flight) < batch.token_count + EXTRA_PACKS:
                 capacity = batch.capacity
-                waiting = [ask for ask in waiting if ask.is_wanted]
+                waiting = [page_request for page_request in waiting if page_request.is_wanted]
                 waiting += await plan(capacity - len(waiting)) if len(waiting) < capacity else []
                 if not waiting or (in_flight and len(waiting) < capacity):
                     break
-                asks, waiting = waiting[:capacity], waiting[capacity:]
-                in_flight.append((asks, asyncio.create_task(batch.answers([ask.call for ask in asks]))))
+                page_requests, waiting = waiting[:capacity], waiting[capacity:]
+                in_flight.append(
+                    (
+                        page_requests,
+                        asyncio.create_task(batch.answers([page_request.call for page_request in page_requests])),
+                    )
+                )
             if not in_flight:
                 return
-            asks, task = in_flight[0]
+            page_requests, task = in_flight[0]
             answers = await task
             in_flight.popleft()
-            yield list(zip(asks, answers, strict=True))
+            yield list(zip(page_requests, answers, strict=True))
     finally:
         for _, task in in_flight:
             task.cancel()
@@ -51,9 +56,9 @@ async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple
 
 def next_requests(pagers: Iterable[Pager], most: int) -> list[PageRequest]:
     """Return up to `most` pages to request, those of the first pagers first, and mark them as requested."""
-    asks: list[PageRequest] = []
+    page_requests: list[PageRequest] = []
     for pager in pagers:
-        while len(asks) < most and (ask := pager.next_request()):
-            pager.note(ask)
-            asks.append(ask)
-    return asks
+        while len(page_requests) < most and (page_request := pager.next_request()):
+            pager.note(page_request)
+            page_requests.append(page_request)
+    return page_requests

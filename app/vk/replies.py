@@ -10,6 +10,7 @@ Sources: VK API schema 5.199, recorded replies under tests/data/vk.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from app.json_models import JsonValue
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
 
 Read = TypeVar("Read")
@@ -251,6 +252,6 @@ def _text(item: Mapping[str, Any], name: str, path: str, longest: int = LONGEST_
     return text
 
 
-def broken_facts(broken: Sequence[VkBrokenItem], most: int = 5) -> dict[str, Any]:
+def broken_facts(broken: Sequence[VkBrokenItem], most: int = 5) -> dict[str, JsonValue]:
     """Return broken items as the facts of a job event: how many, and the first `most` of them."""
     return {"count": len(broken), "items": [{"path": each.path, "reason": each.reason} for each in broken[:most]]}

@@ -43,29 +43,27 @@ class VkFault(Fault):
     """VK refused or failed. `vk_code` is VK's error_code, if it sent one."""
 
     code: ClassVar[ErrorCode] = ErrorCode.VK_REQUEST_REFUSED
+    fact_names: ClassVar[tuple[str, ...]] = ("vk_code", "method")
 
     def __init__(self, message: str, vk_code: int | None = None, method: str | None = None) -> None:
         super().__init__(message)
         self.vk_code = vk_code
         self.method = method
 
-    def facts(self) -> dict[str, Any]:
-        """Return VK's error code and the method that was called."""
-        return {"vkCode": self.vk_code, "method": self.method}
-
 
 class VkUnavailable(VkFault):
     """VK gave no usable answer; the same request may succeed later."""
 
     code = ErrorCode.VK_UNAVAILABLE
-    passes = True
+    is_transient = True
 
 
 class VkRateLimited(VkFault):
     """VK refuses for now; retry after `retry_after_seconds`."""
 
     code = ErrorCode.VK_RATE_LIMITED
-    passes = True
+    fact_names = (*VkFault.fact_names, "retry_after_seconds")
+    is_transient = True
 
     def __init__(
         self,
@@ -78,10 +76,6 @@ class VkRateLimited(VkFault):
         if retry_after_seconds is None:
             retry_after_seconds = {6: 0.4, 9: 60.0}.get(vk_code or 0, 3600.0)
         self.retry_after_seconds = retry_after_seconds
-
-    def facts(self) -> dict[str, Any]:
-        """Return VK's code and the wait in seconds."""
-        return {**super().facts(), "retryAfterSeconds": self.retry_after_seconds}
 
 
 class VkAccessDenied(VkFault):

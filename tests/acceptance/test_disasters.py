@@ -151,7 +151,7 @@ async def check_effects(outcome: Outcome, postgres: Running, simulator: Simulato
         stored.setdefault(-row["owner_id"], {}).setdefault(row["post_id"], []).append(row["id"])
     results: dict[int, list[dict[str, Any] | None]] = {}
     for row in outcome.jobs.values():
-        [owner_id] = orjson.loads(row["arguments"])["claims"]
+        [owner_id] = orjson.loads(row["arguments"])["wall_ids"]
         results.setdefault(-owner_id, []).append(orjson.loads(row["result"] or "null"))
     for group_id, found in results.items():
         if any(found):

@@ -132,7 +132,7 @@ async def test_clients_may_try_again(api: Api, resources: Resources, state: str)
     assert (await api.execute(add))["addKeywords"]["__typename"] == "AddKeywordsSuccess"
 
 
-async def write_a_note(job: RunningJob) -> dict[str, Any]:
+async def write_a_note(job: RunningJob[Any, Any]) -> dict[str, Any]:
     async with job.step() as connection:
         await connection.execute(text("INSERT INTO notes VALUES (repeat('x', 10))"))
     return {}
@@ -283,7 +283,7 @@ async def test_a_full_disk(on_small_disk: Resources, small_disk: Path) -> None:
     resources, is_full = on_small_disk, asyncio.Event()
     refusals: list[str] = []
 
-    async def write_much(job: RunningJob) -> dict[str, Any]:
+    async def write_much(job: RunningJob[Any, Any]) -> dict[str, Any]:
         await is_full.wait()
         try:
             async with job.step() as connection:

@@ -17,6 +17,7 @@ from app.db.engine import Database, open_database
 from app.db.migrate import LOCK_KEY, migrate, require_migrated
 from app.db.tables import metadata
 from app.errors import StartFailed
+from app.json_models import from_json
 from app.settings import read_settings
 from app.work.collecting.collection import CollectionRequest
 from tests.conftest import somebody_waits, until
@@ -79,9 +80,9 @@ async def test_arguments_of_former_collections_are_rewritten(database: Database)
         )
     await migrate(database)
     async with database.connect() as connection:
-        row = (await connection.execute(text("SELECT arguments, checkpoint FROM jobs"))).one()
-    assert CollectionRequest.of(row.arguments) == CollectionRequest([-1, -2], {-3: [7]})
-    assert (row.arguments["claims"], row.checkpoint) == ([-1, -2], None)
+        row = (await connection.execute(text("SELECT arguments, claims, checkpoint FROM jobs"))).one()
+    assert from_json(CollectionRequest, row.arguments) == CollectionRequest((-1, -2), {-3: (7,)})
+    assert (row.claims, row.checkpoint) == ([-1, -2], None)
     await migrate(database, "0004")
     async with database.connect() as connection:
         assert await connection.scalar(text("SELECT arguments FROM jobs")) == former

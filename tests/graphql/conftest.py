@@ -15,8 +15,8 @@ from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import groups
 from app.wall import VkGroup
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
-from app.work.kinds import JobKind
 from schema.node import global_id
 from tests.conftest import Api, Simulator, serve
 
@@ -36,10 +36,7 @@ def make_job(resources: Resources) -> MakeJob:
     async def make(owner_id: int = -1) -> int:
         async with resources.database.transaction() as connection:
             await groups.upsert_groups(connection, [VkGroup(-owner_id, f"group{-owner_id}", f"Group {-owner_id}")])
-            request = CollectionRequest([owner_id])
-            row = await enqueue(
-                connection, resources, NewJob(JobKind.COLLECT_COMMENTS, request.arguments(), request.owner_ids)
-            )
+            row = await enqueue(connection, resources, NewJob(COLLECT_COMMENTS, CollectionRequest((owner_id,))))
         return int(row.id)
 
     return make

@@ -6,19 +6,17 @@ import pytest
 from sqlalchemy import text
 
 from app.actions.change_keywords import RequestedKeyword, add_keywords
-from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.authors import upsert_authors
 from app.store.keywords import delete_keywords
 from app.wall import VkAuthor
-from app.work.analyzing.analyze_comments import analyze_comments
-from app.work.matching.match_keywords import match_keywords
+from app.work.kinds import JobKind
 from schema.node import key_of
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid
-from tests.jobs.conftest import finish, take
+from tests.jobs.conftest import finish, run_handler, running_job, take
 from tests.jobs.matching import open_walls, store
 from tests.store.rows import comment
 
@@ -168,7 +166,7 @@ async def analyze(resources: Resources, job_id: int) -> None:
     """Do what a worker does of this job."""
     row = await take(resources, job_id, "test")
     assert row
-    result = await analyze_comments(RunningJob(resources, row))
+    result = await run_handler(running_job(resources, row), JobKind.ANALYZE_COMMENTS)
     await finish(resources, row, End(JobState.SUCCEEDED, MoveReason.DONE, result=result))
 
 
@@ -219,7 +217,7 @@ async def test_the_keywords_of_the_result(api: Api, resources: Resources) -> Non
     assert added.job
     row = await take(resources, added.job.id, "test")
     assert row
-    await match_keywords(RunningJob(resources, row))
+    await run_handler(running_job(resources, row), JobKind.MATCH_KEYWORDS)
     answer = await start(api)
     job_id = answer["job"]["id"]
     await analyze(resources, key_of(job_id, "Job")[0])

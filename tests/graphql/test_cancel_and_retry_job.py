@@ -6,7 +6,7 @@ from sqlalchemy import text
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.resources import Resources, open_resources
 from app.store import groups
-from app.work.kinds import JobKind
+from app.work.groups.remove_groups import REMOVE_GROUPS, RemovalRequest
 from tests.conftest import Api, MakeSettings, serve
 from tests.graphql.conftest import MakeJob, gid
 from tests.jobs.conftest import queue_job
@@ -108,9 +108,9 @@ async def test_retry_a_job_whose_community_is_gone(api: Api, resources: Resource
     await make_job(-2)
     async with resources.database.transaction() as connection:
         await groups.delete_group(connection, -1)
-        new = NewJob(JobKind.REMOVE_GROUPS, {"owner_ids": [-3]}, [-3], removes_claims=True)
+        new = NewJob(REMOVE_GROUPS, RemovalRequest((-3,)))
         removal = await enqueue(connection, resources, new)
-    assert removal.arguments["claims"] == [-3]
+    assert removal.claims == [-3]
     answer = (await api.execute(RETRY, jobId=first))["retryJob"]
     assert answer == {
         "__typename": "GroupNotFoundError",

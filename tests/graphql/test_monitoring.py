@@ -86,12 +86,12 @@ async def of_group(api: Api, owner_id: int = -1) -> dict[str, Any]:
     return found
 
 
-async def fails(_: RunningJob) -> dict[str, Any]:
+async def fails(_: RunningJob[Any, Any]) -> dict[str, Any]:
     """Find no token that VK accepts."""
     raise VkTokenRejected("VK accepts no token.")
 
 
-async def succeeds(_: RunningJob) -> dict[str, Any]:
+async def succeeds(_: RunningJob[Any, Any]) -> dict[str, Any]:
     """Bring seven comments."""
     return {"groups": 1, "posts": 1, "failed_posts": 0, "comments": 7, "new_comments": 7}
 

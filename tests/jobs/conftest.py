@@ -3,23 +3,27 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import Row
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
-from app.background import make_worker
+from app.background import DEFINITIONS, make_worker
 from app.errors import ServiceUnavailable
 from app.jobs import runs
-from app.jobs.handlers import Handler, ProcessHandler
+from app.jobs.definitions import AnyJobDefinition, JobDefinition
 from app.jobs.queue import NewJob, enqueue
+from app.jobs.running_job import RunningJob
 from app.jobs.states import JobPriority, JobState
 from app.jobs.worker import Worker
+from app.json_models import to_json
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, jobs
 from app.wall import VkGroup
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
 from tests.conftest import until
@@ -35,10 +39,28 @@ async def queue_job(
     """Queue a collection of a community that is made for it and return the job's id."""
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
-        new = NewJob(
-            JobKind.COLLECT_COMMENTS, CollectionRequest([owner_id]).arguments(), [owner_id], priority, timeout_seconds
-        )
+        new = NewJob(COLLECT_COMMENTS, CollectionRequest((owner_id,)), priority, timeout_seconds)
         return int((await enqueue(connection, resources, new)).id)
+
+
+def plain(handler: Any, kind: Enum = JobKind.COLLECT_COMMENTS) -> AnyJobDefinition:
+    """Return the definition of a kind whose handler gets its arguments and its checkpoint as plain JSON."""
+    return JobDefinition(kind, "", handler, dict, dict, dict)
+
+
+PLAIN = plain(None)
+"""A definition for jobs that no worker runs."""
+
+
+def running_job(resources: Resources, row: Row[Any]) -> RunningJob[Any, Any]:
+    """Return the run that starts with this row, as a worker does."""
+    return DEFINITIONS[row.kind].running_job(resources, row)
+
+
+async def run_handler(job: RunningJob[Any, Any], kind: JobKind) -> dict[str, Any]:
+    """Run the handler of a kind for a job, and return its result as the job's row stores it."""
+    result: Any = to_json(await DEFINITIONS[kind.value].handler(job))
+    return dict(result)
 
 
 async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
@@ -96,9 +118,9 @@ async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[s
 
 
 @asynccontextmanager
-async def working(resources: Resources, body: Handler | ProcessHandler, concurrency: int = 2) -> AsyncIterator[Worker]:
+async def working(resources: Resources, body: Any, concurrency: int = 2) -> AsyncIterator[Worker]:
     """Run a worker whose jobs do what `body` does."""
-    worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: body})
+    worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: plain(body)})
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -18,6 +18,7 @@ from app.resources import open_resources
 from app.settings import read_settings
 from app.watchdog import watching_loop
 from app.work.kinds import JobKind
+from tests.jobs.conftest import plain
 
 
 def say(event: str) -> None:
@@ -34,7 +35,7 @@ def block_until(file: Path) -> None:
 async def main(way: str, go_on: Path) -> None:
     """Work until killed, or until a job has noticed that it is another worker's."""
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         async with job.step() as connection:
             await job.report(connection, Progress("half", 1, 2), {"half": job.epoch})
         say("half_done")
@@ -53,7 +54,7 @@ async def main(way: str, go_on: Path) -> None:
     configure_logging(settings)
     async with open_resources(settings) as resources:
         with watching_loop(0.1):
-            await make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: body}).run()
+            await make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(body)}).run()
 
 
 if __name__ == "__main__":

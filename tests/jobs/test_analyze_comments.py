@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.actions.change_groups import start_removal
 from app.actions.start_analysis import start_analysis
 from app.analysis.features import features_of
-from app.background import HANDLERS, open_worker
+from app.background import open_worker
 from app.db import tables
 from app.errors import GroupNotFound, QueryTimedOut, QueueFull, ValidationFailed
 from app.jobs.queue import cancel, retry
@@ -25,7 +25,7 @@ from app.wall import VkComment
 from app.work.analyzing import analyze_comments as analysis_job
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
-from tests.jobs.conftest import ended, events_of, in_state, read_job, take
+from tests.jobs.conftest import ended, events_of, in_state, read_job, run_handler, running_job, take
 from tests.jobs.matching import open_walls, said, store
 from tests.store.rows import comment, read
 from tests.timeouts import WAIT_SECONDS
@@ -91,12 +91,12 @@ def copies(*words: str, owner_id: int = -1, first_id: int = 100, **facts: Any) -
     ]
 
 
-async def queued(resources: Resources, **wishes: Any) -> RunningJob:
+async def queued(resources: Resources, **wishes: Any) -> RunningJob[Any, Any]:
     """Start an analysis, take its job as a worker would, and return its run."""
     job_id = (await start_analysis(resources, **wishes)).id
     row = await take(resources, job_id, "test")
     assert row
-    return RunningJob(resources, row)
+    return running_job(resources, row)
 
 
 async def test_what_is_found_and_summed_up(busy: Resources) -> None:
@@ -116,7 +116,7 @@ async def test_what_is_found_and_summed_up(busy: Resources) -> None:
     result = row.result
     assert result["terms"][0]["term"]
     assert {each["term"] for each in result["terms"]} == set(terms.values())
-    assert {key: value for key, value in result.items() if key not in ("terms", "claims")} == {
+    assert {key: value for key, value in result.items() if key != "terms"} == {
         "comments": 12, "newly_analyzed": 12, "positive": 4, "negative": 2, "with_links": 2, "with_phones": 2,
         "with_mentions": 2, "waves": 1, "in_waves": 4, "authors": 1, "posts": 2, "matched": 0, "keywords": [],
         "hours": row.result["hours"],
@@ -253,7 +253,7 @@ async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch
 
 async def analyze_alone(resources: Resources, **wishes: Any) -> dict[str, Any]:
     """Analyse without a worker."""
-    return await analysis_job.analyze_comments(await queued(resources, **wishes))
+    return await run_handler(await queued(resources, **wishes), JobKind.ANALYZE_COMMENTS)
 
 
 async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,11 +541,6 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
         await start_analysis(opened, owner_ids=[-1])
         with pytest.raises(QueueFull):
             await start_analysis(opened)
-
-
-def test_workers_know_the_job() -> None:
-    body: Any = HANDLERS[JobKind.ANALYZE_COMMENTS.value]
-    assert body is analysis_job.analyze_comments
 
 
 async def test_waves_of_removed_communities(busy: Resources) -> None:

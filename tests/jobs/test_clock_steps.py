@@ -106,7 +106,7 @@ async def test_a_slot_is_waited_for_as_long_as_the_limit_requires(
 
 
 async def test_a_job_that_waits_is_claimed_after_a_step_back(vk_resources: Resources, clock: SteppingClock) -> None:
-    async def handler(_: RunningJob) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {"groups": 0, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
 
     job_id = await queue_job(vk_resources)
@@ -121,7 +121,7 @@ async def test_a_job_that_waits_is_claimed_after_a_step_back(vk_resources: Resou
 async def test_a_job_of_a_dead_worker_is_rescued_after_a_step_back(
     make_settings: MakeSettings, simulator: Simulator
 ) -> None:
-    async def handler(_: RunningJob) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {"groups": 0, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
 
     settings = make_settings(vk_api_url=simulator.url, job_heartbeat_timeout_seconds=1)

@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.db.tables import metadata
-from app.jobs.running_job import RunningJob
 from app.jobs.runs import End
 from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.vk import comment_pager, pager, wall_pager, wire
 from app.vk.wire import VkFault
-from app.work.collecting.collect_comments import collect_comments
+from app.work.kinds import JobKind
 from simulator import SimulatorOptions, create_simulator
 from tests.conftest import MakeSettings, Simulator, serving
 from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there
-from tests.jobs.conftest import finish, take
+from tests.jobs.conftest import finish, run_handler, running_job, take
 
 TOKENS = ("one", "two", "three", "four")
 MOST_TRIES = 30
@@ -98,9 +97,9 @@ async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
         taken = await take(resources, row.id, "test")
         assert taken
         try:
-            result = await collect_comments(RunningJob(resources, taken))
+            result = await run_handler(running_job(resources, taken), JobKind.COLLECT_COMMENTS)
         except VkFault as fault:
-            if not fault.passes:
+            if not fault.is_transient:
                 raise
             await finish(resources, taken, End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False))
         else:

@@ -12,10 +12,11 @@ from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.db.tables import authors, comments, groups, posts
 from app.jobs.queue import cancel
+from app.json_models import from_json, to_json
 from app.resources import Resources
 from app.vk.comment_pager import CommentPager, Gap
 from app.vk.wall_pager import PostsById, WallPager
-from app.work.collecting.collection import CollectionCounts, CollectionRequest, CollectionState, OpenPost
+from app.work.collecting.collection import CollectionCounts, CollectionRequest, CollectionState, OpenPost, Refusal
 from tests.conftest import Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -179,9 +180,9 @@ def unset(value: Any) -> set[str]:
 
 
 def test_state_round_trip() -> None:
-    request = CollectionRequest([-1, -2], {-3: [5, 6]}, datetime(2026, 1, 2, tzinfo=UTC), 7)
+    request = CollectionRequest((-1, -2), {-3: (5, 6)}, datetime(2026, 1, 2, tzinfo=UTC), 7)
     state = CollectionState.new(request, 8)
-    assert CollectionState.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    assert from_json(CollectionState, orjson.loads(orjson.dumps(to_json(state)))) == state
     gap = Gap(1, 2, 3, 4, looks=5)
     pager = CommentPager(
         -1,
@@ -201,9 +202,9 @@ def test_state_round_trip() -> None:
         gaps=[gap, Gap(6, 7, 8, 9)],
     )
     wall = WallPager(
-        -1, since=9, most=3, position=98, last_id=7, count=120, taken=2, received=9, newest_id=99,
+        -1, since=9, most=3, position=98, last_id=7, count=120, selected_count=2, received=9, newest_id=99,
         lowest_count=110, has_pinned=True, is_recounting=True, is_contradicted=True, has_broken=True, is_closed=True,
-        empties=2, is_back_in_vain=True, looks=4,
+        empties=2, is_end_seen=True, looks=4,
     )  # fmt: skip
     post = OpenPost(
         -1, 8, 30, was_read=True, highest_count=31, received=29, calls=2, saved_calls=1, has_failed=True,
@@ -212,7 +213,7 @@ def test_state_round_trip() -> None:
     state = CollectionState(
         collection=8,
         walls=[wall],
-        named=[PostsById(-3, [5, 6], position=1, asked=1)],
+        named=[PostsById(-3, (5, 6), position=1)],
         unfinished=[-3, -1],
         missing=[(-3, 4), (-3, 5)],
         is_listed=True,
@@ -220,7 +221,7 @@ def test_state_round_trip() -> None:
         are_all_open=True,
         posts={(-1, 8): post},
         pagers=[CommentPager(-1, 8), pager],
-        refusals=[{"vkOwnerId": -2}],
+        refusals=[Refusal(-2, "closed", 15, "wall.get")],
         incomplete=[-1],
         present={-1: 100},
         marked={-1: 3},
@@ -232,18 +233,20 @@ def test_state_round_trip() -> None:
         total_comments=5,
         counts=CollectionCounts(*range(1, len(fields(CollectionCounts)) + 1)),
     )
-    assert CollectionState.of(orjson.loads(orjson.dumps(state.checkpoint()))) == state
+    assert from_json(CollectionState, orjson.loads(orjson.dumps(to_json(state)))) == state
     # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
-    assert [unset(each) for each in (state, state.counts, post)] == [set()] * 3
-    assert unset(wall) == {"asked", "turn", "rereads"}
-    assert unset(pager) == {"asked", "turn", "rereads", "empties", "is_back_in_vain"}
-    assert unset(gap) == {"is_asked"}
+    assert [unset(each) for each in (state, state.counts, post)] == [{"format"}, set(), set()]
+    assert unset(wall) == {"requested_to", "generation", "rereads"}
+    assert unset(pager) == {"requested_to", "generation", "rereads", "empties", "is_end_seen"}
+    assert unset(gap) == {"is_requested"}
 
 
 def test_request_round_trip() -> None:
-    request = CollectionRequest([-1, -2], {-2: [3, 4]}, datetime(2026, 1, 2, tzinfo=UTC), 5, full=True)
-    assert CollectionRequest.of(request.arguments()) == request
-    assert CollectionRequest.of(CollectionRequest([-1]).arguments()) == CollectionRequest([-1])
+    request = CollectionRequest((-1, -2), {-2: (3, 4)}, datetime(2026, 1, 2, tzinfo=UTC), 5, full=True)
+    assert from_json(CollectionRequest, to_json(request)) == request
+    short = to_json(CollectionRequest((-1,)), omit_defaults=True)
+    assert short == {"wall_ids": [-1]}
+    assert from_json(CollectionRequest, short) == CollectionRequest((-1,))
 
 
 async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: Simulator) -> None:

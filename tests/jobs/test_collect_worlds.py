@@ -4,10 +4,10 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions.add_groups import add_groups
@@ -25,10 +25,11 @@ from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
 from app.work.collecting import collect_comments as collecting
 from app.work.collecting.collect_comments import collect_comments
+from app.work.kinds import JobKind
 from bench.collect import least_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.histories import there
-from tests.jobs.conftest import collect, counts, ended, events_of, finish, take
+from tests.jobs.conftest import collect, counts, ended, events_of, finish, run_handler, running_job, take
 from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored
 
 
@@ -117,10 +118,16 @@ class Interrupted(Exception):
     """Stands for the end of a process."""
 
 
-class StopsAfter(RunningJob):
+class StopsAfter(RunningJob[Any, Any]):
     """A run that ends, as its process would, after a number of steps."""
 
     steps_left = 0
+
+    @classmethod
+    def of(cls, resources: Resources, row: Row[Any]) -> Self:
+        """Return the run that starts with this row."""
+        job = running_job(resources, row)
+        return cls(resources, row, job.arguments, job.checkpoint)
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[AsyncConnection]:
@@ -143,13 +150,13 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
         start = simulator.control()["requests"]
         first = await take(opened, row.id, "first")
         assert first
-        interrupted = StopsAfter(opened, first)
+        interrupted = StopsAfter.of(opened, first)
         interrupted.steps_left = steps
         with pytest.raises(Interrupted):
             await collect_comments(interrupted)
         second = await take(opened, row.id, "second")
         assert second
-        result = await collect_comments(RunningJob(opened, second))
+        result = await run_handler(running_job(opened, second), JobKind.COLLECT_COMMENTS)
         assert result["comments"] == 1_200
         assert result["new_comments"] == 1_200
         for group_id in (1, 2):
@@ -161,7 +168,7 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
         third = await take(opened, again.id, "third")
         assert third
         before = simulator.control()["requests"]
-        await collect_comments(RunningJob(opened, third))
+        await run_handler(running_job(opened, third), JobKind.COLLECT_COMMENTS)
         at_once = simulator.control()["requests"] - before
         # only the page that was asked for and not stored is asked for twice
         assert both <= at_once + 1
@@ -175,7 +182,7 @@ async def test_progress_of_several_communities_only_grows(
     report = RunningJob.report
 
     async def note(
-        job: RunningJob, connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
+        job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
     ) -> None:
         reports.append(progress)
         await report(job, connection, progress, checkpoint)
@@ -216,7 +223,7 @@ async def test_a_retried_job_reads_only_its_own_posts(
         other = await start_collection(opened, owner_ids=[-1])
         taken = await take(opened, other.id, "other")
         assert taken
-        interrupted = StopsAfter(opened, taken)
+        interrupted = StopsAfter.of(opened, taken)
         interrupted.steps_left = 1
         with pytest.raises(Interrupted):
             await collect_comments(interrupted)
@@ -224,7 +231,7 @@ async def test_a_retried_job_reads_only_its_own_posts(
         await retry(opened, row.id)
         again = await take(opened, row.id, "again")
         assert again
-        await collect_comments(RunningJob(opened, again))
+        await run_handler(running_job(opened, again), JobKind.COLLECT_COMMENTS)
         assert await stored_comments(opened) == {post_id: simulator.truth()[post_id]}
 
 
@@ -281,7 +288,7 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
     report = RunningJob.report
 
     async def note(
-        job: RunningJob, connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
+        job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
     ) -> None:
         open_pagers.append(len(checkpoint["walks"]))
         await report(job, connection, progress, checkpoint)
@@ -300,17 +307,17 @@ async def _interrupted(resources: Resources, source: random.Random, *, full: boo
     for interruptions in range(3):
         taken = await take(resources, row.id, f"run {interruptions}")
         assert taken
-        run = StopsAfter(resources, taken)
+        run = StopsAfter.of(resources, taken)
         run.steps_left = source.randint(1, 6)
         try:
-            result = await collect_comments(run)
+            result = await run_handler(run, JobKind.COLLECT_COMMENTS)
         except Interrupted:
             continue
         await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
         return interruptions
     taken = await take(resources, row.id, "last run")
     assert taken
-    result = await collect_comments(RunningJob(resources, taken))
+    result = await run_handler(running_job(resources, taken), JobKind.COLLECT_COMMENTS)
     await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
     return 3
 

@@ -40,6 +40,7 @@ from app.jobs.offload import in_process
 from app.jobs.queue import cancel
 from app.jobs.running_job import CancelRequested, LeaseLost, RunningJob
 from app.jobs.states import JobState
+from app.json_models import from_json
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.store.comment_conditions import CommentConditions
@@ -50,8 +51,9 @@ from app.work.exporting.export_comments import ExportNotWritten, export_comments
 from app.work.exporting.export_files import export_directory
 from app.work.exporting.export_request import ExportRequest
 from app.work.exporting.write_export import WriteTask, read_progress, write_at_low_priority
+from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Wall, until, write_wall
-from tests.jobs.conftest import ended, events_of, in_state, read_job, take
+from tests.jobs.conftest import ended, events_of, in_state, read_job, run_handler, running_job, take
 from tests.jobs.exporting import write_with_little_room
 
 COLUMNS = (ExportColumn.VK_ID, ExportColumn.TEXT)
@@ -71,12 +73,12 @@ async def export(resources: Resources, options: ExportOptions, **conditions: Any
     return await ended(resources, row.id)
 
 
-async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob:
+async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob[Any, Any]:
     """Queue an export and take it, as a worker does."""
     job_id = (await start_export(resources, CommentConditions(), options)).id
     row = await take(resources, job_id, "me")
     assert row
-    return RunningJob(resources, row)
+    return running_job(resources, row)
 
 
 def texts(path: Path) -> list[str]:
@@ -130,9 +132,9 @@ async def test_the_request_is_kept_with_the_job(resources: Resources) -> None:
         Compression.ZSTD,
         CsvOptions(Delimiter.COMMA, False, False),  # noqa: FBT003 - the fields are those of a CSV file
     )
-    request = ExportRequest(CommentConditions(search="a", none_of=(CommentConditions(min_likes=1),)), options)
+    request = ExportRequest.of(CommentConditions(search="a", none_of=(CommentConditions(min_likes=1),)), options)
     row = await start_export(resources, request.conditions, options)
-    assert ExportRequest.of((await read_job(resources, row.id)).arguments) == request
+    assert from_json(ExportRequest, (await read_job(resources, row.id)).arguments) == request
 
 
 # exports that take their time
@@ -191,7 +193,7 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
     monkeypatch.setattr(body, "in_process", ends_late)
     monkeypatch.setattr(body, "remove_run", lambda _: has_ended.append(False))
     job = await taken(resources)
-    run = asyncio.create_task(export_comments(job))
+    run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
     await wait_for_rows(resources, job.id)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -223,9 +225,9 @@ async def test_a_stopped_worker_leaves_it_to_the_next(resources: Resources, monk
 
 
 @asynccontextmanager
-async def running(job: RunningJob) -> AsyncIterator["asyncio.Task[dict[str, Any]]"]:
+async def running(job: RunningJob[Any, Any]) -> AsyncIterator["asyncio.Task[dict[str, Any]]"]:
     """Run the body of an export while it writes."""
-    run = asyncio.create_task(export_comments(job))
+    run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
     await wait_for_rows(job.resources, job.id)
     yield run
     run.cancel()
@@ -379,7 +381,7 @@ async def test_what_cannot_be_counted_in_time(resources: Resources, monkeypatch:
 
     monkeypatch.setattr(body, "count_comments", give_up)
     job = await taken(resources, CSV)
-    assert (await export_comments(job))["rows"] == 12
+    assert (await export_comments(job)).rows == 12
     assert [facts["stage"] for kind, facts in await events_of(resources, job.id) if kind == "STAGE_CHANGED"][
         -1
     ] == "done"
@@ -394,7 +396,7 @@ async def test_what_a_crash_has_left_is_removed(resources: Resources) -> None:
         (directory / name / "file").write_bytes(b"half")
     (directory / "comments.jsonl").write_bytes(b"not recorded")
     result = await export_comments(job)
-    assert files(resources.settings) == [str(job.id), f"{job.id}/{result['name']}"]
+    assert files(resources.settings) == [str(job.id), f"{job.id}/{result.name}"]
 
 
 # the process that writes
@@ -453,7 +455,7 @@ async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     row = await take(resources, job.id, "another")
     assert row
     assert row.epoch == job.epoch + 1
-    following = asyncio.create_task(export_comments(RunningJob(resources, row)))
+    following = asyncio.create_task(run_handler(running_job(resources, row), JobKind.EXPORT_COMMENTS))
     with pytest.raises(LeaseLost):
         await former
     may_go_on.set()
@@ -485,7 +487,7 @@ async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
         await connection.execute(text("UPDATE exports SET expires_at = now() WHERE job_id = :id"), {"id": expired.id})
     await clear(resources)
     names = {path.name for path in root.iterdir()}
-    assert names == {kept["name"].rpartition("-")[2].removesuffix(".jsonl"), str(waiting.id), "else", "78"}
+    assert names == {kept.name.rpartition("-")[2].removesuffix(".jsonl"), str(waiting.id), "else", "78"}
     async with resources.database.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM exports")) == 1
 

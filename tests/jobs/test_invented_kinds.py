@@ -9,7 +9,7 @@ from app.jobs.running_job import RunningJob
 from app.jobs.worker import Worker, running
 from app.resources import Resources
 from tests.conftest import until
-from tests.jobs.conftest import ended, read_job
+from tests.jobs.conftest import ended, plain, read_job
 
 
 class Invented(Enum):
@@ -20,7 +20,7 @@ class Invented(Enum):
     OTHER = "left_to_others"
 
 
-async def add(job: RunningJob) -> dict[str, Any]:
+async def add(job: RunningJob[Any, Any]) -> dict[str, Any]:
     return {"sum": sum(job.arguments["numbers"])}
 
 
@@ -36,10 +36,11 @@ async def test_jobs_of_invented_kinds(resources: Resources) -> None:
 
     async with resources.database.transaction() as connection:
         added, failed, left = [
-            (await enqueue(connection, resources, NewJob(kind, {"numbers": [1, 2, 39]}))).id for kind in Invented
+            (await enqueue(connection, resources, NewJob(plain(None, kind), {"numbers": [1, 2, 39]}))).id
+            for kind in Invented
         ]
     worker = Worker(
-        resources, 2, {"add_numbers": add, "fail_at_once": fail}, {}, {"invented": ("* * * * * *", tick)}
+        resources, 2, {"add_numbers": plain(add), "fail_at_once": plain(fail)}, {}, {"invented": ("* * * * * *", tick)}
     )  # fmt: skip
     async with running(worker):
         row = await ended(resources, added)

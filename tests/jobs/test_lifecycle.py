@@ -26,13 +26,14 @@ from app.jobs.queue import cancel, retry
 from app.jobs.running_job import CancelRequested, LeaseLost, Progress, RunningJob
 from app.jobs.runs import End, StopReason, end_of_run
 from app.jobs.states import JobPriority, JobState, MoveReason
+from app.json_models import JsonValue
 from app.notifications import Notifications
 from app.resources import Resources, open_resources
 from app.store import jobs
 from app.vk.wire import VkRequestRefused, VkUnavailable
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
-from tests.jobs.conftest import finish, queue_job, read_job, take
+from tests.jobs.conftest import finish, queue_job, read_job, running_job, take
 from tests.jobs.lifecycle import (
     CONCURRENCY,
     MAX_ATTEMPTS,
@@ -81,7 +82,7 @@ class Run:
 
     row: Row[Any]
     entry: Entry
-    job: RunningJob
+    job: RunningJob[Any, Any]
     stage: str
     is_broken: bool = False
     """A step of it has failed, so that its body is about to end."""
@@ -291,7 +292,7 @@ class Lifecycle(RuleBasedStateMachine):
     def _begin(self, worker: SimulatedWorker, entry: Entry, job: ModelJob) -> None:
         row = worker.queue.claimed.pop(entry.id)
         assert (row.id, row.epoch, row.attempts, row.checkpoint) == (job.id, job.epoch, job.attempts, job.checkpoint)
-        worker.runs[entry.id] = Run(row, entry, RunningJob(self.resources, row), stage=row.stage)
+        worker.runs[entry.id] = Run(row, entry, running_job(self.resources, row), stage=row.stage)
 
     def _owns(self, run: Run) -> ModelJob | None:
         """Return the job of a run if it is still that run's."""
@@ -506,7 +507,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 async def _end(row: Row[Any], cause: Exception | StopReason | None) -> End:
     """Return how a run ends whose body came to its end, raised this, or was ordered to end."""
-    body: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    body: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
     if isinstance(cause, StopReason):
         body.cancel()
     elif cause:

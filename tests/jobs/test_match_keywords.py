@@ -19,20 +19,19 @@ from app.actions.change_keywords import (
 )
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
-from app.background import HANDLERS, open_worker
+from app.background import open_worker
 from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
 from app.jobs import offload
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
 from app.resources import Resources, open_resources
 from app.store import jobs
-from app.work.kinds import JobKind
 from app.work.matching import match_keywords as matching_job
 from app.work.matching import search_texts as matching
 from app.work.matching.known_keywords import KnownKeywords
 from app.work.matching.match_keywords import match_keywords
 from tests.conftest import MakeSettings, statements
-from tests.jobs.conftest import ended, read_job
+from tests.jobs.conftest import ended, read_job, running_job
 from tests.jobs.matching import add, counts_are_right, expected, matches, open_walls, said, store
 
 FORMS, EXACT, PART = KeywordMatching.WORD_FORMS, KeywordMatching.EXACT_WORD, KeywordMatching.SUBSTRING
@@ -55,13 +54,13 @@ async def busy(walls: Resources) -> AsyncIterator[Resources]:
         yield walls
 
 
-async def queued(resources: Resources, job_id: int) -> RunningJob:
+async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
     """Take a job as a worker would, without one, and return its run."""
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
         assert row
         taken = await jobs.claim_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
-    return RunningJob(resources, taken[0])
+    return running_job(resources, taken[0])
 
 
 # while comments are stored
@@ -445,8 +444,3 @@ async def test_keywords_change_during_collections(vk_resources: Resources, worke
     assert len(await matches(vk_resources)) > 100
     assert await matches(vk_resources) == await expected(vk_resources)
     await counts_are_right(vk_resources)
-
-
-def test_workers_know_the_job() -> None:
-    body: Callable[..., Any] = HANDLERS[JobKind.MATCH_KEYWORDS.value]
-    assert body is match_keywords

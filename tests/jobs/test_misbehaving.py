@@ -49,7 +49,7 @@ async def test_a_job_that_blocks_its_loop_goes_on_elsewhere(
     """When the loop goes on, the run can write nothing and notices."""
     seen: list[Any] = []
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         seen.append(job.checkpoint)
         return {}
 
@@ -73,7 +73,7 @@ async def test_a_job_that_ends_its_process_is_given_up(
 ) -> None:
     runs = 0
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         return {}
@@ -150,7 +150,7 @@ async def test_a_worker_that_is_cut_off_from_postgresql(
     is_back = asyncio.Event()
     far_ends: list[str] = []
 
-    async def far_body(job: RunningJob) -> dict[str, Any]:
+    async def far_body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         runs_far.append(job.id)
         if len(runs_far) == 1:
             try:
@@ -162,7 +162,7 @@ async def test_a_worker_that_is_cut_off_from_postgresql(
                 raise
         return {"far": True}
 
-    async def near_body(_: RunningJob) -> dict[str, Any]:
+    async def near_body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {"near": True}
 
     async with Cable(database_url, tmp_path).laid() as cable:

@@ -24,8 +24,8 @@ from app.store import jobs, monitorings
 from app.store.groups import upsert_groups
 from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
-from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, somebody_waits, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
 from tests.locks import until_it_waits
@@ -153,7 +153,7 @@ async def test_run_now(resources: Resources) -> None:
     assert (job.state, job.priority, job.arguments) == (
         "QUEUED",
         JobPriority.HIGH.value,
-        CollectionRequest([-1]).arguments(),
+        {"wall_ids": [-1]},
     )
     assert (await events_of(resources, job.id))[0][1] == {"state": "QUEUED", "reason": "REQUESTED"}
     assert row.job_id == job.id
@@ -206,9 +206,8 @@ async def test_what_is_due_is_queued(resources: Resources) -> None:
     with capture_logs() as logs:
         assert await start_due(resources) == 2
     two, one = await job_rows(resources)
-    assert (one["arguments"], one["priority"]) == (CollectionRequest([-1]).arguments(), JobPriority.LOW.value)
-    assert (two["arguments"], two["priority"]) == (CollectionRequest([-2]).arguments(), JobPriority.HIGH.value)
-    assert one["arguments"]["full"] is False
+    assert (one["arguments"], one["priority"]) == ({"wall_ids": [-1]}, JobPriority.LOW.value)
+    assert (two["arguments"], two["priority"]) == ({"wall_ids": [-2]}, JobPriority.HIGH.value)
     assert (await events_of(resources, one["id"]))[0][1] == {"state": "QUEUED", "reason": "SCHEDULED"}
     assert ((await found(resources, -1))["job_id"], (await found(resources, -2))["job_id"]) == (one["id"], two["id"])
     assert logs == [
@@ -306,7 +305,7 @@ async def test_the_clock_of_the_workers_starts_what_is_due(
     """Whatever the number of workers: each has a clock, and one of them is the one that ticks."""
     monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     async with AsyncExitStack() as stack:
@@ -362,9 +361,8 @@ async def test_due_communities_are_claimed_in_the_order_of_collections(resources
         await connection.execute(
             text("UPDATE monitorings SET next_run_at = now() - make_interval(secs => 10 + owner_id)")
         )
-    arguments = CollectionRequest([-3]).arguments()
     async with resources.database.transaction() as connection:
-        row = await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments, [-3]))
+        row = await enqueue(connection, resources, NewJob(COLLECT_COMMENTS, CollectionRequest((-3,))))
         starting = asyncio.create_task(start_due(resources))
         await until_it_waits(resources, connection, starting)
         assert await jobs.claim_groups(connection, row.id, [-2, -1]) == {-2, -1}
@@ -381,9 +379,7 @@ async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) 
         ending = asyncio.create_task(cancel(resources, 1))
         await until(lambda: somebody_waits(resources.database.dsn))
         with pytest.raises(JobAlreadyRunning):
-            await enqueue(
-                connection, resources, NewJob(JobKind.COLLECT_COMMENTS, CollectionRequest([-1]).arguments(), [-1])
-            )
+            await enqueue(connection, resources, NewJob(COLLECT_COMMENTS, CollectionRequest((-1,))))
     assert (await ending).state == "CANCELLED"
 
 
@@ -432,15 +428,15 @@ class Bodies:
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
 
-    async def succeeds(self, _: RunningJob) -> dict[str, Any]:
+    async def succeeds(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
         """Bring a result."""
         return RESULT
 
-    async def fails(self, _: RunningJob) -> dict[str, Any]:
+    async def fails(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
         """Find no token that VK accepts."""
         raise VkTokenRejected("VK accepts no token.")
 
-    async def waits(self, _: RunningJob) -> dict[str, Any]:
+    async def waits(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
         """Never end."""
         await self.go_on.wait()
         return RESULT

@@ -21,10 +21,9 @@ from app.jobs import offload
 from app.jobs.offload import in_process
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.resources import Resources
-from app.work.kinds import JobKind
 from tests.conftest import until
 from tests.jobs.computing import count_primes, end, end_process, fail, fail_by, get_interrupted, meet, never_end
-from tests.jobs.conftest import ended, events_of, queue_job, working
+from tests.jobs.conftest import PLAIN, ended, events_of, queue_job, working
 from tests.processes import environment, gone
 from tests.timeouts import WAIT_SECONDS
 
@@ -39,7 +38,7 @@ asyncio.run(in_process(never_end, {"pid_file": sys.argv[1]}))
 async def queue_with(resources: Resources, **arguments: Any) -> int:
     """Queue a job with these arguments and return its id."""
     async with resources.database.transaction() as connection:
-        return int((await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments))).id)
+        return int((await enqueue(connection, resources, NewJob(PLAIN, arguments))).id)
 
 
 async def test_a_plain_body_runs_elsewhere_and_the_loop_goes_on(resources: Resources) -> None:

@@ -33,7 +33,18 @@ from app.vk.wire import VkUnavailable
 from app.work.collecting.collect_comments import collect_comments
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
-from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, take, working
+from tests.jobs.conftest import (
+    PLAIN,
+    ended,
+    events_of,
+    in_state,
+    plain,
+    queue_job,
+    read_job,
+    running_job,
+    take,
+    working,
+)
 from tests.timeouts import WAIT_SECONDS
 
 
@@ -45,7 +56,7 @@ class Bodies:
         self.cleaned: list[int] = []
         self.go_on = asyncio.Event()
 
-    async def waits(self, job: RunningJob) -> dict[str, Any]:
+    async def waits(self, job: RunningJob[Any, Any]) -> dict[str, Any]:
         """Write a checkpoint and wait until the test lets it go on."""
         self.started.append(job.id)
         try:
@@ -83,7 +94,7 @@ async def test_a_transaction_that_rolls_back_leaves_no_job(resources: Resources)
 
     async def change_mind() -> None:
         async with resources.database.transaction() as connection:
-            await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, arguments))
+            await enqueue(connection, resources, NewJob(PLAIN, arguments))
             raise RuntimeError("change of mind")
 
     with pytest.raises(RuntimeError, match="change of mind"):
@@ -96,7 +107,7 @@ async def test_a_failure_that_passes_is_tried_again(resources: Resources, monkey
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     tries: list[int] = []
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         tries.append(job.epoch)
         if len(tries) < 3:
             raise VkUnavailable("VK is away.")
@@ -116,7 +127,7 @@ async def test_a_failure_that_passes_is_tried_again(resources: Resources, monkey
 async def test_a_failure_that_does_not_pass_ends_the_job(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise VkUnavailable("VK is away.")
 
     job_id = await queue_job(resources)
@@ -131,7 +142,7 @@ async def test_that_postgresql_is_away_is_no_try(resources: Resources, monkeypat
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     runs = 0
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         if runs <= 7:
@@ -145,7 +156,7 @@ async def test_that_postgresql_is_away_is_no_try(resources: Resources, monkeypat
 
 
 async def test_an_unexpected_error_is_masked(resources: Resources) -> None:
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise RuntimeError("a secret")
 
     job_id = await queue_job(resources)
@@ -250,11 +261,11 @@ async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resourc
     assert first
     assert second
     assert second.epoch == first.epoch + 1
-    frozen = RunningJob(resources, first)
+    frozen = running_job(resources, first)
     with pytest.raises(LeaseLost):
         async with frozen.step() as connection:
             await frozen.report(connection, Progress("late", 9), {"late": True})
-    alive = RunningJob(resources, second)
+    alive = running_job(resources, second)
     async with alive.step() as connection:
         await alive.report(connection, Progress("in time", 1), {"late": False})
         await alive.event(connection, JobEventKind.POST_FAILED, "told", {})
@@ -268,7 +279,7 @@ def taken_away() -> float:
 
 
 async def test_a_worker_that_lost_its_job_lets_it_be(resources: Resources) -> None:
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         await take(resources, job.id, "a faster one")
         async with job.step():
             raise AssertionError
@@ -283,7 +294,7 @@ async def test_a_worker_that_lost_its_job_lets_it_be(resources: Resources) -> No
 
 
 async def test_a_result_that_comes_too_late_is_not_written(resources: Resources) -> None:
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         await take(resources, job.id, "a faster one")
         return {"late": True}
 
@@ -350,7 +361,7 @@ async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resource
     order: list[int] = []
     running = 0
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal most, running
         running += 1
         most = max(most, running)
@@ -372,7 +383,7 @@ async def test_a_critical_job_is_next_though_a_thousand_wait(resources: Resource
     order: list[int] = []
     may_end = [asyncio.Event() for _ in range(4)]
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         order.append(job.id)
         if len(order) <= 4:
             await may_end[len(order) - 1].wait()
@@ -383,7 +394,7 @@ async def test_a_critical_job_is_next_though_a_thousand_wait(resources: Resource
         await until(lambda: len(order) == 4)
         async with resources.database.transaction() as connection:
             for _ in range(1_000):
-                await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, {}, priority=JobPriority.LOW))
+                await enqueue(connection, resources, NewJob(PLAIN, {}, priority=JobPriority.LOW))
         critical = await queue_job(resources, -9, JobPriority.CRITICAL)
         # one worker is free: where two were, the other one could be the first to start what it takes
         may_end[0].set()
@@ -458,7 +469,7 @@ async def test_others_are_taken_while_a_long_job_goes_on_after_a_failure(
     monkeypatch.setattr(app.jobs.worker, "RESTART_SECONDS", 0)
     bodies = Bodies()
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         return await bodies.waits(job) if job.id == 1 else {}
 
     async with working(resources, body):
@@ -486,7 +497,7 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
     """Neither as its worker stops while it cleans up, nor as this try has failed."""
     is_cleaning, may_end = asyncio.Event(), asyncio.Event()
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         try:
             await asyncio.Event().wait()
         finally:
@@ -517,7 +528,7 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
 async def test_a_result_that_postgresql_does_not_take_fails_the_job_at_once(resources: Resources) -> None:
     runs = 0
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         return {"text": "a\x00b"}
@@ -537,7 +548,7 @@ async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
 
     monkeypatch.setattr(app.jobs.worker, "finish", away)
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     job_id = await queue_job(resources)
@@ -577,7 +588,7 @@ async def test_a_worker_claims_a_job_again_as_soon_as_it_is_back_in_the_queue(
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     started: list[int] = []
 
-    async def fails_once(job: RunningJob) -> dict[str, Any]:
+    async def fails_once(job: RunningJob[Any, Any]) -> dict[str, Any]:
         started.append(job.id)
         if len(started) == 1:
             raise ServiceUnavailable("VK")
@@ -632,13 +643,13 @@ async def test_other_failures_of_the_queue_are_sqlalchemys(resources: Resources)
 async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSettings) -> None:
     """Who loses the race has found nothing, and nothing has failed."""
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     async with open_resources(make_settings(job_kind_limits="collect_comments=3")) as resources:
         async with resources.database.transaction() as connection:
             for _ in range(60):
-                await enqueue(connection, resources, NewJob(JobKind.COLLECT_COMMENTS, {}))
+                await enqueue(connection, resources, NewJob(PLAIN, {}))
         with capture_logs() as logs:
             async with working(resources, body), working(resources, body), working(resources, body):
                 await until(lambda: _count(resources, "SELECT count(*) = 60 FROM jobs WHERE state = 'SUCCEEDED'"))
@@ -672,7 +683,7 @@ async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monke
 async def test_a_run_ends_although_its_connections_were_lost(resources: Resources) -> None:
     lost: list[int] = []
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         # every connection is lost at the moment when the end is to be written
         lost.append(
             await _count(
@@ -702,14 +713,14 @@ async def test_an_entry_of_a_job_that_has_ended_is_dropped(resources: Resources)
 async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class StopsWithIt(RunningJob):
+    class StopsWithIt(RunningJob[Any, Any]):
         """A run that begins in the moment in which its worker stops."""
 
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             worker.stop()
 
-    monkeypatch.setattr(app.jobs.worker, "RunningJob", StopsWithIt)
+    monkeypatch.setattr(app.jobs.definitions, "RunningJob", StopsWithIt)
     bodies = Bodies()
     async with working(resources, bodies.waits) as worker:
         job_id = await queue_job(resources)
@@ -726,7 +737,7 @@ class Deaf:
         self.is_free = asyncio.Event()
         self.refusals: list[type[BaseException]] = []
 
-    async def body(self, job: RunningJob) -> dict[str, Any]:
+    async def body(self, job: RunningJob[Any, Any]) -> dict[str, Any]:
         """Go on whatever it is told, and then try to write."""
         self.is_running.set()
         while not self.is_free.is_set():
@@ -763,7 +774,7 @@ async def test_a_worker_does_not_wait_for_such_a_body_when_it_stops(
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
     deaf = Deaf()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.body})):
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(deaf.body)})):
         await deaf.is_running.wait()
     row = await read_job(resources, job_id)
     assert (row.state, row.attempts) == ("QUEUED", 0)
@@ -777,7 +788,7 @@ async def test_a_worker_that_does_not_stop_is_stopped_hard(
     monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
     deaf = Deaf()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.body})):
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(deaf.body)})):
         await deaf.is_running.wait()
     assert (await read_job(resources, job_id)).state == "RUNNING"
     # its entry stays, so that another worker takes the job as soon as it is stale
@@ -786,7 +797,7 @@ async def test_a_worker_that_does_not_stop_is_stopped_hard(
 
 
 async def test_a_body_that_cancels_itself_has_crashed(resources: Resources) -> None:
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise asyncio.CancelledError
 
     job_id = await queue_job(resources)
@@ -798,7 +809,7 @@ async def test_a_body_that_cancels_itself_has_crashed(resources: Resources) -> N
 async def test_a_body_that_fails_while_it_cleans_up_is_cancelled_all_the_same(resources: Resources) -> None:
     started = asyncio.Event()
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -840,7 +851,7 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
     job_id = await queue_job(resources)
     dead = await take(resources, job_id, "a worker that died")
     assert dead
-    frozen = RunningJob(resources, dead)
+    frozen = running_job(resources, dead)
     async with frozen.step() as connection:
         await frozen.report(connection, Progress("half", 1, 2), {"half": True})
     await _count(
@@ -850,7 +861,7 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
     )
     seen: list[Any] = []
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         seen.append(job.checkpoint)
         return {}
 
@@ -916,7 +927,7 @@ async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
     running = most = 0
     everyone = asyncio.Event()
 
-    async def body(_: RunningJob) -> dict[str, Any]:
+    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -978,7 +989,7 @@ async def test_a_run_that_cleans_up_beside_the_next_run_of_its_job(make_settings
     epochs: list[int] = []
     release, forever = asyncio.Event(), asyncio.Event()
 
-    async def body(job: RunningJob) -> dict[str, Any]:
+    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
         epochs.append(job.epoch)
         try:
             await forever.wait()

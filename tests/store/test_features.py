@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from app.actions.change_keywords import RequestedKeyword, add_keywords
 from app.db import tables
+from app.json_models import contains_nul, from_json, to_json
 from app.resources import Resources
 from app.store import features, keywords, summaries, waves
 from app.store.comment_conditions import CommentConditions
-from app.store.conditions_json import from_json, holds_nul, to_json
 from app.store.features import AnalyzedComment, Most, Written
 from app.store.keyset import Page
 from app.store.waves import WaveConditions
@@ -230,5 +230,5 @@ async def test_very_many_waves(resources: Resources) -> None:
 def test_conditions_as_json() -> None:
     conditions = CommentConditions(mood=-1, has_links=False, is_in_wave=True, wave_ids=(1, 2))
     assert from_json(CommentConditions, to_json(conditions)) == conditions
-    assert not holds_nul(to_json(conditions))
-    assert holds_nul({"a": [{"b": ["x", "y\0"]}]})
+    assert not contains_nul(to_json(conditions))
+    assert contains_nul({"a": [{"b": ["x", "y\0"]}]})

@@ -125,7 +125,7 @@ async def test_communities_that_have_to_be_there(resources: Resources) -> None:
         await require_groups(connection, [])
         with pytest.raises(GroupNotFound) as caught:
             await require_groups(connection, [-1, -7, -8])
-        assert caught.value.owner_id == -7
+        assert caught.value.vk_owner_id == -7
         assert set(await groups_by_key(connection, [(-1,), (-7,)])) == {(-1,)}
 
 

@@ -142,7 +142,7 @@ async def test_communities_are_claimed_until_they_are_released(communities: Reso
     await claim(communities, first, -2, -1)
     with pytest.raises(JobAlreadyRunning) as caught:
         await claim(communities, second, -3, -1)
-    assert (caught.value.job_id, caught.value.owner_id) == (first, -1)
+    assert (caught.value.job_id, caught.value.vk_owner_id) == (first, -1)
     assert set(await read(communities, job_groups)) == {(-1,), (-2,)}
     await claim(communities, second, -3)
     async with communities.database.transaction() as connection:

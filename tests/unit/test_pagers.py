@@ -292,7 +292,7 @@ def test_a_gap_is_requested_again() -> None:
 
 
 def test_posts_by_their_ids_are_requested_again() -> None:
-    named = PostsById(-1, [1, 2, 3])
+    named = PostsById(-1, (1, 2, 3))
     for _ in range(MOST_REREADS):
         [ask] = next_requests([named], 25)
         assert named.request_again(ask)
@@ -462,7 +462,7 @@ def test_many_small_deletions_of_posts_hide_nothing(deletions: list[int]) -> Non
 
 
 def test_a_wall_that_is_refused_is_closed() -> None:
-    for walk_of_posts in (WallPager(-1), PostsById(-1, list(range(250)))):
+    for walk_of_posts in (WallPager(-1), PostsById(-1, tuple(range(250)))):
         [ask] = next_requests([walk_of_posts], 1)
         walk_of_posts.close()
         assert not ask.is_wanted
@@ -470,7 +470,7 @@ def test_a_wall_that_is_refused_is_closed() -> None:
 
 
 def test_single_posts_by_their_ids() -> None:
-    named = PostsById(-1, list(range(1, 251)))
+    named = PostsById(-1, tuple(range(1, 251)))
     asks = next_requests([named], 25)
     assert [ask.call.params["posts"].count(",") + 1 for ask in asks] == [100, 100, 50]
     for ask in asks:

@@ -110,7 +110,7 @@ def test_a_recorded_error(code: int, kind: type[VkFault], error_code: ErrorCode,
         read_reply(sample, "some.method")
     fault = caught.value
     assert type(fault) is kind
-    assert (fault.code, fault.passes, fault.vk_code, fault.method) == (error_code, passes, code, "some.method")
+    assert (fault.code, fault.is_transient, fault.vk_code, fault.method) == (error_code, passes, code, "some.method")
     assert fault.message == f"VK: {json.loads(sample)['error']['error_msg']} (error {code})"
     assert fault.facts() == {"vkCode": code, "method": "some.method"}
 

@@ -257,7 +257,7 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     avoided = await refusal(client)
     assert avoided.message == "VK has not answered for a while. The next request is sent in 15 s."
     assert avoided.facts()["retryAfterSeconds"] == 15.0
-    assert avoided.passes
+    assert avoided.is_transient
     assert type(client.last_fault) is HostFailed  # what health tells
 
     now[0] += client_module.BREAK_SECONDS

@@ -57,7 +57,7 @@ async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
 
 async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: Simulator) -> None:
     """Also when those of later packs are there first."""
-    named = PostsById(-1, list(range(1, 15_000)))
+    named = PostsById(-1, tuple(range(1, 15_000)))
     offsets: list[int] = []
 
     async def plan(most: int) -> list[PageRequest]:
@@ -74,7 +74,7 @@ async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_mo
     client: VkClient, simulator: Simulator
 ) -> None:
     """A full pack is under way; the page that waits behind it belongs to a pager that its answers close."""
-    named = PostsById(-1, list(range(1, 2_501)))
+    named = PostsById(-1, tuple(range(1, 2_501)))
     wall = WallPager(-1)
 
     async def plan(most: int) -> list[PageRequest]:
@@ -90,7 +90,7 @@ async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_mo
 
 
 async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
-    named = PostsById(-1, list(range(1, 15_000)))
+    named = PostsById(-1, tuple(range(1, 15_000)))
 
     async def plan(most: int) -> list[PageRequest]:
         return next_requests([named], most)
@@ -103,7 +103,7 @@ async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Sim
 
 
 async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
-    named = PostsById(-1, list(range(1, 15_000)))
+    named = PostsById(-1, tuple(range(1, 15_000)))
 
     async def plan(most: int) -> list[PageRequest]:
         return next_requests([named], most)

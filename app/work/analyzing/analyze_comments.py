@@ -9,24 +9,24 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.duplicates import near_duplicates
 from app.analysis.features import Features, features_of
-from app.analysis.terms import ranked
 from app.errors import QueryTimedOut
+from app.jobs.definitions import JobDefinition
 from app.jobs.offload import in_process
 from app.jobs.running_job import Progress, RunningJob
 from app.store import features, groups, summaries, waves
 from app.store.comment_conditions import CommentConditions
-from app.store.conditions_json import from_json, to_json
 from app.store.features import AnalyzedComment, Most
 from app.store.keyset import StoredRow
-from app.store.summaries import Summary
 from app.store.waves import Bands, Key
+from app.work.analyzing.analysis_summary import AnalysisSummary, summary_of
+from app.work.kinds import JobKind
 
 ANALYZING, COMPARING, SUMMING, DONE = "analysing comments", "comparing comments", "summing up", "done"
 BATCH_COMMENTS, BATCH_CHARACTERS = 2_000, 2_000_000
@@ -37,7 +37,6 @@ FEW_CHARACTERS = 10_000
 """Up to this many are analysed in a thread of this process in milliseconds; starting another process takes longer."""
 NICENESS = 10
 """A low CPU priority, so that short requests to the web process come first."""
-MOST_TERMS = 100
 MOST_KEYWORDS = 100
 MOST_RATED_TERMS = 5_000
 """Only this many of the most frequent terms of the scope are rated by how characteristic they are."""
@@ -64,21 +63,6 @@ class AnalysisRequest:
             return CommentConditions(owner_ids=self.owner_ids)
         return CommentConditions(owner_ids=self.owner_ids, all_of=(self.conditions,))
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the request as job arguments."""
-        owner_ids = None if self.owner_ids is None else list(self.owner_ids)
-        return {"owner_ids": owner_ids, "conditions": to_json(self.conditions), "full": self.full}
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "AnalysisRequest":
-        """Parse the request from job arguments."""
-        owner_ids = arguments["owner_ids"]
-        return cls(
-            None if owner_ids is None else tuple(owner_ids),
-            from_json(CommentConditions, arguments["conditions"]),
-            arguments["full"],
-        )
-
 
 @dataclass(slots=True)
 class AnalysisCounts:
@@ -88,7 +72,24 @@ class AnalysisCounts:
     analyzed: int = 0
 
 
-async def analyze_comments(job: RunningJob) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class AnalysisCheckpoint:
+    """The state of an analysis.
+
+    `after` is the last analysed comment (owner id, comment id). With `full`, all comments of the
+    scope are analysed. `must_return`: texts have changed meanwhile, so the scope is read once more.
+    """
+
+    after: Key = BEFORE_FIRST
+    full: bool = False
+    must_return: bool = False
+    counts: AnalysisCounts = field(default_factory=AnalysisCounts)
+
+
+AnalysisJob = RunningJob[AnalysisRequest, AnalysisCheckpoint]
+
+
+async def analyze_comments(job: AnalysisJob) -> AnalysisSummary:
     """Analyse the comments that the job's arguments select and return a summary. Resume from the checkpoint.
 
     Only comments that were not analysed, or whose texts have changed since, are
@@ -109,16 +110,15 @@ async def analyze_comments(job: RunningJob) -> dict[str, Any]:
 class Analysis:
     """One run of an analysis job."""
 
-    def __init__(self, job: RunningJob) -> None:
-        checkpoint = job.checkpoint or {}
-        self.counts = AnalysisCounts(**checkpoint.get("counts", {}))
+    def __init__(self, job: AnalysisJob) -> None:
+        checkpoint = job.checkpoint or AnalysisCheckpoint(full=job.arguments.full)
+        self.counts = checkpoint.counts
         self._job = job
         self._database = job.resources.database
-        self._request = AnalysisRequest.of(job.arguments)
-        self._scope = self._request.scope()
-        self._full = checkpoint.get("full", self._request.full)
-        self._after: Key = tuple(checkpoint.get("after", BEFORE_FIRST))
-        self._must_repeat = checkpoint.get("must_return", False)
+        self._scope = job.arguments.scope()
+        self._full = checkpoint.full
+        self._after = checkpoint.after
+        self._must_repeat = checkpoint.must_return
         self._term_ids: dict[str, int] = {}
 
     # features of each text
@@ -226,7 +226,7 @@ class Analysis:
 
     # summary
 
-    async def sum_up(self) -> dict[str, Any]:
+    async def sum_up(self) -> AnalysisSummary:
         """Sum up the scope and return the job's result."""
         async with self._job.step() as connection:
             await self._job.report(connection, Progress(SUMMING), self._checkpoint())
@@ -236,15 +236,10 @@ class Analysis:
         async with self._job.step() as connection:
             count = summary.totals.comments
             await self._job.report(connection, Progress(DONE, count, count), self._checkpoint())
-        return {"newly_analyzed": self.counts.analyzed} | result_of(summary)
+        return summary_of(summary, self.counts.analyzed)
 
-    def _checkpoint(self) -> dict[str, Any]:
-        return {
-            "after": list(self._after),
-            "full": self._full,
-            "must_return": self._must_repeat,
-            "counts": asdict(self.counts),
-        }
+    def _checkpoint(self) -> AnalysisCheckpoint:
+        return AnalysisCheckpoint(self._after, self._full, self._must_repeat, self.counts)
 
 
 async def features_off_loop(texts: Sequence[str]) -> list[Features]:
@@ -324,25 +319,12 @@ def _all_bands(some: Mapping[Key, Bands]) -> set[int]:
     return {band for bands in some.values() for band in bands}
 
 
-def result_of(summary: Summary) -> dict[str, Any]:
-    """Return a summary as the job's result."""
-    totals = summary.totals
-    terms = ranked(
-        ((row.lemma, row.comments, row.everywhere) for row in summary.terms),
-        totals.comments,
-        summary.comments_everywhere,
-        MOST_TERMS,
-    )
-    return {
-        **totals._asdict(),
-        **summary.sources._asdict(),
-        "keywords": [row._asdict() for row in summary.keywords],
-        "languages": [{"language": row.language, "comments": row.comments} for row in summary.languages],
-        "months": [{"month": row.month.isoformat(), "comments": row.comments} for row in summary.months],
-        "hours": [row._asdict() for row in summary.hours],
-        "terms": [
-            {"term": term, "comments": comments, "score": round(score, 6)}
-            for term, comments, score in terms
-            if score > 0
-        ],
-    }
+ANALYZE_COMMENTS = JobDefinition(
+    kind=JobKind.ANALYZE_COMMENTS,
+    description="It analyses the texts of comments and finds near-duplicates.",
+    handler=analyze_comments,
+    arguments=AnalysisRequest,
+    checkpoint=AnalysisCheckpoint,
+    result=AnalysisSummary,
+    groups=lambda request: request.owner_ids or (),
+)

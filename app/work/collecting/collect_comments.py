@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.running_job import Progress, RunningJob
+from app.jobs.definitions import JobDefinition
+from app.jobs.running_job import Progress
 from app.store import authors, comments, groups, posts
 from app.store.collections import begin_collection
 from app.store.comments import ReadThread
@@ -19,10 +21,18 @@ from app.vk.replies import read_comment_page, read_post_page
 from app.vk.wall_pager import PostsById, WallPager
 from app.vk.wire import VkFault, VkUnavailable, kind_of_fault, known_shape, may_be_about_wall, wall_probe
 from app.wall import VkCommentPage
-from app.work.collecting.collection import CHECKPOINT_FORMAT, DONE, CollectionRequest, CollectionState, OpenPost
+from app.work.collecting.collection import (
+    DONE,
+    CollectionJob,
+    CollectionRequest,
+    CollectionState,
+    CollectionSummary,
+    OpenPost,
+)
 from app.work.collecting.collection_events import CollectionEvents
 from app.work.collecting.mark_deleted import mark_absent_comments, mark_absent_posts
 from app.work.collecting.page_results import CommentResults, PostResults
+from app.work.kinds import JobKind
 from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
 
 Page = TypeVar("Page")
@@ -33,7 +43,7 @@ MANY_WALKS = 250
 """With more open levels than this, threads are read before top comments, to keep the checkpoint small."""
 
 
-async def collect_comments(job: RunningJob) -> dict[str, Any]:
+async def collect_comments(job: CollectionJob) -> CollectionSummary:
     """Collect the posts and comments that the job's arguments select; return the counts. Resume from the checkpoint.
 
     A post that cannot be read is recorded as an event; so is a community, unless it is the only one.
@@ -53,12 +63,11 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
         await collection.confirm_deletions()
     if len(state.refusals) == len(collection.request.owner_ids):
         last = state.refusals[-1]
-        # vkCode is None only if the reply could not be parsed
-        kind = VkUnavailable if last["vkCode"] is None else kind_of_fault(last["vkCode"])
-        fault = kind(last["message"], last["vkCode"], last["method"])
+        kind = VkUnavailable if last.vk_code is None else kind_of_fault(last.vk_code)
+        fault = kind(last.message, last.vk_code, last.method)
         async with job.step() as connection:
             # a retry starts from the beginning; without one, the counts of what was stored are the result
-            result = None if fault.passes else collection.result()
+            result = None if fault.is_transient else collection.result()
             await job.report(connection, state.progress(), None, result)
         raise fault
     async with job.step() as connection:
@@ -66,19 +75,19 @@ async def collect_comments(job: RunningJob) -> dict[str, Any]:
     return collection.result()
 
 
-async def _state_of(job: RunningJob) -> CollectionState:
-    if job.checkpoint and job.checkpoint.get("format") == CHECKPOINT_FORMAT:
-        return CollectionState.of(job.checkpoint)
+async def _state_of(job: CollectionJob) -> CollectionState:
+    if job.checkpoint:
+        return job.checkpoint
     # in a step, so that a run whose lease is lost does not begin
     async with job.step() as connection:
-        return CollectionState.new(CollectionRequest.of(job.arguments), await begin_collection(connection))
+        return CollectionState.new(job.arguments, await begin_collection(connection))
 
 
 class Collection:
     """One run of a collection job."""
 
-    def __init__(self, job: RunningJob, state: CollectionState) -> None:
-        self.request = CollectionRequest.of(job.arguments)
+    def __init__(self, job: CollectionJob, state: CollectionState) -> None:
+        self.request = job.arguments
         self.state = state
         self._job = job
         self._batch = Batch(job.resources.vk)
@@ -96,20 +105,21 @@ class Collection:
         single = {owner_id: ids for owner_id, ids in self.request.post_ids.items() if owner_id not in refused}
         return posts.PostsToCollect(owner_ids, single, self.state.collection, self.request.full)
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> CollectionSummary:
         """Return the counts of the collection, as the job's result."""
         counts = self.state.counts
         refused = self.state.refused()
         is_incomplete = set(self.state.incomplete) - refused
         read = len(self.request.owner_ids) - len(refused) - len(is_incomplete)
-        groups_read = {"groups": read, "failed_groups": len(refused), "incomplete_groups": len(is_incomplete)}
-        return {name: getattr(counts, name) for name in counts.__slots__} | groups_read
+        return CollectionSummary(
+            **asdict(counts), groups=read, failed_groups=len(refused), incomplete_groups=len(is_incomplete)
+        )
 
     async def report(self, connection: AsyncConnection, progress: Progress | None = None) -> None:
         """Write progress and checkpoint inside a step."""
         self.state.counts.requests = self._former_requests + self._batch.usage.requests
         self.state.counts.calls = self._former_calls + self._batch.usage.calls
-        await self._job.report(connection, progress or self.state.progress(), self.state.checkpoint())
+        await self._job.report(connection, progress or self.state.progress(), self.state)
 
     # listing posts
 
@@ -208,7 +218,7 @@ class Collection:
             walls = state.unconfirmed_walls
             state.walls = [WallPager(owner_id) for owner_id in walls if owner_id in request.wall_ids]
             state.named = [
-                PostsById(owner_id, [post_id for each, post_id in state.missing if each == owner_id])
+                PostsById(owner_id, tuple(post_id for each, post_id in state.missing if each == owner_id))
                 for owner_id in walls
                 if owner_id in request.post_ids
             ]
@@ -421,3 +431,15 @@ def _read(page_request: PageRequest, answer: Any, read: Callable[[Any], Page]) -
 def _read_comments(page_request: PageRequest) -> Callable[[Any], VkCommentPage]:
     pager: CommentPager = page_request.pager
     return lambda answer: read_comment_page(answer, pager.owner_id, pager.post_id, pager.thread_id)
+
+
+COLLECT_COMMENTS = JobDefinition(
+    kind=JobKind.COLLECT_COMMENTS,
+    description="It collects the comments of communities.",
+    handler=collect_comments,
+    arguments=CollectionRequest,
+    checkpoint=CollectionState,
+    result=CollectionSummary,
+    groups=lambda request: request.owner_ids,
+    claims=lambda request: request.wall_ids,
+)

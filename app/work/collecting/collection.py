@@ -1,20 +1,21 @@
-"""The request and the state of a collection job: plain values, in the form that the job's row stores."""
+"""The arguments, the state and the result of a collection job: plain values, which the job's row stores."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Literal
 
-from app.jobs.running_job import Progress
-from app.vk.comment_pager import CommentPager, Gap
+from pydantic import BeforeValidator, PlainSerializer
+
+from app.jobs.running_job import Progress, RunningJob
+from app.json_models import from_json
+from app.vk.comment_pager import CommentPager, StoredPager
 from app.vk.wall_pager import PostsById, WallPager
 
 LISTING = "listing posts"
 READING = "reading comments"
 CONFIRMING = "confirming deletions"
 DONE = "done"
-CHECKPOINT_FORMAT = 2
-"""The version of the checkpoint's format. A collection starts again if its checkpoint has another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class CollectionRequest:
     newest. `full` reads all comments again, including posts and threads that have not grown.
     """
 
-    wall_ids: Sequence[int]
-    post_ids: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    wall_ids: tuple[int, ...]
+    post_ids: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     since: datetime | None = None
     max_posts: int | None = None
     full: bool = False
@@ -37,35 +38,6 @@ class CollectionRequest:
     def owner_ids(self) -> list[int]:
         """All communities of the request."""
         return list(dict.fromkeys([*self.wall_ids, *self.post_ids]))
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the request as job arguments. `claims`: the communities that no other job may collect."""
-        return {
-            "claims": list(self.wall_ids),
-            "wall_ids": list(self.wall_ids),
-            "post_ids": {str(owner_id): list(ids) for owner_id, ids in self.post_ids.items()},
-            "since": self.since.isoformat() if self.since else None,
-            "max_posts": self.max_posts,
-            "full": self.full,
-        }
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "CollectionRequest":
-        """Parse the request from job arguments."""
-        return cls(
-            wall_ids=arguments["wall_ids"],
-            post_ids={int(owner_id): ids for owner_id, ids in arguments["post_ids"].items()},
-            since=datetime.fromisoformat(arguments["since"]) if arguments["since"] else None,
-            max_posts=arguments["max_posts"],
-            full=arguments["full"],
-        )
-
-
-def owners_of(arguments: Mapping[str, Any]) -> list[int]:
-    """Return the communities (owner ids) that a job's arguments name."""
-    return (
-        CollectionRequest.of(arguments).owner_ids if "wall_ids" in arguments else list(arguments.get("owner_ids") or ())
-    )
 
 
 @dataclass(slots=True)
@@ -122,7 +94,7 @@ class CollectionCounts:
 
     `comments` were read; `new_comments` of them were not stored before. Of the stored
     ones, `changed_comments` were edited and `deleted_comments` were deleted. For incomplete
-    posts and communities VK states more items than it shows; `broken_items` in replies
+    posts VK states more comments than it shows; `broken_items` in replies
     could not be used. `requests` (HTTP) and `calls` were made; `saved_calls` were skipped
     because nothing had changed.
     """
@@ -130,7 +102,6 @@ class CollectionCounts:
     posts: int = 0
     failed_posts: int = 0
     incomplete_posts: int = 0
-    incomplete_groups: int = 0
     broken_items: int = 0
     comments: int = 0
     new_comments: int = 0
@@ -142,8 +113,42 @@ class CollectionCounts:
 
 
 @dataclass(slots=True)
+class CollectionSummary(CollectionCounts):
+    """The result: the counts, and how many communities were read completely, were refused, or are incomplete."""
+
+    groups: int = 0
+    failed_groups: int = 0
+    incomplete_groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why VK refuses to show a community; `vk_code` is None if its reply could not be parsed."""
+
+    owner_id: int
+    message: str
+    vk_code: int | None
+    method: str | None
+
+
+PostKey = tuple[int, int]
+"""Owner id, post id."""
+OpenPosts = Annotated[
+    dict[PostKey, OpenPost],
+    BeforeValidator(lambda posts: {post.key: post for post in from_json(list[OpenPost], posts)}),
+    PlainSerializer(lambda posts: list(posts.values())),
+]
+"""Open posts by key; stored as a list, because keys of JSON objects are strings."""
+StorablePager = Annotated[
+    CommentPager,
+    BeforeValidator(lambda pager: CommentPager.of(from_json(StoredPager, pager))),
+    PlainSerializer(CommentPager.stored),
+]
+
+
+@dataclass(slots=True)
 class CollectionState:
-    """The state of a collection: all that a later run needs to resume.
+    """The state of a collection: all that a later run needs to resume. It is the checkpoint of the job.
 
     Rows with a number lower than `collection` were not seen by this collection (see
     `app.store.collections`). The state is written with every step, so it holds only open
@@ -155,30 +160,32 @@ class CollectionState:
     those of which it showed less than it states. `present` is the number of comments of a
     wall that were not marked as deleted when this collection first marked some; `marked` is
     how many it has marked. What exceeds the allowed share is in `unconfirmed_walls` and
-    `unconfirmed_posts`, and is read again at the end (`is_confirming`).
+    `unconfirmed_posts`, and is read again at the end (`is_confirming`). `format` is the version of
+    the checkpoint: a collection starts again if its checkpoint has another one.
     """
 
     collection: int
     walls: list[WallPager]
     named: list[PostsById]
     unfinished: list[int]
-    missing: list[tuple[int, int]] = field(default_factory=list)
+    missing: list[PostKey] = field(default_factory=list)
     is_listed: bool = False
-    after: tuple[int, int] | None = None
+    after: PostKey | None = None
     are_all_open: bool = False
-    posts: dict[tuple[int, int], OpenPost] = field(default_factory=dict)
-    pagers: list[CommentPager] = field(default_factory=list)
-    refusals: list[dict[str, Any]] = field(default_factory=list)
+    posts: OpenPosts = field(default_factory=dict)
+    pagers: list[StorablePager] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     incomplete: list[int] = field(default_factory=list)
     present: dict[int, int] = field(default_factory=dict)
     marked: dict[int, int] = field(default_factory=dict)
     unconfirmed_walls: list[int] = field(default_factory=list)
-    unconfirmed_posts: list[tuple[int, int]] = field(default_factory=list)
+    unconfirmed_posts: list[PostKey] = field(default_factory=list)
     is_confirming: bool = False
     listed: int = 0
     total_posts: int = 0
     total_comments: int = 0
     counts: CollectionCounts = field(default_factory=CollectionCounts)
+    format: Literal[3] = 3
 
     @classmethod
     def new(cls, request: CollectionRequest, collection: int) -> "CollectionState":
@@ -191,53 +198,6 @@ class CollectionState:
             unfinished=request.owner_ids,
         )
 
-    @classmethod
-    def of(cls, checkpoint: Mapping[str, Any]) -> "CollectionState":
-        """Restore the state from a checkpoint. Pages that were requested but not stored are requested again."""
-        opened = [OpenPost(**post) for post in checkpoint["posts"]]
-        return cls(
-            **{
-                **_without(checkpoint, "format", "walks"),
-                "missing": [(owner_id, post_id) for owner_id, post_id in checkpoint["missing"]],
-                "present": {int(owner_id): number for owner_id, number in checkpoint["present"].items()},
-                "marked": {int(owner_id): number for owner_id, number in checkpoint["marked"].items()},
-                "unconfirmed_posts": [(owner_id, post_id) for owner_id, post_id in checkpoint["unconfirmed_posts"]],
-                "walls": [WallPager(**wall) for wall in checkpoint["walls"]],
-                "named": [PostsById(**posts, asked=posts["position"]) for posts in checkpoint["named"]],
-                "after": tuple(checkpoint["after"]) if checkpoint["after"] else None,
-                "posts": {(post.owner_id, post.id): post for post in opened},
-                "pagers": [_pager(pager) for pager in checkpoint["walks"]],
-                "counts": CollectionCounts(**checkpoint["counts"]),
-            }
-        )
-
-    def checkpoint(self) -> dict[str, Any]:
-        """Return the state as a checkpoint."""
-        return {
-            "format": CHECKPOINT_FORMAT,
-            "collection": self.collection,
-            "missing": self.missing,
-            "walls": [_without(asdict(wall), "asked", "turn", "rereads") for wall in self.walls],
-            "named": [_without(asdict(posts), "asked", "turn", "rereads") for posts in self.named],
-            "unfinished": self.unfinished,
-            "is_listed": self.is_listed,
-            "after": self.after,
-            "are_all_open": self.are_all_open,
-            "posts": [asdict(post) for post in self.posts.values()],
-            "walks": [_stored(pager) for pager in self.pagers],
-            "refusals": self.refusals,
-            "incomplete": self.incomplete,
-            "present": {str(owner_id): number for owner_id, number in self.present.items()},
-            "marked": {str(owner_id): number for owner_id, number in self.marked.items()},
-            "unconfirmed_walls": self.unconfirmed_walls,
-            "unconfirmed_posts": self.unconfirmed_posts,
-            "is_confirming": self.is_confirming,
-            "listed": self.listed,
-            "total_posts": self.total_posts,
-            "total_comments": self.total_comments,
-            "counts": asdict(self.counts),
-        }
-
     def progress(self) -> Progress:
         """Return the progress that clients see."""
         if not self.is_listed:
@@ -249,11 +209,12 @@ class CollectionState:
 
     def refused(self) -> set[int]:
         """Return the communities that VK refuses to show."""
-        return {refusal["vkOwnerId"] for refusal in self.refusals}
+        return {refusal.owner_id for refusal in self.refusals}
 
-    def refuse(self, owner_id: int, facts: dict[str, Any]) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Record that VK refuses to show a community, and drop its open items."""
-        self.refusals.append(facts)
+        owner_id = refusal.owner_id
+        self.refusals.append(refusal)
         self.unfinished = [each for each in self.unfinished if each != owner_id]
         self.pagers = [pager for pager in self.pagers if pager.owner_id != owner_id]
         self.posts = {key: post for key, post in self.posts.items() if post.owner_id != owner_id}
@@ -284,24 +245,4 @@ class CollectionState:
         return done
 
 
-# A pager is stored as a list: a checkpoint is written several times per second and holds up to hundreds of them.
-
-
-_PAGER_FIELDS = (
-    "owner_id", "post_id", "thread_id", "position", "last_id", "level_count", "stated_count", "received",
-    "lowest_count", "is_contradicted", "has_broken", "is_from_start", "is_at_end", "is_incomplete",
-)  # fmt: skip
-
-
-def _stored(pager: CommentPager) -> list[Any]:
-    gaps = [[gap.offset, gap.after_id, gap.until_id, gap.behind, gap.looks] for gap in pager.gaps]
-    return [*(getattr(pager, name) for name in _PAGER_FIELDS), gaps]
-
-
-def _pager(stored: Sequence[Any]) -> CommentPager:
-    gaps = [Gap(*gap) for gap in stored[-1]]
-    return CommentPager(**dict(zip(_PAGER_FIELDS, stored[:-1], strict=True)), gaps=gaps)
-
-
-def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
+CollectionJob = RunningJob[CollectionRequest, CollectionState]

@@ -1,24 +1,23 @@
 """Records what a collection could not read or must not trust, as events of its job and in its counts."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
-from app.jobs.running_job import RunningJob
 from app.jobs.states import JobEventKind
+from app.json_models import JsonObject
 from app.vk.replies import broken_facts
 from app.vk.wall_pager import WallPager
 from app.vk.wire import VkFault
 from app.wall import VkBrokenItem
-from app.work.collecting.collection import CollectionState, OpenPost
+from app.work.collecting.collection import CollectionJob, CollectionState, OpenPost, Refusal
 
 
 class CollectionEvents:
     """The events of one run of a collection; each method is called inside a step of the job."""
 
-    def __init__(self, job: RunningJob, state: CollectionState) -> None:
+    def __init__(self, job: CollectionJob, state: CollectionState) -> None:
         self._job = job
         self._state = state
 
@@ -35,14 +34,14 @@ class CollectionEvents:
             return  # the first read has recorded it
         self._state.missing.append((owner_id, post_id))
         self._state.counts.failed_posts += 1
-        facts = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
+        facts: JsonObject = {"vkOwnerId": owner_id, "vkPostId": post_id, "code": ErrorCode.POST_NOT_FOUND.value}
         message = f"Post {owner_id}_{post_id} does not exist, or VK does not show it."
         await self._job.event(connection, JobEventKind.POST_FAILED, message, facts)
 
     async def incomplete_post(self, connection: AsyncConnection, post: OpenPost) -> None:
         """Record that VK keeps stating more comments of a post than it shows."""
         self._state.counts.incomplete_posts += 1
-        facts = {
+        facts: JsonObject = {
             "vkOwnerId": post.owner_id,
             "vkPostId": post.id,
             "statedCount": post.comment_count,
@@ -71,7 +70,7 @@ class CollectionEvents:
         await self._job.event(connection, JobEventKind.GROUP_INCOMPLETE, message, facts)
 
     async def broken_items(
-        self, connection: AsyncConnection, where: dict[str, Any], name: str, items: Sequence[VkBrokenItem]
+        self, connection: AsyncConnection, where: JsonObject, name: str, items: Sequence[VkBrokenItem]
     ) -> None:
         """Record unusable items of VK's replies. `where` are facts of the event, `name` says the same in words."""
         self._state.counts.broken_items += len(items)
@@ -85,6 +84,6 @@ class CollectionEvents:
     async def refusal(self, connection: AsyncConnection, owner_id: int, fault: VkFault) -> None:
         """Record that VK refuses to show a community, and drop its open items."""
         facts = {"vkOwnerId": owner_id, "code": fault.code.value, "message": fault.message, **fault.facts()}
-        self._state.refuse(owner_id, facts)
+        self._state.refuse(Refusal(owner_id, fault.message, fault.vk_code, fault.method))
         message = f"Community {-owner_id} could not be read. {fault.message}"
         await self._job.event(connection, JobEventKind.GROUP_FAILED, message, facts)

@@ -5,12 +5,12 @@ import errno
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from app.errors import DiskFull, QueryTimedOut, ServiceUnavailable
 from app.exports.csv import FORMULA_STARTS
 from app.exports.options import ExportFormat
 from app.exports.parquet import require_parquet
+from app.jobs.definitions import JobDefinition
 from app.jobs.offload import in_process
 from app.jobs.running_job import Progress, RunningJob
 from app.store.comments import count_comments
@@ -18,8 +18,9 @@ from app.store.export_statements import csv_statement, rows_statement
 from app.store.exports import upsert_export
 from app.store.row_streams import SourceLost
 from app.work.exporting.export_files import export_directory, recreate_directory, remove_run, sync_directory
-from app.work.exporting.export_request import ExportRequest
+from app.work.exporting.export_request import ExportRequest, ExportSummary
 from app.work.exporting.write_export import WriteTask, Written, read_progress, write_at_low_priority
+from app.work.kinds import JobKind
 
 READING, WRITING, PACKING, DONE = "counting comments", "writing", "packing", "done"
 POLL_SECONDS = 0.25
@@ -31,10 +32,13 @@ class ExportNotWritten(Exception):
     """The file could not be written, for another reason than lack of space: the operator has to check the disk."""
 
 
-async def export_comments(job: RunningJob) -> dict[str, Any]:
+ExportJob = RunningJob[ExportRequest, None]
+
+
+async def export_comments(job: ExportJob) -> ExportSummary:
     """Write the file that the job's arguments describe and return its facts.
 
-    A run starts from the beginning, whatever an earlier run of the job has left. If it does
+    It has no checkpoint: a run starts from the beginning, whatever an earlier run of the job has left. If it does
     not finish, its files are removed.
 
     Raises:
@@ -50,9 +54,9 @@ async def export_comments(job: RunningJob) -> dict[str, Any]:
 class _Export:
     """One run of an export job."""
 
-    def __init__(self, job: RunningJob) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self._job = job
-        self._request = ExportRequest.of(job.arguments)
+        self._request = job.arguments
         self._options = self._request.options
         self._directory = export_directory(job.resources.settings) / str(job.id)
         # each run has its own directory, because a run that was declared dead may still be writing
@@ -60,7 +64,7 @@ class _Export:
         self._name = self._options.file_name(f"comments-{job.created_at:%Y-%m-%d}-{job.id}")
         self._total: int | None = None
 
-    async def run(self) -> dict[str, Any]:
+    async def run(self) -> ExportSummary:
         if self._options.format is ExportFormat.PARQUET:
             require_parquet()
         try:
@@ -105,7 +109,7 @@ class _Export:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({writing})
 
-    async def _finish(self, task: WriteTask, written: Written) -> dict[str, Any]:
+    async def _finish(self, task: WriteTask, written: Written) -> ExportSummary:
         """Move the file into place and record it, in one step, so that only the run with the lease does so."""
         job, options, file = self._job, self._options, written.file
         values = {
@@ -127,12 +131,17 @@ class _Export:
                 except BaseException:
                     target.unlink()
                     raise
-        facts = {name: value for name, value in values.items() if name != "job_id"}
-        return facts | {
-            "columns": [column.value for column in options.columns],
-            "cut_texts": written.cut_texts,
-            "expires_at": row.expires_at.isoformat(),
-        }
+        return ExportSummary(
+            name=self._name,
+            format=options.format,
+            compression=options.compression,
+            rows=written.rows,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            columns=options.columns,
+            cut_texts=written.cut_texts,
+            expires_at=row.expires_at,
+        )
 
     async def _report(self, progress: Progress) -> None:
         async with self._job.step() as connection:
@@ -150,3 +159,13 @@ def _typed_failures() -> Iterator[None]:
         if error.errno in NO_SPACE:
             raise DiskFull from error
         raise ExportNotWritten(str(error)) from error
+
+
+EXPORT_COMMENTS = JobDefinition(
+    kind=JobKind.EXPORT_COMMENTS,
+    description="It exports comments to a file.",
+    handler=export_comments,
+    arguments=ExportRequest,
+    checkpoint=type(None),
+    result=ExportSummary,
+)

@@ -1,13 +1,14 @@
 """Matches stored comments with new or changed keywords, and deletes the matches of removed or changed ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from app.analysis.keywords import Keyword, Positions
+from app.jobs.definitions import JobDefinition
 from app.jobs.running_job import Progress, RunningJob
 from app.store import groups, keywords
 from app.store.keywords import ActiveKeywords, KeyRange, MatchedComment
+from app.work.kinds import JobKind
 from app.work.matching.search_texts import as_keywords, search_texts
 
 REMOVING = "removing matches"
@@ -19,6 +20,18 @@ BEFORE_FIRST = (-(1 << 63), 0)
 """A key before those of all comments."""
 
 
+@dataclass(frozen=True, slots=True)
+class MatchingRequest:
+    """Which keywords to match, and those whose matches are outdated.
+
+    `keyword_ids` are the keywords to match; the matches of a keyword that is no longer
+    active stay. `changed_ids` are keywords that were changed while inactive: their matches are deleted.
+    """
+
+    keyword_ids: tuple[int, ...] = ()
+    changed_ids: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class MatchCounts:
     """Counts over all runs of the job: comments searched, and (comment, keyword) pairs added and removed."""
@@ -28,12 +41,32 @@ class MatchCounts:
     removed_matches: int = 0
 
 
-async def match_keywords(job: RunningJob) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class MatchingCheckpoint:
+    """The last searched comment (owner id, comment id), and the counts so far."""
+
+    owner_id: int = BEFORE_FIRST[0]
+    id: int = BEFORE_FIRST[1]
+    counts: MatchCounts = field(default_factory=MatchCounts)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingSummary:
+    """The result: the number of keywords to match, comments searched, and matches added and removed."""
+
+    keywords: int
+    comments: int
+    new_matches: int
+    removed_matches: int
+
+
+MatchingJob = RunningJob[MatchingRequest, MatchingCheckpoint]
+
+
+async def match_keywords(job: MatchingJob) -> MatchingSummary:
     """Match stored comments with the keywords of the job's arguments. Resume from the checkpoint.
 
-    `keyword_ids` are the keywords to match; the matches of a keyword that is no longer
-    active stay. `changed_ids` are keywords that were changed while inactive: their matches are
-    deleted. The matches of removed keywords are deleted, too, whichever job was to delete them.
+    The matches of removed keywords are deleted, too, whichever job was to delete them.
 
     Raises:
         LeaseLost: another worker has claimed the job.
@@ -43,25 +76,26 @@ async def match_keywords(job: RunningJob) -> dict[str, Any]:
     matching = Matching(job)
     await matching.forget()
     await matching.match()
-    return {"keywords": len(job.arguments["keyword_ids"])} | asdict(matching.counts)
+    counts = matching.counts
+    return MatchingSummary(len(job.arguments.keyword_ids), counts.comments, counts.new_matches, counts.removed_matches)
 
 
 class Matching:
     """One run of a matching job."""
 
-    def __init__(self, job: RunningJob) -> None:
-        checkpoint = job.checkpoint or {}
-        self.counts = MatchCounts(**checkpoint.get("counts", {}))
+    def __init__(self, job: MatchingJob) -> None:
+        checkpoint = job.checkpoint or MatchingCheckpoint()
+        self.counts = checkpoint.counts
         self._job = job
         self._database = job.resources.database
         self._active: ActiveKeywords | None = None
         self._keywords: tuple[Keyword, ...] = ()
-        self._after: tuple[int, int] = (checkpoint["owner_id"], checkpoint["id"]) if checkpoint else BEFORE_FIRST
+        self._after: tuple[int, int] = checkpoint.owner_id, checkpoint.id
 
     async def forget(self) -> None:
         """Delete outdated matches in batches; the walls of a batch are locked together."""
         async with self._database.connect() as connection:
-            left = await keywords.keywords_with_stale_matches(connection, self._job.arguments["changed_ids"])
+            left = await keywords.keywords_with_stale_matches(connection, self._job.arguments.changed_ids)
         total, done = sum(left.values()), 0
         for keyword_id in left:
             while keys := await self._some_matches(keyword_id):
@@ -83,7 +117,7 @@ class Matching:
 
     async def match(self) -> None:
         """Match all comments in key order, in batches; the walls of a batch are locked together."""
-        if not self._job.arguments["keyword_ids"]:
+        if not self._job.arguments.keyword_ids:
             return
         async with self._database.connect() as connection:
             total = await keywords.count_stored_comments(connection)
@@ -137,8 +171,18 @@ class Matching:
 
     def _note(self, active: ActiveKeywords) -> None:
         if active is not self._active:
-            selected = set(self._job.arguments["keyword_ids"])
+            selected = set(self._job.arguments.keyword_ids)
             self._active, self._keywords = active, as_keywords([row for row in active.rows if row.id in selected])
 
-    def _checkpoint(self) -> dict[str, Any]:
-        return {"owner_id": self._after[0], "id": self._after[1], "counts": asdict(self.counts)}
+    def _checkpoint(self) -> MatchingCheckpoint:
+        return MatchingCheckpoint(*self._after, self.counts)
+
+
+MATCH_KEYWORDS = JobDefinition(
+    kind=JobKind.MATCH_KEYWORDS,
+    description="It matches stored comments with keywords.",
+    handler=match_keywords,
+    arguments=MatchingRequest,
+    checkpoint=MatchingCheckpoint,
+    result=MatchingSummary,
+)

@@ -1,0 +1,46 @@
+"""Store the communities that a job claims in columns instead of its arguments."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "jobs",
+        sa.Column(
+            "claims",
+            sa.ARRAY(sa.BigInteger),
+            nullable=False,
+            server_default="{}",
+            comment="the communities (owner ids) that no other job may collect or remove until it has ended",
+        ),
+    )
+    op.add_column(
+        "jobs",
+        sa.Column(
+            "removes_claims",
+            sa.Boolean,
+            nullable=False,
+            server_default=sa.false(),
+            comment="whether it may be retried although a community that it claims is missing",
+        ),
+    )
+    op.execute("""
+        UPDATE jobs SET claims = ARRAY(SELECT jsonb_array_elements_text(arguments -> 'claims')::bigint)
+         WHERE arguments ? 'claims'
+    """)
+    op.execute("UPDATE jobs SET removes_claims = true WHERE kind = 'remove_groups'")
+    op.execute("UPDATE jobs SET arguments = arguments - 'claims' - 'removes_claims' WHERE arguments ? 'claims'")
+
+
+def downgrade() -> None:
+    op.execute("""
+        UPDATE jobs SET arguments = arguments || jsonb_build_object('claims', to_jsonb(claims))
+               || CASE WHEN removes_claims THEN '{"removes_claims": true}'::jsonb ELSE '{}'::jsonb END
+         WHERE claims <> '{}'
+    """)
+    op.drop_column("jobs", "removes_claims")
+    op.drop_column("jobs", "claims")
