@@ -172,14 +172,19 @@ class Chaos:
     # after the faults
 
     async def _calm_down(self, activity: Activity) -> None:
-        """See all jobs end: those that wait for another try may do so for minutes, and are cancelled."""
-        for row in await self._postgres.fetch(
-            "SELECT id FROM jobs WHERE state = 'QUEUED' AND kind <> 'match_keywords'"
-        ):
-            job_id = gid("Job", row["id"])
-            activity.cancelled.add(job_id)
-            await activity.request(CANCEL, id=job_id)
-        await until(self._postgres.all_have_ended)
+        """Wait until all jobs have ended. Cancel those that are queued: they may wait for minutes to be retried."""
+
+        async def have_ended() -> bool:
+            # running jobs may be queued again meanwhile
+            for row in await self._postgres.fetch(
+                "SELECT id FROM jobs WHERE state = 'QUEUED' AND kind <> 'match_keywords'"
+            ):
+                job_id = gid("Job", row["id"])
+                activity.cancelled.add(job_id)
+                await activity.request(CANCEL, id=job_id)
+            return await self._postgres.all_have_ended()
+
+        await until(have_ended)
         await activity.finish()
         # a matching that was cancelled has left keywords without their matches, as its client wished
         ended = "kind = 'match_keywords' AND state IN ('FAILED', 'CANCELLED')"

@@ -57,6 +57,7 @@ class Faults:
         self._valkey_calm = asyncio.Lock()
         self._error_rates: list[dict[str, Any]] = []
         self._contradiction_rates: list[dict[str, Any]] = []
+        self._churn_rates: dict[str, float] | None = None
 
     @property
     def _kinds(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -203,6 +204,8 @@ class Faults:
 
     async def _hide(self) -> None:
         group_id = self._random.choice(self._group_ids)
+        # what is chosen must not be deleted before it is hidden
+        self._installation.simulator.control(churn=None)
         history = self._installation.simulator.history(group_id)
         alive = [comment_id for comment_id, facts in history.items() if is_alive(facts)]
         # a stub is on the wall only because of its replies: hidden with them, it could not come back
@@ -212,9 +215,8 @@ class Faults:
         hidden = [each for each in free if history[each]["post_id"] not in hidden_posts]
         hidden = self._random.sample(hidden, len(hidden) // 3)
         self._installation.simulator.control(
-            hide={"group_id": group_id, "comment_ids": hidden, "post_ids": hidden_posts}
+            hide={"group_id": group_id, "comment_ids": hidden, "post_ids": hidden_posts}, churn=self._churn_rates
         )
-
         now = self._installation.simulator.history(group_id)
         self.hidden |= {(group_id, comment_id) for comment_id, facts in now.items() if facts["hidden"]}
 
@@ -224,9 +226,8 @@ class Faults:
     async def _churn(self) -> None:
         rates = {kind: self._random.choice(RATES) for kind in CHURN}
         rates["post_deletions"] = self._random.choice(POST_DELETION_RATES)
-        self._installation.simulator.control(
-            churn={**rates, "seed": self._random.randrange(1000), "limit": CHANGES_AT_ONCE}
-        )
+        self._churn_rates = {**rates, "seed": self._random.randrange(1000), "limit": CHANGES_AT_ONCE}
+        self._installation.simulator.control(churn=self._churn_rates)
 
     # clocks
 
