@@ -25,7 +25,7 @@ from sqlalchemy import text
 
 from app.feeds import EVENTS_KEPT
 from app.jobs.running_job import TICKS_PER_SECOND, Progress, RunningJob
-from app.jobs.worker import LOOK_SECONDS
+from app.jobs.watch import CANCEL_CHECK_SECONDS
 from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.settings import read_settings
@@ -158,7 +158,7 @@ class Bench:
         table.add_row("PgQueuer alone", f"{median(theirs) * 1000:.0f}", f"{max(theirs) * 1000:.0f}", "", "", "")
         for name, found, against, seconds in (
             ("ours", told, "PgQueuer", median(theirs)),
-            ("ours, untold", untold, f"its looks, {LOOK_SECONDS * 1000:.0f}", LOOK_SECONDS),
+            ("ours, untold", untold, f"its looks, {CANCEL_CHECK_SECONDS * 1000:.0f}", CANCEL_CHECK_SECONDS),
         ):
             table.add_row(
                 name, f"{median(found) * 1000:.0f}", f"{max(found) * 1000:.0f}", against,
@@ -312,7 +312,7 @@ async def _cancel_delays(ours: Ours, asking: Ours, times: int, *, is_told: bool)
             job_id = await asking.enqueue()
             await has_begun.wait()
             # at any moment between two looks
-            await asyncio.sleep(random.uniform(0, 0.05 if is_told else LOOK_SECONDS))  # noqa: S311 - no secret
+            await asyncio.sleep(random.uniform(0, 0.05 if is_told else CANCEL_CHECK_SECONDS))  # noqa: S311 - no secret
             with asking.resources.notifications.subscribe(job_topic(job_id)) as wake:
                 started = time.perf_counter()
                 await (asking.cancel(job_id) if is_told else _cancel_in_silence(asking.resources, job_id))

@@ -175,7 +175,7 @@ def end_of_run(row: Row[Any], handler: "asyncio.Future[JsonValue]", stop_reason:
     if stop_reason is None:
         return end_of_failure(error, row)
     if not isinstance(error, asyncio.CancelledError):
-        log.info("body_ended", order=stop_reason.value, reason=type(error).__name__)
+        log.info("handler_ended", stop_reason=stop_reason.value, reason=type(error).__name__)
     return _end_of_stop(stop_reason, row)
 
 

@@ -6,10 +6,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -22,47 +21,22 @@ from structlog.contextvars import bound_contextvars
 from app import metrics
 from app.db.keepalive import enable_keepalive
 from app.errors import DATABASE_DELAYS
-from app.jobs.database_clock import DatabaseClock
+from app.jobs.active_runs import ActiveRuns, Run
 from app.jobs.definitions import AnyJobDefinition, Definitions, PeriodicTask
 from app.jobs.engine import Queue, make_engine
 from app.jobs.group_commit import GroupCommit
 from app.jobs.offload import in_process
-from app.jobs.runs import LONGEST_BACKOFF_SECONDS, End, StopReason, end_of_failure, end_of_run, finish
+from app.jobs.runs import End, StopReason, end_of_failure, end_of_run, finish
+from app.jobs.watch import Watch
 from app.json_models import JsonValue, to_json
 from app.log import log
-from app.notifications import CANCELLATIONS
 from app.resources import Resources
-from app.store import jobs, workers
-from app.store.clock_steps import correct_future_times
-from app.vk.client import COOLDOWN_SECONDS
+from app.store import workers
 
-LOOK_SECONDS = 0.5
-"""The interval at which running jobs are checked for cancel requests whose notification was lost."""
-HEARTBEAT_SECONDS = 3.0
 RESTART_SECONDS = 1.0
 CLEANUP_SECONDS = 8.0
 """The time that a stopped handler has to clean up. After it, the handler is abandoned and cannot write any more."""
 STOP_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class _Run:
-    """A running handler, and the reason to stop it once there is one."""
-
-    handler: "asyncio.Task[JsonValue]"
-    stop_requested: "asyncio.Future[StopReason]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        return self.stop_requested.result() if self.stop_requested.done() else None
-
-    def stop(self, reason: StopReason) -> None:
-        """Stop the handler. Only the first reason counts."""
-        if not self.stop_requested.done():
-            self.stop_requested.set_result(reason)
-            self.handler.cancel()
 
 
 class Worker:
@@ -86,21 +60,18 @@ class Worker:
         self._definitions = definitions
         self._limits = {kind: limits.get(kind, 0) for kind in definitions}
         self._periodic_tasks = periodic_tasks
-        # keyed by job and epoch: an old run that is still cleaning up may coexist with the job's next run
-        self._runs: dict[tuple[int, int], _Run] = {}
-        self._clock = DatabaseClock()
+        self._runs = ActiveRuns()
+        self._watch = Watch(resources, self.name, concurrency, list(definitions), self._runs)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running_entries: set[int] = set()
-        self._heartbeat_seconds = min(HEARTBEAT_SECONDS, resources.settings.job_heartbeat_timeout_seconds / 3)
         self._engine: PgQueuer | None = None
-        self._is_serving = False
         self._is_stopping = False
         # runs that end at the same time share a transaction, because a commit costs more than the writes in it
         self._finish: GroupCommit[tuple[Row[Any], End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
         """Work until `stop` is called. If one of its tasks ends before, raise that task's exception."""
-        watch, serve = asyncio.create_task(self._watch()), asyncio.create_task(self._serve())
+        watch, serve = asyncio.create_task(self._watch.run()), asyncio.create_task(self._serve())
         try:
             done, _ = await asyncio.wait({watch, serve}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -139,8 +110,7 @@ class Worker:
         self._is_stopping = True
         if self._engine:
             self._engine.shutdown.set()
-        for run in self._runs.values():
-            run.stop(StopReason.WORKER_STOPS)
+        self._runs.stop(self._runs.keys(), StopReason.WORKER_STOPS)
 
     async def _consume(self) -> None:
         async with asyncpg.create_pool(
@@ -162,9 +132,9 @@ class Worker:
             if self._is_stopping:
                 engine.shutdown.set()
             batch_size = max(1, self._concurrency // 2)
-            self._is_serving = True
+            self._watch.is_serving = True
             try:
-                await self._write_heartbeats()
+                await self._watch.write_heartbeats()
                 await engine.run(
                     batch_size=batch_size,
                     heartbeat_timeout=timedelta(seconds=self._resources.settings.job_heartbeat_timeout_seconds),
@@ -172,7 +142,7 @@ class Worker:
                     shutdown_on_listener_failure=True,
                 )
             finally:
-                self._is_serving = False
+                self._watch.is_serving = False
 
     def _free_capacity(self) -> int:
         # a worker that stops would only return what it claims
@@ -210,11 +180,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a result that PostgreSQL rejects would be rejected on each retry
             return await self._finish((row, end_of_failure(error, row)))
 
-    async def _run_handler(self, row: Row[Any]) -> _Run:
+    async def _run_handler(self, row: Row[Any]) -> Run:
         """Run the handler until it returns, times out or is told to stop."""
         handler = asyncio.create_task(_call(self._definitions[row.kind], self._resources, row))
         key = row.id, row.epoch
-        self._runs[key] = run = _Run(handler)
+        self._runs[key] = run = Run(handler)
         if self._is_stopping:
             run.stop(StopReason.WORKER_STOPS)
         try:
@@ -227,58 +197,9 @@ class Worker:
             handler.cancel()
             del self._runs[key]
         if not handler.done():
-            log.error("body_left_behind", order=run.stop_reason)
+            log.warning("handler_left_behind", stop_reason=run.stop_reason)
             handler.add_done_callback(lambda left: left.cancelled() or left.exception())
         return run
-
-    async def _watch(self) -> None:
-        """Stop cancelled jobs and write the heartbeats of this worker and its jobs, in an endless loop."""
-        last_heartbeat_at = -self._heartbeat_seconds
-        with self._resources.notifications.subscribe(CANCELLATIONS) as wake:
-            while True:
-                now = time.monotonic()
-                try:
-                    if now - last_heartbeat_at >= self._heartbeat_seconds:
-                        last_heartbeat_at = now
-                        await self._write_heartbeats()
-                    await self._end_cancelled()
-                except DATABASE_DELAYS:
-                    log.warning("watch_delayed")
-                except Exception:  # noqa: BLE001 - whatever the error, running jobs have to be watched
-                    log.exception("watch_failed")
-                await wake.wait(min(LOOK_SECONDS, self._heartbeat_seconds))
-
-    async def _end_cancelled(self) -> None:
-        if not self._runs:
-            return
-        async with self._resources.database.connect() as connection:
-            cancelled = await jobs.cancelled_among(connection, {job_id for job_id, _ in self._runs})
-        self._stop_runs([key for key in self._runs if key[0] in cancelled], StopReason.CANCEL)
-
-    async def _write_heartbeats(self) -> None:
-        """Write heartbeats, this worker's only while it serves the queue. Stop jobs whose lease is lost."""
-        running = list(self._runs)
-        async with self._resources.database.transaction() as connection:
-            if self._is_serving:
-                await workers.write_heartbeat(connection, self.name, self._concurrency, list(self._definitions))
-            lost = await jobs.write_heartbeats(connection, running) if running else set()
-            now, at = await jobs.current_time(connection), time.monotonic()
-        # A run that has just written its end also counts as lost, but then its handler has returned already.
-        self._stop_runs(lost, StopReason.LEASE_LOST)
-        await self._correct_times(now, at)
-
-    async def _correct_times(self, now: datetime, at: float) -> None:
-        """Correct stored times that are in the future because PostgreSQL's clock was set back."""
-        if self._clock.was_set_back(now, at):
-            async with self._resources.database.transaction() as connection:
-                count = await correct_future_times(connection, LONGEST_BACKOFF_SECONDS, max(COOLDOWN_SECONDS.values()))
-            if count:
-                log.warning("future_times_corrected", count=count)
-        self._clock.note(now, at)
-
-    def _stop_runs(self, keys: Collection[tuple[int, int]], reason: StopReason) -> None:
-        for key in self._runs.keys() & set(keys):
-            self._runs[key].stop(reason)
 
 
 async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:

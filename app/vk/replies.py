@@ -2,18 +2,19 @@
 
 VK does not always send the types of its schema. An unusable value makes its item
 a `VkBrokenItem`; the rest of the page is still read. An integer may also be
-a string of digits, and a text may be a number.
+a string of digits, a text may be a number, and an empty value of any type means none.
 
 Sources: VK API schema 5.199, recorded replies under tests/data/vk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from app.json_models import JsonValue
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
-
-Read = TypeVar("Read")
 
 LARGEST_ID: Final = 2**63 - 1
 LARGEST_COUNT: Final = 2**53 - 1
@@ -26,19 +27,91 @@ LONGEST_NAME: Final = 1_000
 LONGEST_SCREEN_NAME: Final = 200
 
 
-class _Broken(Exception):
-    """A value cannot be used; the message says why."""
+# the models of items, as VK sends them
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
+Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
+OwnerId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
+Date = Annotated[int, Meta(ge=0, le=LATEST_DATE)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
+ScreenName = Annotated[str, Meta(max_length=LONGEST_SCREEN_NAME)]
+
+
+class _Counter(Struct):
+    count: Count | None = None
+
+
+class _Photos(Struct):
+    photo_200: Text | None = None
+    photo_100: Text | None = None
+    photo_50: Text | None = None
+
+    @property
+    def photo_url(self) -> str | None:
+        return self.photo_200 or self.photo_100 or self.photo_50 or None
+
+
+class _Group(_Photos, kw_only=True):
+    """A community. `is_closed` is 0 open, 1 closed, 2 private."""
+
+    id: Id
+    screen_name: ScreenName | None = None
+    name: Name | None = None
+    description: Text | None = None
+    members_count: Count | None = None
+    is_closed: object = None
+    deactivated: Name | None = None
+
+
+class _Person(_Photos, kw_only=True):
+    id: Id
+    first_name: Name | None = None
+    last_name: Name | None = None
+    screen_name: ScreenName | None = None
+    deactivated: Name | None = None
+
+
+class _Post(Struct, kw_only=True):
+    owner_id: OwnerId
+    id: Id
+    from_id: OwnerId | None = None
+    date: Date
+    text: Text | None = None
+    likes: _Counter | None = None
+    reposts: _Counter | None = None
+    views: _Counter | None = None
+    comments: _Counter | None = None
+    is_pinned: object = None
+    attachments: list[dict[str, object]] | None = None
+
+
+class _Comment(Struct, kw_only=True):
+    """A comment. A stub of a deleted one has neither from_id nor text (vknet/vk#802)."""
+
+    id: Id
+    from_id: OwnerId | None = None
+    date: Date
+    text: Text | None = None
+    likes: _Counter | None = None
+    attachments: list[dict[str, object]] | None = None
+    parents_stack: list[Id] | None = None
+    reply_to_comment: Annotated[int, Meta(ge=0, le=LARGEST_ID)] | None = None
+    deleted: object = None
+    thread: object = None
+
+
+Item = TypeVar("Item", bound=Struct)
+_TEXTS: Final = ("text", "name", "screen_name", "description", "first_name", "last_name", "deactivated")
+
+
+# reading answers
 
 
 def read_groups(answer: Any) -> list[VkGroup]:
     """Read the answer of groups.getById: an object since about 5.139, a list before. Broken items are skipped."""
     items = answer["groups"] if isinstance(answer, dict) else answer
-    return _items(items, "groups", _group, [])
+    return [_group(item) for _, item in _items(items, "groups", _Group, [])]
 
 
 def read_post_page(answer: Any) -> VkPostPage:
@@ -46,7 +119,7 @@ def read_post_page(answer: Any) -> VkPostPage:
     items = answer["items"] if isinstance(answer, dict) else answer
     extras = answer if isinstance(answer, dict) else {}
     broken: list[VkBrokenItem] = []
-    posts = _items(items, "items", _post, broken)
+    posts = [_post(item) for _, item in _items(items, "items", _Post, broken)]
     authors = _authors(extras, broken)
     return VkPostPage(_stated(extras, "count"), posts, authors, len(items) - len(posts), broken)
 
@@ -57,199 +130,135 @@ def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int |
     The ids of wall, post and thread are parameters because deleted stubs do not contain them.
     """
     broken: list[VkBrokenItem] = []
+    comments: list[VkComment] = []
     replies: dict[int, list[VkComment]] = {}
-
-    def comment(item: Mapping[str, Any], path: str) -> VkComment:
-        parsed = _comment(item, path, owner_id, post_id, thread_id)
-        thread = item.get("thread")
-        if isinstance(thread, dict) and thread.get("items"):
-            replies[parsed.id] = _items(
-                thread["items"],
-                f"{path}.thread.items",
-                lambda reply, reply_path: _comment(reply, reply_path, owner_id, post_id, parsed.id),
-                broken,
-            )
-        return parsed
-
-    items = _items(answer["items"], "items", comment, broken)
+    for index, item in _items(answer["items"], "items", _Comment, broken):
+        comments.append(_comment(item, owner_id, post_id, thread_id))
+        if isinstance(item.thread, dict) and item.thread.get("items"):
+            in_thread = _items(item.thread["items"], f"items.{index}.thread.items", _Comment, broken)
+            replies[item.id] = [_comment(reply, owner_id, post_id, item.id) for _, reply in in_thread]
     count, level_count = _stated(answer, "count"), _stated(answer, "current_level_count")
     if thread_id is None and count is not None and level_count is not None:
         # A level has at most as many comments as its post: a recorded reply of 2019 has the two numbers swapped.
         count, level_count = max(count, level_count), min(count, level_count)
-    left_out = len(answer["items"]) - len(items)
-    return VkCommentPage(items, replies, level_count, _authors(answer, broken), count, left_out, broken)
+    left_out = len(answer["items"]) - len(comments)
+    return VkCommentPage(comments, replies, level_count, _authors(answer, broken), count, left_out, broken)
 
 
-def _items(
-    values: Any, path: str, read: Callable[[Mapping[str, Any], str], Read], broken: list[VkBrokenItem]
-) -> list[Read]:
-    """Read a list of objects; unusable ones are added to `broken` instead.
+def _items(values: object, path: str, model: type[Item], broken: list[VkBrokenItem]) -> list[tuple[int, Item]]:
+    """Read a list of objects, each with its index; unusable ones are added to `broken` instead.
 
     Raises:
         TypeError: `values` is not a list.
     """
-    items = []
     if not isinstance(values, list):
         raise TypeError(f"{path} is not a list")
-    for index, item in enumerate(values):
-        item_path = f"{path}.{index}"
+    try:
+        return list(enumerate(msgspec.convert(values, list[model])))  # type: ignore[valid-type]  # known at run time
+    except msgspec.ValidationError:
+        return _usable_items(values, path, model, broken)
+
+
+def _usable_items(
+    values: Sequence[object], path: str, model: type[Item], broken: list[VkBrokenItem]
+) -> list[tuple[int, Item]]:
+    items = []
+    for index, value in enumerate(values):
         try:
-            if not isinstance(item, dict):
-                raise _Broken(item_path, "is not an object")  # noqa: TRY301 - one handler for all broken items
-            items.append(read(item, item_path))
-        except _Broken as error:
-            broken.append(VkBrokenItem(error.path, error.reason))
+            items.append((index, msgspec.convert(_normalized(value), model, strict=False)))
+        except msgspec.ValidationError as error:
+            # such as "Expected `int`, got `null` - at `$.likes.count`"
+            reason, _, place = str(error).partition(" - at `$")
+            place = place.rstrip("`").replace("[", ".").replace("]", "")
+            broken.append(VkBrokenItem(f"{path}.{index}{place}", reason))
     return items
 
 
-def _group(item: Mapping[str, Any], path: str) -> VkGroup:
-    """Read one community. `is_closed` is 0 open, 1 closed, 2 private."""
-    group_id = _number(item, "id", path, least=1)
-    screen_name = _text(item, "screen_name", path, LONGEST_SCREEN_NAME) or f"club{group_id}"
+def _normalized(value: object) -> object:
+    """Return an item without empty values, such as `[]` for an empty object, and with texts instead of numbers."""
+    if not isinstance(value, dict):
+        return value
+    items = {name: each for name, each in value.items() if each is not False and each not in ("", [], {})}
+    return items | {name: str(items[name]) for name in _TEXTS if isinstance(items.get(name), int | float)}
+
+
+def _group(item: _Group) -> VkGroup:
+    screen_name = item.screen_name or f"club{item.id}"
     return VkGroup(
-        id=group_id,
+        id=item.id,
         screen_name=screen_name,
-        name=_text(item, "name", path, LONGEST_NAME) or screen_name,
-        description=_text(item, "description", path) or None,
-        members_count=_optional(item, "members_count", path, least=0, most=LARGEST_COUNT),
-        is_closed=bool(item.get("is_closed")),
-        deactivated=_text(item, "deactivated", path, LONGEST_NAME) or None,
-        photo_url=_photo(item, path),
+        name=item.name or screen_name,
+        description=item.description or None,
+        members_count=item.members_count,
+        is_closed=bool(item.is_closed),
+        deactivated=item.deactivated or None,
+        photo_url=item.photo_url,
     )
 
 
-def _post(item: Mapping[str, Any], path: str) -> VkPost:
+def _post(item: _Post) -> VkPost:
     return VkPost(
-        owner_id=_number(item, "owner_id", path, least=-LARGEST_ID),
-        id=_number(item, "id", path, least=1),
-        from_id=_optional(item, "from_id", path, least=-LARGEST_ID),
-        date=_number(item, "date", path, most=LATEST_DATE),
-        text=_text(item, "text", path) or "",
-        likes=_count(item, "likes", path) or 0,
-        reposts=_count(item, "reposts", path) or 0,
-        views=_count(item, "views", path),
-        comments=_count(item, "comments", path) or 0,
-        is_pinned=bool(item.get("is_pinned")),
-        attachments=_attachments(item, path),
+        owner_id=item.owner_id,
+        id=item.id,
+        from_id=item.from_id,
+        date=item.date,
+        text=item.text or "",
+        likes=_count(item.likes) or 0,
+        reposts=_count(item.reposts) or 0,
+        views=_count(item.views),
+        comments=_count(item.comments) or 0,
+        is_pinned=bool(item.is_pinned),
+        attachments=item.attachments or [],
     )
 
 
-def _comment(item: Mapping[str, Any], path: str, owner_id: int, post_id: int, thread_id: int | None) -> VkComment:
-    """Read one comment. A stub of a deleted one has neither from_id nor text (vknet/vk#802)."""
-    parents = item.get("parents_stack") or []
-    if not isinstance(parents, list):
-        raise _Broken(f"{path}.parents_stack", "is not a list")
+def _comment(item: _Comment, owner_id: int, post_id: int, thread_id: int | None) -> VkComment:
     return VkComment(
         owner_id=owner_id,
-        id=_number(item, "id", path, least=1),
+        id=item.id,
         post_id=post_id,
-        from_id=_optional(item, "from_id", path, least=-LARGEST_ID),
-        date=_number(item, "date", path, most=LATEST_DATE),
-        text=_text(item, "text", path) or "",
-        likes=_count(item, "likes", path) or 0,
-        attachments=_attachments(item, path),
-        thread_id=_whole(parents[0], f"{path}.parents_stack.0", 1, LARGEST_ID) if parents else thread_id,
-        reply_to_id=_optional(item, "reply_to_comment", path, least=0) or None,
-        is_deleted=bool(item.get("deleted")),
-        thread_count=_thread_count(item),
+        from_id=item.from_id,
+        date=item.date,
+        text=item.text or "",
+        likes=_count(item.likes) or 0,
+        attachments=item.attachments or [],
+        thread_id=item.parents_stack[0] if item.parents_stack else thread_id,
+        reply_to_id=item.reply_to_comment or None,
+        is_deleted=bool(item.deleted),
+        thread_count=_stated(item.thread, "count") if isinstance(item.thread, dict) else None,
     )
 
 
-def _thread_count(item: Mapping[str, Any]) -> int | None:
-    """Return the number of replies that a top comment states; None if it is missing or unusable."""
-    thread = item.get("thread")
-    return _stated(thread, "count") if isinstance(thread, dict) else None
+def _count(counter: _Counter | None) -> int | None:
+    """Return the `count` of an object such as `likes`; None if VK does not state it."""
+    return counter.count if counter else None
 
 
 def _authors(answer: Mapping[str, Any], broken: list[VkBrokenItem]) -> list[VkAuthor]:
     """Read the people and communities in an extended answer."""
-    people = _items(answer.get("profiles") or [], "profiles", _person, broken)
-    communities = _items(answer.get("groups") or [], "groups", _group, broken)
+    people = [_person(item) for _, item in _items(answer.get("profiles") or [], "profiles", _Person, broken)]
+    communities = [_group(item) for _, item in _items(answer.get("groups") or [], "groups", _Group, broken)]
     return people + [
         VkAuthor(-group.id, group.name, group.screen_name, group.photo_url, group.deactivated) for group in communities
     ]
 
 
-def _person(item: Mapping[str, Any], path: str) -> VkAuthor:
-    names = (_text(item, "first_name", path, LONGEST_NAME), _text(item, "last_name", path, LONGEST_NAME))
+def _person(item: _Person) -> VkAuthor:
     return VkAuthor(
-        id=_number(item, "id", path, least=1),
-        name=" ".join(name for name in names if name).strip(),
-        screen_name=_text(item, "screen_name", path, LONGEST_SCREEN_NAME),
-        photo_url=_photo(item, path),
-        deactivated=_text(item, "deactivated", path, LONGEST_NAME),
+        id=item.id,
+        name=" ".join(name for name in (item.first_name, item.last_name) if name).strip(),
+        screen_name=item.screen_name,
+        photo_url=item.photo_url,
+        deactivated=item.deactivated,
     )
-
-
-def _photo(item: Mapping[str, Any], path: str) -> str | None:
-    return next((_text(item, name, path) for name in ("photo_200", "photo_100", "photo_50") if item.get(name)), None)
-
-
-def _attachments(item: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
-    attachments = item.get("attachments") or []
-    if not isinstance(attachments, list) or not all(isinstance(each, dict) for each in attachments):
-        raise _Broken(f"{path}.attachments", "is not a list of objects")
-    return attachments
-
-
-# single values
-
-
-def _number(item: Mapping[str, Any], name: str, path: str, *, least: int = 0, most: int = LARGEST_ID) -> int:
-    """Read a required integer."""
-    if item.get(name) is None:
-        raise _Broken(f"{path}.{name}", "is missing")
-    return _whole(item[name], f"{path}.{name}", least, most)
-
-
-def _optional(item: Mapping[str, Any], name: str, path: str, *, least: int, most: int = LARGEST_ID) -> int | None:
-    """Read an optional integer; None if it is missing."""
-    return None if item.get(name) is None else _whole(item[name], f"{path}.{name}", least, most)
-
-
-def _count(item: Mapping[str, Any], name: str, path: str) -> int | None:
-    """Read the `count` of an object such as `likes`; None if VK does not state it."""
-    value = item.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise _Broken(f"{path}.{name}", "is not an object")
-    return _optional(value, "count", f"{path}.{name}", least=0, most=LARGEST_COUNT)
 
 
 def _stated(answer: Mapping[str, Any], name: str) -> int | None:
     """Read a stated number of items; None if it is missing or unusable, so that nothing is concluded from it."""
     try:
-        return _optional(answer, name, "", least=0, most=LARGEST_COUNT)
-    except _Broken:
+        return msgspec.convert(answer.get(name), Count | None, strict=False)
+    except msgspec.ValidationError:
         return None
-
-
-def _whole(value: Any, path: str, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _Broken(path, "is not a number")
-    try:
-        number = int(value)
-    except (ValueError, OverflowError):
-        raise _Broken(path, "is not a number") from None
-    if isinstance(value, float) and number != value:
-        raise _Broken(path, "is not a whole number")
-    if not least <= number <= most:
-        raise _Broken(path, f"is not between {least} and {most}")
-    return number
-
-
-def _text(item: Mapping[str, Any], name: str, path: str, longest: int = LONGEST_TEXT) -> str | None:
-    """Read an optional text; None if it is missing."""
-    value = item.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _Broken(f"{path}.{name}", "is not a text")
-    text = str(value)
-    if len(text) > longest:
-        raise _Broken(f"{path}.{name}", f"is longer than {longest} characters")
-    return text
 
 
 def broken_facts(broken: Sequence[VkBrokenItem], most: int = 5) -> dict[str, JsonValue]:

@@ -95,12 +95,12 @@ async def test_worker_runs_what_a_server_without_workers_queues(
 WITHOUT_LUCK = """
 import sys
 from app.cli import main
-from app.jobs.worker import Worker
+from app.jobs.watch import Watch
 
 async def fail(self):
     raise RuntimeError("a bug")
 
-Worker._watch = fail
+Watch.run = fail
 sys.argv = ["vk-comments", *sys.argv[1:]]
 main()
 """

@@ -119,8 +119,9 @@ async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[s
 
 @asynccontextmanager
 async def working(resources: Resources, body: Any, concurrency: int = 2) -> AsyncIterator[Worker]:
-    """Run a worker whose jobs do what `body` does."""
-    worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: plain(body)})
+    """Run a worker whose jobs do what `body` does; it may be a job's definition."""
+    definition = body if isinstance(body, JobDefinition) else plain(body)
+    worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: definition})
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -14,12 +14,14 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 import app.jobs.upkeep
+import app.jobs.watch
 import app.jobs.worker
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import make_worker
 from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
+from app.jobs.active_runs import Run
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import LeaseLost, Progress, RunningJob
@@ -30,7 +32,7 @@ from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among
 from app.store.workers import live_workers
 from app.vk.wire import VkUnavailable
-from app.work.collecting.collect_comments import collect_comments
+from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import (
@@ -184,16 +186,16 @@ async def test_cancel_a_running_job_within_a_second(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
 ) -> None:
     """By the notification alone, or, where that is lost, by the next look, which is due within half a second."""
-    assert app.jobs.worker.LOOK_SECONDS <= 0.5
+    assert app.jobs.watch.CANCEL_CHECK_SECONDS <= 0.5
     if is_told:
-        monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", math.inf)
+        monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", math.inf)
     else:
         monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
         if is_told:
-            worker._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
+            worker._watch._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
@@ -206,7 +208,7 @@ async def test_a_body_that_looks_is_told_that_it_was_cancelled(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that is stored while somebody cancels is not stored: the step says so itself."""
-    monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 60)
     monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
     bodies = Bodies()
     job_id = await queue_job(resources)
@@ -239,14 +241,14 @@ async def test_a_worker_that_stops_hands_its_jobs_over(vk_resources: Resources, 
     """The next worker goes on from the checkpoint, and the run that was cut short is no attempt."""
     await add_groups(vk_resources, ["1"])
     pages = simulator.control()["requests"]
-    async with working(vk_resources, collect_comments):
+    async with working(vk_resources, COLLECT_COMMENTS):
         simulator.control(hold=True)
         job_id = (await start_collection(vk_resources, owner_ids=[-1])).id
         await until(lambda: simulator.control()["waiting"])
     row = await read_job(vk_resources, job_id)
     assert (row.state, row.attempts) == ("QUEUED", 0)
     simulator.control(hold=False)
-    async with working(vk_resources, collect_comments):
+    async with working(vk_resources, COLLECT_COMMENTS):
         row = await ended(vk_resources, job_id)
     assert row.state == "SUCCEEDED"
     assert row.epoch == 2
@@ -418,7 +420,7 @@ async def test_the_bound_of_the_queue_is_exact(make_settings: MakeSettings) -> N
 
 
 async def test_running_jobs_show_life(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.watch, "HEARTBEAT_SECONDS", 0)
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
@@ -665,7 +667,7 @@ async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monke
         return await cancelled_among(*arguments)
 
     monkeypatch.setattr("app.store.jobs.cancelled_among", fails_twice)
-    monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
     with capture_logs() as logs:
@@ -713,14 +715,14 @@ async def test_an_entry_of_a_job_that_has_ended_is_dropped(resources: Resources)
 async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class StopsWithIt(RunningJob[Any, Any]):
+    class StopsWithIt(Run):
         """A run that begins in the moment in which its worker stops."""
 
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             worker.stop()
 
-    monkeypatch.setattr(app.jobs.definitions, "RunningJob", StopsWithIt)
+    monkeypatch.setattr(app.jobs.worker, "Run", StopsWithIt)
     bodies = Bodies()
     async with working(resources, bodies.waits) as worker:
         job_id = await queue_job(resources)
@@ -828,8 +830,8 @@ async def test_a_worker_lets_a_job_go_that_another_one_has(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It notices by itself, also where the body writes nothing, and leaves the entry to the other one."""
-    monkeypatch.setattr(app.jobs.worker, "HEARTBEAT_SECONDS", 0)
-    monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(app.jobs.watch, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 0.01)
     bodies = Bodies()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
@@ -959,7 +961,7 @@ async def test_a_failure_of_vk_that_lasts_is_tried_again_later(
     await add_groups(vk_resources, ["1"])
     simulator.control(faults=[{"code": 10, "times": 8}])
     job_id = (await start_collection(vk_resources, owner_ids=[-1])).id
-    async with working(vk_resources, collect_comments):
+    async with working(vk_resources, COLLECT_COMMENTS):
         row = await ended(vk_resources, job_id)
     assert (row.state, row.attempts) == ("SUCCEEDED", 2)
     [failed] = [facts for kind, facts in await events_of(vk_resources, job_id) if kind == "ATTEMPT_FAILED"]

@@ -11,35 +11,37 @@ from structlog.testing import capture_logs
 
 from app.background import make_worker, open_worker
 from app.health import HealthStatus
+from app.jobs.watch import Watch
 from app.jobs.worker import Worker
 from app.resources import Resources
 from tests.conftest import serve, until
 
 
-async def _runs_out_of_memory(_: Worker) -> None:
+async def _runs_out_of_memory(_: Watch) -> None:
     raise MemoryError
 
 
-async def _is_cancelled(_: Worker) -> None:
+async def _is_cancelled(_: Watch | Worker) -> None:
     raise asyncio.CancelledError
 
 
 @pytest.mark.parametrize(
-    ("task", "end", "reason"),
+    ("owner", "task", "end", "reason"),
     [
-        ("_watch", _runs_out_of_memory, "MemoryError"),
-        ("_watch", _is_cancelled, "CancelledError"),
-        ("_consume", _is_cancelled, "CancelledError"),  # the queue is served again after any exception
+        (Watch, "run", _runs_out_of_memory, "MemoryError"),
+        (Watch, "run", _is_cancelled, "CancelledError"),
+        (Worker, "_consume", _is_cancelled, "CancelledError"),  # the queue is served again after any exception
     ],
 )
 async def test_a_worker_that_dies_is_reported(
     resources: Resources,
     monkeypatch: pytest.MonkeyPatch,
+    owner: type[Watch] | type[Worker],
     task: str,
-    end: Callable[[Worker], Awaitable[None]],
+    end: Callable[[Any], Awaitable[None]],
     reason: str,
 ) -> None:
-    monkeypatch.setattr(Worker, task, end)
+    monkeypatch.setattr(owner, task, end)
     with capture_logs() as logged:
         async with open_worker(resources, 1):
             await until(resources.health.worker_died.is_set)

@@ -196,28 +196,29 @@ def comments_of(*items: Any) -> VkCommentPage:
 @pytest.mark.parametrize(
     ("change", "path", "reason"),
     [
-        ({"id": None}, "items.0.id", "is missing"),
-        ({"id": "x"}, "items.0.id", "is not a number"),
-        ({"id": True}, "items.0.id", "is not a number"),
-        ({"id": 2.5}, "items.0.id", "is not a whole number"),
-        ({"id": 0}, "items.0.id", "is not between 1 and 9223372036854775807"),
-        ({"id": 2**63}, "items.0.id", "is not between 1 and 9223372036854775807"),
-        ({"from_id": "me"}, "items.0.from_id", "is not a number"),
-        ({"date": None}, "items.0.date", "is missing"),
-        ({"date": "yesterday"}, "items.0.date", "is not a number"),
-        ({"date": 2**40}, "items.0.date", "is not between 0 and 253402300799"),
-        ({"date": -1}, "items.0.date", "is not between 0 and 253402300799"),
-        ({"date": 1e400}, "items.0.date", "is not a number"),
-        ({"text": ["?"]}, "items.0.text", "is not a text"),
-        ({"text": "x" * 200_001}, "items.0.text", "is longer than 200000 characters"),
-        ({"likes": 5}, "items.0.likes", "is not an object"),
-        ({"likes": {"count": -1}}, "items.0.likes.count", "is not between 0 and 9007199254740991"),
-        ({"likes": {"count": []}}, "items.0.likes.count", "is not a number"),
-        ({"attachments": "none"}, "items.0.attachments", "is not a list of objects"),
-        ({"attachments": [None]}, "items.0.attachments", "is not a list of objects"),
-        ({"parents_stack": 5}, "items.0.parents_stack", "is not a list"),
-        ({"parents_stack": [None]}, "items.0.parents_stack.0", "is not a number"),
-        ({"reply_to_comment": {}}, "items.0.reply_to_comment", "is not a number"),
+        ({"id": None}, "items.0.id", "Expected `int`, got `null`"),
+        ({"id": "x"}, "items.0.id", "Expected `int`, got `str`"),
+        ({"id": True}, "items.0.id", "Expected `int`, got `bool`"),
+        ({"id": 2.5}, "items.0.id", "Expected `int`, got `float`"),
+        ({"id": 0}, "items.0.id", "Expected `int` >= 1"),
+        ({"id": 2**63}, "items.0.id", "Expected `int` <= 9223372036854775807"),
+        ({"from_id": "me"}, "items.0.from_id", "Expected `int | null`, got `str`"),
+        ({"date": None}, "items.0.date", "Expected `int`, got `null`"),
+        ({"date": ""}, "items.0", "Object missing required field `date`"),
+        ({"date": "yesterday"}, "items.0.date", "Expected `int`, got `str`"),
+        ({"date": 2**40}, "items.0.date", "Expected `int` <= 253402300799"),
+        ({"date": -1}, "items.0.date", "Expected `int` >= 0"),
+        ({"date": 1e400}, "items.0.date", "Expected `int`, got `float`"),
+        ({"text": ["?"]}, "items.0.text", "Expected `str | null`, got `array`"),
+        ({"text": "x" * 200_001}, "items.0.text", "Expected `str` of length <= 200000"),
+        ({"likes": 5}, "items.0.likes", "Expected `object | null`, got `int`"),
+        ({"likes": {"count": -1}}, "items.0.likes.count", "Expected `int` >= 0"),
+        ({"likes": {"count": []}}, "items.0.likes.count", "Expected `int | null`, got `array`"),
+        ({"attachments": "none"}, "items.0.attachments", "Expected `array | null`, got `str`"),
+        ({"attachments": [None]}, "items.0.attachments.0", "Expected `object`, got `null`"),
+        ({"parents_stack": 5}, "items.0.parents_stack", "Expected `array | null`, got `int`"),
+        ({"parents_stack": [None]}, "items.0.parents_stack.0", "Expected `int`, got `null`"),
+        ({"reply_to_comment": {"id": 1}}, "items.0.reply_to_comment", "Expected `int | null`, got `object`"),
     ],
 )
 def test_a_broken_comment_does_not_take_others_with_it(change: dict[str, Any], path: str, reason: str) -> None:
@@ -227,13 +228,14 @@ def test_a_broken_comment_does_not_take_others_with_it(change: dict[str, Any], p
     assert (page.shown, page.left_out) == (2, 1)
 
 
-@pytest.mark.parametrize("item", [None, 1, "x", []])
-def test_an_item_that_is_not_an_object(item: object) -> None:
+@pytest.mark.parametrize(("item", "kind"), [(None, "null"), (1, "int"), ("x", "str"), ([], "array")])
+def test_an_item_that_is_not_an_object(item: object, kind: str) -> None:
+    reason = f"Expected `object`, got `{kind}`"
     page = comments_of(item, OTHER)
-    assert (len(page.items), page.broken) == (1, [VkBrokenItem("items.0", "is not an object")])
+    assert (len(page.items), page.broken) == (1, [VkBrokenItem("items.0", reason)])
     inside = comments_of(COMMENT | {"thread": {"count": 2, "items": [item, OTHER]}})
     assert [reply.id for reply in inside.replies[3]] == [4]
-    assert inside.broken == [VkBrokenItem("items.0.thread.items.0", "is not an object")]
+    assert inside.broken == [VkBrokenItem("items.0.thread.items.0", reason)]
     assert inside.left_out == 0
     people = read_comment_page({"items": [OTHER], "profiles": [item, {"id": 6}], "groups": [item, {"id": 5}]}, -1, 2)
     assert [author.id for author in people.authors] == [6, -5]
@@ -255,6 +257,9 @@ def test_an_item_that_is_not_an_object(item: object) -> None:
         ({"likes": {"count": 2**31}}, "likes", 2**31),
         ({"likes": None}, "likes", 0),
         ({"attachments": None}, "attachments", []),
+        ({"attachments": False}, "attachments", []),
+        ({"likes": []}, "likes", 0),
+        ({"reply_to_comment": {}}, "reply_to_id", None),
         ({"parents_stack": ["9"]}, "thread_id", 9),
         ({"thread": None}, "thread_count", None),
         ({"thread": {"count": "many"}}, "thread_count", None),
@@ -271,7 +276,7 @@ def test_values_that_are_written_in_another_way(change: dict[str, Any], field: s
     ("change", "path"),
     [
         ({"owner_id": None}, "owner_id"),
-        ({"id": {}}, "id"),
+        ({"id": {"id": 1}}, "id"),
         ({"date": 2**40}, "date"),
         ({"views": {"count": 2**53}}, "views.count"),
         ({"comments": 7}, "comments"),

@@ -1,7 +1,7 @@
 """The arguments, the state and the result of a collection job: plain values, which the job's row stores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from app.jobs.running_job import Progress, RunningJob
 from app.json_models import from_json
+from app.store.posts import PostsToCollect
 from app.vk.comment_pager import CommentPager, StoredPager
 from app.vk.wall_pager import PostsById, WallPager
 
@@ -206,6 +207,32 @@ class CollectionState:
             return Progress(CONFIRMING, self.counts.comments, None, f"{self.counts.posts} of {self.total_posts} posts")
         message = f"{self.counts.posts} of {self.total_posts} posts"
         return Progress(READING, self.counts.comments, self.total_comments, message)
+
+    def posts_to_collect(self, request: CollectionRequest) -> PostsToCollect:
+        """Return which posts to read: the listed ones, except those of communities that VK refuses to show."""
+        refused = self.refused()
+        owner_ids = [owner_id for owner_id in request.owner_ids if owner_id not in refused]
+        single = {owner_id: ids for owner_id, ids in request.post_ids.items() if owner_id not in refused}
+        return PostsToCollect(owner_ids, single, self.collection, request.full)
+
+    def begin_confirming(self, request: CollectionRequest) -> None:
+        """Have the walls listed again of which too much would be marked as deleted."""
+        self.is_confirming = True
+        self.walls = [WallPager(owner_id) for owner_id in self.unconfirmed_walls if owner_id in request.wall_ids]
+        self.named = [
+            PostsById(owner_id, tuple(post_id for each, post_id in self.missing if each == owner_id))
+            for owner_id in self.unconfirmed_walls
+            if owner_id in request.post_ids
+        ]
+
+    def summary(self, request: CollectionRequest) -> CollectionSummary:
+        """Return the counts, as the job's result."""
+        refused = self.refused()
+        is_incomplete = set(self.incomplete) - refused
+        read = len(request.owner_ids) - len(refused) - len(is_incomplete)
+        return CollectionSummary(
+            **asdict(self.counts), groups=read, failed_groups=len(refused), incomplete_groups=len(is_incomplete)
+        )
 
     def refused(self) -> set[int]:
         """Return the communities that VK refuses to show."""

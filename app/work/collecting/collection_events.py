@@ -77,7 +77,7 @@ class CollectionEvents:
         facts = {**where, **broken_facts(items)}
         message = (
             f"{len(items)} item(s) in VK's replies about {name} cannot be used and were skipped. "
-            f"The first one: {items[0].path} {items[0].reason}."
+            f"The first one is {items[0].path}: {items[0].reason}."
         )
         await self._job.event(connection, JobEventKind.ITEMS_BROKEN, message, facts)
 

@@ -3,27 +3,90 @@
 Decides without I/O; `app.work.collecting.collect_comments` stores the results in one step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from app.store.comments import ReadThread
 from app.vk.comment_pager import CommentPager, page_count
 from app.vk.pager import PageRequest
-from app.vk.wall_pager import PostsById
-from app.vk.wire import VkFault, VkUnavailable
+from app.vk.replies import read_comment_page, read_post_page
+from app.vk.wall_pager import PostsById, WallPager
+from app.vk.wire import VkFault, VkUnavailable, known_shape
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
 from app.work.collecting.collection import CollectionState, OpenPost
+
+Answer = tuple[PageRequest, Any]
+"""A page request with its answer as VK's JSON, or the VkFault with which it failed."""
+CommentAnswer = tuple[PageRequest, VkCommentPage | VkFault]
+Page = TypeVar("Page")
+
+
+def comment_answers(pack: Sequence[Answer]) -> list[CommentAnswer]:
+    """Parse a pack of answers to requests of comments."""
+    return [(page_request, _parsed(page_request, answer, _reader(page_request))) for page_request, answer in pack]
+
+
+def top_comments_to_know(state: CollectionState, answers: Sequence[CommentAnswer]) -> list[tuple[int, int]]:
+    """Return the top comments on these pages whose threads an earlier collection may have read."""
+    return [
+        (top.owner_id, top.id)
+        for page_request, page in answers
+        if not isinstance(page, VkFault) and page_request.pager.thread_id is None
+        for top in page.items
+        if (post := state.posts.get(page_request.pager.key)) and post.was_read and not post.is_second_read
+    ]
+
+
+def _parsed(page_request: PageRequest, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
+    """Return the parsed page, or the fault instead. An unreadable page affects only its own post or wall."""
+    if isinstance(answer, VkFault):
+        return answer
+    try:
+        with known_shape(page_request.call):
+            return read(answer)
+    except VkUnavailable as fault:
+        return fault
+
+
+def _reader(page_request: PageRequest) -> Callable[[Any], VkCommentPage]:
+    pager: CommentPager = page_request.pager
+    return lambda answer: read_comment_page(answer, pager.owner_id, pager.post_id, pager.thread_id)
 
 
 @dataclass(slots=True)
 class PostResults:
-    """The results of a pack of wall pages. `refused` and `broken` are keyed by owner id."""
+    """The results of a pack of wall pages. `refused` and `broken` are keyed by owner id.
+
+    `contradicted` are walls of which VK shows fewer posts than it states, to the end.
+    """
 
     people: list[VkAuthor] = field(default_factory=list)
     posts: list[VkPost] = field(default_factory=list)
     missing: list[tuple[int, int]] = field(default_factory=list)
     refused: dict[int, VkFault] = field(default_factory=dict)
     broken: dict[int, list[VkBrokenItem]] = field(default_factory=dict)
+    contradicted: list[WallPager] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, state: CollectionState, pack: Sequence[Answer]) -> "PostResults":
+        """Process a pack of answers, and drop the pagers that are at their end from the state."""
+        results = cls()
+        for page_request, answer in pack:
+            if not page_request.is_wanted:
+                continue
+            page = _parsed(page_request, answer, read_post_page)
+            if not isinstance(page, VkFault):
+                results.add_page(page_request, page)
+            # repeat the request if the reply could not be parsed; a refusal would only be repeated
+            elif isinstance(answer, VkFault) or not page_request.pager.request_again(page_request):
+                page_request.pager.close()
+                results.refused[page_request.pager.owner_id] = page
+        results.contradicted = [wall for wall in state.walls if wall.is_closed and wall.is_contradicted]
+        state.walls = [wall for wall in state.walls if not wall.is_closed]
+        state.named = [named for named in state.named if not named.is_closed]
+        state.listed += len(results.posts)
+        return results
 
     def add_page(self, page_request: PageRequest, page: VkPostPage) -> None:
         """Process a page of a wall, or of single posts of a wall."""
@@ -54,6 +117,26 @@ class CommentResults:
         self.touched: set[tuple[int, int]] = set()
         self._state = state
         self._is_full = is_full
+
+    @classmethod
+    def of(
+        cls,
+        state: CollectionState,
+        answers: Sequence[CommentAnswer],
+        known: Mapping[tuple[int, int], ReadThread],
+        *,
+        is_full: bool,
+    ) -> "CommentResults":
+        """Process a pack of answers, and drop the pagers that are at their end from the state."""
+        results = cls(state, is_full=is_full)
+        for page_request, page in answers:
+            if not page_request.is_wanted or page_request.pager.key not in state.posts:
+                continue
+            if isinstance(page, VkUnavailable) and page_request.pager.request_again(page_request):
+                continue
+            results.add_page(page_request, page, known)
+        state.pagers = [pager for pager in state.pagers if not pager.is_closed]
+        return results
 
     def add_page(
         self, page_request: PageRequest, page: VkCommentPage | VkFault, known: Mapping[tuple[int, int], ReadThread]
