@@ -98,6 +98,7 @@ async def running_job(resources: Resources) -> RunningJob:
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         queued = await job_by_id(connection, job_id)
         assert queued  # noqa: S101 - it was just made
+        assert queued.queue_id  # noqa: S101 - with its queue entry
         [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()
     return RunningJob(resources, row)
 

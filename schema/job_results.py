@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import strawberry
 
-from app.store.keyset import StoredRow
 from app.work.kinds import JobKind
 from schema.analysis_results import AnalysisResult
 from schema.export_files import ExportResult
@@ -124,12 +123,12 @@ JobResult = Annotated[
     CollectionResult | MatchingResult | ExportResult | AnalysisResult | RefreshResult | RemovalResult,
     strawberry.union("JobResult", description="The result of a job; a type per kind of job."),
 ]
-RESULTS: dict[JobKind, Callable[[StoredRow], Any]] = {
-    JobKind.COLLECT_COMMENTS: lambda row: CollectionResult.of(row.result),
-    JobKind.MATCH_KEYWORDS: lambda row: MatchingResult.of(row.result),
-    JobKind.REFRESH_GROUPS: lambda row: RefreshResult.of(row.result),
-    JobKind.REMOVE_GROUPS: lambda row: RemovalResult.of(row.result),
-    JobKind.ANALYZE_COMMENTS: lambda row: AnalysisResult.of(row.result),
-    JobKind.EXPORT_COMMENTS: lambda row: ExportResult.of(row.id, row.result),
+RESULTS: dict[JobKind, Callable[[int, dict[str, Any]], Any]] = {
+    JobKind.COLLECT_COMMENTS: lambda _, result: CollectionResult.of(result),
+    JobKind.MATCH_KEYWORDS: lambda _, result: MatchingResult.of(result),
+    JobKind.REFRESH_GROUPS: lambda _, result: RefreshResult.of(result),
+    JobKind.REMOVE_GROUPS: lambda _, result: RemovalResult.of(result),
+    JobKind.ANALYZE_COMMENTS: lambda _, result: AnalysisResult.of(result),
+    JobKind.EXPORT_COMMENTS: ExportResult.of,
 }
-"""Job kind -> function that converts the result in a job's row, which must have one."""
+"""Job kind -> function that converts the id and the stored result of a job."""

@@ -8,7 +8,8 @@ import strawberry
 from app.actions.set_monitoring import DEFAULTS, run_monitoring, set_monitoring
 from app.jobs.states import JobPriority, JobState
 from app.store import monitorings
-from app.store.keyset import StoredRow
+from app.store.keyset import Key
+from app.store.rows import MonitoringRow
 from schema.context import Info
 from schema.errors import (
     Error,
@@ -18,10 +19,10 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.job_results import CollectionResult, JobResult
-from schema.jobs import Job, JobAlreadyRunningError, JobFailure
-from schema.node import Key, key_of, relation
+from schema.jobs import JOBS, Job, JobAlreadyRunningError, JobFailure
+from schema.node import key_of, relation
 from schema.paging import After, Before, Connection, First, Last, PageArguments, page_of_all
-from schema.wall import Group
+from schema.wall import GROUPS, Group
 
 
 @strawberry.type(description="The periodic collection of a community.")
@@ -51,15 +52,15 @@ class Monitoring:
     )
 
     last_job: Job | None = relation(
-        "jobs",
+        JOBS,
         lambda monitoring: monitoring.job_key,
         Job | None,
         "The last job that was started for it; null before the first one, and after that job was removed.",
     )
-    group: Group = relation("groups", lambda monitoring: monitoring.group_key, Group, "The community.")
+    group: Group = relation(GROUPS, lambda monitoring: monitoring.group_key, Group, "The community.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Monitoring":
+    def of(cls, row: MonitoringRow) -> "Monitoring":
         """Convert a row."""
         return cls(
             group_key=(row.owner_id,),
@@ -107,8 +108,7 @@ class MonitoringOverview:
         """Return a page of the enabled monitorings."""
         return await page_of_all(
             info,
-            PageArguments(first, after, last, before),
-            monitorings.NEXT_RUN,
+            PageArguments(first, after, last, before).page(monitorings.NEXT_RUN),
             None,
             monitorings.monitorings_page,
             monitorings.count_monitorings,

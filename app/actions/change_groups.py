@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row
-
 from app.errors import ValidationFailed
 from app.jobs.queue import NewJob, enqueue
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups
+from app.store.rows import GroupRow, JobRow
 from app.work.kinds import JobKind
 
 MOST_GROUPS = 10_000
@@ -18,7 +17,7 @@ LONGEST_NOTE = 2_000
 MOST_LABELS, LONGEST_LABEL = 20, 50
 
 
-async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> Row[Any]:
+async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> GroupRow:
     """Change the `note` (None removes it) or `labels` of a community, if `changes` contains them; return its row.
 
     Raises:
@@ -44,7 +43,7 @@ async def update_group(resources: Resources, owner_id: int, changes: Mapping[str
         return await groups.update_group(connection, owner_id, values)
 
 
-async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -> Row[Any]:
+async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -> JobRow:
     """Enqueue a job that refreshes communities from VK (None: all of them), and return its row.
 
     Raises:
@@ -56,7 +55,7 @@ async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -
     return await _start(resources, NewJob(JobKind.REFRESH_GROUPS, {"owner_ids": selected}), selected or ())
 
 
-async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[Any]:
+async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> JobRow:
     """Enqueue a job that removes communities with all their stored data, and return its row.
 
     Until it has ended, none of them can be collected completely.
@@ -80,7 +79,7 @@ def _checked(owner_ids: Sequence[int]) -> list[int]:
     return unique
 
 
-async def _start(resources: Resources, new: NewJob, owner_ids: Sequence[int]) -> Row[Any]:
+async def _start(resources: Resources, new: NewJob, owner_ids: Sequence[int]) -> JobRow:
     topics: list[str] = []
     async with resources.notifications.publish_on_commit(topics) as connection:
         await groups.require_groups(connection, owner_ids)

@@ -1,9 +1,6 @@
 """Starts an analysis: validates the request and enqueues a job."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
@@ -15,6 +12,7 @@ from app.resources import Resources
 from app.store import groups
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
+from app.store.rows import JobRow
 from app.work.analyzing.analyze_comments import AnalysisRequest
 from app.work.kinds import JobKind
 
@@ -27,7 +25,7 @@ async def start_analysis(
     full: bool = False,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue a job that analyses comments and return its row.
 
     It analyses the comments of these communities (None: all) that meet the

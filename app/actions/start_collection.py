@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.errors import ValidationFailed
 from app.jobs.queue import NewJob, enqueue
@@ -13,6 +10,7 @@ from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups
+from app.store.rows import JobRow
 from app.vk.references import PostReference, read_post_reference
 from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
@@ -32,7 +30,7 @@ async def start_collection(
     full: bool = False,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue one job that collects communities, and single posts of communities, and return its row.
 
     If one of the communities is being collected already, no job starts. Single posts may be

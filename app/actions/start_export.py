@@ -1,9 +1,5 @@
 """Starts an export: validates the request and enqueues a job."""
 
-from typing import Any
-
-from sqlalchemy import Row
-
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.errors import ValidationFailed
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
@@ -15,6 +11,7 @@ from app.notifications import job_topic
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
 from app.store.conditions_json import holds_nul
+from app.store.rows import JobRow
 from app.work.exporting.export_request import ExportRequest
 from app.work.kinds import JobKind
 
@@ -26,7 +23,7 @@ async def start_export(
     *,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue a job that writes the selected comments to a file and return its row.
 
     Raises:

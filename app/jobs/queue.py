@@ -9,7 +9,7 @@ import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
-from sqlalchemy import CursorResult, Row, func
+from sqlalchemy import CursorResult, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from app.log import log
 from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
 from app.store import entries, jobs, monitorings
+from app.store.rows import JobRow, LostJobRow
 
 CLOSE_TO_LIMIT = 200
 """Within this many jobs of the queue limit, transactions that enqueue jobs are serialised by a lock."""
@@ -41,7 +42,7 @@ class NewJob:
     removes_claims: bool = False
 
 
-async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> Row[Any]:
+async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob) -> JobRow:
     """Insert a job and its queue entry in the caller's transaction and return the job's row.
 
     A rollback of the transaction leaves neither.
@@ -69,7 +70,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
     return row
 
 
-async def cancel(resources: Resources, job_id: int) -> Row[Any]:
+async def cancel(resources: Resources, job_id: int) -> JobRow:
     """Cancel a waiting job at once, or request a running one to stop, and return its row.
 
     Cancelling a running job again changes nothing.
@@ -84,10 +85,15 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         if not found or JobState(found[0].state).is_final:
             raise await _conflict(connection, job_id, "cancelled")
         if found[0].state == JobState.QUEUED.value:
-            values = {"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()}
+            values: dict[str, object] = {
+                "state": "CANCELLED",
+                "cancel_requested_at": func.now(),
+                "finished_at": func.now(),
+            }
             row = await jobs.move_job(connection, job_id, former=("QUEUED",), values=values)
             await monitorings.note_ends(connection, [job_id])
             await jobs.release_groups(connection, [job_id])
+            assert found[0].queue_id is not None  # noqa: S101 - the transaction that queues a job writes it
             await _cancel_queue_entry(connection, found[0].queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
@@ -98,7 +104,7 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
     return row
 
 
-async def retry(resources: Resources, job_id: int) -> Row[Any]:
+async def retry(resources: Resources, job_id: int) -> JobRow:
     """Enqueue a failed or cancelled job again and return its row. It resumes from its checkpoint.
 
     Raises:
@@ -183,7 +189,7 @@ def _stored_claims(new: NewJob) -> dict[str, Any]:
     return {"claims": list(new.claims), **({"removes_claims": True} if new.removes_claims else {})}
 
 
-async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
+async def _claim_groups(connection: AsyncConnection, row: JobRow) -> None:
     owner_ids = row.arguments.get("claims", ())
     missing = set(owner_ids) - await jobs.claim_groups(connection, row.id, owner_ids)
     if missing and not row.arguments.get("removes_claims"):
@@ -195,7 +201,7 @@ async def _conflict(connection: AsyncConnection, job_id: int, action: str) -> Jo
     return JobStateConflict(job_id, row.state, action) if row else JobNotFound(job_id)
 
 
-async def _add_queue_entry(connection: AsyncConnection, row: Row[Any]) -> None:
+async def _add_queue_entry(connection: AsyncConnection, row: JobRow | LostJobRow) -> None:
     # the dedupe key allows one entry per job, even if several processes restore a lost one at once
     name = str(row.id)
     [queue_id] = await queries_of(connection).enqueue(

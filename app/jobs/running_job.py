@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.states import JobEventKind
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs
+from app.store.rows import JobRow
 
 TICKS_PER_SECOND = 5
 FIRST_SECONDS = 1.0
@@ -81,7 +81,7 @@ class Progress:
 class RunningJob:
     """One run of one job, starting when a worker has claimed it."""
 
-    def __init__(self, resources: Resources, row: Row[Any]) -> None:
+    def __init__(self, resources: Resources, row: JobRow) -> None:
         self.resources = resources
         self.id: int = row.id
         self.epoch: int = row.epoch

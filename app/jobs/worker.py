@@ -16,7 +16,6 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job as QueueEntry
-from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
@@ -34,6 +33,7 @@ from app.notifications import CANCELLATIONS
 from app.resources import Resources
 from app.store import jobs, workers
 from app.store.clock_steps import correct_future_times
+from app.store.rows import JobRow
 from app.vk.client import COOLDOWN_SECONDS
 
 LOOK_SECONDS = 0.5
@@ -96,7 +96,7 @@ class Worker:
         self._is_serving = False
         self._is_stopping = False
         # runs that end at the same time share a transaction, because a commit costs more than the writes in it
-        self._finish: GroupCommit[tuple[Row[Any], End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
+        self._finish: GroupCommit[tuple[JobRow, End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
         """Work until `stop` is called. If one of its tasks ends before, raise that task's exception."""
@@ -178,7 +178,7 @@ class Worker:
         # a worker that stops would only return what it claims
         return 0 if self._is_stopping else self._concurrency - len(self._tasks)
 
-    async def _run_entry(self, entry_id: int, row: Row[Any]) -> None:
+    async def _run_entry(self, entry_id: int, row: JobRow) -> None:
         """Run the job that was claimed as `row` with its queue entry, and write how the run ended."""
         with bound_contextvars(job_id=row.id, kind=row.kind):
             log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
@@ -202,7 +202,7 @@ class Worker:
             metrics.jobs_ended.labels(row.kind, end.state.value).inc()
             metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - started_at)
 
-    async def _write_end(self, row: Row[Any], end: End) -> End | None:
+    async def _write_end(self, row: JobRow, end: End) -> End | None:
         try:
             return await self._finish((row, end))
         except DATABASE_DELAYS:
@@ -210,7 +210,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a result that PostgreSQL rejects would be rejected on each retry
             return await self._finish((row, end_of_failure(error, row)))
 
-    async def _run_handler(self, row: Row[Any]) -> _Run:
+    async def _run_handler(self, row: JobRow) -> _Run:
         """Run the handler until it returns, times out or is told to stop."""
         handler = asyncio.ensure_future(_call(self._handlers[row.kind], RunningJob(self._resources, row)))
         key = row.id, row.epoch

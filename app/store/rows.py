@@ -106,6 +106,17 @@ class PostToCollectRow(Protocol):
 # jobs
 
 
+class StoredArguments(TypedDict, total=False):
+    """What the arguments of jobs of every kind may contain, beside the arguments of the kind itself.
+
+    `claims` are the communities that no other job may collect or remove meanwhile; with `removes_claims`,
+    the job itself removes them.
+    """
+
+    claims: list[int]
+    removes_claims: bool
+
+
 class StoredFailure(TypedDict):
     """The failure of a job as its row stores it: an `ErrorCode`, a sentence, and the facts."""
 
@@ -119,7 +130,7 @@ class FollowedJobRow(Protocol):
 
     id: int
     kind: str
-    arguments: JsonObject
+    arguments: StoredArguments
     state: str
     priority: int
     done: int
@@ -154,6 +165,9 @@ class JobRow(FollowedJobRow, Protocol):
 class ClaimedJobRow(JobRow, Protocol):
     """A job that a worker has just claimed; `former` is the state that it had before."""
 
+    queue_id: int
+    started_at: datetime
+    heartbeat_at: datetime
     former: str
 
 
@@ -361,6 +375,13 @@ class TextRow(Protocol):
 # analysis
 
 
+class PlainRow(Protocol):
+    """A row of plain JSON values."""
+
+    def _asdict(self) -> JsonObject:
+        """Return the values by column."""
+
+
 class TextToAnalyzeRow(Protocol):
     """The text of a comment to analyse, with its hash."""
 
@@ -399,7 +420,7 @@ class WaveRow(Protocol):
     last_at: datetime
 
 
-class FeatureTotalsRow(Protocol):
+class FeatureTotalsRow(PlainRow, Protocol):
     """How many of the analysed comments have a feature."""
 
     comments: int
@@ -412,7 +433,7 @@ class FeatureTotalsRow(Protocol):
     in_waves: int
 
 
-class SourceCountsRow(Protocol):
+class SourceCountsRow(PlainRow, Protocol):
     """The authors and posts of analysed comments, and how many of the comments keywords match."""
 
     authors: int
@@ -420,7 +441,7 @@ class SourceCountsRow(Protocol):
     matched: int
 
 
-class KeywordUseRow(Protocol):
+class KeywordUseRow(PlainRow, Protocol):
     """A keyword, how many analysed comments it matches, and how often."""
 
     id: int
@@ -468,7 +489,7 @@ class ActivityRow(Protocol):
     likes: int
 
 
-class HourOfWeekRow(Protocol):
+class HourOfWeekRow(PlainRow, Protocol):
     """The comments of an hour (0 to 23) of a weekday (1 is Monday)."""
 
     weekday: int

@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from pgqueuer.models import Job as Entry
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.types import JobId, QueueEntrypoint, QueueManagerId
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, JobStateConflict, QueueFull, ServiceUnavailable
@@ -29,6 +28,7 @@ from app.jobs.states import JobPriority, JobState, MoveReason
 from app.notifications import Notifications
 from app.resources import Resources, open_resources
 from app.store import jobs
+from app.store.rows import ClaimedJobRow, JobRow
 from app.vk.wire import VkRequestRefused, VkUnavailable
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
@@ -79,7 +79,7 @@ ENDS: Mapping[str, tuple[Exception | StopReason | None, ModelEnd]] = {
 class Run:
     """One run of a job by a simulated worker."""
 
-    row: Row[Any]
+    row: ClaimedJobRow
     entry: Entry
     job: RunningJob
     stage: str
@@ -504,7 +504,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert stand_for == sorted(job.id for job in self.model.unfinished() if job not in self.model.lost())
 
 
-async def _end(row: Row[Any], cause: Exception | StopReason | None) -> End:
+async def _end(row: JobRow, cause: Exception | StopReason | None) -> End:
     """Return how a run ends whose body came to its end, raised this, or was ordered to end."""
     body: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     if isinstance(cause, StopReason):
