@@ -43,14 +43,16 @@ class Loaders:
 
     def of(self, loader: Loader[K, V]) -> DataLoader[K, V]:
         """Return the dataloader that batches the keys of a loader."""
-        opened = self._opened.get(loader)
-        if opened is None:
-            opened = self._opened[loader] = DataLoader(partial(loader.read, self._resources), cache=False)
-        return opened
+        return self._opened.get(loader) or self._open(loader)
 
     def load(self, loader: Loader[K, V], key: K) -> "Future[V]":
         """Return the value of a key, read in one batch with the other keys of this level of a query."""
-        return self.of(loader).load(key)
+        opened = self._opened.get(loader)  # not through `of`: every field of every row comes here
+        return (opened or self._open(loader)).load(key)
+
+    def _open(self, loader: Loader[K, V]) -> DataLoader[K, V]:
+        opened = self._opened[loader] = DataLoader(partial(loader.read, self._resources), cache=False)
+        return opened
 
 
 class Converts(Protocol[R_contra, T_co]):
