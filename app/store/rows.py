@@ -3,7 +3,7 @@
 They cost nothing at run time: a row stays SQLAlchemy's `Row`, which the type checker accepts as
 any of these protocols, because it may have any attribute. So a function of `store` states the
 type of its rows once, in its signature. tests/store/test_rows.py compares each protocol with the
-columns of its table or with real rows. Rows are immutable: nobody may set an attribute.
+columns of its table or statement. Rows are immutable: do not set an attribute.
 
 Times are aware and in UTC unless a protocol says otherwise. `owner_id` is negative for a community.
 """

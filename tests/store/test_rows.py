@@ -38,23 +38,24 @@ WITHOUT: dict[type, set[str]] = {rows.FollowedJobRow: {"heartbeat_at", "checkpoi
 """The columns that a statement does not select although they are the table's."""
 
 
+TABLES: list[tuple[type, Table]] = [
+    (rows.GroupRow, tables.groups),
+    (rows.PostRow, tables.posts),
+    (rows.AuthorRow, tables.authors),
+    (rows.CommentRow, tables.comments),
+    (rows.FollowedJobRow, tables.jobs),
+    (rows.JobRow, tables.jobs),
+    (rows.JobEventRow, tables.job_events),
+    (rows.ExportRow, tables.exports),
+    (rows.MonitoringRow, tables.monitorings),
+    (rows.KeywordRow, tables.keywords),
+    (rows.FeaturesRow, tables.comment_features),
+    (rows.WaveRow, tables.waves),
+]
+
+
 @pytest.mark.parametrize(
-    ("protocol", "table"),
-    [
-        (rows.GroupRow, tables.groups),
-        (rows.PostRow, tables.posts),
-        (rows.AuthorRow, tables.authors),
-        (rows.CommentRow, tables.comments),
-        (rows.FollowedJobRow, tables.jobs),
-        (rows.JobRow, tables.jobs),
-        (rows.JobEventRow, tables.job_events),
-        (rows.ExportRow, tables.exports),
-        (rows.MonitoringRow, tables.monitorings),
-        (rows.KeywordRow, tables.keywords),
-        (rows.FeaturesRow, tables.comment_features),
-        (rows.WaveRow, tables.waves),
-    ],
-    ids=lambda given: getattr(given, "name", None) or given.__name__,
+    ("protocol", "table"), TABLES, ids=lambda given: getattr(given, "name", None) or given.__name__
 )
 def test_a_protocol_has_the_columns_of_its_table(protocol: type, table: Table) -> None:
     expected = {column.name: column for column in table.c if column.name not in WITHOUT.get(protocol, ())}
@@ -161,6 +162,16 @@ SCALARS = {
 }  # fmt: skip
 """PostgreSQL's object id of a type -> the Python type of its values."""
 JSONB_ID = 3802
+
+
+def test_every_protocol_is_compared() -> None:
+    compared = {protocol for protocol, _ in TABLES} | {each for _, protocols in STATEMENTS for each in protocols}
+    declared = {
+        kind
+        for kind in vars(rows).values()
+        if isinstance(kind, type) and kind.__module__ == rows.__name__ and getattr(kind, "_is_protocol", False)
+    }
+    assert declared - compared == {rows.PlainRow}
 
 
 async def test_a_protocol_has_the_columns_of_its_statement(resources: Resources) -> None:
