@@ -92,7 +92,7 @@ def values_of(cursor: str, order: Order) -> tuple[object, ...] | None:
 
 def _key_value(column: str, value: JsonValue) -> object:
     if column.endswith("_at"):
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if column in ("name", "folded_phrase"):
         return str(value)
@@ -217,8 +217,8 @@ class ChildrenRequest(Generic[C]):
     conditions: C
 
 
-def _load(loader: Loader[C, T], key: C, info: Info) -> Awaitable[T]:
-    return info.context.loaders.load(loader, key)
+def _count_of(counts: Loader[tuple[Key, C], int], key: tuple[Key, C], info: Info) -> Awaitable[int]:
+    return info.context.loaders.load(counts, key)
 
 
 ChildrenLoader: TypeAlias = Loader[tuple[Key, ChildrenRequest[C]], Connection[T]]
@@ -254,7 +254,7 @@ def children_loader(
                 found.get((parent, request)),
                 request.page.order,
                 of,
-                partial(_load, counts, (parent, request.conditions)),
+                partial(_count_of, counts, (parent, request.conditions)),
             )
             for parent, request in keys
         ]
