@@ -30,7 +30,7 @@ are sentences for people and contain no secrets.
 from enum import Enum
 from typing import ClassVar, Final
 
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 
 
 class ErrorCode(Enum):

@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.metadata import version
-from typing import Any
 
 import asyncpg
 from redis.exceptions import RedisError
-from sqlalchemy import Row, select, true
+from sqlalchemy import select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
@@ -21,6 +20,7 @@ from app.errors import QueryTimedOut, ServiceUnavailable
 from app.notifications import Notifications
 from app.store.health_writes import write_to_disk
 from app.store.job_stats import unfinished
+from app.store.rows import TokenStateRow
 from app.store.tokens import token_states
 from app.store.workers import live_workers
 from app.vk.client import VkClient
@@ -181,14 +181,14 @@ class HealthCheck:
                 for row in counted:
                     metrics.unfinished_jobs.labels(row.kind, row.state).set(row.number)
 
-    async def tokens(self) -> Sequence[Row[Any]]:
+    async def tokens(self) -> Sequence[TokenStateRow]:
         """Read the states of the tokens; empty if PostgreSQL does not answer."""
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
                 return await token_states(connection, self.vk.fingerprints)
         return []
 
-    def vk_api(self, tokens: Sequence[Row[Any]]) -> ComponentHealth:
+    def vk_api(self, tokens: Sequence[TokenStateRow]) -> ComponentHealth:
         """Check the last answer of VK, and that a token is usable. Only collecting needs VK."""
         if not self.vk.fingerprints:
             return ComponentHealth("vk", HealthStatus.DEGRADED, None, "no token is configured: set VK_TOKENS")

@@ -3,16 +3,13 @@
 A model is a dataclass, a named tuple or a collection of these; JSON is what a jsonb column contains.
 """
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import JsonValue as JsonValue  # noqa: PLC0414 - exported: other modules import it from this one
 from pydantic import TypeAdapter
 
+from app.json_types import JsonValue
+
 Model = TypeVar("Model")
-
-JsonObject = Mapping[str, JsonValue]
-
 
 _adapters: dict[object, TypeAdapter[Any]] = {}  # keyed by model; each adapter converts another type
 
@@ -30,7 +27,7 @@ def to_json(value: object, *, omit_defaults: bool = False) -> JsonValue:
     return plain
 
 
-def from_json(model: type[Model], stored: JsonValue | JsonObject) -> Model:
+def from_json(model: type[Model], stored: JsonValue) -> Model:
     """Return the model that `to_json` has converted. Missing fields get their default value, unknown ones are ignored.
 
     Raises:

@@ -4,7 +4,7 @@ import logging
 import logging.config
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 import structlog
@@ -85,7 +85,7 @@ class BlankSecrets:
         """Return the event without secrets."""
         return {key: self._clean(value) for key, value in event.items()}
 
-    def _clean(self, value: Any) -> Any:
+    def _clean(self, value: object) -> object:
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, "[secret]")

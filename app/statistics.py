@@ -1,47 +1,35 @@
 """Computes statistics, and caches the results until the counted data changes."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeAlias, TypeVar
 
 from cachetools import LRUCache
 
 from app.db.engine import Database
 from app.store import statistics
-from app.store.keyset import StoredRow
 from app.store.statistics import Period, Scope
 
 LARGEST_CACHE = 200_000
 """The size of the cache, in rows plus results: an hourly series of two years has 17,000 rows."""
 
-Read = Callable[..., Awaitable[statistics.Rows]]
-FUNCTIONS: Mapping[str, Read] = {
-    function.__name__: function
-    for function in (
-        statistics.totals,
-        statistics.series,
-        statistics.hours_of_week,
-        statistics.authors,
-        statistics.author_counts,
-        statistics.posts,
-        statistics.posts_summary,
-        statistics.keywords,
-        statistics.languages,
-        statistics.terms,
-    )
-}
-"""The available statistics, by the names of the functions in `app.store.statistics`."""
+R_co = TypeVar("R_co", covariant=True)
+Statistic: TypeAlias = Callable[..., Awaitable[statistics.Rows[R_co]]]
+"""A function of `app.store.statistics` that takes a connection, scopes and a period, then arguments of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request for one statistic of one scope; `arguments` are those of `function` after scopes and period."""
+class Question(Generic[R_co]):
+    """A request for one statistic of one scope; `arguments` are those of `statistic` after scopes and period."""
 
-    function: str
+    statistic: Statistic[R_co]
     scope: Scope
     period: Period
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[object, ...] = ()
+
+
+AnyQuestion: TypeAlias = Question[object]
 
 
 class Statistics:
@@ -54,27 +42,25 @@ class Statistics:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cached: LRUCache[Question, tuple[str, Sequence[StoredRow]]] = LRUCache(
+        self._cached: LRUCache[AnyQuestion, tuple[str, Sequence[object]]] = LRUCache(
             LARGEST_CACHE, getsizeof=lambda kept: len(kept[1]) + 1
         )
 
-    async def answers(self, questions: Sequence[Question]) -> list[Sequence[StoredRow]]:
+    async def answers(self, questions: Sequence[AnyQuestion]) -> list[Sequence[object]]:
         """Return the results in the order of the questions; those that differ only in scope share one statement."""
-        results: dict[Question, Sequence[StoredRow]] = {}
+        results: dict[AnyQuestion, Sequence[object]] = {}
         async with self._database.connect() as connection:
             scopes = list(dict.fromkeys(question.scope for question in questions))
             versions = dict(zip(scopes, await statistics.versions(connection, scopes), strict=True))
-            groups: dict[tuple[str, Period, tuple[Any, ...]], list[Question]] = defaultdict(list)
+            groups: dict[tuple[Statistic[object], Period, tuple[object, ...]], list[AnyQuestion]] = defaultdict(list)
             for question in dict.fromkeys(questions):
                 version, rows = self._cached.get(question, (None, ()))
                 if version == versions[question.scope]:
                     results[question] = rows
                 else:
-                    groups[question.function, question.period, question.arguments].append(question)
-            for (function, period, arguments), alike in groups.items():
-                rows_by_index = await FUNCTIONS[function](
-                    connection, [question.scope for question in alike], period, *arguments
-                )
+                    groups[question.statistic, question.period, question.arguments].append(question)
+            for (statistic, period, arguments), alike in groups.items():
+                rows_by_index = await statistic(connection, [question.scope for question in alike], period, *arguments)
                 results |= {question: rows_by_index.get(index, []) for index, question in enumerate(alike)}
         # The version was read before the rows. If the rows are newer, they are cached under an outdated version:
         # a miss, never stale data.

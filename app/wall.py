@@ -5,7 +5,8 @@ This module is below both, so that neither imports the other. Ids are VK's own:
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from app.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class VkPost:
     views: int | None
     comments: int
     is_pinned: bool
-    attachments: list[dict[str, Any]]
+    attachments: list[JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class VkComment:
     date: int
     text: str
     likes: int
-    attachments: list[dict[str, Any]]
+    attachments: list[JsonObject]
     thread_id: int | None
     reply_to_id: int | None
     is_deleted: bool

@@ -28,8 +28,9 @@ from app.analysis.folding import fold
 from app.analysis.keywords import Keyword, KeywordMatching, Matcher, forms_of
 from app.db.engine import open_database
 from app.settings import read_settings
-from app.statistics import Question, Statistics
+from app.statistics import AnyQuestion, Question, Statistic, Statistics
 from app.store import comments, groups, keywords, posts
+from app.store import statistics as store
 from app.store.comment_conditions import CommentConditions
 from app.store.keyset import Order, Page
 from app.store.keywords import NewKeyword
@@ -168,19 +169,19 @@ class Bench:
         return tables
 
 
-QUESTIONS: Sequence[tuple[str, str, tuple[Any, ...]]] = (
-    ("totals", "totals", ()),
-    ("authors in all", "author_counts", ()),
-    ("activity by days", "series", (Bucket.DAY, "Europe/Moscow")),
-    ("activity by hours", "series", (Bucket.HOUR, "Europe/Moscow")),
-    ("activity by days, of a zone of half hours", "series", (Bucket.DAY, "Asia/Kolkata")),
-    ("hours of the week", "hours_of_week", ("Europe/Moscow",)),
-    ("top authors", "authors", (10,)),
-    ("top posts", "posts", (PostRanking.COMMENTS, 10)),
-    ("posts and delays", "posts_summary", ()),
-    ("top keywords", "keywords", (10,)),
-    ("languages", "languages", ()),
-    ("terms", "terms", (10,)),
+QUESTIONS: Sequence[tuple[str, Statistic[object], tuple[Any, ...]]] = (
+    ("totals", store.totals, ()),
+    ("authors in all", store.author_counts, ()),
+    ("activity by days", store.series, (Bucket.DAY, "Europe/Moscow")),
+    ("activity by hours", store.series, (Bucket.HOUR, "Europe/Moscow")),
+    ("activity by days, of a zone of half hours", store.series, (Bucket.DAY, "Asia/Kolkata")),
+    ("hours of the week", store.hours_of_week, ("Europe/Moscow",)),
+    ("top authors", store.authors, (10,)),
+    ("top posts", store.posts, (PostRanking.COMMENTS, 10)),
+    ("posts and delays", store.posts_summary, ()),
+    ("top keywords", store.keywords, (10,)),
+    ("languages", store.languages, ()),
+    ("terms", store.terms, (10,)),
 )
 
 
@@ -196,7 +197,7 @@ async def _statistics(statistics: Statistics, size: str) -> Table:
     for name, function, arguments in QUESTIONS:
         cells = []
         for scope, period in cases:
-            question = Question(function, scope, period, arguments)
+            question: AnyQuestion = Question(function, scope, period, arguments)
             first, again = [await _milliseconds(partial(statistics.answers, [question])) for _ in range(2)]
             cells.append(f"{first:.0f} / {again:.1f}")
         table.add_row(name, *cells, "< 150")

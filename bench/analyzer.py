@@ -17,6 +17,7 @@ from contextlib import suppress
 import asyncpg
 import psutil
 import structlog
+from sqlalchemy import Row
 
 from app.actions.start_analysis import start_analysis
 from app.background import open_worker
@@ -78,6 +79,7 @@ async def analyze(resources: Resources) -> dict[str, float]:
     async for change in follow(resources, row.id, 0):
         job = change.job
     watching.cancel()
+    assert isinstance(job, Row)  # noqa: S101 - SQLAlchemy's, whose columns may have any type
     if not job.result:
         raise SystemExit(f"The analysis has failed: {job.failure or ErrorCode.INTERNAL}")
     return {

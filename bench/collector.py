@@ -10,6 +10,7 @@ import resource
 import sys
 
 import structlog
+from sqlalchemy import Row
 
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
@@ -30,6 +31,7 @@ async def collect() -> dict[str, float]:
         row = await start_collection(resources, owner_ids=[-1], timeout_seconds=3600)
         async for change in follow(resources, row.id, 0):
             job = change.job
+    assert isinstance(job, Row)  # noqa: S101 - SQLAlchemy's, whose columns may have any type
     if not job.result:
         raise SystemExit(f"The collection has failed: {job.failure or ErrorCode.INTERNAL}")
     return {

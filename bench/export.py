@@ -160,6 +160,7 @@ async def _exported(resources: Resources, server: Server, options: ExportOptions
         writer.kill()
     if row.state != JobState.SUCCEEDED.value:
         raise RuntimeError(f"The export is {row.state}: {row.failure}")
+    assert isinstance(row, Row)  # noqa: S101 - SQLAlchemy's, whose columns may have any type
     return Measured(row.result["rows"] / _seconds(row), row.result["bytes"], peak)
 
 

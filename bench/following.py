@@ -20,7 +20,7 @@ from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import take
 from app.jobs.states import JobEventKind
-from app.json_models import JsonObject
+from app.json_types import JsonObject
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store.jobs import job_by_id
@@ -100,6 +100,7 @@ async def running_job(resources: Resources) -> RunningJob[Any, Any]:
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         queued = await job_by_id(connection, job_id)
         assert queued  # noqa: S101 - it was just made
+        assert queued.queue_id  # noqa: S101 - with its queue entry
         [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()
     return definition_of(None).running_job(resources, row)
 

@@ -332,7 +332,7 @@ async def _cancel_in_silence(resources: Resources, job_id: int) -> None:
 async def _state(resources: Resources, job_id: int) -> str | None:
     async with resources.database.connect() as connection:
         row = await jobs.job_by_id(connection, job_id)
-    return row and row.state
+    return row.state if row else None
 
 
 async def _their_cancel_delays(alone: Alone, times: int) -> list[float]:

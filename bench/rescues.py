@@ -61,7 +61,7 @@ async def our_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list[f
             async with resources.database.connect() as connection:
                 found = await jobs.job_by_id(connection, row.id)
             # a worker's name begins with host and process
-            return found and found.worker and found.worker.rpartition(":")[0]
+            return found.worker.rpartition(":")[0] if found and found.worker else None
 
         return await _rescues(holder, processes, heartbeat_seconds, rounds)
 

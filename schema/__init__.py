@@ -1,7 +1,7 @@
 """The GraphQL API: Query, Mutation and Subscription. `schema.graphql` is the exported SDL."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Annotated, Any
 
 import strawberry
@@ -10,36 +10,47 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from app.errors import ValidationFailed
+from app.store.keyset import Key
 from schema.analysis import AnalysisMutation
 from schema.context import Info
 from schema.errors import MaskUnexpected, fault_handlers
 from schema.exports import ExportMutation
-from schema.findings import FindingsQuery
+from schema.findings import WAVES, FindingsQuery
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
 from schema.job_progress import JobSubscription
 from schema.job_stats import JobStatsQuery
-from schema.jobs import JobFailure, JobMutation, JobQuery
+from schema.jobs import JOBS, JobFailure, JobMutation, JobQuery
 from schema.keyword_changes import KeywordMutation
-from schema.keywords import KeywordQuery
+from schema.keywords import KEYWORDS, KeywordQuery
+from schema.loaders import Loader
 from schema.logging import LogOperation
 from schema.long_lists import ChunkedExecution
 from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
-from schema.node import NODE_TYPES, Id, Node, split_global_id
+from schema.node import Id, Node, split_global_id
 from schema.scalars import SCALARS
 from schema.statistics import StatisticsQuery
 from schema.tokens import TokenQuery
+from schema.wall import AUTHORS, COMMENTS, GROUPS, POSTS
 from schema.wall_query import WallQuery
 
 LARGEST_NODES = 500
+NODES: Mapping[str, Loader[Key, Any]] = {  # Any: each type of node has its own loader
+    "Group": GROUPS,
+    "Post": POSTS,
+    "Comment": COMMENTS,
+    "Author": AUTHORS,
+    "Keyword": KEYWORDS,
+    "Job": JOBS,
+    "Wave": WAVES,
+}
+"""Type name -> the loader of its rows."""
 
 
 def _loaded(info: Info, value: str, path: str) -> Awaitable[Node | None]:
     type_name, key = split_global_id(value, path)
-    loader: Any = getattr(info.context.loaders, NODE_TYPES[type_name][0])
-    found: Awaitable[Node | None] = loader.load(key)
-    return found
+    return info.context.loaders.load(NODES[type_name], key)
 
 
 @strawberry.type(description="All queries.")
@@ -57,7 +68,7 @@ class Query(
     """All queries."""
 
     @strawberry.field(description="Anything by its global id; null if nothing has this id.", graphql_type=Node | None)
-    def node(self, info: Info, id: Id) -> Any:
+    def node(self, info: Info, id: Id) -> Awaitable[Node | None]:
         """Return anything by its id."""
         return _loaded(info, id, "id")
 

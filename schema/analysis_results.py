@@ -1,17 +1,13 @@
 """The result of an analysis job."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from app.store.keyset import Key
 from app.work.analyzing.analysis_summary import AnalysisSummary
-from schema.node import Key, relation
-
-if TYPE_CHECKING:
-    from schema.keywords import Keyword
-
-LazyKeyword = Annotated["Keyword", strawberry.lazy("schema.keywords")]
+from schema.keywords import KEYWORDS, Keyword
+from schema.node import relation
 
 
 @strawberry.type(description="A language and the number of comments in it.")
@@ -48,8 +44,8 @@ class AnalyzedKeyword:
     comment_count: int = strawberry.field(description="The number of comments that it matches.")
     match_count: int = strawberry.field(description="The number of its matches.")
 
-    keyword: LazyKeyword | None = relation(
-        "keywords", lambda row: row.key, LazyKeyword | None, "The keyword; null if it was removed since."
+    keyword: Keyword | None = relation(
+        KEYWORDS, lambda row: row.key, Keyword | None, "The keyword; null if it was removed since."
     )
 
 

@@ -15,12 +15,12 @@ _IDS = "ids"
 """The key in a field's metadata under which `ids_field` stores the type of its ids."""
 
 
-def ids_field(type_name: str, name: str, description: str) -> Any:
+def ids_field(type_name: str, name: str, description: str) -> Any:  # the declared type of the field
     """Declare a filter field that contains global ids of one type; `name` is the condition for their keys."""
     return strawberry.field(default=None, description=description, metadata={_IDS: (type_name, name)})
 
 
-def conditions_of(kind: type[C], given: object, path: str = "filter", but: Collection[str] = (), **others: Any) -> C:
+def conditions_of(kind: type[C], given: object, path: str = "filter", but: Collection[str] = (), **others: object) -> C:
     """Return conditions with every field of a filter (an input type) that is set.
 
     A field becomes the condition of the same name. Lists become tuples, enums
@@ -46,5 +46,5 @@ def conditions_of(kind: type[C], given: object, path: str = "filter", but: Colle
     return kind(**values)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.value if isinstance(value, Enum) else value

@@ -1,14 +1,11 @@
 """The context of resolvers: the resources of the process, and loaders that batch the reads of one operation."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import strawberry
 
 from app.resources import Resources
-
-if TYPE_CHECKING:
-    from schema.loaders import Loaders
+from schema.loaders import Loaders
 
 
 @dataclass(slots=True)
@@ -16,8 +13,8 @@ class Context:
     """The context of one HTTP request, or of one WebSocket with all its operations."""
 
     resources: Resources
-    loaders: "Loaders"
-    connection_params: dict[str, Any] = field(default_factory=dict)
+    loaders: Loaders
+    connection_params: dict[str, object] = field(default_factory=dict)
     """The payload of connection_init; empty for HTTP."""
 
 

@@ -1,23 +1,39 @@
 """Results of analyses: features of single comments, and waves of near-duplicates."""
 
+from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from app.analysis.moods import Mood
 from app.errors import ValidationFailed
 from app.store import waves
-from app.store.keyset import StoredRow
+from app.store.keyset import Key
+from app.store.rows import FeaturesRow, WaveRow
 from schema.context import Info
 from schema.enums import described
-from schema.node import Id, Key, Node, key_of, relation
-from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, page_of_all
+from schema.loaders import Loader, rows_loader
+from schema.node import Id, Node, key_of, relation
+from schema.paging import (
+    After,
+    Before,
+    ChildrenRequest,
+    Connection,
+    First,
+    Last,
+    PageArguments,
+    children_loader,
+    page_of_all,
+)
 from schema.scalars import BigInt
-from schema.wall import Author, Comment
+from schema.wall import AUTHORS, COMMENTS, Author, Comment
 
 MOST_GROUPS = 1_000
+
+WAVES: Loader[Key, "Wave | None"] = rows_loader(waves.waves_by_key, lambda: Wave)
+COMMENTS_BY_WAVE = children_loader(waves.comments_by_wave, waves.count_comments_by_wave, lambda: Comment)
 
 
 class WaveOrder(Enum):
@@ -53,7 +69,7 @@ class Wave(Node):
     last_at: datetime = strawberry.field(description="When the last comment was published.")
 
     first_comment: Comment | None = relation(
-        "comments",
+        COMMENTS,
         lambda wave: wave.first_key,
         Comment | None,
         "Its first comment; null if it was removed since the last analysis.",
@@ -62,13 +78,13 @@ class Wave(Node):
     @strawberry.field(description="Its current comments, oldest first.", graphql_type=Connection[Comment])
     def comments(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Any:
+    ) -> Awaitable[Connection[Comment]]:
         """Return a page of the comments."""
         page = PageArguments(first, after, last, before).page(waves.OLDEST_COMMENT)
-        return info.context.loaders.comments_by_wave.load((self.key, ChildrenRequest(page, None)))
+        return info.context.loaders.load(COMMENTS_BY_WAVE, (self.key, ChildrenRequest(page, None)))
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Wave":
+    def of(cls, row: WaveRow) -> "Wave":
         """Convert a row."""
         return cls(
             key=(row.id,),
@@ -103,20 +119,20 @@ class CommentFeatures:
     analyzed_at: datetime = strawberry.field(description="When it was analysed.")
 
     wave: Wave | None = relation(
-        "waves",
+        WAVES,
         lambda features: features.wave_key,
         Wave | None,
         "The wave of near-duplicates that contains it; null: none.",
     )
 
-    @strawberry.field(description="The mentioned authors that are stored.", graphql_type=list[Author])
-    async def mentions(self, info: Info) -> Any:
+    @strawberry.field(description="The mentioned authors that are stored.")
+    async def mentions(self, info: Info) -> list[Author]:
         """Return the authors."""
-        found = await info.context.loaders.authors.load_many([(vk_id,) for vk_id in self.mention_vk_ids])
+        found = await info.context.loaders.of(AUTHORS).load_many([(vk_id,) for vk_id in self.mention_vk_ids])
         return [author for author in found if author]
 
     @classmethod
-    def of(cls, row: StoredRow) -> "CommentFeatures":
+    def of(cls, row: FeaturesRow) -> "CommentFeatures":
         """Convert a row."""
         return cls(
             wave_key=None if row.wave_id is None else (row.wave_id,),
@@ -143,9 +159,9 @@ class FindingsQuery:
     """The queries of this file."""
 
     @strawberry.field(description="A wave; null if it does not exist.", graphql_type=Wave | None)
-    def wave(self, info: Info, id: Id) -> Any:
+    def wave(self, info: Info, id: Id) -> Awaitable[Wave | None]:
         """Return a wave."""
-        return info.context.loaders.waves.load(key_of(id, "Wave"))
+        return info.context.loaders.load(WAVES, key_of(id, "Wave"))
 
     @strawberry.field(description="The waves that analyses have found.")
     async def waves(
@@ -169,8 +185,7 @@ class FindingsQuery:
             owner_ids = tuple(key_of(value, "Group", f"groupIds.{place}")[0] for place, value in enumerate(group_ids))
         return await page_of_all(
             info,
-            PageArguments(first, after, last, before),
-            order_by.value,
+            PageArguments(first, after, last, before).page(order_by.value),
             waves.WaveConditions(owner_ids, min_comments),
             waves.waves_page,
             waves.count_waves,

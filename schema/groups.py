@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import strawberry
 
@@ -24,7 +24,7 @@ from schema.errors import (
 from schema.jobs import Job, JobAlreadyRunningError
 from schema.node import key_of, relation
 from schema.scalars import Upload
-from schema.wall import Group
+from schema.wall import GROUPS, Group
 
 
 @strawberry.type(description="The outcome for one reference.")
@@ -36,7 +36,7 @@ class AddedGroup:
     outcome: AddOutcome = strawberry.field(description="The outcome.")
     message: str = strawberry.field(description="The outcome in a sentence.")
     group: Group | None = relation(
-        "groups",
+        GROUPS,
         lambda added: None if added.owner_id is None else (added.owner_id,),
         Group | None,
         "The community; null if there is none.",
@@ -59,6 +59,9 @@ class AddGroupsSuccess:
 
     outcomes: list[AddedGroup] = strawberry.field(description="One outcome per reference, in their order.")
     added_count: int = strawberry.field(description="The number of added communities.")
+
+
+S = TypeVar("S", bound=AddGroupsSuccess)
 
 
 AddGroupsResult = Annotated[
@@ -175,13 +178,13 @@ RemoveGroupsResult = Annotated[
 ]
 
 
-async def _added(info: Info, references: Sequence[str]) -> dict[str, Any]:
+async def _added(info: Info, references: Sequence[str], success: type[S]) -> S:
     added = await add_groups(info.context.resources, references)
     outcomes = [
         AddedGroup(owner_id=each.owner_id, reference=each.reference, outcome=each.outcome, message=each.message)
         for each in added
     ]
-    return {"outcomes": outcomes, "added_count": sum(each.is_new for each in added)}
+    return success(outcomes=outcomes, added_count=sum(each.is_new for each in added))
 
 
 def _owner_ids(ids: Sequence[strawberry.ID]) -> list[int]:
@@ -199,7 +202,7 @@ class GroupMutation:
         input: Annotated[AddGroupsInput, strawberry.argument(description="Which communities.")],
     ) -> AddGroupsResult:
         """Add communities."""
-        return AddGroupsSuccess(**await _added(info, input.references))
+        return await _added(info, input.references, AddGroupsSuccess)
 
     @strawberry.mutation(description="Add the communities of a file. Existing ones are refreshed.")
     async def import_groups(
@@ -209,7 +212,7 @@ class GroupMutation:
     ) -> ImportGroupsResult:
         """Add the communities of a file."""
         references = await asyncio.to_thread(references_in, input.file.name, input.file.data, MOST_REFERENCES)
-        return ImportGroupsSuccess(**await _added(info, references))
+        return await _added(info, references, ImportGroupsSuccess)
 
     @strawberry.mutation(description="Change the note or the labels of a community.")
     async def update_group(

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import strawberry
 
 from app.background import DEFINITIONS
-from app.json_models import JsonValue, from_json
+from app.json_models import from_json
+from app.json_types import JsonValue
 from app.work.analyzing.analysis_summary import AnalysisSummary
 from app.work.collecting.collection import CollectionSummary
 from app.work.exporting.export_request import ExportSummary

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from app.errors import ValidationFailed
 from app.jobs.states import JobState
 from app.store import job_stats, workers
-from app.store.keyset import StoredRow
+from app.store.rows import JobTimesRow, LiveWorkerRow
 from app.work.kinds import JobKind
 from schema.context import Info
 
@@ -61,7 +61,7 @@ class JobKindStats:
     )
 
     @classmethod
-    def of(cls, row: StoredRow, hours: float) -> "JobKindStats":
+    def of(cls, row: JobTimesRow, hours: float) -> "JobKindStats":
         """Convert a row."""
         return cls(
             kind=JobKind(row.kind),
@@ -87,7 +87,7 @@ class LivingWorker:
     silent_seconds: float = strawberry.field(description="The seconds since its last heartbeat.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "LivingWorker":
+    def of(cls, row: LiveWorkerRow) -> "LivingWorker":
         """Convert a worker's row."""
         return cls(
             name=row.name,
@@ -127,9 +127,9 @@ class JobStatsQuery:
             raise ValidationFailed({"lastHours": f"must be more than 0 and at most {LONGEST_HOURS}"})
         resources = info.context.resources
         async with resources.database.connect() as connection:
-            counted: Any = await job_stats.counts(connection, last_hours * 3600)
-            measured: Any = await job_stats.times(connection, last_hours * 3600)
-            alive: Any = await workers.live_workers(connection, resources.settings.job_heartbeat_timeout_seconds)
+            counted = await job_stats.counts(connection, last_hours * 3600)
+            measured = await job_stats.times(connection, last_hours * 3600)
+            alive = await workers.live_workers(connection, resources.settings.job_heartbeat_timeout_seconds)
         return JobStats(
             last_hours=last_hours,
             counts=[JobCount(kind=JobKind(row.kind), state=JobState(row.state), count=row.number) for row in counted],

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from strawberry.scalars import JSON
@@ -14,9 +14,11 @@ from app.errors import ErrorCode, JobAlreadyRunning
 from app.jobs import queue
 from app.jobs.states import JobEventKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
-from app.json_models import JsonObject, from_json
-from app.store import jobs
-from app.store.keyset import StoredRow
+from app.json_models import from_json
+from app.json_types import JsonObject
+from app.store import entries, jobs
+from app.store.keyset import Key
+from app.store.rows import FollowedJobRow, HeartbeatAgeRow, JobEventRow, JobPlaceRow, StoredFailure
 from app.work.kinds import JobKind
 from schema.conditions import conditions_of
 from schema.context import Info
@@ -31,10 +33,34 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.job_results import JobResult, result_of
+from schema.loaders import Loader, rows_loader, values_loader
 from schema.node import Id, Node, key_of, relation
-from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, all_of
+from schema.paging import (
+    After,
+    Before,
+    ChildrenLoader,
+    ChildrenRequest,
+    Connection,
+    First,
+    Last,
+    PageArguments,
+    all_of,
+    children_loader,
+)
 from schema.scalars import as_int
-from schema.wall import Group
+from schema.wall import GROUPS, Group
+
+
+def _heartbeat_age(row: HeartbeatAgeRow) -> float:
+    return round(float(row.seconds), 3)
+
+
+JOBS: Loader[Key, "Job | None"] = rows_loader(jobs.jobs_by_key, lambda: Job)
+PLACES_BY_JOB: Loader[Key, "JobPlace | None"] = rows_loader(entries.places_by_job, lambda: JobPlace)
+HEARTBEAT_AGES_BY_JOB: Loader[Key, float | None] = values_loader(None, jobs.heartbeat_ages_by_job, _heartbeat_age)
+EVENTS_BY_JOB: ChildrenLoader[None, "JobEvent"] = children_loader(
+    jobs.events_by_job, jobs.count_events_by_job, lambda: JobEvent
+)
 
 
 class JobOrder(Enum):
@@ -87,7 +113,7 @@ class Progress:
     )
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Progress":
+    def of(cls, row: FollowedJobRow) -> "Progress":
         """Convert a job's row."""
         left = None if row.total is None else max(0, row.total - row.done)
         rate = row.rate_per_second if row.state == JobState.RUNNING.value else None
@@ -110,7 +136,7 @@ class JobFailure(Error):
     facts: JSON = strawberry.field(description="The facts of the failure, such as `retryAfterSeconds`.")
 
     @classmethod
-    def of_stored(cls, stored: dict[str, Any] | None) -> "JobFailure | None":
+    def of_stored(cls, stored: StoredFailure | None) -> "JobFailure | None":
         """Convert a stored failure; None if nothing is stored."""
         if stored is None:
             return None
@@ -128,9 +154,9 @@ class JobEvent:
     facts: JSON = strawberry.field(description="The facts of the event.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "JobEvent":
+    def of(cls, row: JobEventRow) -> "JobEvent":
         """Convert an event's row."""
-        return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=row.facts)
+        return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=JSON(row.facts))
 
 
 @strawberry.type(description="The position of a waiting job in the queue.")
@@ -146,7 +172,7 @@ class JobPlace:
     )
 
     @classmethod
-    def of(cls, row: StoredRow) -> "JobPlace":
+    def of(cls, row: JobPlaceRow) -> "JobPlace":
         """Convert a row."""
         return cls(position=row.position, not_before=row.not_before)
 
@@ -165,13 +191,13 @@ class Job(Node):
     timeout_seconds: float = strawberry.field(description="The timeout of one attempt, in seconds.")
     worker: str | None = strawberry.field(description="The worker that runs it: its name in `jobStats`.")
     heartbeat_age_seconds: float | None = relation(
-        "heartbeat_ages_by_job",
+        HEARTBEAT_AGES_BY_JOB,
         lambda job: job.key,
         float | None,
         "The seconds since the last heartbeat of the worker that runs it; null unless it is running.",
     )
     place: JobPlace | None = relation(
-        "places_by_job", lambda job: job.key, JobPlace | None, "Its position in the queue; null unless it is waiting."
+        PLACES_BY_JOB, lambda job: job.key, JobPlace | None, "Its position in the queue; null unless it is waiting."
     )
     created_at: datetime = strawberry.field(description="When it was created.")
     started_at: datetime | None = strawberry.field(description="When it was first started; null if it was not.")
@@ -187,24 +213,24 @@ class Job(Node):
         "that VK refused half-way returns what it had read."
     )
 
-    @strawberry.field(description="The communities of the job that still exist.", graphql_type=list[Group])
-    async def groups(self, info: Info) -> Any:
+    @strawberry.field(description="The communities of the job that still exist.")
+    async def groups(self, info: Info) -> list[Group]:
         """Return the communities."""
         definition = DEFINITIONS[self.kind.value]
         owner_ids = definition.groups(from_json(definition.arguments, self.arguments))
-        found = await info.context.loaders.groups.load_many([(owner_id,) for owner_id in owner_ids])
+        found = await info.context.loaders.of(GROUPS).load_many([(owner_id,) for owner_id in owner_ids])
         return [group for group in found if group]
 
     @strawberry.field(description="The events of the job, in order.", graphql_type=Connection[JobEvent])
     def events(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Any:
+    ) -> Awaitable[Connection[JobEvent]]:
         """Return a page of the events."""
         page = PageArguments(first, after, last, before).page(jobs.BY_SEQ)
-        return info.context.loaders.events_by_job.load((self.key, ChildrenRequest(page, None)))
+        return info.context.loaders.load(EVENTS_BY_JOB, (self.key, ChildrenRequest(page, None)))
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Job":
+    def of(cls, row: FollowedJobRow) -> "Job":
         """Convert a job's row."""
         return cls(
             key=(row.id,),
@@ -233,10 +259,10 @@ class JobQuery:
     @strawberry.field(description="A job; null if it does not exist.", graphql_type=Job | None)
     def job(self, info: Info, id: Id) -> Awaitable[Job | None]:
         """Return a job."""
-        return info.context.loaders.jobs.load(key_of(id, "Job"))
+        return info.context.loaders.load(JOBS, key_of(id, "Job"))
 
     jobs: Connection[Job] = all_of(
-        Job, "All jobs.", JobFilter, JobOrder, JobOrder.NEWEST, jobs.jobs_page, jobs.count_jobs
+        Connection[Job], Job.of, "All jobs.", JobFilter, JobOrder.NEWEST, jobs.jobs_page, jobs.count_jobs
     )
 
 
@@ -250,7 +276,7 @@ class JobAlreadyRunningError(Error, fault=JobAlreadyRunning):
     """A community is busy."""
 
     job_id: strawberry.Private[int]
-    job: Job = relation("jobs", lambda error: (error.job_id,), Job, "The job that collects or removes the community.")
+    job: Job = relation(JOBS, lambda error: (error.job_id,), Job, "The job that collects or removes the community.")
 
 
 @strawberry.input(description="What to collect: communities, single posts of communities, or both.")

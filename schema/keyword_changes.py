@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import strawberry
 from strawberry.types import get_object_definition
@@ -17,7 +17,7 @@ from app.actions.change_keywords import (
 )
 from app.analysis.keywords import KeywordMatching
 from app.errors import KeywordAlreadyThere, ValidationFailed
-from app.store.keyset import StoredRow
+from app.store.rows import JobRow
 from app.uploaded_lists import KeywordRow, keywords_in
 from schema.context import Info
 from schema.errors import (
@@ -28,7 +28,7 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.jobs import Job
-from schema.keywords import Keyword
+from schema.keywords import KEYWORDS, Keyword
 from schema.node import key_of, relation
 from schema.scalars import Upload
 
@@ -38,7 +38,7 @@ class KeywordAlreadyThereError(Error, fault=KeywordAlreadyThere):
     """The keyword exists already."""
 
     keyword_id: strawberry.Private[int]
-    keyword: Keyword = relation("keywords", lambda error: (error.keyword_id,), Keyword, "The existing keyword.")
+    keyword: Keyword = relation(KEYWORDS, lambda error: (error.keyword_id,), Keyword, "The existing keyword.")
 
 
 @strawberry.input(description="A keyword to add.")
@@ -77,7 +77,7 @@ class AddedKeyword:
     outcome: KeywordOutcome = strawberry.field(description="The outcome.")
     message: str = strawberry.field(description="The outcome in a sentence.")
     keyword: Keyword | None = relation(
-        "keywords",
+        KEYWORDS,
         lambda added: None if added.keyword_id is None else (added.keyword_id,),
         Keyword | None,
         "The added or existing keyword; null if there is none.",
@@ -93,6 +93,9 @@ class AddKeywordsSuccess:
     job: Job | None = strawberry.field(
         description="The job that matches stored comments; null if there is nothing to match."
     )
+
+
+S = TypeVar("S", bound=AddKeywordsSuccess)
 
 
 AddKeywordsResult = Annotated[
@@ -202,7 +205,7 @@ class KeywordMutation:
     ) -> AddKeywordsResult:
         """Add keywords."""
         requested = [RequestedKeyword(each.phrase, each.matching, each.category) for each in input.keywords]
-        return AddKeywordsSuccess(**await _added(info, requested))
+        return await _added(info, requested, AddKeywordsSuccess)
 
     @strawberry.mutation(
         description="Add the keywords of a file. Existing ones stay unchanged; phrases that differ only in "
@@ -219,7 +222,7 @@ class KeywordMutation:
             RequestedKeyword(row.phrase, _matching_of(row, input.matching), row.category or input.category)
             for row in rows
         ]
-        return ImportKeywordsSuccess(**await _added(info, requested))
+        return await _added(info, requested, ImportKeywordsSuccess)
 
     @strawberry.mutation(
         description="Change a keyword. If it is activated, or its phrase or matching changes, stored comments "
@@ -232,7 +235,7 @@ class KeywordMutation:
     ) -> UpdateKeywordResult:
         """Change a keyword."""
         given = {"phrase": input.phrase, "matching": input.matching, "is_active": input.is_active}
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
         if input.category is not strawberry.UNSET:
             changes["category"] = input.category
         keyword_id = key_of(input.keyword_id, "Keyword", "keywordId")[0]
@@ -251,18 +254,18 @@ class KeywordMutation:
         return RemoveKeywordsSuccess(removed_count=removed, job=_job(job))
 
 
-def _job(row: StoredRow | None) -> Job | None:
+def _job(row: JobRow | None) -> Job | None:
     return None if row is None else Job.of(row)
 
 
-async def _added(info: Info, requested: Sequence[RequestedKeyword]) -> dict[str, Any]:
+async def _added(info: Info, requested: Sequence[RequestedKeyword], success: type[S]) -> S:
     added = await add_keywords(info.context.resources, requested)
     outcomes = [
         AddedKeyword(keyword_id=each.keyword_id, phrase=each.phrase, outcome=each.outcome, message=each.message)
         for each in added.outcomes
     ]
     added_count = sum(each.outcome is KeywordOutcome.ADDED for each in outcomes)
-    return {"outcomes": outcomes, "added_count": added_count, "job": _job(added.job)}
+    return success(outcomes=outcomes, added_count=added_count, job=_job(added.job))
 
 
 def _matching_of(row: KeywordRow, otherwise: KeywordMatching) -> KeywordMatching:

@@ -10,13 +10,35 @@ import strawberry
 
 from app.analysis.keywords import KeywordMatching, clean_phrase, forms_of, problem_of
 from app.errors import ValidationFailed
+from app.resources import Resources
 from app.store import keywords
-from app.store.keyset import StoredRow
+from app.store.keyset import Key
+from app.store.rows import KeywordRow, MatchRow
 from schema.conditions import conditions_of
 from schema.context import Info
 from schema.enums import described
+from schema.loaders import Loader, rows_loader, rows_loader_or, values_loader
 from schema.node import Id, Node, key_of, relation
 from schema.paging import Connection, all_of
+
+
+def distinct_forms(phrase: str, matching: KeywordMatching) -> list[str]:
+    """Return all forms of a keyword's words, without duplicates. Slow for many words."""
+    return list(dict.fromkeys(form for word in forms_of(phrase, matching) for form in word.forms))
+
+
+async def _forms(_: Resources, keys: list[tuple[str, KeywordMatching]]) -> list[list[str]]:
+    # in a thread: thousands of words that are not cached take a second
+    return await asyncio.to_thread(lambda: [distinct_forms(*key) for key in keys])
+
+
+KEYWORDS: Loader[Key, "Keyword | None"] = rows_loader(keywords.keywords_by_key, lambda: Keyword)
+COMMENT_COUNTS_BY_KEYWORD = values_loader(0, keywords.match_counts, lambda row: row.comments)
+MATCH_COUNTS_BY_KEYWORD = values_loader(0, keywords.match_counts, lambda row: row.matches)
+FORMS_BY_KEYWORD = Loader(_forms)
+MATCHES_BY_COMMENT: Loader[Key, "list[KeywordMatch]"] = rows_loader_or(
+    lambda _: [], keywords.matches_by_comment, lambda: KeywordMatch
+)
 
 
 class KeywordOrder(Enum):
@@ -71,20 +93,20 @@ class Keyword(Node):
     changed_at: datetime = strawberry.field(description="When it was last changed.")
 
     comment_count: int = relation(
-        "comment_counts_by_keyword", lambda keyword: keyword.key, int, "The number of comments that it matches."
+        COMMENT_COUNTS_BY_KEYWORD, lambda keyword: keyword.key, int, "The number of comments that it matches."
     )
     match_count: int = relation(
-        "match_counts_by_keyword", lambda keyword: keyword.key, int, "The number of matches over all comments."
+        MATCH_COUNTS_BY_KEYWORD, lambda keyword: keyword.key, int, "The number of matches over all comments."
     )
     forms: list[str] = relation(
-        "forms_by_keyword",
+        FORMS_BY_KEYWORD,
         lambda keyword: (keyword.phrase, keyword.matching),
         list[str],
         "All forms of its words; `wordForms` returns them per word.",
     )
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Keyword":
+    def of(cls, row: KeywordRow) -> "Keyword":
         """Convert a row."""
         return cls(
             key=(row.id,),
@@ -107,7 +129,7 @@ class KeywordMatch:
     text: str = strawberry.field(description="The text between start and end.")
 
     @classmethod
-    def of(cls, rows: Sequence[StoredRow]) -> "list[KeywordMatch]":
+    def of(cls, rows: Sequence[MatchRow]) -> "list[KeywordMatch]":
         """Convert the rows of one comment's matches, in the order of its text."""
         found = [
             cls(keyword=Keyword.of(row), start=start, end=end, text=row.text[start:end])
@@ -151,11 +173,6 @@ class WordForms:
     )
 
 
-def distinct_forms(phrase: str, matching: KeywordMatching) -> list[str]:
-    """Return all forms of a keyword's words, without duplicates. Slow for many words."""
-    return list(dict.fromkeys(form for word in forms_of(phrase, matching) for form in word.forms))
-
-
 Matching = Annotated[KeywordMatching, strawberry.argument(description="Which parts of a text match.")]
 
 
@@ -166,13 +183,13 @@ class KeywordQuery:
     @strawberry.field(description="A keyword; null if it does not exist.", graphql_type=Keyword | None)
     def keyword(self, info: Info, id: Id) -> Awaitable[Keyword | None]:
         """Return a keyword."""
-        return info.context.loaders.keywords.load(key_of(id, "Keyword"))
+        return info.context.loaders.load(KEYWORDS, key_of(id, "Keyword"))
 
     keywords: Connection[Keyword] = all_of(
-        Keyword,
+        Connection[Keyword],
+        Keyword.of,
         "All keywords.",
         KeywordFilter,
-        KeywordOrder,
         KeywordOrder.PHRASE,
         keywords.keywords_page,
         keywords.count_keywords,

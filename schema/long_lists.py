@@ -25,11 +25,11 @@ class ChunkedExecution(StrawberryGraphQLCoreExecutionContext):
         self,
         return_type: GraphQLList[GraphQLOutputType],
         field_details_list: FieldDetailsList,
-        info: GraphQLResolveInfo[Any],
+        info: GraphQLResolveInfo[Any],  # the engine's signature
         path: Path,
-        result: Any,
-        position_context: Any,
-    ) -> AwaitableOrValue[list[Any]]:
+        result: Any,  # as above
+        position_context: Any,  # as above
+    ) -> AwaitableOrValue[list[object]]:
         """Complete a list."""
         given = (field_details_list, info, path)
         if isinstance(result, list) and len(result) > LARGEST_SIZE:
@@ -40,12 +40,12 @@ class ChunkedExecution(StrawberryGraphQLCoreExecutionContext):
         self,
         item_type: GraphQLOutputType,
         field_details_list: FieldDetailsList,
-        info: GraphQLResolveInfo[Any],
+        info: GraphQLResolveInfo[Any],  # the engine's signature
         path: Path,
-        items: Sequence[Any],
-        position_context: Any,
-    ) -> list[Any]:
-        completed: list[Any] = []
+        items: Sequence[object],
+        position_context: Any,  # as above
+    ) -> list[object]:
+        completed: list[Any] = []  # as the engine declares it
         for start in range(0, len(items), CHUNK):
             waiting: list[int] = []
             try:

@@ -1,18 +1,19 @@
 """Mutations that mark comments as viewed or archived, or remove them, selected by ids or by a filter."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import strawberry
 
 from app.actions.mark_comments import Marked, Selection, mark_comments, remove_comments
 from app.errors import ValidationFailed
 from app.store.comment_marks import Marks
+from app.store.keyset import Key
 from schema.context import Info
 from schema.errors import ServiceUnavailableError, ValidationFailedError
 from schema.filters import CommentFilter
-from schema.node import Key, key_of
-from schema.wall import Group
+from schema.node import key_of
+from schema.wall import GROUPS, Group
 
 
 @strawberry.input(description="Which comments to mark, and as what.")
@@ -61,14 +62,14 @@ class _Changed:
         description="`true`: the filter selects more comments than one call changes: send the same request again."
     )
 
-    @strawberry.field(
-        description="The communities of the changed comments, whose `statistics` have changed.",
-        graphql_type=list[Group],
-    )
-    async def groups(self, info: Info) -> Any:
+    @strawberry.field(description="The communities of the changed comments, whose `statistics` have changed.")
+    async def groups(self, info: Info) -> list[Group]:
         """Return the communities."""
-        found = await info.context.loaders.groups.load_many(self.group_keys)
+        found = await info.context.loaders.of(GROUPS).load_many(self.group_keys)
         return [group for group in found if group]
+
+
+S = TypeVar("S", bound=_Changed)
 
 
 @strawberry.type(description="The comments were marked.")
@@ -104,7 +105,7 @@ class MarkingMutation:
         """Mark comments."""
         marks = Marks(input.viewed, input.archived)
         done = await mark_comments(info.context.resources, _selection(input.comment_ids, input.filter), marks)
-        return MarkCommentsSuccess(**_facts(done))
+        return _success(MarkCommentsSuccess, done)
 
     @strawberry.mutation(description="Remove comments permanently, with all results of their analysis.")
     async def remove_comments(
@@ -114,7 +115,7 @@ class MarkingMutation:
     ) -> RemoveCommentsResult:
         """Remove comments."""
         done = await remove_comments(info.context.resources, _selection(input.comment_ids, input.filter))
-        return RemoveCommentsSuccess(**_facts(done))
+        return _success(RemoveCommentsSuccess, done)
 
 
 def _selection(comment_ids: Sequence[strawberry.ID] | None, filter: CommentFilter | None) -> Selection:
@@ -126,9 +127,6 @@ def _selection(comment_ids: Sequence[strawberry.ID] | None, filter: CommentFilte
     return [(key[0], key[1]) for key in keys]
 
 
-def _facts(done: Marked) -> dict[str, Any]:
-    return {
-        "group_keys": [(owner_id,) for owner_id in sorted(done.owner_ids)],
-        "changed_count": done.count,
-        "has_more": done.has_more,
-    }
+def _success(kind: type[S], done: Marked) -> S:
+    group_keys: list[Key] = [(owner_id,) for owner_id in sorted(done.owner_ids)]
+    return kind(group_keys=group_keys, changed_count=done.count, has_more=done.has_more)

@@ -7,8 +7,11 @@ import strawberry
 
 from app.actions.set_monitoring import DEFAULTS, run_monitoring, set_monitoring
 from app.jobs.states import JobPriority, JobState
+from app.json_models import from_json
 from app.store import monitorings
-from app.store.keyset import StoredRow
+from app.store.keyset import Key
+from app.store.rows import MonitoringRow
+from app.work.collecting.collection import CollectionSummary
 from schema.context import Info
 from schema.errors import (
     Error,
@@ -18,10 +21,10 @@ from schema.errors import (
     ValidationFailedError,
 )
 from schema.job_results import CollectionResult, JobResult
-from schema.jobs import Job, JobAlreadyRunningError, JobFailure
-from schema.node import Key, key_of, relation
+from schema.jobs import JOBS, Job, JobAlreadyRunningError, JobFailure
+from schema.node import key_of, relation
 from schema.paging import After, Before, Connection, First, Last, PageArguments, page_of_all
-from schema.wall import Group
+from schema.wall import GROUPS, Group
 
 
 @strawberry.type(description="The periodic collection of a community.")
@@ -51,15 +54,15 @@ class Monitoring:
     )
 
     last_job: Job | None = relation(
-        "jobs",
+        JOBS,
         lambda monitoring: monitoring.job_key,
         Job | None,
         "The last job that was started for it; null before the first one, and after that job was removed.",
     )
-    group: Group = relation("groups", lambda monitoring: monitoring.group_key, Group, "The community.")
+    group: Group = relation(GROUPS, lambda monitoring: monitoring.group_key, Group, "The community.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Monitoring":
+    def of(cls, row: MonitoringRow) -> "Monitoring":
         """Convert a row."""
         return cls(
             group_key=(row.owner_id,),
@@ -70,7 +73,7 @@ class Monitoring:
             next_run_at=row.next_run_at,
             last_run_at=row.last_run_at,
             last_state=JobState(row.last_state) if row.last_state else None,
-            last_result=CollectionResult.of(row.last_result),
+            last_result=_last_result(row),
             last_error=JobFailure.of_stored(row.last_failure),
         )
 
@@ -107,8 +110,7 @@ class MonitoringOverview:
         """Return a page of the enabled monitorings."""
         return await page_of_all(
             info,
-            PageArguments(first, after, last, before),
-            monitorings.NEXT_RUN,
+            PageArguments(first, after, last, before).page(monitorings.NEXT_RUN),
             None,
             monitorings.monitorings_page,
             monitorings.count_monitorings,
@@ -152,6 +154,10 @@ class SetMonitoringInput:
     priority: JobPriority | None = strawberry.field(
         default=None, description="The priority of its jobs. Initially LOW."
     )
+
+
+def _last_result(row: MonitoringRow) -> CollectionResult | None:
+    return None if row.last_result is None else CollectionResult.of(from_json(CollectionSummary, row.last_result))
 
 
 @strawberry.type(description="The monitoring was set.")

@@ -1,25 +1,22 @@
 """Global ids: opaque ids that are unique among all types, as Relay's `Node` requires."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 
 from app.errors import ValidationFailed
+from app.store.keyset import Key
 from schema.context import Info
+from schema.loaders import Loader
 
-Key = tuple[int, ...]
 Id = Annotated[strawberry.ID, strawberry.argument(description="The global id.")]
-NODE_TYPES = {
-    "Group": ("groups", 1),
-    "Post": ("posts", 2),
-    "Comment": ("comments", 2),
-    "Author": ("authors", 1),
-    "Keyword": ("keywords", 1),
-    "Job": ("jobs", 1),
-    "Wave": ("waves", 1),
-}
-"""Type name -> its loader, and the number of integers in its key: (owner_id, id) for objects of a wall."""
+KEY_LENGTHS = {"Group": 1, "Post": 2, "Comment": 2, "Author": 1, "Keyword": 1, "Job": 1, "Wave": 1}
+"""Type name -> the number of integers in its key: (owner_id, id) for objects of a wall."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 @strawberry.interface(description="An object with an id that is unique among all types.")
@@ -52,8 +49,7 @@ def split_global_id(value: str, path: str = "id") -> tuple[str, Key]:
         key = tuple(int(part) for part in rest.split("_"))
     except ValueError:
         type_name, key = "", ()
-    _, length = NODE_TYPES.get(type_name, ("", -1))
-    is_known = length == len(key) and global_id(type_name, key) == value
+    is_known = KEY_LENGTHS.get(type_name) == len(key) and global_id(type_name, key) == value
     # key columns have 64 bits
     if not is_known or any(abs(part) >= 1 << 63 for part in key):
         raise ValidationFailed({path: f"{value!r} is not an id of this server"})
@@ -72,15 +68,20 @@ def key_of(value: str, type_name: str, path: str = "id") -> Key:
     return key
 
 
-def relation(loader: str, key: Any, returns: Any, description: str) -> Any:
-    """Declare a field that returns another row: `key(parent)` is its key for the loader of that name, None for no row.
+def relation(
+    loader: Loader[K, V],
+    key: Callable[[Any], K | None],  # Any: the parent, of the type with this field
+    returns: object,
+    description: str,
+) -> Any:  # the declared type of the field, as strawberry.field does
+    """Declare a field that returns what `loader` has for `key(parent)`; null if that is None.
 
     The resolver is a plain function that returns the loader's future, so a whole level
     of a query becomes one batch without a coroutine per field.
     """
 
-    def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
+    def resolve(root: strawberry.Parent[object], info: Info) -> Awaitable[V] | None:
         target = key(root)
-        return None if target is None else getattr(info.context.loaders, loader).load(target)
+        return None if target is None else info.context.loaders.load(loader, target)
 
     return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

@@ -1,21 +1,29 @@
 """Relay connections over keyset pages: arguments, cursors, edges, and fields that return pages of children."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from enum import Enum
+from functools import partial
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import orjson
 import strawberry
 
 from app.errors import ValidationFailed
-from app.store.keyset import EMPTY, Order, Page, Slice
+from app.json_types import JsonValue
+from app.resources import Resources
+from app.store.keyset import EMPTY, CountChildren, CountRows, Key, Order, Page, ReadPage, ReadPages, Slice
 from schema.context import Info
+from schema.loaders import Converts, Loader, parents_by_request
+from schema.node import Node
 
 DEFAULT_SIZE = 20
 LARGEST_SIZE = 500
 
+C = TypeVar("C", bound=Hashable)
+R = TypeVar("R")
 T = TypeVar("T")
 
 First = Annotated[
@@ -52,7 +60,7 @@ class PageArguments:
         for name, size in (("first", self.first), ("last", self.last)):
             if size is not None and not 0 <= size <= LARGEST_SIZE:
                 problems[name] = f"must be between 0 and {LARGEST_SIZE}"
-        keys: dict[str, tuple[Any, ...] | None] = {"after": None, "before": None}
+        keys: dict[str, tuple[object, ...] | None] = {"after": None, "before": None}
         for name, cursor in (("after", self.after), ("before", self.before)):
             if cursor is not None:
                 keys[name] = values_of(cursor, order)
@@ -65,13 +73,13 @@ class PageArguments:
         return Page(order, DEFAULT_SIZE if size is None else size, keys["after"], keys["before"], backwards)
 
 
-def cursor_of(order: Order, row: Any) -> str:
+def cursor_of(order: Order, row: object) -> str:
     """Return the cursor of a row: the ordering's name and the row's key values, so that it is stable and checkable."""
     values = [getattr(row, name) for name in order.columns]
     return urlsafe_b64encode(orjson.dumps([order.name, *values])).decode().rstrip("=")
 
 
-def values_of(cursor: str, order: Order) -> tuple[Any, ...] | None:
+def values_of(cursor: str, order: Order) -> tuple[object, ...] | None:
     """Return the key values in a cursor; None if it is not a cursor of this ordering."""
     try:
         name, *values = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
@@ -82,17 +90,21 @@ def values_of(cursor: str, order: Order) -> tuple[Any, ...] | None:
         return None
 
 
-def _key_value(column: str, value: Any) -> Any:
+def _key_value(column: str, value: JsonValue) -> object:
     if column.endswith("_at"):
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if column in ("name", "folded_phrase"):
         return str(value)
     if column == "rank":
-        return float(value)
+        return float(str(value))
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 63:
         raise ValueError(column)
     return value
+
+
+CountItems: TypeAlias = Callable[[Info], Awaitable[int]]
+"""Counts the items of a whole list."""
 
 
 @strawberry.type(description="The position of a page in its list.")
@@ -111,7 +123,7 @@ class Edge(Generic[T]):
 
     node: T = strawberry.field(description="The item.")
     order: strawberry.Private[Order]
-    row: strawberry.Private[Any]
+    row: strawberry.Private[object]
 
     @strawberry.field(description="The cursor of the item, for `after` and `before`.")
     def cursor(self) -> str:
@@ -124,9 +136,9 @@ class Connection(Generic[T]):
     """Relay's connection. `count` returns totalCount; its query runs only if the field is selected."""
 
     edges: list[Edge[T]] = strawberry.field(description="The items of this page, each with its cursor.")
-    slice: strawberry.Private[Slice]
+    slice: strawberry.Private[Slice[object]]
     order: strawberry.Private[Order]
-    count: strawberry.Private[Callable[[], Awaitable[int]]]
+    count: strawberry.Private[CountItems]
 
     @strawberry.field(description="The items of this page.")
     def nodes(self) -> list[T]:
@@ -145,110 +157,141 @@ class Connection(Generic[T]):
         )
 
     @strawberry.field(description="The number of items in the whole list.", graphql_type=int)
-    def total_count(self) -> Any:
+    def total_count(self, info: Info) -> Awaitable[int]:
         """Return the size of the whole list."""
-        return self.count()
+        return self.count(info)
 
 
-def connection_of(
-    found: Slice | None, order: Order, wrap: Callable[[Any], T], count: Callable[[], Awaitable[int]]
-) -> Connection[T]:
+def connection_of(found: Slice[R] | None, order: Order, convert: Callable[[R], T], count: CountItems) -> Connection[T]:
     """Return a connection of a page of rows; None is an empty page."""
-    page = found or EMPTY
-    edges = [Edge(node=wrap(row), order=order, row=row) for row in page.rows]
+    page: Slice[R] = found or EMPTY
+    edges = [Edge(node=convert(row), order=order, row=row) for row in page.rows]
     return Connection(edges=edges, slice=page, order=order, count=count)
 
 
 async def page_of_all(
     info: Info,
-    arguments: PageArguments,
-    order: Order,
-    conditions: Any,
-    read: Callable[[Any, Any, Page], Awaitable[Slice]],
-    count: Callable[[Any, Any], Awaitable[int]],
-    wrap: Callable[[Any], T],
+    page: Page,
+    conditions: C,
+    read: ReadPage[C, R],
+    count: CountRows[C],
+    convert: Callable[[R], T],
 ) -> Connection[T]:
     """Read a page of a whole table, with the store's functions `read` and `count`."""
-    page = arguments.page(order)
-    require_conditions(order, conditions)
     database = info.context.resources.database
     async with database.connect() as connection:
         found = await read(connection, conditions, page)
 
-    async def total() -> int:
+    async def total(_: Info) -> int:
         async with database.connect() as connection:
             return await count(connection, conditions)
 
-    return connection_of(found, order, wrap, total)
+    return connection_of(found, page.order, convert, total)
 
 
 def all_of(
-    returns: Any,
+    returns: object,
+    convert: Callable[[R], T],
     description: str,
-    filter_type: Any,
-    order_type: Any,
-    default_order: Any,
-    read: Callable[[Any, Any, Page], Awaitable[Slice]],
-    count: Callable[[Any, Any], Awaitable[int]],
-) -> Any:
+    filter_type: Any,  # a type that is known only at run time: in annotations the type checker accepts only Any
+    default_order: Enum,
+    read: ReadPage[C, R],
+    count: CountRows[C],
+) -> Any:  # the declared type of the field, as strawberry.field does
     """Declare a Query field that returns a page of a whole table, with the store's functions `read` and `count`.
 
-    `returns` is the type of the items; its `of` converts a row.
+    `returns` is the connection's type; `convert` converts a row.
     """
 
-    async def resolve(
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: Annotated[filter_type | None, strawberry.argument(description="Selects items.")] = None,
-        order_by: Annotated[
-            order_type | None, strawberry.argument(description=f"The ordering. Default: {default_order.name}.")
-        ] = None,
-    ) -> Any:
-        conditions = filter.conditions() if filter else filter_type.everything()
-        arguments = PageArguments(first, after, last, before)
-        order = (order_by or default_order).value
-        return await page_of_all(info, arguments, order, conditions, read, count, returns.of)
+    def load(info: Info, _: object, page: Page, conditions: C) -> Awaitable[Connection[T]]:
+        return page_of_all(info, page, conditions, read, count, convert)
 
-    return strawberry.field(resolver=resolve, graphql_type=Connection[returns], description=description)
-
-
-def require_conditions(order: Order, conditions: Any) -> None:
-    """Check that the filter contains the condition that an ordering requires.
-
-    Raises:
-        ValidationFailed: it does not.
-    """
-    if order.needs and getattr(conditions, order.needs) is None:
-        raise ValidationFailed({"orderBy": f"{order.name} requires filter.{order.needs}"})
+    return _list_field(load, returns, description, filter_type, default_order)
 
 
 @dataclass(frozen=True, slots=True)
-class ChildrenRequest:
+class ChildrenRequest(Generic[C]):
     """Which children of a parent are requested. Equal requests for many parents share one SQL statement."""
 
     page: Page
-    conditions: Any
+    conditions: C
+
+
+def _count_of(counts: Loader[tuple[Key, C], int], key: tuple[Key, C], info: Info) -> Awaitable[int]:
+    return info.context.loaders.load(counts, key)
+
+
+ChildrenLoader: TypeAlias = Loader[tuple[Key, ChildrenRequest[C]], Connection[T]]
+
+
+def children_loader(
+    read: ReadPages[C, R], count: CountChildren[C], type_: Callable[[], Converts[R, T]]
+) -> ChildrenLoader[C, T]:
+    """Declare a loader of a page of each parent's children; parents with the same request share one statement.
+
+    `type_` is as for `rows_loader`.
+    """
+
+    async def load_counts(resources: Resources, keys: list[tuple[Key, C]]) -> list[int]:
+        found: dict[tuple[Key, C], int] = {}
+        async with resources.database.connect() as connection:
+            for conditions, parents in parents_by_request(keys).items():
+                numbers = await count(connection, parents, conditions)
+                found |= {(parent, conditions): number for parent, number in numbers.items()}
+        return [found.get(key, 0) for key in keys]
+
+    counts = Loader(load_counts)
+
+    async def load(resources: Resources, keys: list[tuple[Key, ChildrenRequest[C]]]) -> list[Connection[T]]:
+        found: dict[tuple[Key, ChildrenRequest[C]], Slice[R]] = {}
+        async with resources.database.connect() as connection:
+            for request, parents in parents_by_request(keys).items():
+                slices = await read(connection, parents, request.conditions, request.page)
+                found |= {(parent, request): page for parent, page in slices.items()}
+        of = type_().of
+        return [
+            connection_of(
+                found.get((parent, request)),
+                request.page.order,
+                of,
+                partial(_count_of, counts, (parent, request.conditions)),
+            )
+            for parent, request in keys
+        ]
+
+    return Loader(load)
 
 
 def children(
-    loader: str,
-    returns: Any,
+    loader: ChildrenLoader[C, T],
+    returns: object,
     description: str,
-    filter_type: Any,
-    order_type: Any,
-    default_order: Any,
-) -> Any:
-    """Declare a field that returns a page of its parent's children, through the loader of that name.
+    filter_type: Any,  # as in `all_of`
+    default_order: Enum,
+) -> Any:  # as in `all_of`
+    """Declare a field that returns a page of its parent's children, with a loader of `children_loader`.
 
     One SQL statement reads the pages of all parents at one level of a query. Like
     `relation`, it creates no coroutine per field.
     """
 
+    def load(info: Info, root: Node, page: Page, conditions: C) -> Awaitable[Connection[T]]:
+        return info.context.loaders.load(loader, (root.key, ChildrenRequest(page, conditions)))
+
+    return _list_field(load, returns, description, filter_type, default_order)
+
+
+def _list_field(
+    load: Callable[[Info, Any, Page, C], Awaitable[Connection[T]]],  # Any: the parent, of the type with this field
+    returns: object,
+    description: str,
+    filter_type: Any,  # as in `all_of`
+    default_order: Enum,
+) -> Any:  # as in `all_of`
+    order_type: Any = type(default_order)  # as `filter_type`
+
     def resolve(
-        root: strawberry.Parent[Any],
+        root: strawberry.Parent[object],
         info: Info,
         first: First = None,
         after: After = None,
@@ -258,10 +301,11 @@ def children(
         order_by: Annotated[
             order_type | None, strawberry.argument(description=f"The ordering. Default: {default_order.name}.")
         ] = None,
-    ) -> Any:
+    ) -> Awaitable[Connection[T]]:
         page = PageArguments(first, after, last, before).page((order_by or default_order).value)
         conditions = filter.conditions() if filter else filter_type.everything()
-        require_conditions(page.order, conditions)
-        return getattr(info.context.loaders, loader).load((root.key, ChildrenRequest(page, conditions)))
+        if page.order.needs and getattr(conditions, page.order.needs) is None:
+            raise ValidationFailed({"orderBy": f"{page.order.name} requires filter.{page.order.needs}"})
+        return load(info, root, page, conditions)
 
     return strawberry.field(resolver=resolve, graphql_type=returns, description=description)

@@ -2,22 +2,44 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import strawberry
 
 from app.analysis.series import count_steps, filled
 from app.errors import ValidationFailed
-from app.statistics import Question
-from app.store.keyset import StoredRow
+from app.resources import Resources
+from app.statistics import AnyQuestion, Question, Statistic
+from app.store import statistics
+from app.store.rows import (
+    ActivityRow,
+    HourOfWeekRow,
+    LanguageRow,
+    PostsSummaryRow,
+    RankedAuthorRow,
+    RankedKeywordRow,
+    RankedPostRow,
+    TermRow,
+    TotalsRow,
+)
 from app.store.statistics import DELAYS, Bucket, Period, PostRanking, Scope
 from app.time_zones import zone_names
 from schema.context import Info
-from schema.keywords import Keyword
+from schema.keywords import KEYWORDS, Keyword
+from schema.loaders import Loader
 from schema.node import key_of, relation
 from schema.scalars import BigInt, as_int
-from schema.wall import Author, From, Post, Steps, To, Zone
+from schema.wall import AUTHORS, POSTS, Author, From, Post, Steps, To, Zone
+
+R = TypeVar("R")
+
+
+async def _answers(resources: Resources, questions: list[AnyQuestion]) -> list[Sequence[object]]:
+    return await resources.statistics.answers(questions)
+
+
+STATISTICS = Loader(_answers)
 
 LARGEST_RANKING = 100
 MOST_POINTS = 10_000
@@ -37,7 +59,7 @@ class StatisticsTotals:
     like_count: BigInt = strawberry.field(description="The sum of their likes.")
 
     @classmethod
-    def of(cls, rows: Sequence[StoredRow]) -> "StatisticsTotals":
+    def of(cls, rows: Sequence[TotalsRow]) -> "StatisticsTotals":
         """Convert the row; no row means no comments."""
         if not rows:
             return cls(
@@ -72,7 +94,7 @@ class ActivityPoint:
     like_count: int = strawberry.field(description="The sum of their likes so far.")
 
     @classmethod
-    def of(cls, start: datetime, row: StoredRow | None) -> "ActivityPoint":
+    def of(cls, start: datetime, row: ActivityRow | None) -> "ActivityPoint":
         """Convert the row; no row means no comments."""
         if row is None:
             return cls(start=start, comment_count=0, reply_count=0, deleted_count=0, like_count=0)
@@ -94,7 +116,7 @@ class HourOfWeek:
     comment_count: int = strawberry.field(description="Comments and replies.")
 
     @classmethod
-    def week_of(cls, rows: Sequence[StoredRow]) -> list["HourOfWeek"]:
+    def week_of(cls, rows: Sequence[HourOfWeekRow]) -> list["HourOfWeek"]:
         """Return all 168 hours of a week."""
         counts = {(row.weekday, row.hour): row.comments for row in rows}
         return [
@@ -113,11 +135,11 @@ class TopAuthor:
     reply_count: int = strawberry.field(description="How many of them are replies.")
     like_count: int = strawberry.field(description="The sum of the comments' likes.")
     author: Author | None = relation(
-        "authors", lambda top: (top.author_id,), Author | None, "The author; null if not stored."
+        AUTHORS, lambda top: (top.author_id,), Author | None, "The author; null if not stored."
     )
 
     @classmethod
-    def of(cls, row: StoredRow) -> "TopAuthor":
+    def of(cls, row: RankedAuthorRow) -> "TopAuthor":
         """Convert a row."""
         return cls(
             author_id=row.author_id, comment_count=row.comments, reply_count=row.replies, like_count=as_int(row.likes)
@@ -135,10 +157,10 @@ class TopPost:
     engagement: float | None = strawberry.field(
         description="VK's likes, reposts and comments of the post per view; null if VK states no views."
     )
-    post: Post | None = relation("posts", lambda top: top.post_key, Post | None, "The post; null if not stored.")
+    post: Post | None = relation(POSTS, lambda top: top.post_key, Post | None, "The post; null if not stored.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "TopPost":
+    def of(cls, row: RankedPostRow) -> "TopPost":
         """Convert a row."""
         return cls(
             post_key=(row.owner_id, row.post_id),
@@ -182,7 +204,7 @@ class PostsSummary:
     )
 
     @classmethod
-    def of(cls, rows: Sequence[StoredRow]) -> "PostsSummary":
+    def of(cls, rows: Sequence[PostsSummaryRow]) -> "PostsSummary":
         """Convert the row; no row means no posts."""
         row = rows[0] if rows else None
         stored = sum(getattr(row, name) for name in DELAYS) if row else 0
@@ -213,10 +235,10 @@ class TopKeyword:
     keyword_id: strawberry.Private[int]
     comment_count: int = strawberry.field(description="The number of comments that it matches.")
     match_count: int = strawberry.field(description="The number of its matches in them.")
-    keyword: Keyword | None = relation("keywords", lambda top: (top.keyword_id,), Keyword | None, "The keyword.")
+    keyword: Keyword | None = relation(KEYWORDS, lambda top: (top.keyword_id,), Keyword | None, "The keyword.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "TopKeyword":
+    def of(cls, row: RankedKeywordRow) -> "TopKeyword":
         """Convert a row."""
         return cls(keyword_id=row.keyword_id, comment_count=row.comments, match_count=row.matches)
 
@@ -229,7 +251,7 @@ class LanguageCount:
     comment_count: int = strawberry.field(description="The number of comments for which an analysis has detected it.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "LanguageCount":
+    def of(cls, row: LanguageRow) -> "LanguageCount":
         """Convert a row."""
         return cls(language=row.language, comment_count=row.comments)
 
@@ -242,7 +264,7 @@ class TermCount:
     comment_count: int = strawberry.field(description="The number of analysed comments that contain it.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "TermCount":
+    def of(cls, row: TermRow) -> "TermCount":
         """Convert a row."""
         return cls(term=row.lemma, comment_count=row.comments)
 
@@ -275,27 +297,27 @@ class Statistics:
     bucket: Bucket = strawberry.field(description="The time step of `activity`.")
     time_zone: str = strawberry.field(description="The time zone of days and hours.")
 
-    async def _load(self, info: Info, function: str, *arguments: Any) -> Sequence[StoredRow]:
-        query = Question(function, self.scope, self.period, arguments)
-        rows: Sequence[StoredRow] = await info.context.loaders.statistics.load(query)
-        return rows
+    async def _load(self, info: Info, statistic: Statistic[R], *arguments: object) -> Sequence[R]:
+        question = Question(statistic, self.scope, self.period, arguments)
+        # the rows of a question are those of its statistic
+        return cast("Sequence[R]", await info.context.loaders.load(STATISTICS, question))
 
     @strawberry.field(description="Totals.")
     async def totals(self, info: Info) -> StatisticsTotals:
         """Return the totals."""
-        return StatisticsTotals.of(await self._load(info, "totals"))
+        return StatisticsTotals.of(await self._load(info, statistics.totals))
 
     @strawberry.field(description="The number of people and communities who wrote comments.")
     async def author_count(self, info: Info) -> int:
         """Count authors."""
-        return sum(row.authors for row in await self._load(info, "author_counts"))
+        return sum(row.authors for row in await self._load(info, statistics.author_counts))
 
     @strawberry.field(
         description="Comments over time, from the first time step with comments to the last one, without gaps."
     )
     async def activity(self, info: Info) -> list[ActivityPoint]:
         """Return the series."""
-        rows = await self._load(info, "series", self.bucket, self.time_zone)
+        rows = await self._load(info, statistics.series, self.bucket, self.time_zone)
         points = {row.start: row for row in rows}
         if count_steps(points, self.bucket.value) > MOST_POINTS:
             raise ValidationFailed(
@@ -308,12 +330,12 @@ class Statistics:
     @strawberry.field(description="Comments by hour of the week: 168 hours, Monday first.")
     async def by_hour_of_week(self, info: Info) -> list[HourOfWeek]:
         """Return the heat map."""
-        return HourOfWeek.week_of(await self._load(info, "hours_of_week", self.time_zone))
+        return HourOfWeek.week_of(await self._load(info, statistics.hours_of_week, self.time_zone))
 
     @strawberry.field(description="The authors with the most comments.")
     async def top_authors(self, info: Info, first: RankingSize = 10) -> list[TopAuthor]:
         """Rank authors."""
-        return [TopAuthor.of(row) for row in await self._load(info, "authors", _limit(first))]
+        return [TopAuthor.of(row) for row in await self._load(info, statistics.authors, _limit(first))]
 
     @strawberry.field(description="The highest ranked posts published in the period.")
     async def top_posts(
@@ -323,22 +345,22 @@ class Statistics:
         by: Annotated[PostRanking, strawberry.argument(description="The ranking.")] = PostRanking.COMMENTS,
     ) -> list[TopPost]:
         """Rank posts."""
-        return [TopPost.of(row) for row in await self._load(info, "posts", by, _limit(first))]
+        return [TopPost.of(row) for row in await self._load(info, statistics.posts, by, _limit(first))]
 
     @strawberry.field(description="A summary of all posts published in the period.")
     async def posts(self, info: Info) -> PostsSummary:
         """Sum up posts."""
-        return PostsSummary.of(await self._load(info, "posts_summary"))
+        return PostsSummary.of(await self._load(info, statistics.posts_summary))
 
     @strawberry.field(description="The keywords that match the most comments.")
     async def top_keywords(self, info: Info, first: RankingSize = 10) -> list[TopKeyword]:
         """Rank keywords."""
-        return [TopKeyword.of(row) for row in await self._load(info, "keywords", _limit(first))]
+        return [TopKeyword.of(row) for row in await self._load(info, statistics.keywords, _limit(first))]
 
     @strawberry.field(description="The languages of the analysed comments, most frequent first.")
     async def languages(self, info: Info) -> list[LanguageCount]:
         """Count languages."""
-        return [LanguageCount.of(row) for row in await self._load(info, "languages")]
+        return [LanguageCount.of(row) for row in await self._load(info, statistics.languages)]
 
     @strawberry.field(
         description="The most frequent terms of the analysed comments, without common words. They are counted "
@@ -346,7 +368,7 @@ class Statistics:
     )
     async def terms(self, info: Info, first: RankingSize = 10) -> list[TermCount]:
         """Rank terms."""
-        return [TermCount.of(row) for row in await self._load(info, "terms", _limit(first))]
+        return [TermCount.of(row) for row in await self._load(info, statistics.terms, _limit(first))]
 
 
 def statistics_of(

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import strawberry
 
-from app.store.keyset import StoredRow
+from app.store.rows import TokenStateRow
 from app.store.tokens import token_states
 from app.vk.pace import TokenHealth, TokenKind
 from schema.context import Info
@@ -27,7 +27,7 @@ class VkToken:
     used_at: datetime | None = strawberry.field(description="When it was last used; null: never.")
 
     @classmethod
-    def of(cls, row: StoredRow) -> "VkToken":
+    def of(cls, row: TokenStateRow) -> "VkToken":
         """Convert a row."""
         return cls(
             fingerprint=row.fingerprint,

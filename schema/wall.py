@@ -1,26 +1,44 @@
 """Communities, posts, comments and authors. They reference each other, so they share a file."""
 
+from collections.abc import Awaitable
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 from strawberry.scalars import JSON
 
-from app.store import comments
-from app.store.highlights import spans_of_part
-from app.store.keyset import StoredRow
-from app.store.statistics import Bucket
+from app.analysis.searches import forms_of_search
+from app.resources import Resources
+from app.store import authors, comments, features, groups, monitorings, posts
+from app.store.comment_conditions import CommentConditions
+from app.store.highlights import Span, spans_of_part, spans_of_search
+from app.store.keyset import Key
+from app.store.rows import AuthorRow, CommentRow, GroupRow, PostRow
+from app.store.statistics import Bucket, counts_by_group
 from schema.context import Info
 from schema.enums import described
 from schema.filters import CommentFilter, CommentOrder, PostFilter, PostOrder
-from schema.node import Key, Node, relation
-from schema.paging import After, Before, ChildrenRequest, Connection, First, Last, PageArguments, children
+from schema.keywords import MATCHES_BY_COMMENT, KeywordMatch
+from schema.loaders import Loader, counts_loader, parents_by_request, rows_loader, rows_loader_or
+from schema.node import Node, relation
+from schema.paging import (
+    After,
+    Before,
+    ChildrenLoader,
+    ChildrenRequest,
+    Connection,
+    First,
+    Last,
+    PageArguments,
+    children,
+    children_loader,
+)
 from schema.scalars import BigInt, as_int
 
 if TYPE_CHECKING:
     from schema.findings import CommentFeatures
-    from schema.keywords import KeywordMatch
     from schema.monitoring import Monitoring
     from schema.statistics import Statistics
 
@@ -42,9 +60,63 @@ LazyPost = Annotated["Post", _THIS_FILE]
 LazyComment = Annotated["Comment", _THIS_FILE]
 LazyAuthor = Annotated["Author", _THIS_FILE]
 LazyFeatures = Annotated["CommentFeatures", strawberry.lazy("schema.findings")]
-LazyMatch = Annotated["KeywordMatch", strawberry.lazy("schema.keywords")]
 LazyMonitoring = Annotated["Monitoring", strawberry.lazy("schema.monitoring")]
 LazyStatistics = Annotated["Statistics", strawberry.lazy("schema.statistics")]
+
+# loaders
+
+
+def _features() -> "type[CommentFeatures]":
+    from schema.findings import CommentFeatures  # noqa: PLC0415 - that file imports this one
+
+    return CommentFeatures
+
+
+def _monitoring() -> "type[Monitoring]":
+    from schema.monitoring import Monitoring  # noqa: PLC0415 - that file imports this one
+
+    return Monitoring
+
+
+GROUPS: Loader[Key, "Group | None"] = rows_loader(groups.groups_by_key, lambda: Group)
+POSTS: Loader[Key, "Post | None"] = rows_loader(posts.posts_by_key, lambda: Post)
+COMMENTS: Loader[Key, "Comment | None"] = rows_loader(comments.comments_by_key, lambda: Comment)
+AUTHORS: Loader[Key, "Author | None"] = rows_loader(authors.authors_by_key, lambda: Author)
+FEATURES_BY_COMMENT = rows_loader(features.features_by_comment, _features)
+MONITORINGS = rows_loader_or(lambda key: _monitoring().unset(key), monitorings.monitorings_by_key, _monitoring)
+POST_COUNTS_BY_GROUP = counts_loader(partial(posts.count_posts_by_group, conditions=PostFilter.everything()))
+COMMENT_COUNTS_BY_GROUP = counts_loader(counts_by_group)
+POSTS_BY_GROUP: ChildrenLoader[posts.PostConditions, "Post"] = children_loader(
+    posts.posts_by_group, posts.count_posts_by_group, lambda: Post
+)
+COMMENTS_BY_GROUP: ChildrenLoader[CommentConditions, "Comment"] = children_loader(
+    comments.comments_by_group, comments.count_comments_by_group, lambda: Comment
+)
+COMMENTS_BY_POST: ChildrenLoader[CommentConditions, "Comment"] = children_loader(
+    comments.comments_by_post, comments.count_comments_by_post, lambda: Comment
+)
+COMMENTS_BY_AUTHOR: ChildrenLoader[CommentConditions, "Comment"] = children_loader(
+    comments.comments_by_author, comments.count_comments_by_author, lambda: Comment
+)
+REPLIES_BY_COMMENT: ChildrenLoader[CommentConditions, "Comment"] = children_loader(
+    comments.replies_by_comment, comments.count_replies_by_comment, lambda: Comment
+)
+
+
+async def _spans(resources: Resources, keys: list[tuple[Key, str]]) -> list[list[Span]]:
+    found: dict[tuple[Key, str], list[Span]] = {}
+    async with resources.database.connect() as connection:
+        for search, parents in parents_by_request(keys).items():
+            spans = await spans_of_search(connection, parents, search, forms_of_search(search))
+            found |= {(parent, search): of_one for parent, of_one in spans.items()}
+    return [found.get(key, []) for key in keys]
+
+
+SPANS_BY_SEARCH = Loader(_spans)
+"""Loads the spans where comments match a search, which is part of the key."""
+
+
+# types
 
 
 class AuthorKind(Enum):
@@ -80,32 +152,31 @@ class Group(Node):
     note: str | None = strawberry.field(description="A note of the users of this server; null: none.")
     labels: list[str] = strawberry.field(description="Labels given by the users of this server.")
 
-    post_count: int = relation("post_counts_by_group", lambda group: group.key, int, "The number of stored posts.")
+    post_count: int = relation(POST_COUNTS_BY_GROUP, lambda group: group.key, int, "The number of stored posts.")
     comment_count: int = relation(
-        "comment_counts_by_group", lambda group: group.key, int, "The number of stored comments and replies."
+        COMMENT_COUNTS_BY_GROUP, lambda group: group.key, int, "The number of stored comments and replies."
     )
     monitoring: "Monitoring" = relation(
-        "monitorings",
+        MONITORINGS,
         lambda group: group.key,
         LazyMonitoring,
         "Its periodic collection, or the defaults if none was set.",
     )
     posts: "Connection[Post]" = children(
-        "posts_by_group", Connection[LazyPost], "Its posts.", PostFilter, PostOrder, PostOrder.NEWEST
+        POSTS_BY_GROUP, Connection[LazyPost], "Its posts.", PostFilter, PostOrder.NEWEST
     )
     comments: "Connection[Comment]" = children(
-        "comments_by_group",
+        COMMENTS_BY_GROUP,
         Connection[LazyComment],
         "The comments and replies on its posts.",
         CommentFilter,
-        CommentOrder,
         CommentOrder.NEWEST,
     )
 
     @strawberry.field(description="Statistics of the comments on its posts.", graphql_type=LazyStatistics)
     def statistics(
         self, since: From = None, until: To = None, bucket: Steps = Bucket.DAY, time_zone: Zone = "UTC"
-    ) -> Any:
+    ) -> "Statistics":
         """Return its statistics."""
         from schema.statistics import statistics_of  # noqa: PLC0415 - that file imports this one
 
@@ -117,7 +188,7 @@ class Group(Node):
         return f"{VK}/{self.screen_name}"
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Group":
+    def of(cls, row: GroupRow) -> "Group":
         """Convert a row."""
         return cls(
             key=(row.owner_id,),
@@ -143,10 +214,10 @@ class Attachment:
     data: JSON = strawberry.field(description="VK's object of that type, unchanged.")
 
 
-def attachments_of(row: StoredRow) -> list[Attachment]:
+def attachments_of(row: PostRow | CommentRow) -> list[Attachment]:
     """Return the attachments of a post's or comment's row."""
     return [
-        Attachment(kind=str(item.get("type", "unknown")), data=JSON(item.get(item.get("type"), {})))
+        Attachment(kind=(kind := str(item.get("type", "unknown"))), data=JSON(item.get(kind, {})))
         for item in row.attachments
     ]
 
@@ -172,17 +243,16 @@ class Post(Node):
     )
 
     group: "Group | None" = relation(
-        "groups", lambda post: (post.vk_owner_id,), Group | None, "The community of the wall; null if it was not added."
+        GROUPS, lambda post: (post.vk_owner_id,), Group | None, "The community of the wall; null if it was not added."
     )
     author: "Author | None" = relation(
-        "authors", lambda post: post.author_key, LazyAuthor | None, "Its author; null if VK states none."
+        AUTHORS, lambda post: post.author_key, LazyAuthor | None, "Its author; null if VK states none."
     )
     comments: "Connection[Comment]" = children(
-        "comments_by_post",
+        COMMENTS_BY_POST,
         Connection[LazyComment],
         "The comments and replies on it.",
         CommentFilter,
-        CommentOrder,
         CommentOrder.OLDEST,
     )
 
@@ -192,7 +262,7 @@ class Post(Node):
         return f"{VK}/wall{self.vk_owner_id}_{self.vk_id}"
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Post":
+    def of(cls, row: PostRow) -> "Post":
         """Convert a row."""
         return cls(
             key=(row.owner_id, row.id),
@@ -251,30 +321,33 @@ class Comment(Node):
         description="When a user of this server archived it; null: not archived."
     )
 
-    post: "Post" = relation("posts", lambda comment: comment.post_key, Post, "Its post.")
+    post: "Post" = relation(POSTS, lambda comment: comment.post_key, Post, "Its post.")
     author: "Author | None" = relation(
-        "authors",
+        AUTHORS,
         lambda comment: comment.author_key,
         LazyAuthor | None,
         "Its author; null for a comment that was deleted before it was first read.",
     )
     thread: "Comment | None" = relation(
-        "comments",
+        COMMENTS,
         lambda comment: comment.thread_key,
         LazyComment | None,
         "The top comment of its thread; null for a top comment.",
     )
-    keyword_matches: "list[KeywordMatch]" = relation(
-        "matches_by_comment", lambda comment: comment.key, list[LazyMatch], "The keyword matches in its text, in order."
+    keyword_matches: list[KeywordMatch] = relation(
+        MATCHES_BY_COMMENT,
+        lambda comment: comment.key,
+        list[KeywordMatch],
+        "The keyword matches in its text, in order.",
     )
     features: "CommentFeatures | None" = relation(
-        "features_by_comment",
+        FEATURES_BY_COMMENT,
         lambda comment: comment.key,
         LazyFeatures | None,
         "The results of an analysis of its text; null if it was not analysed, or has changed since.",
     )
     in_reply_to: "Comment | None" = relation(
-        "comments",
+        COMMENTS,
         lambda comment: comment.reply_to_key,
         LazyComment | None,
         "The comment that it replies to; null if there is none.",
@@ -285,7 +358,7 @@ class Comment(Node):
     )
     async def highlights(self, info: Info, search: Search = None, contains: Part = None) -> list[Highlight]:
         """Return the spans to highlight."""
-        found = await info.context.loaders.spans_by_search.load((self.key, search)) if search else []
+        found = await info.context.loaders.load(SPANS_BY_SEARCH, (self.key, search)) if search else []
         found = found + (spans_of_part(self.text, contains) if contains else [])
         return [Highlight(start=start, end=end, text=self.text[start:end]) for start, end in sorted(set(found))]
 
@@ -294,17 +367,17 @@ class Comment(Node):
     )
     async def language(self, info: Info) -> str | None:
         """Return the language."""
-        features = await info.context.loaders.features_by_comment.load(self.key)
+        features = await info.context.loaders.load(FEATURES_BY_COMMENT, self.key)
         return features.language if features else None
 
     @strawberry.field(description="The replies in its thread, oldest first.", graphql_type=Connection[LazyComment])
     def replies(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
-    ) -> Any:
+    ) -> "Awaitable[Connection[Comment]]":
         """Return a page of the replies."""
         page = PageArguments(first, after, last, before).page(comments.IN_THREAD)
         request = ChildrenRequest(page, CommentFilter.everything())
-        return info.context.loaders.replies_by_comment.load((self.key, request))
+        return info.context.loaders.load(REPLIES_BY_COMMENT, (self.key, request))
 
     @strawberry.field(description="Its URL on VK.")
     def vk_url(self) -> str:
@@ -313,7 +386,7 @@ class Comment(Node):
         return f"{VK}/wall{self.vk_owner_id}_{self.post_key[1]}?reply={self.vk_id}{thread}"
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Comment":
+    def of(cls, row: CommentRow) -> "Comment":
         """Convert a row."""
         owner_id = row.owner_id
         return cls(
@@ -347,11 +420,10 @@ class Author(Node):
     is_deactivated: bool = strawberry.field(description="`true`: VK has deleted or banned the account.")
 
     comments: "Connection[Comment]" = children(
-        "comments_by_author",
+        COMMENTS_BY_AUTHOR,
         Connection[LazyComment],
         "Their comments on all stored posts.",
         CommentFilter,
-        CommentOrder,
         CommentOrder.NEWEST,
     )
 
@@ -361,7 +433,7 @@ class Author(Node):
         return f"{VK}/{'club' if self.vk_id < 0 else 'id'}{abs(self.vk_id)}"
 
     @classmethod
-    def of(cls, row: StoredRow) -> "Author":
+    def of(cls, row: AuthorRow) -> "Author":
         """Convert a row."""
         return cls(
             key=(row.id,),

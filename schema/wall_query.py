@@ -12,7 +12,7 @@ from schema.filters import CommentFilter, CommentOrder, GroupFilter, GroupOrder,
 from schema.node import Id, key_of
 from schema.paging import Connection, all_of
 from schema.scalars import BigInt
-from schema.wall import Author, Comment, Group, Post
+from schema.wall import AUTHORS, COMMENTS, GROUPS, POSTS, Author, Comment, Group, Post
 
 GroupId = Annotated[strawberry.ID | None, strawberry.argument(description="The global id.")]
 VkId = Annotated[BigInt | None, strawberry.argument(description="VK's id of the community, positive or negative.")]
@@ -39,14 +39,13 @@ class WallQuery:
                 row = await groups.group_by_screen_name(connection, screen_name)
             return Group.of(row) if row else None
         key = key_of(id, "Group") if id is not None else (-abs(vk_id or 0),)
-        found: Group | None = await info.context.loaders.groups.load(key)
-        return found
+        return await info.context.loaders.load(GROUPS, key)
 
     groups: Connection[Group] = all_of(
-        Group,
+        Connection[Group],
+        Group.of,
         "The communities that have been added.",
         GroupFilter,
-        GroupOrder,
         GroupOrder.ADDED,
         groups.groups_page,
         groups.count_groups,
@@ -55,13 +54,13 @@ class WallQuery:
     @strawberry.field(description="A post; null if it is not stored.", graphql_type=Post | None)
     def post(self, info: Info, id: Id) -> Awaitable[Post | None]:
         """Return a post."""
-        return info.context.loaders.posts.load(key_of(id, "Post"))
+        return info.context.loaders.load(POSTS, key_of(id, "Post"))
 
     posts: Connection[Post] = all_of(
-        Post,
+        Connection[Post],
+        Post.of,
         "The posts of all communities.",
         PostFilter,
-        PostOrder,
         PostOrder.NEWEST,
         posts.posts_page,
         posts.count_posts,
@@ -70,13 +69,13 @@ class WallQuery:
     @strawberry.field(description="A comment or reply; null if it is not stored.", graphql_type=Comment | None)
     def comment(self, info: Info, id: Id) -> Awaitable[Comment | None]:
         """Return a comment."""
-        return info.context.loaders.comments.load(key_of(id, "Comment"))
+        return info.context.loaders.load(COMMENTS, key_of(id, "Comment"))
 
     comments: Connection[Comment] = all_of(
-        Comment,
+        Connection[Comment],
+        Comment.of,
         "The comments and replies of all communities.",
         CommentFilter,
-        CommentOrder,
         CommentOrder.NEWEST,
         comments.comments_page,
         comments.count_comments,
@@ -85,4 +84,4 @@ class WallQuery:
     @strawberry.field(description="An author; null if nothing of theirs is stored.", graphql_type=Author | None)
     def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
         """Return an author."""
-        return info.context.loaders.authors.load(key_of(id, "Author"))
+        return info.context.loaders.load(AUTHORS, key_of(id, "Author"))

@@ -18,7 +18,7 @@ QUERY = (
     "app.main:create_app",
     "schema.transport.view:GraphQLView",
     "schema.wall:Post",
-    "schema.loaders:open_loaders",
+    "schema.wall:COMMENTS_BY_POST",
     "app.store.comments:comments_by_post",
 )
 JOB = (

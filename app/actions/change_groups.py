@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row
-
 from app.errors import ValidationFailed
 from app.jobs.queue import NewJob, start_job
 from app.resources import Resources
 from app.store import groups
+from app.store.rows import GroupRow, JobRow
 from app.work.groups.refresh_groups import REFRESH_GROUPS, RefreshRequest
 from app.work.groups.remove_groups import REMOVE_GROUPS, RemovalRequest
 
@@ -17,7 +16,7 @@ LONGEST_NOTE = 2_000
 MOST_LABELS, LONGEST_LABEL = 20, 50
 
 
-async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> Row[Any]:
+async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> GroupRow:
     """Change the `note` (None removes it) or `labels` of a community, if `changes` contains them; return its row.
 
     Raises:
@@ -43,7 +42,7 @@ async def update_group(resources: Resources, owner_id: int, changes: Mapping[str
         return await groups.update_group(connection, owner_id, values)
 
 
-async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -> Row[Any]:
+async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -> JobRow:
     """Enqueue a job that refreshes communities from VK (None: all of them), and return its row.
 
     Raises:
@@ -55,7 +54,7 @@ async def start_refresh(resources: Resources, owner_ids: Sequence[int] | None) -
     return await start_job(resources, NewJob(REFRESH_GROUPS, RefreshRequest(selected)))
 
 
-async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> Row[Any]:
+async def start_removal(resources: Resources, owner_ids: Sequence[int]) -> JobRow:
     """Enqueue a job that removes communities with all their stored data, and return its row.
 
     Until it has ended, none of them can be collected completely.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.keywords import KeywordMatching, clean_phrase, problem_of
@@ -17,6 +16,7 @@ from app.notifications import job_topic
 from app.resources import Resources
 from app.store import keywords
 from app.store.keywords import NewKeyword
+from app.store.rows import JobRow, KeywordRow
 from app.work.matching.match_keywords import MATCH_KEYWORDS, MatchingRequest
 
 MOST_KEYWORDS = 10_000
@@ -55,7 +55,7 @@ class Addition:
     """The outcomes of adding keywords, in their order. `job` matches stored comments with the new ones, if any."""
 
     outcomes: list[AddedKeyword]
-    job: Row[Any] | None
+    job: JobRow | None
 
 
 async def add_keywords(resources: Resources, requested: Sequence[RequestedKeyword]) -> Addition:
@@ -77,7 +77,7 @@ async def add_keywords(resources: Resources, requested: Sequence[RequestedKeywor
         for each, problem in zip(requested, problems, strict=True)
         if problem is None
     ]
-    rows: Sequence[Row[Any]] = ()
+    rows: Sequence[KeywordRow] = ()
     new_ids: set[int] = set()
     job = None
     topics: list[str] = []
@@ -109,7 +109,7 @@ def clean_category(category: str | None) -> str | None:
 
 
 def _outcomes(
-    requested: Sequence[RequestedKeyword], problems: Sequence[str | None], rows: Sequence[Row[Any]], new_ids: set[int]
+    requested: Sequence[RequestedKeyword], problems: Sequence[str | None], rows: Sequence[KeywordRow], new_ids: set[int]
 ) -> list[AddedKeyword]:
     outcomes = []
     still_new, valid = set(new_ids), iter(rows)
@@ -130,7 +130,7 @@ def _outcomes(
 
 async def update_keyword(
     resources: Resources, keyword_id: int, changes: Mapping[str, Any]
-) -> tuple[Row[Any], Row[Any] | None]:
+) -> tuple[KeywordRow, JobRow | None]:
     """Change a keyword. Return its row, and the job that updates stored matches, None if there is nothing to update.
 
     `changes` may contain `phrase`, `matching` (a `KeywordMatching`), `category` (None
@@ -180,7 +180,7 @@ def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-async def remove_keywords(resources: Resources, keyword_ids: Sequence[int]) -> tuple[int, Row[Any] | None]:
+async def remove_keywords(resources: Resources, keyword_ids: Sequence[int]) -> tuple[int, JobRow | None]:
     """Remove keywords. Return how many, and the job that deletes their matches, None if they have none.
 
     The keywords are removed at once, and nothing new is matched with them. Their matches
@@ -212,7 +212,7 @@ async def _match(
     *,
     keyword_ids: Sequence[int] = (),
     changed_ids: Sequence[int] = (),
-) -> Row[Any]:
+) -> JobRow:
     request = MatchingRequest(tuple(keyword_ids), tuple(changed_ids))
     row = await enqueue(connection, resources, NewJob(MATCH_KEYWORDS, request))
     topics.append(job_topic(row.id))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
@@ -16,6 +15,7 @@ from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, monitorings
+from app.store.rows import DueMonitoringRow, JobRow, LockedMonitoringRow, MonitoringRow
 from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
 
@@ -34,7 +34,7 @@ async def set_monitoring(
     enabled: bool | None = None,
     interval_minutes: int | None = None,
     priority: JobPriority | None = None,
-) -> Row[Any]:
+) -> MonitoringRow:
     """Set the monitoring of a community and return its row; None leaves a value unchanged.
 
     When monitoring becomes enabled, its first run starts after a random time of at most
@@ -62,19 +62,17 @@ async def set_monitoring(
     return row
 
 
-def _next_run(old: Row[Any], interval_seconds: int) -> datetime:
+def _next_run(old: LockedMonitoringRow, interval_seconds: int) -> datetime:
     """Return the next run of a monitoring that is now enabled; `old` is its former row."""
-    now: datetime = old.now
-    if not old.is_enabled:
+    if old.next_run_at is None:  # it was not enabled
         wait_seconds = random.uniform(0.0, min(interval_seconds / 10, LONGEST_FIRST_WAIT_SECONDS))  # noqa: S311 - jitter
-        return now + timedelta(seconds=wait_seconds)
-    next_run_at: datetime = old.next_run_at
+        return old.now + timedelta(seconds=wait_seconds)
     if interval_seconds != old.interval_seconds:
-        return min(next_run_at, now + timedelta(seconds=interval_seconds))
-    return next_run_at
+        return min(old.next_run_at, old.now + timedelta(seconds=interval_seconds))
+    return old.next_run_at
 
 
-async def run_monitoring(resources: Resources, owner_id: int) -> tuple[Row[Any], Row[Any]]:
+async def run_monitoring(resources: Resources, owner_id: int) -> tuple[JobRow, MonitoringRow]:
     """Enqueue a collection of a community now, whether its monitoring is enabled or not. Return job and monitoring.
 
     If it is enabled, its next run is one interval from now.
@@ -133,7 +131,7 @@ async def start_due(resources: Resources) -> int:
     return len(outcome.started)
 
 
-async def _start(connection: AsyncConnection, resources: Resources, due: Sequence[Row[Any]]) -> _StartOutcome:
+async def _start(connection: AsyncConnection, resources: Resources, due: Sequence[DueMonitoringRow]) -> _StartOutcome:
     outcome = _StartOutcome()
     # Use the order in which jobs of many communities claim them. Otherwise such a job's transaction and this one could
     # each wait for a community that the other one has claimed (deadlock).

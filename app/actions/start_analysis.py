@@ -1,9 +1,6 @@
 """Starts an analysis: validates the request and enqueues a job."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
@@ -12,6 +9,7 @@ from app.jobs.states import JobPriority
 from app.json_models import contains_nul, to_json
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
+from app.store.rows import JobRow
 from app.work.analyzing.analyze_comments import ANALYZE_COMMENTS, AnalysisRequest
 
 
@@ -23,7 +21,7 @@ async def start_analysis(
     full: bool = False,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue a job that analyses comments and return its row.
 
     It analyses the comments of these communities (None: all) that meet the

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.errors import ValidationFailed
 from app.jobs.queue import NewJob, start_job
 from app.jobs.states import JobPriority
 from app.resources import Resources
+from app.store.rows import JobRow
 from app.vk.references import PostReference, read_post_reference
 from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
@@ -29,7 +27,7 @@ async def start_collection(
     full: bool = False,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue one job that collects communities, and single posts of communities, and return its row.
 
     If one of the communities is being collected already, no job starts. Single posts may be

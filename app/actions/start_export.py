@@ -1,9 +1,5 @@
 """Starts an export: validates the request and enqueues a job."""
 
-from typing import Any
-
-from sqlalchemy import Row
-
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS
 from app.errors import ValidationFailed
 from app.exports.options import CsvOptions, ExportFormat, ExportOptions
@@ -13,6 +9,7 @@ from app.jobs.states import JobPriority
 from app.json_models import contains_nul, to_json
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions
+from app.store.rows import JobRow
 from app.work.exporting.export_comments import EXPORT_COMMENTS
 from app.work.exporting.export_request import ExportRequest
 
@@ -24,7 +21,7 @@ async def start_export(
     *,
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float | None = None,
-) -> Row[Any]:
+) -> JobRow:
     """Enqueue a job that writes the selected comments to a file and return its row.
 
     Raises:

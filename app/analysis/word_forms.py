@@ -2,9 +2,10 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from threading import Lock
-from typing import Any
+from typing import Protocol
 
 from pymorphy3 import MorphAnalyzer
 
@@ -18,6 +19,23 @@ _OPEN_CLASSES = ("NOUN", "ADJF", "INFN")
 """New words are nouns, adjectives and verbs."""
 _LONGEST_ABBREVIATION = 5
 _one_at_a_time = Lock()
+
+
+class _Tag(Protocol):
+    """The grammatical tag of a reading."""
+
+    POS: str | None
+
+
+class _Reading(Protocol):
+    """One reading of a word by pymorphy3, which has no type hints."""
+
+    word: str
+    normal_form: str
+    tag: _Tag
+    score: float
+    lexeme: "list[_Reading]"
+    methods_stack: Sequence[Sequence[object]]
 
 
 @lru_cache(maxsize=50_000)
@@ -44,11 +62,11 @@ def _analyzer() -> MorphAnalyzer:
     return MorphAnalyzer()
 
 
-def _known(word: str, readings: list[Any]) -> list[str]:
+def _known(word: str, readings: Sequence[_Reading]) -> list[str]:
     """Return the forms of a word of the dictionary."""
     # Each grammatical case of a word is a separate reading with its own score: sum them up per word.
     scores: dict[tuple[str, str], float] = defaultdict(float)
-    by_word: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    by_word: dict[tuple[str, str], list[_Reading]] = defaultdict(list)
     for reading in readings:
         key = reading.normal_form, str(reading.tag.POS)
         scores[key] += reading.score
@@ -65,11 +83,11 @@ def _known(word: str, readings: list[Any]) -> list[str]:
     ]
 
 
-def _one_per_lexeme(readings: list[Any]) -> list[Any]:
+def _one_per_lexeme(readings: Sequence[_Reading]) -> list[_Reading]:
     return list({reading.methods_stack[-1][2]: reading for reading in readings}.values())
 
 
-def _unknown(word: str, readings: list[Any]) -> list[str]:
+def _unknown(word: str, readings: Sequence[_Reading]) -> list[str]:
     """Return the forms of a word that is not in the dictionary, if it ends like a declinable word."""
     lower = word.lower()
     is_abbreviation = word.isupper() and len(word) <= _LONGEST_ABBREVIATION

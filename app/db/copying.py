@@ -1,14 +1,13 @@
 """COPY, which SQLAlchemy does not support: inserts many rows through the driver, in the same transaction."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def copy_new_rows(
-    connection: AsyncConnection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+    connection: AsyncConnection, table: str, columns: Sequence[str], rows: Iterable[tuple[object, ...]]
 ) -> bool:
     """Insert all rows and return True, or insert none and return False if a unique key already exists.
 

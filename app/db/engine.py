@@ -4,15 +4,15 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 import orjson
 from sqlalchemy import event
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from app import metrics
 from app.db.failures import is_transient, retry_after_seconds, sqlstate_of
@@ -69,7 +69,7 @@ class Database:
                 self.measure()
                 yield connection
 
-    async def listen(self) -> "asyncpg.Connection[Any]":
+    async def listen(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection outside the pool, for LISTEN. The caller closes it."""
         name = {"application_name": "vk-comments events"}
         connection = await asyncpg.connect(self.dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=name)
@@ -93,7 +93,7 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
     PostgreSQL is down.
     """
 
-    async def connect() -> "asyncpg.Connection[Any]":
+    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
         # asyncpg parses the URL instead of SQLAlchemy: it supports all of libpq's options, such as sslmode.
         connection = await asyncpg.connect(
             url,
@@ -128,7 +128,7 @@ async def open_database(settings: Settings, url: str) -> AsyncIterator[Database]
         await engine.dispose()
 
 
-def _ping_idle(connection: Any, record: Any, _: object) -> None:
+def _ping_idle(connection: AsyncAdapt_asyncpg_connection, record: ConnectionPoolEntry, _: object) -> None:
     """Ping a connection that has been idle before it is checked out; if it does not answer, the pool reconnects.
 
     SQLAlchemy's pre-ping would ping at each checkout, which takes three round trips: more than most queries.
@@ -140,14 +140,14 @@ def _ping_idle(connection: Any, record: Any, _: object) -> None:
         if time.monotonic() - record.info.get(USED_AT, time.monotonic()) < IDLE_SECONDS:
             return
         try:
-            connection.ping()
+            connection.ping()  # type: ignore[no-untyped-call]  # SQLAlchemy has no type hints for it
         except Exception as error:
             raise InvalidatePoolError from error  # the pool then replaces all connections of this age
         return
     raise InvalidatePoolError
 
 
-def _note_use(_: object, record: Any) -> None:
+def _note_use(_: object, record: ConnectionPoolEntry) -> None:
     record.info[USED_AT] = time.monotonic()
 
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from typing import Any
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -11,7 +10,7 @@ SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_T
 """Idle seconds before TCP probes the other end, seconds between probes, their number; ms that sent data may take."""
 
 
-def enable_keepalive(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
+def enable_keepalive(connection: "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]") -> None:
     """Let the system close a connection whose other end has vanished, within about half a minute.
 
     A cut cable or a crashed machine sends nothing: without keepalive, a statement

@@ -7,9 +7,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from app.errors import StartFailed
 
@@ -77,9 +78,21 @@ def run_program(
     )
 
 
-def process_options(account: Account | None) -> dict[str, Any]:
+class ProcessOptions(TypedDict, total=False):
+    """Options of `subprocess`."""
+
+    stderr: int
+    cwd: str
+    env: Mapping[str, str]
+    start_new_session: bool
+    user: int
+    group: int
+    extra_groups: Sequence[int]
+
+
+def process_options(account: Account | None) -> ProcessOptions:
     """Return the options of `subprocess` that run a program as an account."""
-    options: dict[str, Any] = {
+    options: ProcessOptions = {
         "stderr": subprocess.STDOUT,
         "cwd": "/",  # the account may not be able to enter the current directory
         "env": _ENVIRONMENT,

@@ -66,7 +66,10 @@ def _seen_in() -> Column[int]:
     )
 
 
-def _key(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> Column[Any]:
+def _key(
+    name: str,
+    kind: type[TypeEngine[Any]] = BigInteger,  # Any: a column has values of its type
+) -> Column[Any]:  # as above
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 

@@ -1,7 +1,6 @@
 """JSON lines: one object per line, in UTF-8, with the names of GraphQL."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 
@@ -19,7 +18,7 @@ class JsonLinesFile:
         self._names = [column.value for column in columns]
         self.rows = 0
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+    def write(self, rows: Sequence[Sequence[object]]) -> None:
         """Add rows, each with one value per column."""
         names = self._names
         lines = [orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE) for row in rows]

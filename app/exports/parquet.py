@@ -44,15 +44,16 @@ class ParquetFile:
         self._schema = pa.schema([(column.value, types[column.kind]) for column in columns])
         # The system's allocator returns freed memory to the system at once; others delay that.
         self._pool = pa.system_memory_pool()
-        self._arrow: Any = pa
+        self._arrow: Any = pa  # Any: pyarrow has no type hints
         codec = "GZIP" if compression is Compression.GZIP else "ZSTD"
-        self._file: Any = parquet.ParquetWriter(file, self._schema, compression=codec, memory_pool=self._pool)
+        options = {"compression": codec, "memory_pool": self._pool}
+        self._file: Any = parquet.ParquetWriter(file, self._schema, **options)  # Any: as above
         self._texts = [place for place, column in enumerate(columns) if column.kind is Kind.TEXT]
-        self._batches: list[Any] = []
+        self._batches: list[object] = []
         self._kept = self._characters = 0
         self.rows = 0
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:  # Any: the value of a column has its kind
         """Add rows, each with one value per column."""
         # Convert them at once: Arrow needs a fifth of the memory that Python needs for a row.
         columns = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from app.exports.files import NewFile, sink_of
 from app.exports.jsonl import JsonLinesFile
@@ -19,7 +19,7 @@ class RowFile(Protocol):
     cut_texts: int
     """How many texts were cut because they were too long for the format."""
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+    def write(self, rows: Sequence[Sequence[object]]) -> None:
         """Add rows, each with one value per column: str, int, aware datetime, bool, a sequence of str, or None."""
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 WIDTHS = {Kind.TEXT: 24, Kind.INTEGER: 12, Kind.TIME: 19, Kind.BOOLEAN: 9, Kind.LIST: 18}
 WIDE = {ExportColumn.TEXT: 80, ExportColumn.POST_TEXT: 40}
 
-Write = Callable[[Worksheet, int, int, Any], object]
+Write = Callable[[Worksheet, int, int, Any], object]  # Any: the values of one kind of column
 
 
 class XlsxFile:
@@ -55,7 +55,7 @@ class XlsxFile:
         self.rows = self.cut_texts = 0
         self._sheet, self._row = self._next_sheet()
 
-    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+    def write(self, rows: Sequence[Sequence[object]]) -> None:
         """Add rows, each with one value per column."""
         for values in rows:
             if self._row == self._most_rows:

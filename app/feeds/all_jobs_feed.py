@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -17,6 +16,7 @@ from app.feeds import base
 from app.feeds.base import Feed
 from app.notifications import JOBS, Notifications, TopicAccumulator, Wake, job_of
 from app.store import jobs
+from app.store.rows import FollowedJobRow
 
 JOBS_KEPT = 1_000
 """The maximum number of changed jobs pending for a subscriber; also how many ended jobs are remembered for longer."""
@@ -27,7 +27,7 @@ SETTLING = timedelta(minutes=1)
 class JobChange(NamedTuple):
     """The present state of a job; `is_matching` is False if it no longer meets a subscriber's conditions."""
 
-    job: Row[Any]
+    job: FollowedJobRow
     is_matching: bool
 
 
@@ -36,9 +36,9 @@ class AllJobsFeed(Feed):
 
     def __init__(self, database: Database, notifications: Notifications) -> None:
         super().__init__(database)
-        self.rows: dict[int, Row[Any]] = {}
+        self.rows: dict[int, FollowedJobRow] = {}
         self.subscribers: set[JobsSubscriber] = set()
-        self._ended: dict[int, Row[Any]] = {}
+        self._ended: dict[int, FollowedJobRow] = {}
         self._notifications = notifications
         self._topics = TopicAccumulator(JOBS_KEPT)
         self._read_since: datetime | None = None
@@ -68,7 +68,7 @@ class AllJobsFeed(Feed):
             changes = self._update(await jobs.followed_jobs(connection, [job_of(topic) for topic in topics]))
         self._publish(changes)
 
-    def _update(self, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any] | None, Row[Any]]]:
+    def _update(self, rows: Sequence[FollowedJobRow]) -> list[tuple[FollowedJobRow | None, FollowedJobRow]]:
         changes = []
         for row in rows:
             former = self.rows.pop(row.id, None) or self._ended.pop(row.id, None)
@@ -80,10 +80,11 @@ class AllJobsFeed(Feed):
     def _forget(self, ended_before: datetime) -> None:
         """Forget old ended jobs except the last ones: younger ones are read again and must not be published twice."""
         for job_id in list(self._ended)[:-JOBS_KEPT]:
-            if self._ended[job_id].finished_at < ended_before:
+            ended_at = self._ended[job_id].finished_at
+            if ended_at and ended_at < ended_before:
                 del self._ended[job_id]
 
-    def _publish(self, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]) -> None:
+    def _publish(self, changes: Sequence[tuple[FollowedJobRow | None, FollowedJobRow]]) -> None:
         if not changes:
             return
         # Filter once per conditions: many subscribers have few different ones.
@@ -96,7 +97,7 @@ class AllJobsFeed(Feed):
 
 
 def _changes(
-    conditions: jobs.JobConditions, changes: Sequence[tuple[Row[Any] | None, Row[Any]]]
+    conditions: jobs.JobConditions, changes: Sequence[tuple[FollowedJobRow | None, FollowedJobRow]]
 ) -> Iterator[JobChange]:
     for former, row in changes:
         if conditions.matches(row):

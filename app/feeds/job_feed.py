@@ -4,9 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -17,6 +15,7 @@ from app.feeds.base import Feed
 from app.log import log
 from app.notifications import Notifications, Wake, job_topic
 from app.store import jobs
+from app.store.rows import FollowedJobRow, JobEventRow
 
 EVENTS_KEPT = 500
 """How many events of a job are kept for its subscribers: one that falls behind by more is dropped."""
@@ -32,14 +31,14 @@ class JobFeed(Feed):
     last of them.
     """
 
-    row: Row[Any]
+    row: FollowedJobRow
 
     def __init__(
         self, database: Database, notifications: Notifications, readers: asyncio.Semaphore, job_id: int
     ) -> None:
         super().__init__(database)
         self.job_id = job_id
-        self.events: deque[Row[Any]] = deque(maxlen=EVENTS_KEPT)
+        self.events: deque[JobEventRow] = deque(maxlen=EVENTS_KEPT)
         self.last_seq = 0
         self._is_known = False
         self._is_removed = False
@@ -61,7 +60,7 @@ class JobFeed(Feed):
             self.changed.wake_all()
             return
         known = self.last_seq if self._is_known else max(0, row.last_seq - EVENTS_KEPT)
-        new: Sequence[Row[Any]] = ()
+        new: Sequence[JobEventRow] = ()
         if row.last_seq > known:
             limit = EVENTS_KEPT // 2 if self._is_known else EVENTS_KEPT
             new = await jobs.events_after(connection, self.job_id, known, limit)
@@ -75,7 +74,7 @@ class JobFeed(Feed):
         if self.last_seq < row.last_seq:
             self._wake.wake()
 
-    async def newest(self) -> Row[Any]:
+    async def newest(self) -> FollowedJobRow:
         """Return the row as PostgreSQL has it now or slightly later.
 
         Raises:
@@ -91,7 +90,7 @@ class JobFeed(Feed):
         """Return whether the feed still keeps all events after `seq`."""
         return seq >= self.last_seq - len(self.events)
 
-    def event_after(self, seq: int) -> Row[Any] | None:
+    def event_after(self, seq: int) -> JobEventRow | None:
         """Return the event after `seq`; None if it has not happened yet.
 
         Raises:
@@ -103,7 +102,7 @@ class JobFeed(Feed):
             raise SubscriberTooSlow(EVENTS_KEPT)
         return self.events[index] if index < len(self.events) else None
 
-    async def older_events(self, seq: int) -> Sequence[Row[Any]]:
+    async def older_events(self, seq: int) -> Sequence[JobEventRow]:
         """Read up to `EVENTS_AT_ONCE` events after `seq` from PostgreSQL, for a subscriber that begins with older ones.
 
         Raises:

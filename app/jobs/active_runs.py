@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from app.jobs.runs import StopReason
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 
 RunKey = tuple[int, int]
 """Job id, epoch: an old run that is still cleaning up may coexist with the job's next run."""

@@ -6,12 +6,12 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Row
 
 from app.jobs.running_job import RunningJob
 from app.json_models import from_json
 from app.log import log
 from app.resources import Resources
+from app.store.rows import JobRow
 
 Arguments = TypeVar("Arguments")
 Checkpoint = TypeVar("Checkpoint")
@@ -47,7 +47,7 @@ class JobDefinition(Generic[Arguments, Checkpoint, Result]):
     claims: Callable[[Arguments], Collection[int]] = _no_groups
     removes_claims: bool = False
 
-    def running_job(self, resources: Resources, row: Row[Any]) -> RunningJob[Arguments, Checkpoint]:
+    def running_job(self, resources: Resources, row: JobRow) -> RunningJob[Arguments, Checkpoint]:
         """Return the run that starts with this row, which a worker has claimed.
 
         A checkpoint of another form, which another version has written, is ignored: the job starts again.

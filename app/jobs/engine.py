@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
@@ -12,13 +11,13 @@ from pgqueuer.models import Schedule, TracebackRecord
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.queries import Queries
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
-from sqlalchemy import Row
 
 from app.jobs.definitions import PeriodicTask
 from app.jobs.queue import queries_of
 from app.jobs.runs import take
 from app.notifications import Notifications, job_topic
 from app.store import entries
+from app.store.rows import ClaimedJobRow
 
 EntryHandler = Callable[[QueueEntry], Awaitable[None]]
 
@@ -45,7 +44,7 @@ class Queue(Queries):
         running_entries: Container[int],
     ) -> None:
         super().__init__(AsyncpgPoolDriver(pool))
-        self.claimed: dict[int, Row[Any]] = {}
+        self.claimed: dict[int, ClaimedJobRow] = {}
         self._notifications = notifications
         self._worker = worker
         self._free_capacity = free_capacity

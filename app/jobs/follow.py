@@ -2,15 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.errors import ValidationFailed
 from app.feeds import JobChange
 from app.jobs.states import JobState
 from app.resources import Resources
 from app.store.jobs import JobConditions
+from app.store.rows import FollowedJobRow, JobEventRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +16,8 @@ class JobUpdate:
     """A change of a job: a job event, or new progress (`event` is None). `seq` is that of the last event yielded."""
 
     seq: int
-    job: Row[Any]
-    event: Row[Any] | None
+    job: FollowedJobRow
+    event: JobEventRow | None
 
 
 async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGenerator[JobUpdate]:
@@ -41,7 +39,7 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
         if not 0 <= after_seq <= newest.last_seq:
             raise ValidationFailed({"afterSeq": f"must be between 0 and the job's last event, {newest.last_seq}"})
         seq = after_seq
-        last_row: Row[Any] | None = None
+        last_row: FollowedJobRow | None = None
         while not feed.keeps_after(seq):
             for older in await feed.older_events(seq):
                 await resources.feeds.turn()

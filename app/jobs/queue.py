@@ -8,7 +8,7 @@ import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
-from sqlalchemy import CursorResult, Row, func
+from sqlalchemy import CursorResult, func
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,7 @@ from app.log import log
 from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
 from app.store import entries, groups, jobs, monitorings
+from app.store.rows import JobRow, LostJobRow
 
 CLOSE_TO_LIMIT = 200
 """Within this many jobs of the queue limit, transactions that enqueue jobs are serialised by a lock."""
@@ -36,7 +37,7 @@ class NewJob(Generic[Arguments]):
     reason: MoveReason = MoveReason.REQUESTED
 
 
-async def start_job(resources: Resources, new: NewJob[Any]) -> Row[Any]:
+async def start_job(resources: Resources, new: NewJob[Any]) -> JobRow:
     """Enqueue a job that a client has requested, in a transaction of its own, and return its row.
 
     Raises:
@@ -54,7 +55,7 @@ async def start_job(resources: Resources, new: NewJob[Any]) -> Row[Any]:
     return row
 
 
-async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob[Any]) -> Row[Any]:
+async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob[Any]) -> JobRow:
     """Insert a job and its queue entry in the caller's transaction and return the job's row.
 
     A rollback of the transaction leaves neither.
@@ -84,7 +85,7 @@ async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob
     return row
 
 
-async def cancel(resources: Resources, job_id: int) -> Row[Any]:
+async def cancel(resources: Resources, job_id: int) -> JobRow:
     """Cancel a waiting job at once, or request a running one to stop, and return its row.
 
     Cancelling a running job again changes nothing.
@@ -99,10 +100,15 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
         if not found or JobState(found[0].state).is_final:
             raise await _conflict(connection, job_id, "cancelled")
         if found[0].state == JobState.QUEUED.value:
-            values = {"state": "CANCELLED", "cancel_requested_at": func.now(), "finished_at": func.now()}
+            values: dict[str, object] = {
+                "state": "CANCELLED",
+                "cancel_requested_at": func.now(),
+                "finished_at": func.now(),
+            }
             row = await jobs.move_job(connection, job_id, former=("QUEUED",), values=values)
             await monitorings.note_ends(connection, [job_id])
             await jobs.release_groups(connection, [job_id])
+            assert found[0].queue_id is not None  # noqa: S101 - the transaction that queues a job writes it
             await _cancel_queue_entry(connection, found[0].queue_id)
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
@@ -113,7 +119,7 @@ async def cancel(resources: Resources, job_id: int) -> Row[Any]:
     return row
 
 
-async def retry(resources: Resources, job_id: int) -> Row[Any]:
+async def retry(resources: Resources, job_id: int) -> JobRow:
     """Enqueue a failed or cancelled job again and return its row. It resumes from its checkpoint.
 
     Raises:
@@ -192,7 +198,7 @@ async def keep_room(connection: AsyncConnection, limit: int, requested: int = 0)
     return await jobs.count_jobs(connection, waiting)
 
 
-async def _claim_groups(connection: AsyncConnection, row: Row[Any]) -> None:
+async def _claim_groups(connection: AsyncConnection, row: JobRow) -> None:
     missing = set(row.claims) - await jobs.claim_groups(connection, row.id, row.claims)
     if missing and not row.removes_claims:
         raise GroupNotFound(max(missing))
@@ -203,7 +209,7 @@ async def _conflict(connection: AsyncConnection, job_id: int, action: str) -> Jo
     return JobStateConflict(job_id, row.state, action) if row else JobNotFound(job_id)
 
 
-async def _add_queue_entry(connection: AsyncConnection, row: Row[Any]) -> None:
+async def _add_queue_entry(connection: AsyncConnection, row: JobRow | LostJobRow) -> None:
     # the dedupe key allows one entry per job, even if several processes restore a lost one at once
     name = str(row.id)
     [queue_id] = await queries_of(connection).enqueue(

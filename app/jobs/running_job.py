@@ -2,19 +2,20 @@
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.jobs.states import JobEventKind
-from app.json_models import JsonObject, to_json
+from app.json_models import to_json
+from app.json_types import JsonValue
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs
+from app.store.rows import JobRow
 
 Arguments = TypeVar("Arguments")
 Checkpoint = TypeVar("Checkpoint")
@@ -88,9 +89,7 @@ class RunningJob(Generic[Arguments, Checkpoint]):
     `arguments` are those of the job's row, and `checkpoint` is that of its last run, None if it has none.
     """
 
-    def __init__(
-        self, resources: Resources, row: Row[Any], arguments: Arguments, checkpoint: Checkpoint | None
-    ) -> None:
+    def __init__(self, resources: Resources, row: JobRow, arguments: Arguments, checkpoint: Checkpoint | None) -> None:
         self.resources = resources
         self.id: int = row.id
         self.epoch: int = row.epoch
@@ -154,7 +153,9 @@ class RunningJob(Generic[Arguments, Checkpoint]):
                 connection, JobEventKind.STAGE_CHANGED, f"Stage: {progress.stage}.", {"stage": progress.stage}
             )
 
-    async def event(self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: JsonObject) -> None:
+    async def event(
+        self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: Mapping[str, JsonValue]
+    ) -> None:
         """Record, inside a step, an event that subscribers of the job must not miss."""
         await jobs.add_event(connection, self.id, kind.value, message, facts)
         self._has_new_event = True

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import stamina
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
@@ -17,11 +16,12 @@ from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import jobs, monitorings
+from app.store.rows import ClaimedJobRow, JobRow
 
 FIRST_BACKOFF_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 300.0
@@ -58,7 +58,7 @@ class End:
 _retry_while_unavailable = stamina.retry(on=DATABASE_DELAYS, attempts=None, timeout=60.0, wait_max=2.0)
 
 
-async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, Row[Any]]:
+async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, ClaimedJobRow]:
     """Claim jobs (queue entry id -> job id) for a worker. Return entry id -> job row; unclaimed jobs are absent.
 
     The new epoch locks out the worker that had the job before. A job that a client has
@@ -83,7 +83,7 @@ def _claim_event(reason: MoveReason) -> Mapping[str, str]:
 _CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.TAKEN), "RUNNING": _claim_event(MoveReason.RESCUED)}
 
 
-def _end_without_run(row: Row[Any]) -> End | None:
+def _end_without_run(row: JobRow) -> End | None:
     """Return how an unclaimed job ends without a run; None if it has ended already, or was only skipped as locked."""
     has_no_attempts_left = row.attempts >= row.max_attempts
     if JobState(row.state).is_final or not (row.cancel_requested_at or has_no_attempts_left):
@@ -94,7 +94,7 @@ def _end_without_run(row: Row[Any]) -> End | None:
 
 
 @_retry_while_unavailable
-async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> list[End | None]:
+async def finish(resources: Resources, ends: Sequence[tuple[JobRow, End]]) -> list[End | None]:
     """Write how runs ended that were claimed as these rows. Return the end written for each; None: its lease is lost.
 
     The same transaction removes their queue entries or makes them wait again. A job
@@ -106,7 +106,7 @@ async def finish(resources: Resources, ends: Sequence[tuple[Row[Any], End]]) -> 
     return [written.get(row.id) for row, _ in ends]
 
 
-async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any], End]]) -> dict[int, End]:
+async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[JobRow, End]]) -> dict[int, End]:
     if not ends:
         return {}
     moved = await jobs.end_jobs(connection, [_ended(row, end) for row, end in ends])
@@ -121,7 +121,7 @@ async def _write_ends(connection: AsyncConnection, ends: Sequence[tuple[Row[Any]
     return written
 
 
-async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[int, End]:
+async def _end_cancelled(connection: AsyncConnection, rows: Sequence[JobRow]) -> dict[int, End]:
     """Cancel those of these jobs, which were to be queued again, for which a client has requested it."""
     if not rows:
         return {}
@@ -132,7 +132,7 @@ async def _end_cancelled(connection: AsyncConnection, rows: Sequence[Row[Any]]) 
     return dict.fromkeys(moved, end)
 
 
-def _ended(row: Row[Any], end: End) -> jobs.RunEnd:
+def _ended(row: JobRow, end: End) -> jobs.RunEnd:
     events: list[tuple[str, str, Mapping[str, Any]]] = []
     if end.failure and not end.state.is_final:
         events.append((JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}))
@@ -154,14 +154,14 @@ def _ended(row: Row[Any], end: End) -> jobs.RunEnd:
     )
 
 
-def _count_claim(row: Row[Any]) -> None:
+def _count_claim(row: ClaimedJobRow) -> None:
     if row.former == JobState.RUNNING.value:
         metrics.jobs_rescued.labels(row.kind).inc()
     else:
         metrics.job_waiting_seconds.labels(row.kind).observe((row.heartbeat_at - row.queued_at).total_seconds())
 
 
-def end_of_run(row: Row[Any], handler: "asyncio.Future[JsonValue]", stop_reason: StopReason | None) -> End | None:
+def end_of_run(row: JobRow, handler: "asyncio.Future[JsonValue]", stop_reason: StopReason | None) -> End | None:
     """Return how a run ended that was claimed as `row`; None if its lease is lost.
 
     `handler` has ended, unless it was told to stop and did not; `stop_reason` is why it
@@ -179,7 +179,7 @@ def end_of_run(row: Row[Any], handler: "asyncio.Future[JsonValue]", stop_reason:
     return _end_of_stop(stop_reason, row)
 
 
-def _end_of_stop(stop_reason: StopReason, row: Row[Any]) -> End:
+def _end_of_stop(stop_reason: StopReason, row: JobRow) -> End:
     if stop_reason is StopReason.CANCEL:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
     if stop_reason is StopReason.TIMED_OUT:
@@ -188,7 +188,7 @@ def _end_of_stop(stop_reason: StopReason, row: Row[Any]) -> End:
     return End(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)
 
 
-def end_of_failure(error: BaseException, row: Row[Any]) -> End:
+def end_of_failure(error: BaseException, row: JobRow) -> End:
     """Return what follows from an exception: a retry if it is transient and attempts are left, otherwise FAILED.
 
     A run that failed because PostgreSQL was unavailable does not count as an attempt.

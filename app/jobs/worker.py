@@ -15,7 +15,6 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job as QueueEntry
-from sqlalchemy import Row
 from structlog.contextvars import bound_contextvars
 
 from app import metrics
@@ -28,10 +27,12 @@ from app.jobs.group_commit import GroupCommit
 from app.jobs.offload import in_process
 from app.jobs.runs import End, StopReason, end_of_failure, end_of_run, finish
 from app.jobs.watch import Watch
-from app.json_models import JsonValue, to_json
+from app.json_models import to_json
+from app.json_types import JsonValue
 from app.log import log
 from app.resources import Resources
 from app.store import workers
+from app.store.rows import JobRow
 
 RESTART_SECONDS = 1.0
 CLEANUP_SECONDS = 8.0
@@ -67,7 +68,7 @@ class Worker:
         self._engine: PgQueuer | None = None
         self._is_stopping = False
         # runs that end at the same time share a transaction, because a commit costs more than the writes in it
-        self._finish: GroupCommit[tuple[Row[Any], End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
+        self._finish: GroupCommit[tuple[JobRow, End], End | None] = GroupCommit(lambda ends: finish(resources, ends))
 
     async def run(self) -> None:
         """Work until `stop` is called. If one of its tasks ends before, raise that task's exception."""
@@ -148,7 +149,7 @@ class Worker:
         # a worker that stops would only return what it claims
         return 0 if self._is_stopping else self._concurrency - len(self._tasks)
 
-    async def _run_entry(self, entry_id: int, row: Row[Any]) -> None:
+    async def _run_entry(self, entry_id: int, row: JobRow) -> None:
         """Run the job that was claimed as `row` with its queue entry, and write how the run ended."""
         with bound_contextvars(job_id=row.id, kind=row.kind):
             log.info("job_started", attempt=row.attempts, resumes=row.checkpoint is not None)
@@ -172,7 +173,7 @@ class Worker:
             metrics.jobs_ended.labels(row.kind, end.state.value).inc()
             metrics.job_run_seconds.labels(row.kind, end.state.value).observe(time.monotonic() - started_at)
 
-    async def _write_end(self, row: Row[Any], end: End) -> End | None:
+    async def _write_end(self, row: JobRow, end: End) -> End | None:
         try:
             return await self._finish((row, end))
         except DATABASE_DELAYS:
@@ -180,7 +181,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a result that PostgreSQL rejects would be rejected on each retry
             return await self._finish((row, end_of_failure(error, row)))
 
-    async def _run_handler(self, row: Row[Any]) -> Run:
+    async def _run_handler(self, row: JobRow) -> Run:
         """Run the handler until it returns, times out or is told to stop."""
         handler = asyncio.create_task(_call(self._definitions[row.kind], self._resources, row))
         key = row.id, row.epoch
@@ -206,7 +207,7 @@ async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[An
     enable_keepalive(connection)
 
 
-async def _call(definition: AnyJobDefinition, resources: Resources, row: Row[Any]) -> JsonValue:
+async def _call(definition: AnyJobDefinition, resources: Resources, row: JobRow) -> JsonValue:
     """Call the handler of a job that was claimed as `row`, and return the job's result as JSON."""
     job = definition.running_job(resources, row)
     if inspect.iscoroutinefunction(definition.handler):

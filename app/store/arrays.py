@@ -5,7 +5,7 @@ statement is limited to 32,767 parameters.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -21,8 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import KeyedColumnElement
 
+V = TypeVar("V")
 
-def is_among(value: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+
+def is_among(value: ColumnElement[V], values: Collection[V]) -> ColumnElement[bool]:
     """Return the condition that a column equals one of these values."""
     if len(values) == 1:
         # With a plain equality, PostgreSQL knows that an index returns the rows in the order of its other columns.
@@ -31,7 +33,7 @@ def is_among(value: ColumnElement[Any], values: Collection[Any]) -> ColumnElemen
     return condition
 
 
-def are_among(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple[Any, ...]]) -> ColumnElement[bool]:
+def are_among(columns: Sequence[KeyedColumnElement[V]], keys: Collection[tuple[V, ...]]) -> ColumnElement[bool]:
     """Return the condition that several columns together equal one of these keys."""
     if len(keys) == 1:
         [key] = keys
@@ -39,7 +41,7 @@ def are_among(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple
     return tuple_(*columns).in_(select(rows_of(columns, keys)))
 
 
-def rows_of(columns: Sequence[KeyedColumnElement[Any]], keys: Collection[tuple[Any, ...]]) -> TableValuedAlias:
+def rows_of(columns: Sequence[KeyedColumnElement[V]], keys: Collection[tuple[V, ...]]) -> TableValuedAlias:
     """Return the keys as a table to join with; its columns have the names and types of `columns`."""
     arrays = (cast([key[index] for key in keys], ARRAY(each.type)) for index, each in enumerate(columns))
     names = (column(each.name, each.type) for each in columns)

@@ -1,21 +1,19 @@
 """Authors of posts and comments: people and communities, keyed by VK's signed id (negative = a community)."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import authors
-from app.store.keyset import rows_by_key
+from app.store.keyset import Key, rows_by_key
+from app.store.rows import AuthorRow
 from app.wall import VkAuthor
 
 KEY = ("id",)
 
 
-async def authors_by_key(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def authors_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, AuthorRow]:
     """Read authors: (id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, authors, KEY, keys)
 

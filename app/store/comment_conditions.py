@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -98,7 +97,7 @@ class CommentConditions:
         values = [(getattr(self, name), conditions[name]) for name in names]
         return [condition() for value, condition in values if value is not None] + list(self._combined())
 
-    def query(self) -> ColumnElement[Any]:
+    def query(self) -> ColumnElement[object]:
         """Return the search as PostgreSQL's tsquery."""
         return query(self.search or "", self.search_forms)
 
@@ -137,7 +136,7 @@ class CommentConditions:
         return len(walls) == 1
 
 
-def query(search: str, forms: Sequence[Sequence[str]]) -> ColumnElement[Any]:
+def query(search: str, forms: Sequence[Sequence[str]]) -> ColumnElement[object]:
     """Return a search as PostgreSQL's tsquery; a word that is the first of a tuple in `forms` matches all its forms."""
     tsquery = func.websearch_to_tsquery(RUSSIAN, func.translate(search, "ёЁ", "еЕ"))
     # Rewrite in two steps, through placeholders that are not words: otherwise a form that was put in for one word
@@ -150,7 +149,7 @@ def query(search: str, forms: Sequence[Sequence[str]]) -> ColumnElement[Any]:
     return tsquery
 
 
-def query_matches(tsquery: ColumnElement[Any]) -> ColumnElement[bool]:
+def query_matches(tsquery: ColumnElement[object]) -> ColumnElement[bool]:
     """Return the condition that a row of `comment_search` matches a tsquery."""
     return comment_search.c.vector.bool_op("@@")(tsquery)
 
@@ -163,7 +162,7 @@ def _contains(substring: str) -> ColumnElement[bool]:
     return and_(_latin(comment_search.c.folded).like(_latin(pattern)), comment_search.c.folded.like(pattern))
 
 
-def _latin(words: ColumnElement[Any]) -> ColumnElement[Any]:
+def _latin(words: ColumnElement[str]) -> ColumnElement[str]:
     # Literals instead of parameters: PostgreSQL only then recognises the expression of the index.
     return func.translate(words, literal_column(f"'{CYRILLIC}'"), literal_column(f"'{LATIN}'"))
 

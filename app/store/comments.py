@@ -1,24 +1,25 @@
 """Comments and replies, keyed by (owner_id, id)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import md5
 from itertools import groupby
-from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Double, FromClause, Row, cast, func, select, text
+from sqlalchemy import ColumnElement, Double, FromClause, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.copying import copy_new_rows
 from app.db.tables import comment_search, comments
 from app.errors import PostNotFound
+from app.json_types import JsonObject
 from app.store.arrays import key_columns
 from app.store.collections import NEWEST_COLLECTION
 from app.store.comment_conditions import CommentConditions, query_matches
-from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.rows import CommentRow
 from app.wall import VkComment
 
 NEWEST = Order("NEWEST", ("published_at", "owner_id", "id"), is_descending=True)
@@ -29,14 +30,12 @@ RELEVANCE = Order("RELEVANCE", ("rank", "owner_id", "id"), is_descending=True, n
 KEY = ("owner_id", "id")
 
 
-async def comments_by_key(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def comments_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, CommentRow]:
     """Read comments: (owner_id, id) -> row; unknown ones are absent."""
     return await rows_by_key(connection, comments, KEY, keys)
 
 
-async def comments_page(connection: AsyncConnection, conditions: CommentConditions, page: Page) -> Slice:
+async def comments_page(connection: AsyncConnection, conditions: CommentConditions, page: Page) -> Slice[CommentRow]:
     """Read a page of the selected comments."""
     if conditions.are_on_one_wall():
         page = _on_one_wall(conditions, page)
@@ -51,10 +50,10 @@ async def count_comments(connection: AsyncConnection, conditions: CommentConditi
 async def _comments_by(
     parent: tuple[str, ...],
     connection: AsyncConnection,
-    keys: Sequence[tuple[int, ...]],
+    keys: Sequence[Key],
     conditions: CommentConditions,
     page: Page,
-) -> dict[tuple[int, ...], Slice]:
+) -> Mapping[Key, Slice[CommentRow]]:
     if "owner_id" in parent:
         page = _on_one_wall(conditions, page)
     table, sql_conditions = _source(conditions, page)
@@ -89,9 +88,9 @@ def _on_one_wall(conditions: CommentConditions, page: Page) -> Page:
 async def _count_comments_by(
     parent: tuple[str, ...],
     connection: AsyncConnection,
-    keys: Sequence[tuple[int, ...]],
+    keys: Sequence[Key],
     conditions: CommentConditions,
-) -> dict[tuple[int, ...], int]:
+) -> Mapping[Key, int]:
     return await counts_by_key(connection, comments, parent, keys, conditions.sql())
 
 
@@ -257,7 +256,7 @@ async def _copy(connection: AsyncConnection, rows: Sequence[VkComment], newest: 
     return await copy_new_rows(connection, comments.name, _COPIED, records)
 
 
-def _json(attachments: list[dict[str, Any]]) -> str:
+def _json(attachments: Sequence[JsonObject]) -> str:
     return orjson.dumps(attachments).decode() if attachments else "[]"
 
 
@@ -317,7 +316,7 @@ async def _merge(connection: AsyncConnection, rows: Sequence[VkComment], collect
     return Stored(len(new), changed, deleted, new, other_texts)
 
 
-def _merged_columns(rows: Sequence[VkComment]) -> dict[str, list[Any]]:
+def _merged_columns(rows: Sequence[VkComment]) -> dict[str, Sequence[object]]:
     return {
         "owner_ids": [comment.owner_id for comment in rows],
         "ids": [comment.id for comment in rows],

@@ -4,14 +4,16 @@ The job's row is the source of truth. These functions repair differences between
 the two tables and set the order of waiting jobs.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.keyset import Key
+from app.store.rows import JobPlaceRow, LostJobRow
 
-async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
+
+async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[LostJobRow]:
     """Lock and return unfinished jobs without a queue entry and without a heartbeat for `silent_seconds`.
 
     Jobs that another process has locked are skipped. Jobs with a cancellation
@@ -96,9 +98,7 @@ async def raise_abandoned(connection: AsyncConnection, heartbeat_timeout_seconds
     return int(result.rowcount)
 
 
-async def places_by_job(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def places_by_job(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, JobPlaceRow]:
     """Read the queue positions of jobs: (job id,) -> `position` and `not_before`; jobs that do not wait are absent.
 
     `position` counts from 1 over all kinds, in the order in which workers claim

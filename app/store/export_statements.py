@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, literal_column, select
 from sqlalchemy.engine import Dialect
@@ -12,6 +12,7 @@ from app.store.comment_conditions import CommentConditions
 from app.store.row_streams import DriverStatement
 
 VK = "https://vk.com"
+AnySelect: TypeAlias = Select[*tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +127,17 @@ def _csv_value(column: _Column, codes: str) -> str:
     return safe.format(column.sql, codes) if column.csv is _TEXT else column.csv.format(column.sql)
 
 
-def _select(conditions: CommentConditions, values: Mapping[str, str], tables: Collection[Table]) -> Select[Any]:
+def _select(conditions: CommentConditions, values: Mapping[str, str], tables: Collection[Table]) -> AnySelect:
     source: FromClause = comments
     for table, condition in _JOINS.items():
         if table in tables:
             source = source.outerjoin(table, condition)
-    columns: list[ColumnElement[Any]] = [literal_column(value).label(name) for name, value in values.items()]
-    statement: Select[Any] = select(*columns).select_from(source).where(*conditions.sql())
+    columns: list[ColumnElement[object]] = [literal_column(value).label(name) for name, value in values.items()]
+    statement: AnySelect = select(*columns).select_from(source).where(*conditions.sql())
     return statement.order_by(comments.c.owner_id, comments.c.id)
 
 
-def _for_driver(statement: Select[Any], dialect: Dialect) -> DriverStatement:
+def _for_driver(statement: AnySelect, dialect: Dialect) -> DriverStatement:
     expanded = statement.compile(dialect=dialect).construct_expanded_state()
     arguments = []
     for name in expanded.positiontup or ():

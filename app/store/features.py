@@ -4,22 +4,20 @@ A trigger deletes the row of a comment whose text has changed, so a comment with
 Callers that write rows hold the locks of their walls.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, exists, func, select, text, tuple_
+from sqlalchemy import ColumnElement, exists, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comment_features, comments
 from app.store.comment_conditions import CommentConditions
-from app.store.keyset import rows_by_key
+from app.store.keyset import Key, rows_by_key
+from app.store.rows import FeaturesRow, TextToAnalyzeRow
 
 
-async def features_by_comment(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def features_by_comment(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, FeaturesRow]:
     """Read features: (owner_id, id) of the comment -> row; comments that were not analysed are absent."""
     return await rows_by_key(connection, comment_features, ("owner_id", "comment_id"), keys)
 
@@ -37,7 +35,7 @@ class Most:
 
 async def next_comments(
     connection: AsyncConnection, conditions: CommentConditions, after: tuple[int, int], most: Most, *, full: bool
-) -> Sequence[Row[Any]]:
+) -> Sequence[TextToAnalyzeRow]:
     """Return the next comments to analyse after a key, in the order of keys; with `full` also analysed ones.
 
     A row is `owner_id`, `id`, `text`, `text_hash`.
@@ -58,8 +56,7 @@ async def next_comments(
         .where(counted.c.before < most.characters)
         .order_by(counted.c.owner_id, counted.c.id)
     )
-    rows: Sequence[Row[Any]] = (await connection.execute(statement)).all()  # type: ignore[assignment]  # the columns of a subquery are untyped
-    return rows
+    return (await connection.execute(statement)).all()
 
 
 async def count_comments_to_analyze(connection: AsyncConnection, conditions: CommentConditions, *, full: bool) -> int:

@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, cast, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Text, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +20,8 @@ from app.db.tables import (
 )
 from app.errors import GroupNotFound
 from app.store.arrays import is_among
-from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.rows import GroupRow
 from app.wall import VkGroup
 
 ADDED = Order("ADDED", ("added_at", "owner_id"), is_descending=True)
@@ -29,9 +29,7 @@ NAME = Order("NAME", ("name", "owner_id"))
 KEY = ("owner_id",)
 
 
-async def groups_by_key(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def groups_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, GroupRow]:
     """Read communities: (owner_id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, groups, KEY, keys)
 
@@ -58,7 +56,7 @@ class GroupConditions:
         return conditions
 
 
-async def groups_page(connection: AsyncConnection, conditions: GroupConditions, page: Page) -> Slice:
+async def groups_page(connection: AsyncConnection, conditions: GroupConditions, page: Page) -> Slice[GroupRow]:
     """Read a page of the selected communities."""
     return await page_rows(connection, groups, conditions.sql(), page)
 
@@ -68,7 +66,7 @@ async def count_groups(connection: AsyncConnection, conditions: GroupConditions)
     return await count_rows(connection, groups, conditions.sql())
 
 
-async def group_by_screen_name(connection: AsyncConnection, screen_name: str) -> Row[Any] | None:
+async def group_by_screen_name(connection: AsyncConnection, screen_name: str) -> GroupRow | None:
     """Return the row of a community by its screen name, compared without case, or None."""
     rows = await connection.execute(select(groups).where(func.lower(groups.c.screen_name) == screen_name.lower()))
     return rows.first()
@@ -110,7 +108,7 @@ async def upsert_groups(connection: AsyncConnection, vk_groups: Sequence[VkGroup
     return {row.owner_id for row in result if row.is_new}
 
 
-def _columns(rows: Sequence[VkGroup]) -> dict[str, Any]:
+def _columns(rows: Sequence[VkGroup]) -> dict[str, object]:
     return {
         "owner_ids": [-group.id for group in rows],
         "screen_names": [group.screen_name for group in rows],
@@ -160,7 +158,7 @@ async def owner_ids_after(
     return list(await connection.scalars(statement))
 
 
-async def update_group(connection: AsyncConnection, owner_id: int, values: Mapping[str, Any]) -> Row[Any]:
+async def update_group(connection: AsyncConnection, owner_id: int, values: Mapping[str, object]) -> GroupRow:
     """Change a community and return its row.
 
     Raises:
@@ -169,7 +167,7 @@ async def update_group(connection: AsyncConnection, owner_id: int, values: Mappi
     statement = update(groups).where(groups.c.owner_id == owner_id)
     # An UPDATE needs at least one value: without any to change, write the owner id, which changes nothing.
     changed = await connection.execute(statement.values(**(values or {"owner_id": owner_id})).returning(groups))
-    row: Row[Any] | None = changed.first()
+    row: GroupRow | None = changed.first()
     if row is None:
         raise GroupNotFound(owner_id)
     return row

@@ -1,13 +1,14 @@
 """Counts and times of jobs, for operators. One statement each."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.rows import JobCountRow, JobTimesRow
 
-async def counts(connection: AsyncConnection, seconds: float) -> Sequence[Row[Any]]:
+
+async def counts(connection: AsyncConnection, seconds: float) -> Sequence[JobCountRow]:
     """Count jobs (`number`) by `kind` and `state`: all unfinished ones, and those that ended in the last `seconds`."""
     statement = text("""
         SELECT kind, state, count(*) AS number FROM jobs
@@ -17,7 +18,7 @@ async def counts(connection: AsyncConnection, seconds: float) -> Sequence[Row[An
     return (await connection.execute(statement, {"seconds": seconds})).all()
 
 
-async def unfinished(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def unfinished(connection: AsyncConnection) -> Sequence[JobCountRow]:
     """Count the waiting and running jobs (`number`) by `kind` and `state`."""
     statement = text("""
         SELECT kind, state, count(*) AS number FROM jobs WHERE state IN ('QUEUED', 'RUNNING') GROUP BY kind, state
@@ -25,7 +26,7 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return (await connection.execute(statement)).all()
 
 
-async def times(connection: AsyncConnection, seconds: float) -> Sequence[Row[Any]]:
+async def times(connection: AsyncConnection, seconds: float) -> Sequence[JobTimesRow]:
     """Measure the jobs that ended in the last `seconds`, by `kind`.
 
     `waiting` and `duration` are lists of seconds: the 50th, 90th and 99th

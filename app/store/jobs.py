@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     ColumnElement,
-    Row,
     Text,
     column,
     delete,
@@ -27,9 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import job_events, job_groups, jobs
 from app.errors import JobAlreadyRunning
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 from app.store.arrays import is_among
-from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.rows import ClaimedJobRow, FollowedJobRow, HeartbeatAgeRow, JobEventRow, JobRow, LockedJobRow
 
 NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("created_at", "id"))
@@ -57,7 +57,7 @@ class JobConditions:
         ]
         return [condition() for value, condition in conditions if value is not None]
 
-    def matches(self, row: Row[Any]) -> bool:
+    def matches(self, row: FollowedJobRow) -> bool:
         """Return whether a row meets the conditions, with the same result as `sql` in PostgreSQL."""
         return (self.kinds is None or row.kind in self.kinds) and (self.states is None or row.state in self.states)
 
@@ -65,27 +65,27 @@ class JobConditions:
 # reading
 
 
-async def jobs_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+async def jobs_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, JobRow]:
     """Read jobs: (id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, jobs, KEY, keys)
 
 
-async def job_by_id(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
+async def job_by_id(connection: AsyncConnection, job_id: int) -> JobRow | None:
     """Read one job, or None."""
     return (await connection.execute(select(jobs).where(jobs.c.id == job_id))).first()
 
 
-async def followed_job(connection: AsyncConnection, job_id: int) -> Row[Any] | None:
+async def followed_job(connection: AsyncConnection, job_id: int) -> FollowedJobRow | None:
     """Read the columns of a job that its followers receive, or None."""
     return (await connection.execute(select(*FOLLOWED).where(jobs.c.id == job_id))).first()
 
 
-async def followed_jobs(connection: AsyncConnection, ids: Collection[int]) -> Sequence[Row[Any]]:
+async def followed_jobs(connection: AsyncConnection, ids: Collection[int]) -> Sequence[FollowedJobRow]:
     """Read the columns of these jobs that their followers receive; unknown ones are absent."""
     return (await connection.execute(select(*FOLLOWED).where(is_among(jobs.c.id, ids)))).all()
 
 
-async def followed_jobs_since(connection: AsyncConnection, ended_since: datetime) -> Sequence[Row[Any]]:
+async def followed_jobs_since(connection: AsyncConnection, ended_since: datetime) -> Sequence[FollowedJobRow]:
     """Read the columns that followers receive of all jobs that are unfinished or ended at this time or later."""
     # Literal states instead of parameters: PostgreSQL only then uses the partial index of unfinished jobs.
     condition = or_(text("state IN ('QUEUED', 'RUNNING')"), jobs.c.finished_at >= ended_since)
@@ -98,7 +98,7 @@ async def current_time(connection: AsyncConnection) -> datetime:
     return now
 
 
-async def jobs_page(connection: AsyncConnection, conditions: JobConditions, page: Page) -> Slice:
+async def jobs_page(connection: AsyncConnection, conditions: JobConditions, page: Page) -> Slice[JobRow]:
     """Read a page of the selected jobs."""
     return await page_rows(connection, jobs, conditions.sql(), page)
 
@@ -109,28 +109,24 @@ async def count_jobs(connection: AsyncConnection, conditions: JobConditions) -> 
 
 
 async def events_by_job(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None, page: Page
-) -> dict[tuple[int, ...], Slice]:
+    connection: AsyncConnection, keys: Sequence[Key], _: None, page: Page
+) -> Mapping[Key, Slice[JobEventRow]]:
     """Read the same page of each job's events: (job_id,) -> slice; jobs without events are absent."""
     return await pages_by_key(connection, job_events, ("job_id",), keys, (), page)
 
 
-async def count_events_by_job(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None
-) -> dict[tuple[int, ...], int]:
+async def count_events_by_job(connection: AsyncConnection, keys: Sequence[Key], _: None) -> Mapping[Key, int]:
     """Count each job's events: (job_id,) -> count; zeros are absent."""
     return await counts_by_key(connection, job_events, ("job_id",), keys)
 
 
-async def events_after(connection: AsyncConnection, job_id: int, seq: int, limit: int) -> Sequence[Row[Any]]:
+async def events_after(connection: AsyncConnection, job_id: int, seq: int, limit: int) -> Sequence[JobEventRow]:
     """Read up to `limit` events of a job with a greater `seq`, in order."""
     statement = select(job_events).where(job_events.c.job_id == job_id, job_events.c.seq > seq)
     return (await connection.execute(statement.order_by(job_events.c.seq).limit(limit))).all()
 
 
-async def heartbeat_ages_by_job(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def heartbeat_ages_by_job(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, HeartbeatAgeRow]:
     """Read the heartbeat ages of running jobs: (job id,) -> `seconds`; jobs that do not run are absent."""
     heartbeat_age = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
     statement = select(jobs.c.id, heartbeat_age.label("seconds")).where(
@@ -153,9 +149,9 @@ async def lock_queue(connection: AsyncConnection) -> None:
     await connection.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
 
 
-async def insert_job(connection: AsyncConnection, values: Mapping[str, Any]) -> Row[Any]:
+async def insert_job(connection: AsyncConnection, values: Mapping[str, object]) -> JobRow:
     """Insert a job and return its row."""
-    row: Row[Any] = (await connection.execute(insert(jobs).values(**values).returning(jobs))).one()
+    row: JobRow = (await connection.execute(insert(jobs).values(**values).returning(jobs))).one()
     return row
 
 
@@ -200,9 +196,9 @@ async def move_job(
     job_id: int,
     *,
     former: Collection[str],
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     epoch: int | None = None,
-) -> Row[Any] | None:
+) -> JobRow | None:
     """Write `values` if the job is in one of the `former` states and, if given, has this `epoch`.
 
     Return the new row, or None if the job is in another state or was claimed again.
@@ -210,7 +206,7 @@ async def move_job(
     conditions = [jobs.c.id == job_id, jobs.c.state.in_(former)]
     if epoch is not None:
         conditions.append(jobs.c.epoch == epoch)
-    moved: Row[Any] | None = (
+    moved: JobRow | None = (
         await connection.execute(update(jobs).where(*conditions).values(**values).returning(jobs))
     ).first()
     return moved
@@ -218,7 +214,7 @@ async def move_job(
 
 async def lock_jobs(
     connection: AsyncConnection, job_ids: Collection[int], *, skip_locked: bool = False
-) -> Sequence[Row[Any]]:
+) -> Sequence[JobRow]:
     """Lock jobs, by id, until the transaction ends, and return their rows; `skip_locked` skips locked ones."""
     statement = select(jobs).where(is_among(jobs.c.id, job_ids)).order_by(jobs.c.id)
     return (await connection.execute(statement.with_for_update(skip_locked=skip_locked))).all()
@@ -229,7 +225,7 @@ async def claim_jobs(
     job_ids: Mapping[int, int],
     worker: str,
     events: Mapping[str, Mapping[str, str]],
-) -> Sequence[Row[Any]]:
+) -> Sequence[ClaimedJobRow]:
     """Claim jobs for `worker`, each with the next epoch and an event; return their rows with the `former` state.
 
     `job_ids` maps queue entries to their jobs; a job with another queue entry is
@@ -282,7 +278,7 @@ class RunEnd:
     failure: Mapping[str, Any] | None
     retry_after_seconds: float
     is_attempt: bool
-    events: Sequence[tuple[str, str, Mapping[str, Any]]]
+    events: Sequence[tuple[str, str, Mapping[str, object]]]
 
 
 async def end_jobs(connection: AsyncConnection, ends: Sequence[RunEnd]) -> set[int]:
@@ -333,7 +329,7 @@ async def write_queue_id(connection: AsyncConnection, job_id: int, queue_id: int
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(queue_id=queue_id))
 
 
-async def lock_job(connection: AsyncConnection, job_id: int, epoch: int) -> Row[Any] | None:
+async def lock_job(connection: AsyncConnection, job_id: int, epoch: int) -> LockedJobRow | None:
     """Lock a running job until the transaction ends, so that no other worker can claim it; return its row.
 
     None if it is no longer running with this epoch: the caller must not write.
@@ -344,7 +340,7 @@ async def lock_job(connection: AsyncConnection, job_id: int, epoch: int) -> Row[
     return (await connection.execute(statement.with_for_update())).first()
 
 
-async def write_progress(connection: AsyncConnection, job_id: int, values: Mapping[str, Any]) -> None:
+async def write_progress(connection: AsyncConnection, job_id: int, values: Mapping[str, object]) -> None:
     """Write progress and checkpoint of a job that this transaction has locked with `lock_job`."""
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(heartbeat_at=func.now(), **values))
 
@@ -383,7 +379,9 @@ async def remove_finished(connection: AsyncConnection, before: datetime | None, 
     return int((await connection.execute(delete(jobs).where(jobs.c.id.in_(unlocked), *conditions))).rowcount)
 
 
-async def add_event(connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, Any]) -> int:
+async def add_event(
+    connection: AsyncConnection, job_id: int, kind: str, message: str, facts: Mapping[str, object]
+) -> int:
     """Append an event to a job and return its `seq`: one more than the last, without gaps."""
     raised = update(jobs).where(jobs.c.id == job_id).values(last_seq=jobs.c.last_seq + 1).returning(jobs.c.last_seq)
     seq = (await connection.execute(raised)).scalar_one()

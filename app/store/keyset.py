@@ -1,9 +1,9 @@
 """Keyset paging: one page of a table, one page for each of many parents, and counts; each in one statement."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, Never, TypeAlias, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    UnaryExpression,
     func,
     literal,
     select,
@@ -22,8 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store.arrays import rows_of
 
 Conditions = Sequence[ColumnElement[bool]]
-StoredRow = Row[Any]
-"""A row of a table, with its columns as attributes."""
+AnyRow: TypeAlias = Row[*tuple[object, ...]]
+"""A row of any table: the functions of `store` that call these state which of `app.store.rows` it is."""
+Key = tuple[int, ...]
+"""The key values of a row, or of the parent of rows."""
+_Select: TypeAlias = Select[*tuple[object, ...]]
+
+C = TypeVar("C")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +56,35 @@ class Page:
 
     order: Order
     limit: int
-    after: tuple[Any, ...] | None = None
-    before: tuple[Any, ...] | None = None
+    after: tuple[object, ...] | None = None
+    before: tuple[object, ...] | None = None
     backwards: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Generic[R_co]):
     """The rows of one page in the requested order, and whether more exist on either side."""
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[R_co]
     has_next: bool
     has_previous: bool
 
 
-EMPTY = Slice((), has_next=False, has_previous=False)
+EMPTY: Slice[Never] = Slice((), has_next=False, has_previous=False)
+
+# The functions of `store` that a list of the API calls: conditions of type C select rows of type R.
+ReadPage: TypeAlias = Callable[[AsyncConnection, C, Page], Awaitable[Slice[R]]]
+CountRows: TypeAlias = Callable[[AsyncConnection, C], Awaitable[int]]
+# The same for many parents at once, and rows by key; keys without rows are absent.
+ReadPages: TypeAlias = Callable[[AsyncConnection, Sequence[Key], C, Page], Awaitable[Mapping[Key, Slice[R]]]]
+CountChildren: TypeAlias = Callable[[AsyncConnection, Sequence[Key], C], Awaitable[Mapping[Key, int]]]
+CountByKey: TypeAlias = Callable[[AsyncConnection, Sequence[Key]], Awaitable[Mapping[Key, int]]]
+ReadRows: TypeAlias = Callable[[AsyncConnection, Sequence[Key]], Awaitable[Mapping[Key, R]]]
 
 
-async def page_rows(connection: AsyncConnection, table: FromClause, conditions: Conditions, page: Page) -> Slice:
+async def page_rows(
+    connection: AsyncConnection, table: FromClause, conditions: Conditions, page: Page
+) -> Slice[AnyRow]:
     """Read one page of the rows of `table` that meet all `conditions`."""
     rows = (await connection.execute(_paged(select(table).where(*conditions), table, page))).all()
     return _slice(rows, page)
@@ -75,10 +94,10 @@ async def pages_by_key(
     connection: AsyncConnection,
     table: FromClause,
     key: Sequence[str],
-    keys: Sequence[tuple[int, ...]],
+    keys: Sequence[Key],
     conditions: Conditions,
     page: Page,
-) -> dict[tuple[int, ...], Slice]:
+) -> Mapping[Key, Slice[AnyRow]]:
     """Read the same page for each of many parents: key values -> its slice; parents without rows are absent.
 
     `key` names the columns of `table` that hold the parent's key.
@@ -92,15 +111,15 @@ async def pages_by_key(
         .select_from(parents.join(inner, true()))
         .order_by(*(inner.c[name] for name in key), *_ordering(inner, page))
     )
-    grouped: dict[tuple[int, ...], list[Row[Any]]] = defaultdict(list)
+    grouped: dict[Key, list[AnyRow]] = defaultdict(list)
     for row in await connection.execute(statement):
         grouped[tuple(getattr(row, name) for name in key)].append(row)
     return {parent: _slice(rows, page) for parent, rows in grouped.items()}
 
 
 async def rows_by_key(
-    connection: AsyncConnection, table: Table, key: Sequence[str], keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+    connection: AsyncConnection, table: Table, key: Sequence[str], keys: Sequence[Key]
+) -> Mapping[Key, AnyRow]:
     """Read rows by their unique key: key values -> row; unknown keys are absent."""
     parents = rows_of([table.c[name] for name in key], keys)
     joined = parents.join(table, tuple_(*(table.c[name] for name in key)) == tuple_(*(parents.c[name] for name in key)))
@@ -112,9 +131,9 @@ async def counts_by_key(
     connection: AsyncConnection,
     table: Table,
     key: Sequence[str],
-    keys: Sequence[tuple[int, ...]],
+    keys: Sequence[Key],
     conditions: Conditions = (),
-) -> dict[tuple[int, ...], int]:
+) -> dict[Key, int]:
     """Count the rows of each parent that meet all `conditions`: key values -> count; zeros are absent."""
     parents = rows_of([table.c[name] for name in key], keys)
     columns = [table.c[name] for name in key]
@@ -128,7 +147,7 @@ async def count_rows(connection: AsyncConnection, table: FromClause, conditions:
     return await connection.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
 
 
-def _paged(statement: Select[Any], table: FromClause, page: Page) -> Select[Any]:
+def _paged(statement: _Select, table: FromClause, page: Page) -> _Select:
     columns = [table.c[name] for name in page.order.columns]
     for values, is_after in ((page.after, True), (page.before, False)):
         if values is not None:
@@ -138,12 +157,12 @@ def _paged(statement: Select[Any], table: FromClause, page: Page) -> Select[Any]
     return statement.order_by(*_ordering(table, page)).limit(page.limit + 1)
 
 
-def _ordering(table: FromClause, page: Page) -> list[ColumnElement[Any]]:
+def _ordering(table: FromClause, page: Page) -> list[UnaryExpression[object]]:
     descending = page.order.is_descending != page.backwards
     return [table.c[name].desc() if descending else table.c[name].asc() for name in page.order.columns]
 
 
-def _slice(rows: Sequence[Row[Any]], page: Page) -> Slice:
+def _slice(rows: Sequence[AnyRow], page: Page) -> Slice[AnyRow]:
     has_more = len(rows) > page.limit
     kept = rows[: page.limit]
     if page.backwards:

@@ -11,15 +11,15 @@ was matched with the changed keywords.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import keywords
 from app.errors import KeywordAlreadyThere, KeywordNotFound
 from app.store.arrays import is_among, key_columns
-from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.rows import ActiveKeywordRow, CategoryRow, KeywordRow, MatchCountsRow, MatchRow, TextRow
 
 PHRASE = Order("PHRASE", ("folded_phrase", "id"))
 NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
@@ -60,14 +60,12 @@ class KeywordConditions:
         return conditions
 
 
-async def keywords_by_key(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def keywords_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, KeywordRow]:
     """Read keywords: (id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, keywords, KEY, keys)
 
 
-async def keywords_page(connection: AsyncConnection, conditions: KeywordConditions, page: Page) -> Slice:
+async def keywords_page(connection: AsyncConnection, conditions: KeywordConditions, page: Page) -> Slice[KeywordRow]:
     """Read a page of the selected keywords."""
     return await page_rows(connection, _LISTED, conditions.sql(), page)
 
@@ -77,7 +75,7 @@ async def count_keywords(connection: AsyncConnection, conditions: KeywordConditi
     return await count_rows(connection, _LISTED, conditions.sql())
 
 
-async def match_counts(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+async def match_counts(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, MatchCountsRow]:
     """Count the matches of keywords: (id,) -> `comments` and `matches`; keywords without matches are absent."""
     statement = text("""
         SELECT keyword_id, sum(comments)::bigint AS comments, sum(matches)::bigint AS matches
@@ -87,7 +85,7 @@ async def match_counts(connection: AsyncConnection, keys: Sequence[tuple[int, ..
     return {(row.keyword_id,): row for row in rows}
 
 
-async def categories(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def categories(connection: AsyncConnection) -> Sequence[CategoryRow]:
     """Return the categories by name: `name`, `keywords`, `matches`."""
     statement = text("""
         SELECT k.category AS name, count(*) AS keywords, coalesce(sum(m.matches), 0)::bigint AS matches
@@ -121,7 +119,7 @@ async def lock_keywords(connection: AsyncConnection) -> None:
 
 async def insert_keywords(
     connection: AsyncConnection, new: Sequence[NewKeyword]
-) -> tuple[Sequence[Row[Any]], set[int]]:
+) -> tuple[Sequence[KeywordRow], set[int]]:
     """Insert the keywords that do not exist; return the row of each one, in the given order, and the new ids."""
     values = {
         "phrases": [each.phrase for each in new],
@@ -150,7 +148,7 @@ async def insert_keywords(
     return rows.all(), new_ids
 
 
-async def require_keyword(connection: AsyncConnection, keyword_id: int) -> Row[Any]:
+async def require_keyword(connection: AsyncConnection, keyword_id: int) -> KeywordRow:
     """Return a keyword's row. It cannot change while the caller holds `lock_keywords`.
 
     Raises:
@@ -162,7 +160,7 @@ async def require_keyword(connection: AsyncConnection, keyword_id: int) -> Row[A
     return row
 
 
-async def update_keyword(connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) -> Row[Any]:
+async def update_keyword(connection: AsyncConnection, row: KeywordRow, values: Mapping[str, object]) -> KeywordRow:
     """Change a keyword, and return its new row. The caller holds `lock_keywords`.
 
     Raises:
@@ -176,9 +174,9 @@ async def update_keyword(connection: AsyncConnection, row: Row[Any], values: Map
     if other := await connection.scalar(
         same, {"id": row.id, **{name: changed_row[name] for name in ("phrase", "matching")}}
     ):
-        raise KeywordAlreadyThere(other, changed_row["phrase"])
+        raise KeywordAlreadyThere(other, str(changed_row["phrase"]))
     changed = keywords.update().where(keywords.c.id == row.id).values(**values, changed_at=func.now())
-    new: Row[Any] = (await connection.execute(changed.returning(keywords))).one()
+    new: KeywordRow = (await connection.execute(changed.returning(keywords))).one()
     return new
 
 
@@ -215,7 +213,7 @@ class ActiveKeywords:
     """The keywords with which new comments are matched, and a version that changes with them."""
 
     version: tuple[int, int]
-    rows: Sequence[Row[Any]]
+    rows: Sequence[ActiveKeywordRow]
 
 
 async def share_keywords(connection: AsyncConnection) -> None:
@@ -286,7 +284,7 @@ async def delete_all_matches(connection: AsyncConnection, keys: Collection[tuple
     await connection.execute(statement, key_columns(keys))
 
 
-def _columns(rows: Sequence[tuple[MatchedComment, int]]) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[tuple[MatchedComment, int]]) -> dict[str, object]:
     # PostgreSQL's nested arrays must have equal lengths, so lists of positions are passed as text.
     return {
         "owner_ids": [each.owner_id for each, _ in rows],
@@ -297,9 +295,7 @@ def _columns(rows: Sequence[tuple[MatchedComment, int]]) -> dict[str, list[Any]]
     }
 
 
-async def matches_by_comment(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], list[Row[Any]]]:
+async def matches_by_comment(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, Sequence[MatchRow]]:
     """Read matches: (owner_id, id) of the comment -> the rows of keywords, with `positions` and the comment's `text`.
 
     Comments without matches and matches of removed keywords are absent.
@@ -313,7 +309,7 @@ async def matches_by_comment(
          ORDER BY m.keyword_id
     """)
     values = key_columns(keys)
-    by_comment: dict[tuple[int, ...], list[Row[Any]]] = {}
+    by_comment: dict[Key, list[MatchRow]] = {}
     for row in await connection.execute(statement, values):
         by_comment.setdefault((row.owner_id, row.comment_id), []).append(row)
     return by_comment
@@ -333,7 +329,7 @@ class KeyRange:
     last: tuple[int, int]
     owner_ids: Collection[int]
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, object]:
         """Return the parameters of the range's condition."""
         return {
             "after_owner_id": self.after[0],
@@ -366,7 +362,7 @@ async def next_range(connection: AsyncConnection, after: tuple[int, int], limit:
     return KeyRange(after, (rows[-1].owner_id, rows[-1].id), {row.owner_id for row in rows}) if rows else None
 
 
-async def texts_of(connection: AsyncConnection, stretch: KeyRange) -> Sequence[Row[Any]]:
+async def texts_of(connection: AsyncConnection, stretch: KeyRange) -> Sequence[TextRow]:
     """Return the comments of a key range: `owner_id`, `id`, `published_at`, `text`."""
     condition = _IN_STRETCH.format(id="id")
     statement = text(f"SELECT owner_id, id, published_at, text FROM comments WHERE {condition} ORDER BY owner_id, id")  # noqa: S608 - only constant SQL is interpolated

@@ -6,14 +6,14 @@ null if and only if a monitoring is not enabled.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, func, text, update
+from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import monitorings
-from app.store.keyset import Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, page_rows, rows_by_key
+from app.store.rows import DueMonitoringRow, LockedMonitoringRow, MonitoringOverviewRow, MonitoringRow
 
 NEXT_RUN = Order("NEXT_RUN", ("next_run_at", "owner_id"))
 KEY = ("owner_id",)
@@ -24,14 +24,12 @@ JITTER = 0.1
 # reading
 
 
-async def monitorings_by_key(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
-) -> dict[tuple[int, ...], Row[Any]]:
+async def monitorings_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, MonitoringRow]:
     """Read monitorings: (owner_id,) -> row; communities without a monitoring are absent."""
     return await rows_by_key(connection, monitorings, KEY, keys)
 
 
-async def monitorings_page(connection: AsyncConnection, _: None, page: Page) -> Slice:
+async def monitorings_page(connection: AsyncConnection, _: None, page: Page) -> Slice[MonitoringRow]:
     """Read a page of the enabled monitorings."""
     return await page_rows(connection, monitorings, [monitorings.c.is_enabled], page)
 
@@ -41,7 +39,7 @@ async def count_monitorings(connection: AsyncConnection, _: None) -> int:
     return await count_rows(connection, monitorings, [monitorings.c.is_enabled])
 
 
-async def overview(connection: AsyncConnection) -> Row[Any]:
+async def overview(connection: AsyncConnection) -> MonitoringOverviewRow:
     """Count monitorings: `enabled`, of these `due` and `failing` (the last job failed), and the earliest `next_run_at`.
 
     `running` counts those whose job is queued or running, enabled or not.
@@ -61,7 +59,9 @@ async def overview(connection: AsyncConnection) -> Row[Any]:
 # setting
 
 
-async def lock_monitoring(connection: AsyncConnection, owner_id: int, defaults: Mapping[str, Any]) -> Row[Any]:
+async def lock_monitoring(
+    connection: AsyncConnection, owner_id: int, defaults: Mapping[str, object]
+) -> LockedMonitoringRow:
     """Lock the monitoring of a community until the transaction ends, and return its row with PostgreSQL's time, `now`.
 
     A missing row is inserted with `defaults`. Lock it before the community is
@@ -70,21 +70,21 @@ async def lock_monitoring(connection: AsyncConnection, owner_id: int, defaults: 
     new = insert(monitorings).values(owner_id=owner_id, **defaults)
     # DO NOTHING would neither lock nor return an existing row.
     locked = new.on_conflict_do_update(index_elements=KEY, set_={"owner_id": new.excluded.owner_id})
-    row: Row[Any] = (await connection.execute(locked.returning(monitorings, func.now().label("now")))).one()
+    row: LockedMonitoringRow = (await connection.execute(locked.returning(monitorings, func.now().label("now")))).one()
     return row
 
 
-async def write_monitoring(connection: AsyncConnection, owner_id: int, values: Mapping[str, Any]) -> Row[Any]:
+async def write_monitoring(connection: AsyncConnection, owner_id: int, values: Mapping[str, object]) -> MonitoringRow:
     """Write values of a monitoring that this transaction has locked, and return the new row."""
     written = update(monitorings).where(monitorings.c.owner_id == owner_id).values(**values).returning(monitorings)
-    row: Row[Any] = (await connection.execute(written)).one()
+    row: MonitoringRow = (await connection.execute(written)).one()
     return row
 
 
 # running
 
 
-async def claim_due(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
+async def claim_due(connection: AsyncConnection, limit: int) -> Sequence[DueMonitoringRow]:
     """Claim up to `limit` due monitorings, the longest due first: `owner_id`, `priority`, `due_at`.
 
     Each gets its next run an interval from now, up to a tenth of it earlier or

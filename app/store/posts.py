@@ -3,13 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Row,
     and_,
     cast,
     exists,
@@ -26,7 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.tables import comments, posts
 from app.store.arrays import is_among, key_columns
 from app.store.collections import NEWEST_COLLECTION
-from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.keyset import Key, Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.rows import PostRow, PostToCollectRow
 from app.wall import VkPost
 
 NEWEST = Order("NEWEST", ("published_at", "owner_id", "id"), is_descending=True)
@@ -57,12 +56,12 @@ class PostConditions:
         return [condition() for value, condition in conditions if value is not None]
 
 
-async def posts_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+async def posts_by_key(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, PostRow]:
     """Read posts: (owner_id, id) -> row; unknown ones are absent."""
     return await rows_by_key(connection, posts, KEY, keys)
 
 
-async def posts_page(connection: AsyncConnection, conditions: PostConditions, page: Page) -> Slice:
+async def posts_page(connection: AsyncConnection, conditions: PostConditions, page: Page) -> Slice[PostRow]:
     """Read a page of the selected posts."""
     return await page_rows(connection, posts, conditions.sql(), page)
 
@@ -73,15 +72,15 @@ async def count_posts(connection: AsyncConnection, conditions: PostConditions) -
 
 
 async def posts_by_group(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], conditions: PostConditions, page: Page
-) -> dict[tuple[int, ...], Slice]:
+    connection: AsyncConnection, keys: Sequence[Key], conditions: PostConditions, page: Page
+) -> Mapping[Key, Slice[PostRow]]:
     """Read the same page of each community's posts: (owner_id,) -> slice; those without posts are absent."""
     return await pages_by_key(connection, posts, BY_GROUP, keys, conditions.sql(), page)
 
 
 async def count_posts_by_group(
-    connection: AsyncConnection, keys: Sequence[tuple[int, ...]], conditions: PostConditions
-) -> dict[tuple[int, ...], int]:
+    connection: AsyncConnection, keys: Sequence[Key], conditions: PostConditions
+) -> Mapping[Key, int]:
     """Count each community's posts: (owner_id,) -> count; zeros are absent."""
     return await counts_by_key(connection, posts, BY_GROUP, keys, conditions.sql())
 
@@ -192,7 +191,7 @@ async def count_to_collect(connection: AsyncConnection, to_collect: PostsToColle
 
 async def posts_to_collect(
     connection: AsyncConnection, to_collect: PostsToCollect, after: tuple[int, int] | None, limit: int
-) -> Sequence[Row[int, int, int, bool]]:
+) -> Sequence[PostToCollectRow]:
     """Return up to `limit` posts after the key `after`, by key, that a collection has to read.
 
     A row has owner_id, id, comment_count, and has_comments: whether any of its comments is stored.

@@ -7,12 +7,15 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
 from app.db.failures import is_transient, sqlstate_of
 from app.db.keepalive import enable_keepalive
+
+if TYPE_CHECKING:
+    _Connection: TypeAlias = asyncpg.Connection[Any]  # Any: its rows are sequences, which its type hints do not say
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 SESSION = {
@@ -39,11 +42,11 @@ class DriverStatement:
     """A statement in the driver's form: $1, $2 ... are placeholders for the arguments."""
 
     sql: str
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[object, ...] = ()
 
 
 @asynccontextmanager
-async def reading(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+async def reading(dsn: str) -> AsyncIterator["_Connection"]:
     """Open a connection for reading many rows, and close it at the end.
 
     Raises:
@@ -59,8 +62,8 @@ async def reading(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 
 
 async def row_batches(
-    connection: "asyncpg.Connection[Any]", statement: DriverStatement, size: int
-) -> AsyncIterator[list[Sequence[Any]]]:
+    connection: "_Connection", statement: DriverStatement, size: int
+) -> AsyncIterator[Sequence[Sequence[object]]]:
     """Yield the rows of a statement in batches of `size`, in the state of the moment when it begins.
 
     Raises:
@@ -80,7 +83,7 @@ async def row_batches(
 
 
 async def copy_csv(
-    connection: "asyncpg.Connection[Any]",
+    connection: "_Connection",
     statement: DriverStatement,
     delimiter: str,
     take: Callable[[bytes], None],
@@ -112,7 +115,7 @@ async def copy_csv(
         raise
 
 
-async def _with_literals(connection: "asyncpg.Connection[Any]", statement: DriverStatement) -> str:
+async def _with_literals(connection: "_Connection", statement: DriverStatement) -> str:
     """Return a statement with its arguments as literals, because COPY has no parameters; PostgreSQL quotes them.
 
     asyncpg has such a function, too, but only for as many arguments as a row has columns.

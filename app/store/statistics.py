@@ -12,15 +12,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
-from typing import Any
+from typing import TypeAlias, TypeVar
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.keyset import AnyRow, Key
+from app.store.rows import (
+    ActivityRow,
+    AuthorCountRow,
+    HourOfWeekRow,
+    LanguageRow,
+    PostsSummaryRow,
+    RankedAuthorRow,
+    RankedKeywordRow,
+    RankedPostRow,
+    TermRow,
+    TotalsRow,
+)
 from app.time_zones import EVER, offsets_of
 
 Scope = tuple[int, ...] | None
-Rows = dict[int, list[Row[Any]]]
+R = TypeVar("R")
+Rows: TypeAlias = Mapping[int, Sequence[R]]
+"""The index of a scope -> its rows; scopes without rows are absent."""
 
 FIRST_DAY, LAST_DAY = date(1, 1, 1), date(9999, 1, 1)
 FIRST_TIME, LAST_TIME = (datetime.combine(day, time(), UTC) for day in (FIRST_DAY, LAST_DAY))
@@ -53,13 +68,13 @@ class Period:
     since: datetime | None = None
     until: datetime | None = None
 
-    def in_months(self) -> dict[str, Any]:
+    def in_months(self) -> dict[str, object]:
         """Return the range of whole months in the period, and the partial periods around it, as parameters."""
         since, until = self._ends()
         first, last = _month_from(since), _month_of(until)
         return _parameters(since, until, _midnight(first), _midnight(last)) | {"first": first, "last": last}
 
-    def in_hours(self) -> dict[str, Any]:
+    def in_hours(self) -> dict[str, object]:
         """Return the range of whole hours in the period, and the partial periods around it, as parameters."""
         since, until = self._ends()
         first = since.replace(minute=0, second=0, microsecond=0)
@@ -67,12 +82,12 @@ class Period:
         last = until.replace(minute=0, second=0, microsecond=0)
         return _parameters(since, until, first, last) | {"first": first, "last": last}
 
-    def bounds(self) -> dict[str, Any]:
+    def bounds(self) -> dict[str, object]:
         """Return both ends as parameters."""
         since, until = self._ends()
         return {"since": since, "until": until}
 
-    def touched_months(self) -> dict[str, Any]:
+    def touched_months(self) -> dict[str, object]:
         """Return the range of all months that the period overlaps, as parameters."""
         since, until = self._ends()
         return {"first": _month_of(since), "last": _month_from(until)}
@@ -98,7 +113,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _parameters(since: datetime, until: datetime, first: datetime, last: datetime) -> dict[str, Any]:
+def _parameters(since: datetime, until: datetime, first: datetime, last: datetime) -> dict[str, object]:
     # Without a whole month or hour, the whole range is one partial period.
     partial = [(since, until)] if first >= last else [(since, first), (last, until)]
     partial = [(start, end) for start, end in partial if start < end]
@@ -140,7 +155,7 @@ async def versions(connection: AsyncConnection, scopes: Sequence[Scope]) -> list
     return [by_scope[index][0].version if index in by_scope else "" for index in range(len(scopes))]
 
 
-async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows[TotalsRow]:
     """Count comments, of these replies, deleted, viewed and archived ones, and their likes: one row per scope."""
     return await _by_scope(
         connection,
@@ -163,7 +178,7 @@ async def totals(connection: AsyncConnection, scopes: Sequence[Scope], period: P
 
 async def series(
     connection: AsyncConnection, scopes: Sequence[Scope], period: Period, bucket: Bucket, zone: str
-) -> Rows:
+) -> Rows[ActivityRow]:
     """Count comments by buckets in a time zone, in order; empty buckets are absent.
 
     A row is `start` (local, without a zone; for hours UTC), `comments`, `replies`, `deleted` and `likes`.
@@ -186,7 +201,9 @@ async def series(
     )
 
 
-async def hours_of_week(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, zone: str) -> Rows:
+async def hours_of_week(
+    connection: AsyncConnection, scopes: Sequence[Scope], period: Period, zone: str
+) -> Rows[HourOfWeekRow]:
     """Count comments by the hour of the week in a time zone: `weekday` (1 is Monday), `hour` (0 to 23), `comments`."""
     key = f"(extract(isodow FROM {_LOCAL}) * 24 + extract(hour FROM {_LOCAL}))::int"
     return await _by_scope(
@@ -217,7 +234,7 @@ _MINUTE = "date_bin('1 minute', c.published_at, timestamptz 'epoch')"
 """Comments are first counted by minute: offsets change only at whole minutes."""
 
 
-def _zone_parameters(zone: str) -> dict[str, Any]:
+def _zone_parameters(zone: str) -> dict[str, object]:
     offsets = offsets_of(zone)
     return {"zone_starts": list(offsets.starts), "zone_offsets": list(offsets.seconds)}
 
@@ -287,13 +304,15 @@ FIRST = """
 """
 
 
-async def authors(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+async def authors(
+    connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int
+) -> Rows[RankedAuthorRow]:
     """Rank authors by their comments: `author_id`, `comments`, `replies`, `likes`."""
     statement = AUTHORS + FIRST.format(order="comments DESC, author_id")
     return await _by_scope(connection, statement, scopes, period.in_months() | {"limit": limit})
 
 
-async def author_counts(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+async def author_counts(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows[AuthorCountRow]:
     """Count the authors of comments: `authors`, one row per scope."""
     statement = f"{AUTHORS} SELECT n, count(*) AS authors FROM summed GROUP BY n"
     return await _by_scope(connection, statement, scopes, period.in_months())
@@ -301,7 +320,7 @@ async def author_counts(connection: AsyncConnection, scopes: Sequence[Scope], pe
 
 async def posts(
     connection: AsyncConnection, scopes: Sequence[Scope], period: Period, ranking: PostRanking, limit: int
-) -> Rows:
+) -> Rows[RankedPostRow]:
     """Rank the posts that were published in the period.
 
     A row is `owner_id`, `post_id`; `comments`, `replies` and `likes` of the stored
@@ -325,7 +344,7 @@ async def posts(
     )
 
 
-async def posts_summary(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+async def posts_summary(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows[PostsSummaryRow]:
     """Summarize the posts that were published in the period: one row per scope.
 
     It has the number of `posts`, the sums of VK's `likes`, `reposts`, `views` and
@@ -364,7 +383,9 @@ DELAYS: Mapping[str, int | None] = {
 """Column of post_stats -> maximum delay of its comments after their post, in seconds; None: unbounded."""
 
 
-async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+async def keywords(
+    connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int
+) -> Rows[RankedKeywordRow]:
     """Rank keywords by the comments they match: `keyword_id`, `comments`, `matches`.
 
     Matches of removed keywords, which stay until a job has deleted them, do not count.
@@ -388,7 +409,7 @@ async def keywords(connection: AsyncConnection, scopes: Sequence[Scope], period:
     )
 
 
-async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows:
+async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period: Period) -> Rows[LanguageRow]:
     """Count the analysed comments by language: `language`, `comments`, most frequent first."""
     return await _by_scope(
         connection,
@@ -405,7 +426,7 @@ async def languages(connection: AsyncConnection, scopes: Sequence[Scope], period
     )
 
 
-async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows:
+async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Period, limit: int) -> Rows[TermRow]:
     """Rank terms by the comments that contain them: `lemma`, `comments`. Overlapped months (UTC) count as a whole."""
     return await _by_scope(
         connection,
@@ -421,7 +442,7 @@ async def terms(connection: AsyncConnection, scopes: Sequence[Scope], period: Pe
     )
 
 
-async def counts_by_group(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+async def counts_by_group(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, int]:
     """Count the comments of walls: (owner_id,) -> count; zeros are absent."""
     statement = text("""
         SELECT owner_id, sum(comments)::bigint FROM comment_hours WHERE owner_id = ANY(CAST(:owner_ids AS bigint[]))
@@ -432,10 +453,10 @@ async def counts_by_group(connection: AsyncConnection, keys: Sequence[tuple[int,
 
 
 async def _by_scope(
-    connection: AsyncConnection, statement: str, scopes: Sequence[Scope], parameters: Mapping[str, Any]
-) -> Rows:
+    connection: AsyncConnection, statement: str, scopes: Sequence[Scope], parameters: Mapping[str, object]
+) -> Rows[AnyRow]:
     pairs = [(index, owner_id) for index, scope in enumerate(scopes) for owner_id in scope or ()]
-    by_scope: Rows = defaultdict(list)
+    by_scope: dict[int, list[AnyRow]] = defaultdict(list)
     rows = await connection.execute(
         text(f"WITH {SCOPES}, {statement}"),
         {

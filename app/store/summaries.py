@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, column, insert, select, table, text
+from sqlalchemy import column, insert, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comment_features, comments
 from app.store.arrays import is_among
 from app.store.comment_conditions import CommentConditions
+from app.store.rows import (
+    FeatureTotalsRow,
+    HourOfWeekRow,
+    KeywordUseRow,
+    LanguageRow,
+    MonthRow,
+    SourceCountsRow,
+    TermUseRow,
+)
 
 _SUMMED = (
     "owner_id", "comment_id", "published_at", "language", "term_ids", "links", "phones", "mention_ids", "mood",
@@ -34,13 +42,13 @@ class Summary:
         all analysed comments.
     """
 
-    totals: Row[Any]
-    sources: Row[Any]
-    keywords: Sequence[Row[Any]]
-    languages: Sequence[Row[Any]]
-    months: Sequence[Row[Any]]
-    hours: Sequence[Row[Any]]
-    terms: Sequence[Row[Any]]
+    totals: FeatureTotalsRow
+    sources: SourceCountsRow
+    keywords: Sequence[KeywordUseRow]
+    languages: Sequence[LanguageRow]
+    months: Sequence[MonthRow]
+    hours: Sequence[HourOfWeekRow]
+    terms: Sequence[TermUseRow]
     comments_everywhere: int
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, func, text
+from sqlalchemy import func, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import tokens
+from app.store.rows import TokenStateRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
     )
 
 
-async def token_states(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[Row[Any]]:
+async def token_states(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[TokenStateRow]:
     """Read the states of these tokens, in the order in which they were first seen.
 
     A row has fingerprint, kind (None while unknown), health (READY, RESTING, REFUSED), reason, vk_code, rests_until,

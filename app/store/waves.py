@@ -5,14 +5,14 @@ Callers that change waves call `lock_waves` first, and then lock the walls whose
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, exists, func, select, text
+from sqlalchemy import ColumnElement, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import comment_features, comments, waves
 from app.store.arrays import is_among, key_columns
 from app.store.keyset import Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
+from app.store.rows import CommentRow, WaveRow
 
 LARGEST = Order("LARGEST", ("comment_count", "id"), is_descending=True)
 LATEST = Order("LATEST", ("last_at", "id"), is_descending=True)
@@ -49,12 +49,14 @@ class WaveConditions:
         return conditions
 
 
-async def waves_by_key(connection: AsyncConnection, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Row[Any]]:
+async def waves_by_key(
+    connection: AsyncConnection, keys: Sequence[tuple[int, ...]]
+) -> Mapping[tuple[int, ...], WaveRow]:
     """Read waves: (id,) -> row; unknown ones are absent."""
     return await rows_by_key(connection, waves, ("id",), keys)
 
 
-async def waves_page(connection: AsyncConnection, conditions: WaveConditions, page: Page) -> Slice:
+async def waves_page(connection: AsyncConnection, conditions: WaveConditions, page: Page) -> Slice[WaveRow]:
     """Read a page of the selected waves."""
     return await page_rows(connection, waves, conditions.sql(), page)
 
@@ -77,14 +79,14 @@ _IN_WAVES = (
 
 async def comments_by_wave(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None, page: Page
-) -> dict[tuple[int, ...], Slice]:
+) -> Mapping[tuple[int, ...], Slice[CommentRow]]:
     """Read a page of the comments of each wave: (id,) -> slice; waves without comments are absent."""
     return await pages_by_key(connection, _IN_WAVES, ("wave_id",), keys, (), page)
 
 
 async def count_comments_by_wave(
     connection: AsyncConnection, keys: Sequence[tuple[int, ...]], _: None
-) -> dict[tuple[int, ...], int]:
+) -> Mapping[tuple[int, ...], int]:
     """Count the present comments of each wave: (id,) -> count; zeros are absent."""
     return await counts_by_key(connection, comment_features, ("wave_id",), keys)
 

@@ -1,13 +1,13 @@
 """Workers: the processes that claim jobs, and the last heartbeat of each."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, delete, func, literal, select, text
+from sqlalchemy import delete, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import jobs, workers
+from app.store.rows import LiveWorkerRow
 
 FORGOTTEN_SECONDS = 86_400.0
 
@@ -32,7 +32,7 @@ async def forget_dead(connection: AsyncConnection) -> None:
     await connection.execute(delete(workers).where(workers.c.seen_at < oldest))
 
 
-async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[Row[Any]]:
+async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[LiveWorkerRow]:
     """Return the workers whose heartbeat is at most `silent_seconds` old, by name.
 
     A row has the columns of `workers`, `silent_seconds` (the heartbeat age) and `running_count` (its running jobs).

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
 
 LARGEST_ID: Final = 2**63 - 1
@@ -35,6 +35,7 @@ Date = Annotated[int, Meta(ge=0, le=LATEST_DATE)]
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
+Attachment = dict[str, Any]  # any JSON: it is stored as VK sends it
 ScreenName = Annotated[str, Meta(max_length=LONGEST_SCREEN_NAME)]
 
 
@@ -83,7 +84,7 @@ class _Post(Struct, kw_only=True):
     views: _Counter | None = None
     comments: _Counter | None = None
     is_pinned: object = None
-    attachments: list[dict[str, object]] | None = None
+    attachments: list[Attachment] | None = None
 
 
 class _Comment(Struct, kw_only=True):
@@ -94,7 +95,7 @@ class _Comment(Struct, kw_only=True):
     date: Date
     text: Text | None = None
     likes: _Counter | None = None
-    attachments: list[dict[str, object]] | None = None
+    attachments: list[Attachment] | None = None
     parents_stack: list[Id] | None = None
     reply_to_comment: Annotated[int, Meta(ge=0, le=LARGEST_ID)] | None = None
     deleted: object = None

@@ -37,7 +37,7 @@ class BoundedRequest(StarletteRequestAdapter):
         """
         return b"".join([chunk async for chunk in self._bounded(LARGEST_BYTES)])
 
-    async def read_form(self) -> dict[str, Any]:
+    async def read_form(self) -> dict[str, UploadedFile | str]:
         """Return the two fields and the file of an upload, according to the GraphQL multipart request specification.
 
         Raises:
@@ -76,7 +76,11 @@ async def _form_value(value: UploadFile | str) -> UploadedFile | str:
     return value if isinstance(value, str) else UploadedFile(value.filename or "", await value.read())
 
 
-def place_files(operations: Any, files_map: Any, form: Mapping[str, Any]) -> Any:
+def place_files(
+    operations: Any,  # parsed JSON that is not checked yet
+    files_map: Any,  # as above
+    form: Mapping[str, object],
+) -> object:
     """Return an operation with the files of a form at the places that the map names.
 
     Raises:
@@ -89,7 +93,7 @@ def place_files(operations: Any, files_map: Any, form: Mapping[str, Any]) -> Any
         raise HTTPException(400, message) from error
 
 
-def read_operation(sent: Any) -> GraphQLRequestData:
+def read_operation(sent: Any) -> GraphQLRequestData:  # Any: parsed JSON that is not checked yet
     """Return the operation in a JSON body or in URL parameters.
 
     Raises:
@@ -105,7 +109,7 @@ def read_operation(sent: Any) -> GraphQLRequestData:
     )
 
 
-def operation_problem(sent: Any, what: str) -> str | None:
+def operation_problem(sent: object, what: str) -> str | None:
     """Return why `sent` is not a valid operation, None if it is; `what` names it in the message about a non-object."""
     if not isinstance(sent, dict):
         return f"{what} must be a JSON object with a `query`; batches are not supported."
@@ -117,7 +121,7 @@ def operation_problem(sent: Any, what: str) -> str | None:
     return None
 
 
-def message_problem(message: Any) -> str | None:
+def message_problem(message: object) -> str | None:
     """Return what is wrong with the shape of a graphql-transport-ws message, None if nothing is."""
     if not isinstance(message, dict):
         return "A message must be a JSON object."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
@@ -15,11 +15,12 @@ from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
 from strawberry.http.websocket_origin import is_same_origin, normalize_origin
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.unset import UnsetType
 
 from app.errors import ErrorCode, Unauthenticated
 from schema import Schema
 from schema.context import Context
-from schema.loaders import open_loaders
+from schema.loaders import Loaders
 from schema.transport.requests import BoundedRequest, place_files, read_operation
 from schema.transport.websocket import AsText, TextWebSocket, TransportHandler
 
@@ -61,7 +62,7 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002 - the signature is Strawberry's
         """Return the context of a request; the resources come from the application's lifespan."""
         resources = request.state.resources
-        return Context(resources, open_loaders(resources))
+        return Context(resources, Loaders(resources))
 
     async def get_root_value(self, request: Request | WebSocket) -> None:  # noqa: ARG002 - Strawberry's signature
         """Return None: there is no root value."""
@@ -112,7 +113,7 @@ class GraphQLView(GraphQL[Context, None]):
             return True
         return normalize_origin(origin) in self.allowed_origins
 
-    async def on_ws_connect(self, context: Context) -> Any:
+    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
         """Accept a WebSocket if connection_init has a valid key, or none is required.
 
         The payload of connection_init contains the key: `{"authorization": "Bearer <key>"}`.
@@ -144,7 +145,7 @@ class GraphQLView(GraphQL[Context, None]):
         return orjson.loads(data)
 
 
-def _text_of(field: Any) -> str:
+def _text_of(field: object) -> str:
     return field if isinstance(field, str) else ""
 
 

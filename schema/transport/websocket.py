@@ -6,7 +6,6 @@ Source: PROTOCOL.md of graphql-ws.
 
 from collections.abc import AsyncGenerator, Mapping
 from json import JSONDecodeError
-from typing import Any
 
 import orjson
 from graphql import GraphQLError
@@ -14,7 +13,12 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, PongMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    PingMessage,
+    PongMessage,
+)
 
 from schema.context import Context
 from schema.transport.requests import LARGEST_BYTES, message_problem
@@ -69,19 +73,19 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
     operation ends only that operation.
     """
 
-    async def handle_message(self, message: Any) -> None:
+    async def handle_message(self, message: Message) -> None:
         """Handle a message if its shape is valid."""
         if problem := message_problem(message):
             await self.handle_invalid_message(problem)
         else:
             await super().handle_message(message)
 
-    async def handle_connection_init(self, message: Any) -> None:
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Accept the client; a null payload counts as no payload."""
         payload = message.get("payload") or {}
         await super().handle_connection_init(ConnectionInitMessage(type="connection_init", payload=payload))
 
-    async def handle_ping(self, message: Any) -> None:
+    async def handle_ping(self, message: PingMessage) -> None:
         """Reply with the payload of the ping."""
         pong = PongMessage(type="pong")
         if message.get("payload") is not None:

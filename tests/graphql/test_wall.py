@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.json_types import JsonObject
 from app.resources import Resources
 from app.store import authors, comments, groups, posts
 from app.wall import VkAuthor, VkComment, VkGroup, VkPost
@@ -184,7 +185,7 @@ async def test_equal_ids_of_two_walls_are_two_things(api: Api, resources: Resour
 
 async def test_numbers_beyond_32_bits_and_attachments(api: Api, resources: Resources) -> None:
     big = 5_000_000_000
-    photo = {"type": "photo", "photo": {"id": 7, "text": "Ё"}}
+    photo: JsonObject = {"type": "photo", "photo": {"id": 7, "text": "Ё"}}
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(1, "g", "G")])
         await authors.upsert_authors(connection, [VkAuthor(big, "Big", deactivated="banned")])

@@ -22,6 +22,7 @@ from app.json_models import to_json
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store import groups, jobs
+from app.store.rows import ClaimedJobRow, JobRow
 from app.wall import VkGroup
 from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
@@ -52,7 +53,7 @@ PLAIN = plain(None)
 """A definition for jobs that no worker runs."""
 
 
-def running_job(resources: Resources, row: Row[Any]) -> RunningJob[Any, Any]:
+def running_job(resources: Resources, row: Any) -> RunningJob[Any, Any]:
     """Return the run that starts with this row, as a worker does."""
     return DEFINITIONS[row.kind].running_job(resources, row)
 
@@ -63,15 +64,15 @@ async def run_handler(job: RunningJob[Any, Any], kind: JobKind) -> dict[str, Any
     return dict(result)
 
 
-async def take(resources: Resources, job_id: int, worker: str) -> Row[Any] | None:
+async def take(resources: Resources, job_id: int, worker: str) -> ClaimedJobRow | None:
     """Make a job the run of a worker, as if it had taken the job's entry, and return its row; None if it is not run."""
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         row = await jobs.job_by_id(connection, job_id)
-        entry_id = row.queue_id if row else 0
+        entry_id = (row and row.queue_id) or 0
         return (await runs.take(connection, {entry_id: job_id}, worker)).get(entry_id)
 
 
-async def finish(resources: Resources, row: Row[Any], end: runs.End) -> bool:
+async def finish(resources: Resources, row: JobRow, end: runs.End) -> bool:
     """Write how a run ended that was taken as `row`; False if the job is no longer its run's."""
     [written] = await runs.finish(resources, [(row, end)])
     return written is not None
@@ -81,7 +82,7 @@ async def read_job(resources: Resources, job_id: int) -> Row[Any]:
     """Return a job's row."""
     async with resources.database.connect() as connection:
         row = await jobs.job_by_id(connection, job_id)
-    assert row
+    assert isinstance(row, Row)
     return row
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import pytest
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions.add_groups import add_groups
@@ -124,7 +124,7 @@ class StopsAfter(RunningJob[Any, Any]):
     steps_left = 0
 
     @classmethod
-    def of(cls, resources: Resources, row: Row[Any]) -> Self:
+    def of(cls, resources: Resources, row: Any) -> Self:
         """Return the run that starts with this row."""
         job = running_job(resources, row)
         return cls(resources, row, job.arguments, job.checkpoint)

@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from pgqueuer.models import Job as Entry
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.types import JobId, QueueEntrypoint, QueueManagerId
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, JobStateConflict, QueueFull, ServiceUnavailable
@@ -26,10 +25,11 @@ from app.jobs.queue import cancel, retry
 from app.jobs.running_job import CancelRequested, LeaseLost, Progress, RunningJob
 from app.jobs.runs import End, StopReason, end_of_run
 from app.jobs.states import JobPriority, JobState, MoveReason
-from app.json_models import JsonValue
+from app.json_types import JsonValue
 from app.notifications import Notifications
 from app.resources import Resources, open_resources
 from app.store import jobs
+from app.store.rows import ClaimedJobRow, JobRow
 from app.vk.wire import VkRequestRefused, VkUnavailable
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
@@ -80,7 +80,7 @@ ENDS: Mapping[str, tuple[Exception | StopReason | None, ModelEnd]] = {
 class Run:
     """One run of a job by a simulated worker."""
 
-    row: Row[Any]
+    row: ClaimedJobRow
     entry: Entry
     job: RunningJob[Any, Any]
     stage: str
@@ -505,7 +505,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert stand_for == sorted(job.id for job in self.model.unfinished() if job not in self.model.lost())
 
 
-async def _end(row: Row[Any], cause: Exception | StopReason | None) -> End:
+async def _end(row: JobRow, cause: Exception | StopReason | None) -> End:
     """Return how a run ends whose body came to its end, raised this, or was ordered to end."""
     body: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
     if isinstance(cause, StopReason):

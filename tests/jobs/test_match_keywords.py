@@ -24,6 +24,7 @@ from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, Validati
 from app.jobs import offload
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
+from app.json_types import JsonObject
 from app.resources import Resources, open_resources
 from app.store import jobs
 from app.work.matching import match_keywords as matching_job
@@ -59,6 +60,7 @@ async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
         assert row
+        assert row.queue_id
         taken = await jobs.claim_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
     return running_job(resources, taken[0])
 
@@ -98,7 +100,7 @@ async def test_a_comment_with_other_attachments_keeps_what_a_switched_off_keywor
     before = await matches(walls)
     await update_keyword(walls, people, {"is_active": False})
     await store(walls, [replace(first, is_deleted=True, text="")])
-    photo = {"type": "photo", "photo": {"id": 1, "owner_id": 1}}
+    photo: JsonObject = {"type": "photo", "photo": {"id": 1, "owner_id": 1}}
     await store(walls, [replace(first, attachments=[photo])])
     assert sorted(before) == [(-1, 2, bank), (-1, 2, people)]
     assert await matches(walls) == before

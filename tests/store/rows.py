@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Table, text
+from sqlalchemy import Row, Table, text
 
 from app.resources import Resources
 from app.store.collections import begin_collection
@@ -10,6 +10,12 @@ from app.wall import VkComment, VkPost
 
 BIG = 2**32 + 5
 """An id that 32 bits do not hold."""
+
+
+def values_of(row: object) -> tuple[Any, ...]:
+    """Return the values of a row, in the order of its columns."""
+    assert isinstance(row, Row)
+    return tuple(row)
 
 
 def comment(comment_id: int, words: str = "text", **facts: Any) -> VkComment:

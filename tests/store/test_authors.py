@@ -21,7 +21,9 @@ async def test_people_and_communities(resources: Resources) -> None:
     await upsert(resources, ANNA, CLUB)
     async with resources.database.connect() as connection:
         found = await authors_by_key(connection, [(5,), (-BIG,), (6,)])
-    assert {key: VkAuthor(*row[:3], row.photo_url, row.deactivated) for key, row in found.items()} == {
+    assert {
+        key: VkAuthor(row.id, row.name, row.screen_name, row.photo_url, row.deactivated) for key, row in found.items()
+    } == {
         (5,): ANNA,
         (-BIG,): CLUB,
     }

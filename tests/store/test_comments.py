@@ -15,6 +15,7 @@ from app.store.comments import ReadThread, Stored, upsert_comments
 from app.store.groups import upsert_groups
 from app.store.keyset import EMPTY, Order, Page, Slice
 from app.store.posts import upsert_posts
+from app.store.rows import CommentRow
 from app.wall import VkComment, VkGroup
 from tests.conftest import Wall, statements, write_wall
 from tests.store.rows import BIG, age, begin, comment, post, read, stub
@@ -396,10 +397,10 @@ async def test_pages_of_one_wall(resources: Resources, wall: Wall, order: Order,
     assert wall.owner_id == -1
     async with resources.database.connect() as connection:
 
-        async def all_of(page: Page) -> Slice:
+        async def all_of(page: Page) -> Slice[CommentRow]:
             return await comments.comments_page(connection, conditions, page)
 
-        async def of_group(page: Page) -> Slice:
+        async def of_group(page: Page) -> Slice[CommentRow]:
             return (await comments.comments_by_group(connection, [(-1,)], conditions, page)).get((-1,), EMPTY)
 
         rows = (await all_of(Page(order, 100))).rows

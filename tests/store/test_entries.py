@@ -8,6 +8,7 @@ from sqlalchemy import func, text
 
 from app.resources import Resources
 from app.store import entries
+from tests.store.rows import values_of
 from tests.store.test_jobs import change, insert
 
 
@@ -44,7 +45,7 @@ async def test_lost_jobs(resources: Resources) -> None:
     async with resources.database.transaction() as mine, resources.database.transaction() as others:
         found = await entries.lost_jobs(mine, 30)
         # the cancelled one too: whoever takes it ends it
-        assert [tuple(row) for row in found] == [
+        assert [values_of(row) for row in found] == [
             (number, "collect_comments", 1) for number in (lost, cancelled, silent)
         ]
         assert await entries.lost_jobs(others, 30) == []  # they are looked at already

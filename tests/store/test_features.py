@@ -18,7 +18,7 @@ from app.store.features import AnalyzedComment, Most, Written
 from app.store.keyset import Page
 from app.store.waves import WaveConditions
 from tests.jobs.matching import open_walls, said, store
-from tests.store.rows import comment, read
+from tests.store.rows import comment, read, values_of
 
 BEGINNING = (-(1 << 63), 0)
 
@@ -151,14 +151,14 @@ async def test_sums(walls: Resources) -> None:
             "waves": 0, "in_waves": 0,
         }  # fmt: skip
         assert found_sums.sources._asdict() == {"authors": 1, "posts": 1, "matched": 1}
-        assert [tuple(row) for row in found_sums.keywords] == [(keyword_id, "кофе", 1, 1)]
-        assert [tuple(row) for row in found_sums.hours] == [(7, 0, 1)]
-        assert [tuple(row) for row in found_sums.languages] == [("ru", 1)]
-        assert [tuple(row) for row in found_sums.terms] == [("один", 1, 2)]
+        assert [values_of(row) for row in found_sums.keywords] == [(keyword_id, "кофе", 1, 1)]
+        assert [values_of(row) for row in found_sums.hours] == [(7, 0, 1)]
+        assert [values_of(row) for row in found_sums.languages] == [("ru", 1)]
+        assert [values_of(row) for row in found_sums.terms] == [("один", 1, 2)]
         assert found_sums.comments_everywhere == 2
     async with walls.database.transaction() as connection:
         found_sums = await summaries.sum_up(connection, CommentConditions(), 1, 0)
-    assert [tuple(row) for row in found_sums.terms] == [("один", 2, 2)]
+    assert [values_of(row) for row in found_sums.terms] == [("один", 2, 2)]
     assert found_sums.keywords == []
     # what a removed keyword matches stays until a job has deleted it
     async with walls.database.transaction() as connection:

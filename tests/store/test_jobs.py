@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, func
+from sqlalchemy import func
 
 from app.db.tables import job_events, job_groups
 from app.db.tables import jobs as table
@@ -13,6 +13,7 @@ from app.store import jobs
 from app.store.groups import upsert_groups
 from app.store.jobs import JobConditions
 from app.store.keyset import Page
+from app.store.rows import ClaimedJobRow, JobRow
 from app.wall import VkGroup
 from tests.conftest import somebody_waits, statements, until
 from tests.store.rows import read
@@ -26,7 +27,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-async def insert(resources: Resources, **values: Any) -> Row[Any]:
+async def insert(resources: Resources, **values: Any) -> JobRow:
     async with resources.database.transaction() as connection:
         row = await jobs.insert_job(connection, {**VALUES, **values})
         if "queue_id" not in values:
@@ -34,7 +35,7 @@ async def insert(resources: Resources, **values: Any) -> Row[Any]:
         return await jobs.job_by_id(connection, row.id) or row
 
 
-async def take(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> Row[Any] | None:
+async def take(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> ClaimedJobRow | None:
     async with resources.database.transaction() as connection:
         told = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
         taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, told)
@@ -202,7 +203,7 @@ async def test_a_move_is_checked_against_the_former_state(resources: Resources) 
 async def test_of_many_workers_one_takes_a_job(resources: Resources) -> None:
     job_id = (await insert(resources, failure={"code": "VK_UNAVAILABLE"})).id
 
-    async def take_waiting() -> Sequence[Row[Any]]:
+    async def take_waiting() -> Sequence[ClaimedJobRow]:
         async with resources.database.transaction() as connection:
             told = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
             return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", told)

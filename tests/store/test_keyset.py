@@ -44,7 +44,7 @@ def sorted_ids(rows: Sequence[Any], order: Order) -> list[tuple[int, int]]:
     return [(row.owner_id, row.id) for row in sorted(rows, key=key, reverse=order.is_descending)]
 
 
-def ids(found: Slice) -> list[tuple[int, int]]:
+def ids(found: Slice[Any]) -> list[tuple[int, int]]:
     return [(row.owner_id, row.id) for row in found.rows]
 
 

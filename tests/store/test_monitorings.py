@@ -13,7 +13,7 @@ from app.store.groups import upsert_groups
 from app.store.keyset import Page
 from app.wall import VkGroup
 from tests.conftest import statements
-from tests.store.rows import read
+from tests.store.rows import read, values_of
 
 HOUR = 3600
 DEFAULTS = {"is_enabled": False, "interval_seconds": HOUR, "priority": 0}
@@ -194,7 +194,7 @@ async def test_a_removed_job_leaves_what_came_of_it(resources: Resources) -> Non
 
 async def test_the_overview(resources: Resources) -> None:
     async with resources.database.connect() as connection:
-        assert tuple(await monitorings.overview(connection)) == (0, 0, 0, None, 0)
+        assert values_of(await monitorings.overview(connection)) == (0, 0, 0, None, 0)
     jobs_by_state = {state: await insert_job(resources, state) for state in ("QUEUED", "RUNNING", "FAILED")}
     await insert(resources, -1, due="-1 hour", last_state="FAILED", job_id=jobs_by_state["FAILED"])
     await insert(resources, -2, due="1 hour", job_id=jobs_by_state["RUNNING"])
@@ -222,4 +222,7 @@ async def test_pages_of_what_is_enabled(resources: Resources) -> None:
     assert [row.owner_id for row in first.rows] == [-3, -1]
     assert first.has_next
     assert [row.owner_id for row in rest.rows] == [-2]
-    assert rest.rows[0].next_run_at - after[0] > timedelta(minutes=59)
+    earlier, later = after[0], rest.rows[0].next_run_at
+    assert earlier is not None
+    assert later is not None
+    assert later - earlier > timedelta(minutes=59)

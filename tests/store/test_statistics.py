@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Row, delete, insert, update
+from sqlalchemy import delete, insert, update
 
 from app.actions.mark_comments import mark_comments, remove_comments
 from app.analysis.series import filled
 from app.db import tables
 from app.resources import Resources
-from app.statistics import Question, Statistics
+from app.statistics import AnyQuestion, Question, Statistics
 from app.store import comments, groups, posts, statistics
 from app.store.comment_marks import Marks
 from app.store.statistics import DELAYS, Bucket, Period, PostRanking, Rows
@@ -260,7 +260,7 @@ def _step(moment: datetime, bucket: Bucket, zone: str) -> datetime:
     return day.replace(day=1) if bucket is Bucket.MONTH else day
 
 
-def plain(rows: Sequence[Row[Any]], *names: str) -> Found:
+def plain(rows: Sequence[object], *names: str) -> Found:
     return [tuple(getattr(row, name) for name in names) for row in rows]
 
 
@@ -276,7 +276,7 @@ async def test_they_equal_a_full_count(resources: Resources) -> None:
 
     async def check(
         period: Period,
-        ask: Callable[..., Awaitable[Rows]],
+        ask: Callable[..., Awaitable[Rows[object]]],
         arguments: tuple[Any, ...],
         names: tuple[str, ...],
         wanted: Callable[[Reference], Found],
@@ -409,17 +409,17 @@ async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -
     await write_wall(resources)
     await write_wall(resources, -2)
     told = Statistics(resources.database)
-    questions = [Question("totals", (owner_id,), EVER) for owner_id in (-1, -2)]
-    questions += [Question("authors", (-1,), EVER, (3,)), Question("totals", (-1,), EVER)]
+    questions: list[AnyQuestion] = [Question(statistics.totals, (owner_id,), EVER) for owner_id in (-1, -2)]
+    questions += [Question(statistics.authors, (-1,), EVER, (3,)), Question(statistics.totals, (-1,), EVER)]
     with statements(resources) as first:
         before = await told.answers(questions)
     with statements(resources) as again:
         assert await told.answers(questions) == before
-    assert [row.comments for row in before[3]] == [12]
+    assert plain(before[3], "comments") == [(12,)]
     await mark_comments(resources, [(-1, 2)], Marks(viewed=True))
     with statements(resources) as changed:
         after = await told.answers(questions)
-    assert [rows[0].viewed for rows in (after[0], after[1])] == [1, 0]
+    assert [plain(rows, "viewed") for rows in (after[0], after[1])] == [[(1,)], [(0,)]]
     # the versions, and a statement for each function
     assert (len(first), len(again), len(changed)) == (3, 1, 3)
 
@@ -430,7 +430,11 @@ async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -
 )
 def test_pieces_and_whole_steps_make_up_the_period(since: datetime, length: timedelta) -> None:
     period = Period(since, since + length)
-    for parts, start_of in ((period.in_months(), _as_is), (period.in_hours(), lambda moment: moment)):
+    cases: list[tuple[dict[str, Any], Callable[[Any], datetime]]] = [
+        (period.in_months(), _as_is),
+        (period.in_hours(), lambda moment: moment),
+    ]
+    for parts, start_of in cases:
         pieces = list(zip(parts["starts"], parts["ends"], strict=True))
         if start_of(parts["first"]) < start_of(parts["last"]):
             pieces.append((start_of(parts["first"]), start_of(parts["last"])))

@@ -6,10 +6,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
 
 from app.db.tables import tokens as table
 from app.resources import Resources
+from app.store.rows import TokenStateRow
 from app.store.tokens import (
     NextUnblocked,
     ReservedSlot,
@@ -135,13 +135,13 @@ async def test_what_was_asked_for_today_is_counted(tokens: Resources) -> None:
     assert (first.requests_today, first.calls_today) == (1, 3)
 
 
-async def states(resources: Resources) -> Sequence[Row[Any]]:
+async def states(resources: Resources) -> Sequence[TokenStateRow]:
     async with resources.database.connect() as connection:
         return await token_states(connection, [A, B, "cccc"])
 
 
 async def test_how_tokens_are(tokens: Resources) -> None:
-    def health(row: Row[Any]) -> tuple[Any, ...]:
+    def health(row: TokenStateRow) -> tuple[Any, ...]:
         return row.fingerprint, row.health, row.reason, row.vk_code, row.rests_until is not None
 
     assert [health(row) for row in await states(tokens)] == [

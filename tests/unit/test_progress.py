@@ -92,7 +92,7 @@ def row(**values: object) -> SimpleNamespace:
 def test_progress_as_clients_see_it(
     values: dict[str, object], eta_seconds: float | None, percent: float | None
 ) -> None:
-    progress = Progress.of(row(**values))  # type: ignore[arg-type]  # has what is read of a row
+    progress = Progress.of(row(**values))
     assert (progress.eta_seconds, progress.percent) == (eta_seconds, percent)
 
 

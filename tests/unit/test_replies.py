@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.json_types import JsonObject
 from app.vk.replies import broken_facts, read_comment_page, read_groups, read_post_page
 from app.vk.wire import read_reply
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkGroup, VkPost, VkPostPage
@@ -43,7 +44,7 @@ def test_recorded_comments_with_a_deleted_stub() -> None:
 
 
 def test_recorded_comments_with_likes_and_attachments() -> None:
-    photo = {
+    photo: JsonObject = {
         "id": 315467755,
         "album_id": -5,
         "owner_id": 3073863,
@@ -58,7 +59,7 @@ def test_recorded_comments_with_likes_and_attachments() -> None:
     }
     first = "Поздравляю вас!!!<br>Растите здоровыми, счастливыми и красивыми!"
     second = "C днем рождения малышку и родителей!!!"
-    attachments = [{"type": "photo", "photo": photo}]
+    attachments: list[JsonObject] = [{"type": "photo", "photo": photo}]
     assert read_comment_page(answer("Wall_GetComments_ReturnLikesAndAttachments"), -1, 2) == VkCommentPage(
         items=[
             VkComment(-1, 3809, 2, 6733856, 1385099144, first, 1, [], None, None, is_deleted=False),

@@ -14,7 +14,7 @@ from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 def ended(error: BaseException, attempts: int = 1, epoch: int = 1) -> End:
     """Return what follows from an error in this attempt of five."""
     row = SimpleNamespace(attempts=attempts, max_attempts=5, epoch=epoch)
-    return end_of_failure(error, row)  # type: ignore[arg-type]  # has what is read of a row
+    return end_of_failure(error, row)
 
 
 def test_the_pauses_grow_and_are_jittered() -> None:

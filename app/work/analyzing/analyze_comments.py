@@ -23,7 +23,7 @@ from app.jobs.running_job import Progress, RunningJob
 from app.store import features, groups, summaries, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.features import AnalyzedComment, Most
-from app.store.keyset import StoredRow
+from app.store.rows import TextToAnalyzeRow
 from app.store.waves import Bands, Key
 from app.work.analyzing.analysis_summary import AnalysisSummary, summary_of
 from app.work.kinds import JobKind
@@ -156,12 +156,12 @@ class Analysis:
                 return left if self._full else self.counts.read + left
         return None
 
-    async def _next_comments(self) -> Sequence[StoredRow]:
+    async def _next_comments(self) -> Sequence[TextToAnalyzeRow]:
         most = Most(BATCH_COMMENTS, BATCH_CHARACTERS)
         async with self._database.connect() as connection:
             return await features.next_comments(connection, self._scope, self._after, most, full=self._full)
 
-    async def _analyzed(self, rows: Sequence[StoredRow]) -> list[AnalyzedComment]:
+    async def _analyzed(self, rows: Sequence[TextToAnalyzeRow]) -> list[AnalyzedComment]:
         found = await features_off_loop([row.text for row in rows])
         await self._cache_term_ids({term for each in found for term in each.terms})
         return [

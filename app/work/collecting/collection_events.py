@@ -1,12 +1,12 @@
 """Records what a collection could not read or must not trust, as events of its job and in its counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
 from app.jobs.states import JobEventKind
-from app.json_models import JsonObject
+from app.json_types import JsonObject, JsonValue
 from app.vk.replies import broken_facts
 from app.vk.wall_pager import WallPager
 from app.vk.wire import VkFault
@@ -70,11 +70,11 @@ class CollectionEvents:
         await self._job.event(connection, JobEventKind.GROUP_INCOMPLETE, message, facts)
 
     async def broken_items(
-        self, connection: AsyncConnection, where: JsonObject, name: str, items: Sequence[VkBrokenItem]
+        self, connection: AsyncConnection, where: Mapping[str, JsonValue], name: str, items: Sequence[VkBrokenItem]
     ) -> None:
         """Record unusable items of VK's replies. `where` are facts of the event, `name` says the same in words."""
         self._state.counts.broken_items += len(items)
-        facts = {**where, **broken_facts(items)}
+        facts: JsonObject = {**where, **broken_facts(items)}
         message = (
             f"{len(items)} item(s) in VK's replies about {name} cannot be used and were skipped. "
             f"The first one is {items[0].path}: {items[0].reason}."

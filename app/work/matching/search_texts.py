@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from app.analysis.keywords import Keyword, KeywordMatching, Positions, matches_of
 from app.jobs.offload import in_process
-from app.store.keyset import StoredRow
+from app.store.rows import ActiveKeywordRow
 
 FEW_TEXTS = 500
 """Up to this many texts are searched in a thread of this process, because starting another process takes longer."""
@@ -15,7 +15,7 @@ FEW_KEYWORDS = 200
 """A matcher of up to this many keywords is built in milliseconds; building one of thousands blocks this process."""
 
 
-def as_keywords(rows: Sequence[StoredRow]) -> tuple[Keyword, ...]:
+def as_keywords(rows: Sequence[ActiveKeywordRow]) -> tuple[Keyword, ...]:
     """Convert rows to keywords."""
     return tuple(Keyword(row.id, row.phrase, KeywordMatching(row.matching)) for row in rows)
 
