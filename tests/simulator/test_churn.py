@@ -198,7 +198,7 @@ def test_negative_rates_are_refused(name: str) -> None:
     [
         (1, "churn is not an object"),
         ({"speed": 1}, "churn has no speed; it may have comments, "),
-        ({"comments": -1}, "comments is not a number from 0 on"),
+        ({"comments": -1}, "comments is not a number of 0 or more"),
         ({"edits": "many"}, "edits is not a number"),
         ({"limit": 1.5}, "limit of churn is not a whole number"),
         ({"seed": 0.5}, "seed of churn is not a whole number"),

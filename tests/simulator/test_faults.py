@@ -194,7 +194,7 @@ def test_a_script_goes_before_rates_and_equal_seeds_draw_alike() -> None:
     def played(seed: int) -> list[str | None]:
         rates = FaultRates((RatedFault(code=1, rate=0.5), RatedFault(kind="reset", rate=0.5)), seed, limit=10)
         faults = Faults((Fault(code=6, times=2),), rates)
-        taken = [faults.take("wall.get", {}) for _ in range(60)]
+        taken = [faults.play("wall.get", {}) for _ in range(60)]
         return [None if fault is None else fault.label for fault in taken]
 
     first = played(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.annexes import FIRST_MEDIA_ID, Discussions
 from simulator.methods import METHODS
 from simulator.world import World
 from tests.simulator.vk import SMALL, Vk
@@ -14,7 +14,7 @@ from tests.vk_schema import SCHEMA
 
 WALL = World(SMALL).wall(1)
 assert WALL is not None
-TOPIC = next(iter(Annexes(World(SMALL)).board(WALL.community)))
+TOPIC = next(iter(Discussions(World(SMALL)).board(WALL.community)))
 # What each method needs, so that only one parameter at a time is wrong.
 NEEDED: dict[str, dict[str, Any]] = {
     "board.getComments": {"group_id": 1, "topic_id": TOPIC},

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatorOptions
-from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.annexes import FIRST_MEDIA_ID, Discussions
 from simulator.errors import MESSAGES
 from simulator.methods import METHODS
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
@@ -27,7 +27,7 @@ WALL = World(OPTIONS).wall(1)
 assert WALL is not None
 POSTS = st.sampled_from([*WALL.posts, 0])
 COMMENTS_OF_WALL = st.sampled_from([*WALL.comments][::7])
-VIDEO = Annexes(World(OPTIONS)).media("video", WALL, FIRST_MEDIA_ID)
+VIDEO = Discussions(World(OPTIONS)).media("video", WALL, FIRST_MEDIA_ID)
 assert VIDEO is not None
 COUNTS = st.integers(-1, 6)
 OFFSETS = st.integers(-3, 40)
@@ -40,7 +40,7 @@ NAMES = st.sampled_from(["club1", "public2", "id1700000000", str(FIRST_PERSON_ID
 LISTS = st.lists(NAMES, max_size=4).map(",".join)
 USER_FIELDS = "sex,city,status,screen_name,photo_200,followers_count,verified,online"
 FIELDS = st.sampled_from(["", USER_FIELDS, "members_count,description,activity,city,wall,status," + USER_FIELDS])
-TOPICS = st.sampled_from([*Annexes(World(OPTIONS)).board(WALL.community), 0])
+TOPICS = st.sampled_from([*Discussions(World(OPTIONS)).board(WALL.community), 0])
 MEDIA = st.integers(FIRST_MEDIA_ID - 1, FIRST_MEDIA_ID + 6)
 PAGE = {"count": COUNTS, "offset": OFFSETS, "extended": FLAGS, "fields": FIELDS}
 COMMENTS = {**PAGE, "need_likes": FLAGS, "start_comment_id": IDS}

@@ -13,7 +13,7 @@ from simulator import SimulatorOptions
 from simulator.attachments import COMMENT_KINDS, POST_KINDS
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
 from simulator.render import CommentForm, post_json
-from simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_halves
+from simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_lone_surrogates
 from simulator.world import World
 from tests.simulator.vk import Vk
 from tests.vk_schema import VkSchema
@@ -315,10 +315,10 @@ def test_strange_texts_are_a_share_and_the_same_by_seed() -> None:
 
 
 def test_only_half_pairs_are_replaced() -> None:
-    assert with_halves("{}ё😀".encode()) == "{}ё😀".encode()
+    assert with_lone_surrogates("{}ё😀".encode()) == "{}ё😀".encode()
     with pytest.raises(orjson.JSONDecodeError):
-        orjson.loads(with_halves('"\ufdd0"'.encode()))
-    assert json.loads(with_halves('"\ufdd1и\ufdd0"'.encode())) == "\ude00и\ud83d"
+        orjson.loads(with_lone_surrogates('"\ufdd0"'.encode()))
+    assert json.loads(with_lone_surrogates('"\ufdd1и\ufdd0"'.encode())) == "\ude00и\ud83d"
 
 
 @pytest.mark.parametrize("name", ["biggest_post_share", "closed_posts_share", "donut_share", "rich", "nasty"])
@@ -337,15 +337,15 @@ def test_a_state_for_nobody_is_refused() -> None:
     ("command", "words"),
     [
         ({"wall": {"group_id": 9, "state": "open"}}, "no community has this group_id"),
-        ({"wall": {"group_id": 1, "state": "shut"}}, "state is none of 'open', 'members'"),
-        ({"person": {"person_id": 1, "state": "banned"}}, "nobody has this person_id"),
-        ({"person": {"person_id": FIRST_PERSON_ID, "state": "dead"}}, "state is none of '', 'deleted', 'banned'"),
+        ({"wall": {"group_id": 1, "state": "shut"}}, "state is not one of 'open', 'members'"),
+        ({"person": {"person_id": 1, "state": "banned"}}, "no person has this person_id"),
+        ({"person": {"person_id": FIRST_PERSON_ID, "state": "dead"}}, "state is not one of '', 'deleted', 'banned'"),
         ({"pin_post": {"group_id": 1, "post_id": 9999}}, "the wall has no post with this post_id"),
         ({"attach": {"group_id": 1, "comment_id": 0, "kind": "photo"}}, "no comment with this comment_id"),
-        ({"attach": {"group_id": 1, "comment_id": 13, "kind": "bomb"}}, "kind is none of '', 'photo'"),
+        ({"attach": {"group_id": 1, "comment_id": 13, "kind": "bomb"}}, "kind is not one of '', 'photo'"),
         ({"add_posts": {"group_id": 1}}, "count is not a number"),
-        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": 5}}, "nobody has this from_id"),
-        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": "x"}}, "nobody has this from_id"),
+        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": 5}}, "no author has this from_id"),
+        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": "x"}}, "no author has this from_id"),
     ],
 )
 async def test_wrong_commands(vk: Vk, command: dict[str, object], words: str) -> None:
@@ -385,6 +385,6 @@ def test_any_world_is_whole_and_valid(schema: VkSchema, options: SimulatorOption
     comments = [form.comment(comment) for comment in wall.comments.values() if not comment.deleted]
     posts = [post_json(wall, post) for post in wall.posts.values()]
     for method, items in (("wall.getComments", comments[:25]), ("wall.get", posts)):
-        told = json.loads(with_halves(orjson.dumps({"response": {"count": len(items), "items": items}})))
+        told = json.loads(with_lone_surrogates(orjson.dumps({"response": {"count": len(items), "items": items}})))
         assert schema.violations(method, told) == []
         assert len(told["response"]["items"]) == len(items)

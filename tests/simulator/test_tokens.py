@@ -132,7 +132,7 @@ async def test_counters_of_each_token() -> None:
         ({"tokens": {"t": "admin"}}, "a token is one of user, service, group"),
         ({"tokens": ["t"]}, "tokens is not an object"),
         ({"day_quotas": 5}, "day_quotas is not an object"),
-        ({"day_quotas": {"wall.get": -1}}, "wall.get is not a number from 0 on"),
+        ({"day_quotas": {"wall.get": -1}}, "wall.get is not a number of 0 or more"),
         ({"captcha": "none"}, "a captcha is one of new, old"),
     ],
 )

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
-from simulator.garbage import paused_search
+from simulator.garbage import paused_gc
 from simulator.options import SimulatorOptions as Options
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
 from simulator.render import CommentForm, authors_json, post_json
@@ -201,21 +201,21 @@ def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.
 
 
 def test_profiles_are_kept_but_not_shared_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.render._MOST_CARDS", 3)
+    monkeypatch.setattr("simulator.render._MOST_PROFILES", 3)
     population = Population(Options())
     people = [population.person_id(number) for number in range(5)]
     first = authors_json(population, [*people, people[0], -1, 1], ["city"])
     assert [profile["id"] for profile in first["profiles"]] == people
     assert [group["id"] for group in first["groups"]] == [1]
-    assert len(population.cards) <= 3
+    assert len(population.rendered_profiles) <= 3
     first["groups"][0]["name"] = "changed by a script"
     assert authors_json(population, [-1], ["city"])["groups"][0]["name"] != "changed by a script"
     assert authors_json(population, [1, -77], []) == {"profiles": [], "groups": []}
 
 
 def test_the_search_for_garbage_goes_on_when_the_outermost_pause_ends() -> None:
-    with paused_search():
-        with paused_search():
+    with paused_gc():
+        with paused_gc():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
