@@ -12,14 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator import control
-from simulator.broken import JSON_TYPE, broken_reply
+from simulator.broken_replies import JSON_TYPE, broken_reply
 from simulator.captchas import Captchas
 from simulator.churn import Churn
 from simulator.contradictions import contradicted
 from simulator.errors import CAPTCHA, ApiError, envelope
 from simulator.execute import Run
 from simulator.faults import Brake, Fault, Faults
-from simulator.garbage import paused_gc
+from simulator.gc_pause import paused_gc
 from simulator.history import history_json
 from simulator.limits import DayQuotas, RateLimit
 from simulator.methods import METHODS

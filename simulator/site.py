@@ -1,6 +1,6 @@
 """Holds all data that methods answer from: the walls, and what communities have apart from their walls."""
 
-from simulator.annexes import Discussions
+from simulator.discussions import Discussions
 from simulator.members import Members
 from simulator.world import World
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from simulator import phrases, texts
 from simulator.attachments import COMMENT_KINDS, POST_KINDS, WORDLESS
-from simulator.garbage import paused_gc
+from simulator.gc_pause import paused_gc
 from simulator.options import SimulatorOptions, WallState
 from simulator.people import Community, Person, Population, theme_of
 from simulator.strange_texts import is_strange, strange_text

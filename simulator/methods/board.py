@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from simulator.annexes import Discussion
+from simulator.discussions import Discussion
 from simulator.errors import denied, invalid
 from simulator.methods.owners import visible_wall
 from simulator.methods.pages import page_of

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from simulator.annexes import Discussion, MediaKind
+from simulator.discussions import Discussion, MediaKind
 from simulator.errors import ApiError, denied
 from simulator.methods.owners import owner_of
 from simulator.methods.pages import page_of, thread_of

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from simulator import SimulatorOptions
-from simulator.annexes import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
+from simulator.discussions import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
 from tests.simulator.vk import OWNER, SMALL, Vk
 

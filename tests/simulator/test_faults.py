@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from simulator import SimulatorOptions
-from simulator.broken import client_gone, reset
+from simulator.broken_replies import client_gone, reset
 from simulator.faults import Fault, FaultRates, Faults, RatedFault
 from tests.conftest import Simulator, until
 from tests.simulator.vk import Vk

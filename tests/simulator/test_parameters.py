@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.annexes import FIRST_MEDIA_ID, Discussions
+from simulator.discussions import FIRST_MEDIA_ID, Discussions
 from simulator.methods import METHODS
 from simulator.world import World
 from tests.simulator.vk import SMALL, Vk

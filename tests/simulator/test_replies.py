@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatorOptions
-from simulator.annexes import FIRST_MEDIA_ID, Discussions
+from simulator.discussions import FIRST_MEDIA_ID, Discussions
 from simulator.errors import MESSAGES
 from simulator.methods import METHODS
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID

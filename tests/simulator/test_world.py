@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
-from simulator.garbage import paused_gc
+from simulator.gc_pause import paused_gc
 from simulator.options import SimulatorOptions as Options
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
 from simulator.render import CommentForm, authors_json, post_json
