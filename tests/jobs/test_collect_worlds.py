@@ -25,7 +25,7 @@ from app.vk.client import Usage, VkClient
 from app.vk.wire import Call, VkScriptFailed
 from app.work.collecting import collect_comments as collecting
 from app.work.collecting.collect_comments import collect_comments
-from bench.collect import least_requests
+from bench.collect import minimum_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
 from tests.histories import there
 from tests.jobs.conftest import collect, counts, ended, events_of, finish, take
@@ -236,7 +236,7 @@ async def test_a_quiet_wall_takes_hardly_more_requests_than_it_must(
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         result = counts(await collect(opened))
     assert result["comments"] == comments
-    least = least_requests(posts, comments)
+    least = minimum_requests(posts, comments)
     assert result["requests"] == simulator.control()["requests"] - 1  # one asked for the community
     # the first page of the wall and the last pages of the longest threads leave room in their packs
     assert least <= result["requests"] <= max(1.05 * least, least + 2)
