@@ -37,8 +37,8 @@ from app.store.statistics import Bucket, Period, PostRanking
 from app.wall import VkComment, VkGroup, VkPost
 from app.work.matching.known_keywords import KnownKeywords
 from bench.collect import STORED_AT_ONCE, invented_comments
-from bench.million import fill, vocabulary
-from bench.surroundings import empty_database, postgresql, run_in_process
+from bench.environment import empty_database, postgresql, run_in_process
+from bench.large_database import fill, vocabulary
 
 UNLIMITED_SECONDS = 600.0
 NOUNS_PER_START = 40

@@ -22,7 +22,7 @@ from app.store import comments, groups, posts
 from app.store.collections import begin_collection
 from app.vk.wire import CALLS_PER_EXECUTE, PAGE_SIZE, THREAD_PREVIEW
 from app.wall import VkComment, VkGroup, VkPost
-from bench.surroundings import empty_database, postgresql, run_in_process, simulated_vk
+from bench.environment import empty_database, postgresql, run_in_process, simulated_vk
 from simulator import SimulatorOptions
 from simulator.world import World
 

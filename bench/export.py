@@ -34,8 +34,8 @@ from app.settings import read_settings
 from app.store import jobs
 from app.store.comment_conditions import CommentConditions
 from app.store.export_statements import rows_statement
-from bench.million import fill
-from bench.surroundings import empty_database, postgresql
+from bench.environment import empty_database, postgresql
+from bench.large_database import fill
 
 SAMPLE_SECONDS = 0.02
 MOST_MIB, MOST_MS, LEAST_XLSX_ROWS = 200, 50.0, 5_000

@@ -22,8 +22,8 @@ from app.jobs.states import JobEventKind
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store.jobs import job_by_id
+from bench.environment import child_process
 from bench.queues import KIND
-from bench.surroundings import child_process
 
 READY_SECONDS = 60.0
 SAMPLE_SECONDS = 0.1

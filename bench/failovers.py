@@ -22,8 +22,8 @@ from app.resources import open_resources
 from app.settings import read_settings
 from app.store import groups, jobs
 from app.wall import VkGroup
+from bench.environment import child_process, simulated_vk
 from bench.queues import KIND
-from bench.surroundings import child_process, simulated_vk
 
 TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.02
