@@ -10,8 +10,8 @@ import asyncpg
 import orjson
 
 from app.jobs.states import FORMER, JobState
-from tests.acceptance.fleet import PostgresServer
-from tests.acceptance.people import Follower, Watcher
+from tests.acceptance.clients import Follower, Watcher
+from tests.acceptance.installation import PostgresServer
 from tests.graphql.conftest import gid
 
 

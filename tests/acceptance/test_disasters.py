@@ -19,8 +19,9 @@ import orjson
 import pytest
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION
+from tests.acceptance.clients import Follower, RetryingClient, Watcher
 from tests.acceptance.conftest import StartSimulator, Truth
-from tests.acceptance.fleet import (
+from tests.acceptance.installation import (
     Installation,
     MakeEnvironment,
     Node,
@@ -29,7 +30,6 @@ from tests.acceptance.fleet import (
     in_background,
 )
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Follower, RetryingClient, Watcher
 from tests.conftest import Simulator, until
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 

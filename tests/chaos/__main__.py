@@ -29,9 +29,9 @@ from app.cli.client import ADD_GROUPS, START_ANALYSIS, START_COLLECTION, START_E
 from app.db import programs
 from simulator import SimulatorOptions, create_simulator
 from tests import processes
-from tests.acceptance.fleet import Installation, RestartablePostgres, in_background
+from tests.acceptance.clients import Follower, RetryingClient
+from tests.acceptance.installation import Installation, RestartablePostgres, in_background
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Follower, RetryingClient
 from tests.chaos.activity import CANCEL, RETRY, Activity
 from tests.chaos.clocks import PROBE_SECONDS, Clocks, SteppedClock, open_clocks
 from tests.chaos.faults import Faults

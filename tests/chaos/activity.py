@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from app.cli.client import START_ANALYSIS, START_COLLECTION, START_EXPORT
-from tests.acceptance.fleet import PostgresServer
-from tests.acceptance.people import Follower, RetryingClient
+from tests.acceptance.clients import Follower, RetryingClient
+from tests.acceptance.installation import PostgresServer
 from tests.graphql.conftest import gid
 
 CANCEL = "mutation ($id: ID!) { cancelJob(input: {jobId: $id}) { __typename ... on Error { code message } } }"

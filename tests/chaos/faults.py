@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from tests.acceptance.fleet import Installation, Node, RestartablePostgres
+from tests.acceptance.installation import Installation, Node, RestartablePostgres
 from tests.chaos.clocks import STEPS, SteppedClock
 from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, is_alive
 from tests.valkey import Valkey

@@ -14,7 +14,7 @@ from app.analysis.keywords import KeywordMatching
 from app.background import open_worker
 from app.resources import Resources
 from tests import processes
-from tests.acceptance.fleet import PostgresServer
+from tests.acceptance.installation import PostgresServer
 from tests.acceptance.outcomes import Outcome
 from tests.chaos.clocks import open_clocks
 from tests.chaos.truth import (

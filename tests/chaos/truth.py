@@ -13,9 +13,9 @@ import orjson
 
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
 from app.jobs.states import JobState
-from tests.acceptance.fleet import PostgresServer
+from tests.acceptance.clients import Follower
+from tests.acceptance.installation import PostgresServer
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Follower
 from tests.conftest import Simulator
 from tests.histories import PARTS, differences, is_alive
 
