@@ -232,11 +232,11 @@ class Simulator:
 
     url: str
 
-    def control(self, **wishes: Any) -> dict[str, Any]:
+    def control(self, **arguments: Any) -> dict[str, Any]:
         """Change the simulated world or read its counters."""
-        if not wishes:
+        if not arguments:
             return dict(httpx2.get(f"{self.url}/_control", timeout=WAIT_SECONDS).json())
-        reply = httpx2.post(f"{self.url}/_control", json=wishes, timeout=WAIT_SECONDS)
+        reply = httpx2.post(f"{self.url}/_control", json=arguments, timeout=WAIT_SECONDS)
         return dict(reply.raise_for_status().json())
 
     def truth(self, group_id: int = 1) -> dict[int, list[int]]:

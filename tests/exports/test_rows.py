@@ -39,10 +39,10 @@ ROWS: list[tuple[Any, ...]] = [
 ]
 
 
-def write(path: Path, kind: ExportFormat, rows: Sequence[Sequence[Any]], **wishes: Any) -> FileFacts:
+def write(path: Path, kind: ExportFormat, rows: Sequence[Sequence[Any]], **arguments: Any) -> FileFacts:
     """Write rows into a file in two parts."""
     file = NewFile(path)
-    written = row_file(file, ExportOptions(kind, **{"columns": COLUMNS, **wishes}), path.parent)
+    written = row_file(file, ExportOptions(kind, **{"columns": COLUMNS, **arguments}), path.parent)
     written.write(rows[:1])
     written.write(rows[1:])
     written.close()

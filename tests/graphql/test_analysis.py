@@ -18,7 +18,7 @@ from app.work.matching.match_keywords import match_keywords
 from schema.node import key_of
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid
-from tests.jobs.conftest import finish, take
+from tests.jobs.conftest import claim_job, finish
 from tests.jobs.matching import open_walls, store
 from tests.store.rows import comment
 
@@ -83,8 +83,8 @@ query ($groupIds: [ID!], $minComments: Int, $orderBy: WaveOrder! = LARGEST, $fir
 }"""
 
 
-async def start(api: Api, **wishes: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = (await api.execute(START, input=wishes))["startAnalysis"]
+async def start(api: Api, **arguments: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = (await api.execute(START, input=arguments))["startAnalysis"]
     return answer
 
 
@@ -108,7 +108,7 @@ async def test_start_analysis_queues_a_job(api: Api, resources: Resources) -> No
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"groupIds": []}, "groupIds"),
         ({"groupIds": ["x"]}, "groupIds.0"),
@@ -118,8 +118,8 @@ async def test_start_analysis_queues_a_job(api: Api, resources: Resources) -> No
     ],
     ids=str,
 )
-async def test_start_analysis_with_wrong_input(api: Api, wishes: dict[str, Any], path: str) -> None:
-    answer = await start(api, **wishes)
+async def test_start_analysis_with_wrong_input(api: Api, arguments: dict[str, Any], path: str) -> None:
+    answer = await start(api, **arguments)
     assert answer == {
         "__typename": "ValidationFailedError",
         "code": "VALIDATION_FAILED",
@@ -166,7 +166,7 @@ async def _stored(resources: Resources) -> None:
 
 async def analyze(resources: Resources, job_id: int) -> None:
     """Do what a worker does of this job."""
-    row = await take(resources, job_id, "test")
+    row = await claim_job(resources, job_id, "test")
     assert row
     result = await analyze_comments(RunningJob(resources, row))
     await finish(resources, row, End(JobState.SUCCEEDED, MoveReason.DONE, result=result))
@@ -217,7 +217,7 @@ async def test_the_keywords_of_the_result(api: Api, resources: Resources) -> Non
     )
     coffee, garage, _ = [outcome.keyword_id or 0 for outcome in added.outcomes]
     assert added.job
-    row = await take(resources, added.job.id, "test")
+    row = await claim_job(resources, added.job.id, "test")
     assert row
     await match_keywords(RunningJob(resources, row))
     answer = await start(api)
@@ -315,7 +315,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
         ],
         "pageInfo": {"endCursor": first["pageInfo"]["endCursor"], "hasNextPage": True},
     }
-    for wishes, expected in (
+    for arguments, expected in (
         ({"after": first["pageInfo"]["endCursor"]}, [garages]),
         ({"orderBy": "LATEST"}, [spam, garages]),
         ({"groupIds": [gid("Group", -1)]}, [spam]),
@@ -324,7 +324,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
         ({"minComments": 4}, [spam]),
         ({"minComments": 5}, []),
     ):
-        found = (await analyzed.execute(WAVES, **wishes))["waves"]["nodes"]
+        found = (await analyzed.execute(WAVES, **arguments))["waves"]["nodes"]
         assert [wave["id"] for wave in found] == expected
     error = await analyzed.fail(WAVES, groupIds=[gid("Group", -1)] * 1_001)
     assert error["extensions"]["fields"][0]["path"] == "groupIds"

@@ -11,7 +11,7 @@ from app.store.jobs import current_time
 from app.store.workers import write_heartbeat
 from tests.conftest import Api, statements
 from tests.graphql.conftest import MakeJob, gid
-from tests.jobs.conftest import take
+from tests.jobs.conftest import claim_job
 from tests.store.test_jobs import change, insert
 
 STATS = """
@@ -102,7 +102,7 @@ async def test_workers_without_life_are_not_told(api: Api, resources: Resources)
 
 async def test_places_and_heartbeats(api: Api, resources: Resources, make_job: MakeJob) -> None:
     job_ids = [await make_job(-number) for number in range(1, 4)]
-    assert await take(resources, job_ids[0], "host:1")
+    assert await claim_job(resources, job_ids[0], "host:1")
     async with resources.database.transaction() as connection:
         await connection.exec_driver_sql("UPDATE pgqueuer SET status = 'picked' WHERE priority = 10 AND id = 1")
         await connection.exec_driver_sql("UPDATE pgqueuer SET priority = 20 WHERE id = 3")

@@ -21,15 +21,15 @@ REMOVE = """mutation ($input: RemoveCommentsInput!) { removeComments(input: $inp
 STATE = """query ($filter: CommentFilter) { comments(filter: $filter) { totalCount nodes { viewedAt archivedAt } } }"""
 
 
-async def mark(api: Api, **wishes: Any) -> dict[str, Any]:
+async def mark(api: Api, **arguments: Any) -> dict[str, Any]:
     """Mark comments and return the answer."""
-    answer: dict[str, Any] = (await api.execute(MARK, input=wishes))["markComments"]
+    answer: dict[str, Any] = (await api.execute(MARK, input=arguments))["markComments"]
     return answer
 
 
-async def remove(api: Api, **wishes: Any) -> dict[str, Any]:
+async def remove(api: Api, **arguments: Any) -> dict[str, Any]:
     """Remove comments and return the answer."""
-    answer: dict[str, Any] = (await api.execute(REMOVE, input=wishes))["removeComments"]
+    answer: dict[str, Any] = (await api.execute(REMOVE, input=arguments))["removeComments"]
     return answer
 
 
@@ -98,7 +98,7 @@ async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
 @pytest.mark.parametrize("name", ["markComments", "removeComments"])
 async def test_wrong_wishes(api: Api, name: str) -> None:
     call, marks = (mark, {"viewed": True}) if name == "markComments" else (remove, {})
-    wishes: list[tuple[dict[str, Any], str, str]] = [
+    arguments: list[tuple[dict[str, Any], str, str]] = [
         ({}, "commentIds", "exactly one of commentIds and filter must be given"),
         ({"commentIds": [], "filter": {}}, "commentIds", "exactly one of commentIds and filter must be given"),
         ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
@@ -106,7 +106,7 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),
         ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 characters"),
     ]
-    for wish, path, message in wishes:
+    for wish, path, message in arguments:
         answer = await call(api, **wish, **marks)
         assert answer == {"__typename": "ValidationFailedError", "fields": [{"path": path, "message": message}]}
 

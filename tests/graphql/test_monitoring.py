@@ -68,9 +68,9 @@ query ($first: Int, $after: String, $last: Int, $before: String) {
 }"""
 
 
-async def set_(api: Api, **wishes: object) -> dict[str, Any]:
+async def set_(api: Api, **arguments: object) -> dict[str, Any]:
     """Set a monitoring and return the answer."""
-    answer: dict[str, Any] = (await api.execute(SET, input={"groupId": gid("Group", -1), **wishes}))["setMonitoring"]
+    answer: dict[str, Any] = (await api.execute(SET, input={"groupId": gid("Group", -1), **arguments}))["setMonitoring"]
     return answer
 
 
@@ -256,7 +256,7 @@ async def test_set_monitoring_of_an_unknown_community(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"intervalMinutes": 0}, "intervalMinutes"),
         ({"intervalMinutes": 43_201}, "intervalMinutes"),
@@ -265,9 +265,9 @@ async def test_set_monitoring_of_an_unknown_community(api: Api) -> None:
     ],
     ids=str,
 )
-async def test_set_monitoring_with_wrong_input(api: Api, wall: Wall, wishes: dict[str, object], path: str) -> None:
+async def test_set_monitoring_with_wrong_input(api: Api, wall: Wall, arguments: dict[str, object], path: str) -> None:
     assert wall.owner_id == -1
-    answer = await set_(api, **wishes)
+    answer = await set_(api, **arguments)
     assert answer["__typename"] == "ValidationFailedError"
     assert [field["path"] for field in answer["fields"]] == [path]
 

@@ -26,9 +26,9 @@ mutation ($input: StartCollectionInput!) {
 }"""
 
 
-async def start(api: Api, **wishes: object) -> dict[str, object]:
+async def start(api: Api, **arguments: object) -> dict[str, object]:
     """Start a collection and return the answer."""
-    answer: dict[str, object] = (await api.execute(START, input=wishes))["startCollection"]
+    answer: dict[str, object] = (await api.execute(START, input=arguments))["startCollection"]
     return answer
 
 
@@ -89,7 +89,7 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({}, "groupIds"),
         ({"groupIds": ["nonsense"]}, "groupIds.0"),
@@ -102,9 +102,9 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_start_collection_with_wrong_input(api: Api, wall: Wall, wishes: dict[str, object], path: str) -> None:
+async def test_start_collection_with_wrong_input(api: Api, wall: Wall, arguments: dict[str, object], path: str) -> None:
     assert wall.owner_id == -1
-    answer = await start(api, **wishes)
+    answer = await start(api, **arguments)
     assert answer["__typename"] == "ValidationFailedError"
     assert isinstance(answer["fields"], list)
     assert [field["path"] for field in answer["fields"]] == [path]

@@ -47,9 +47,9 @@ query ($filter: CommentFilter) { comments(first: 500, filter: $filter, orderBy: 
   attachments { kind } author { vkId name } thread { vkId } inReplyTo { vkId } post { vkId group { name } } } } }"""
 
 
-async def start(api: Api, **wishes: Any) -> dict[str, Any]:
+async def start(api: Api, **arguments: Any) -> dict[str, Any]:
     """Start an export and return the answer."""
-    answer: dict[str, Any] = (await api.execute(START, input=wishes))["startExport"]
+    answer: dict[str, Any] = (await api.execute(START, input=arguments))["startExport"]
     return answer
 
 
@@ -79,7 +79,7 @@ async def test_start_export_queues_a_job(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"columns": []}, "columns"),
         ({"columns": ["TEXT", "TEXT"]}, "columns"),
@@ -92,8 +92,8 @@ async def test_start_export_queues_a_job(api: Api) -> None:
     ],
     ids=str,
 )
-async def test_start_export_with_wrong_input(api: Api, wishes: dict[str, Any], path: str) -> None:
-    answer = await start(api, **{"format": "CSV", **wishes})
+async def test_start_export_with_wrong_input(api: Api, arguments: dict[str, Any], path: str) -> None:
+    answer = await start(api, **{"format": "CSV", **arguments})
     assert answer["__typename"] == "ValidationFailedError"
     assert [field["path"] for field in answer["fields"]] == [path]
 
@@ -148,9 +148,9 @@ async def working_api(resources: Resources, _nasty: None) -> AsyncIterator[Api]:
             yield served
 
 
-async def exported(api: Api, **wishes: Any) -> tuple[dict[str, Any], bytes]:
+async def exported(api: Api, **arguments: Any) -> tuple[dict[str, Any], bytes]:
     """Export, and return the result and the file as it is downloaded."""
-    job_id = (await start(api, **wishes))["job"]["id"]
+    job_id = (await start(api, **arguments))["job"]["id"]
 
     async def end() -> dict[str, Any] | None:
         job: dict[str, Any] = (await api.execute(JOB, id=job_id))["job"]

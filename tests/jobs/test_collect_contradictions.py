@@ -1,4 +1,4 @@
-"""What a collection makes of replies that contradict themselves, and of content that is hidden for a while."""
+"""Collections with replies that contradict themselves, and with content that is hidden for some time."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -18,14 +18,14 @@ ALWAYS = 100_000
 def contradiction(
     change: str, method: str = "wall.getComments", times: int = ALWAYS, **facts: Any
 ) -> list[dict[str, Any]]:
-    """Return the faults that change the answers to a method, within execute and outside of it."""
+    """Return the faults that change the answers to a method, inside and outside of execute."""
     fault = {"kind": "answer", "change": change, "method": method, "times": times, **facts}
     return [fault, {**fault, "inner": True}]
 
 
 @pytest.fixture
 async def resources(make_settings: MakeSettings, world: Simulator) -> AsyncIterator[Resources]:
-    """Open a process with a worker."""
+    """Open the resources of a process with a worker."""
     async with open_resources(make_settings(vk_api_url=world.url)) as opened, open_worker(opened, 2):
         yield opened
 
@@ -41,7 +41,7 @@ def there(simulator: Simulator) -> dict[int, list[int]]:
 
 
 async def marked(resources: Resources) -> set[int]:
-    """Return the comments that are marked as deleted, but for stubs that never were anything else."""
+    """Return the comments that are marked as deleted, except those that were stubs from the beginning."""
     rows = await stored(resources, 1)
     return {comment_id for comment_id, row in rows.items() if row["is_deleted"] and row["changed_at"]}
 
@@ -73,7 +73,7 @@ def name_of(faults: list[dict[str, Any]]) -> str:
 async def test_fewer_comments_than_vk_states(
     resources: Resources, world: Simulator, faults: list[dict[str, Any]], *, full: bool
 ) -> None:
-    """Nothing is marked as deleted for it, posts are incomplete, and the next collection reads them again."""
+    """Nothing is marked as deleted, posts count as incomplete, and the next collection reads them again."""
     counts(await collect(resources))
     world.control(add_comments={"group_id": 1, "post_id": max(world.truth()), "count": 2}, faults=faults)
     for post_id in world.truth():
@@ -115,7 +115,7 @@ async def test_a_contradiction_that_does_not_last_is_not_noticed(
 
 
 async def test_threads_that_vk_says_nothing_of(resources: Resources, world: Simulator) -> None:
-    """Each is then asked for by itself."""
+    """Each thread is then requested separately."""
     world.control(faults=contradiction("no threads"))
     assert counts(await collect(resources))["incomplete_posts"] == 0
     assert await stored_comments(resources) == there(world)
@@ -140,11 +140,11 @@ async def test_fewer_posts_than_vk_states(
     assert await marked(resources) == set()
 
 
-# deletions that have to be confirmed
+# deletions that must be confirmed
 
 
 async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Simulator) -> None:
-    """VK says so without any contradiction: the second read tells."""
+    """VK reports it without any contradiction: a second request detects it."""
     counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get", times=1))
     result = counts(await collect(resources))
@@ -170,7 +170,7 @@ async def test_most_comments_of_a_post_are_gone_for_a_while(
 ) -> None:
     counts(await collect(resources))
     biggest = max(there(world), key=lambda key: len(there(world)[key]))
-    # a full collection reads many posts in one execute, the other one just this post
+    # a full collection reads many posts in one execute, the other collection only this post
     single, inner = contradiction("everything zero", times=1, where={"post_id": str(biggest)})
     world.control(faults=[inner if full else single])
     world.control(add_comments={"group_id": 1, "post_id": biggest, "count": 1})
@@ -194,7 +194,7 @@ async def test_most_comments_of_a_post_are_gone_indeed(resources: Resources, wor
     assert counts(await collect(resources))["deleted_comments"] == 0
 
 
-# content that is hidden for one run
+# content that is hidden during one collection
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -223,7 +223,7 @@ async def test_content_that_is_hidden_for_one_run(
     check_everything(world.history(), await stored(resources, 1))
 
 
-# items that cannot be used
+# items that cannot be parsed
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ async def test_values_that_can_be_used_all_the_same(resources: Resources, world:
 async def test_pages_of_posts_that_cannot_be_read(
     make_settings: MakeSettings, simulate: Callable[..., Simulator]
 ) -> None:
-    """The community is one that could not be read; others are collected."""
+    """That community counts as not readable; others are collected."""
     simulator = simulate(groups=2, posts=5, comments=50)
     settings = make_settings(vk_api_url=simulator.url, job_max_attempts=1)
     async with open_resources(settings) as opened, open_worker(opened, 2):
@@ -294,7 +294,7 @@ async def test_pages_of_posts_that_cannot_be_read(
 
 @pytest.mark.parametrize("full", [False, True])
 async def test_a_wall_without_posts_that_has_them_again(resources: Resources, world: Simulator, *, full: bool) -> None:
-    """What VK says twice is believed; when it says otherwise, all is read again, and then nothing any more."""
+    """What VK reports twice is accepted; when VK reports posts again, all are read again, and then nothing more."""
     first = counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get"))
     assert counts(await collect(resources))["deleted_comments"] == len(await marked(resources)) > 0
@@ -307,7 +307,7 @@ async def test_a_wall_without_posts_that_has_them_again(resources: Resources, wo
 
 
 async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resources) -> None:
-    """Also where VK counts no comments any more."""
+    """Also posts that have no comments any more according to VK."""
     counts(await collect(resources))
     async with resources.database.transaction() as connection:
         await connection.execute(text("UPDATE posts SET collected_count = -1 WHERE comment_count = 0"))
@@ -315,7 +315,7 @@ async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resou
     assert counts(await collect(resources))["posts"] == 0
 
 
-# communities that are closed while they are collected
+# communities that are closed during a collection
 
 
 async def test_a_community_that_is_closed_while_it_is_read(
@@ -323,7 +323,7 @@ async def test_a_community_that_is_closed_while_it_is_read(
 ) -> None:
     simulator = simulate(groups=2, posts=130, comments=900)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
-        # the first replies about comments are right, and then the community is for members only
+        # the first pages of comments are correct, then the community becomes members-only
         simulator.control(
             fault_rates={
                 "seed": 1,
@@ -341,7 +341,7 @@ async def test_a_community_that_is_closed_while_it_is_read(
         failed = [facts for kind, facts in await events_of(opened, row.id) if kind == "GROUP_FAILED"]
         assert [(facts["vkOwnerId"], facts["vkCode"]) for facts in failed] == [(-1, 15)]
         assert await stored_comments(opened, -2) == {key: ids for key, ids in simulator.truth(2).items() if ids}
-        # alone, it makes the job fail; the result says how far it came
+        # alone, it fails the job; the result contains the progress
         alone = await collect(opened, group_ids=(1,))
         assert (alone.state, alone.failure["code"]) == ("FAILED", "VK_ACCESS_DENIED")
         assert (alone.result["groups"], alone.result["failed_groups"]) == (0, 1)

@@ -17,7 +17,7 @@ from app.store.conditions_json import from_json, holds_nul, to_json
 from app.store.features import AnalyzedComment, Most, Written
 from app.store.keyset import Page
 from app.store.waves import WaveConditions
-from tests.jobs.matching import open_walls, said, store
+from tests.jobs.matching import comments_with, open_walls, store
 from tests.store.rows import comment, read
 
 BEGINNING = (-(1 << 63), 0)
@@ -28,7 +28,7 @@ async def walls(resources: Resources) -> Resources:
     """Store two communities with three comments each."""
     await open_walls(resources, [-1, -2])
     for owner_id in (-1, -2):
-        await store(resources, said(list(TEXTS.values()), owner_id))
+        await store(resources, comments_with(list(TEXTS.values()), owner_id))
     return resources
 
 

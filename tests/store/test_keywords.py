@@ -7,7 +7,7 @@ from app.resources import Resources
 from app.store import keywords
 from app.store.keyset import Order, Page
 from app.store.keywords import KeyRange, KeywordConditions, MatchedComment, NewKeyword
-from tests.jobs.matching import open_walls, said, store
+from tests.jobs.matching import comments_with, open_walls, store
 
 NEW = [
     NewKeyword("яблоко", "WORD_FORMS", "еда"),
@@ -81,7 +81,7 @@ async def test_the_same_keyword_is_inserted_once(stored: Resources) -> None:
 async def test_counts_and_categories(stored: Resources) -> None:
     await open_walls(stored, [-1, -2])
     for owner_id in (-1, -2):
-        await store(stored, said(["банк и банк", "США", "нет", "Банкомат"], owner_id))
+        await store(stored, comments_with(["банк и банк", "США", "нет", "Банкомат"], owner_id))
     async with stored.database.connect() as connection:
         rows = (await connection.execute(text("SELECT id, phrase, matching FROM keywords ORDER BY id"))).all()
         counts = await keywords.match_counts(connection, [(row.id,) for row in rows])
@@ -98,7 +98,7 @@ async def test_counts_and_categories(stored: Resources) -> None:
 
 async def test_matches_go_with_their_comment(stored: Resources) -> None:
     await open_walls(stored, [-1])
-    await store(stored, said(["банк", "банк"]))
+    await store(stored, comments_with(["банк", "банк"]))
     async with stored.database.transaction() as connection:
         await connection.execute(text("DELETE FROM comments WHERE id = 2"))
     async with stored.database.connect() as connection:
@@ -109,7 +109,7 @@ async def test_matches_go_with_their_comment(stored: Resources) -> None:
 
 async def test_matches_that_are_there_are_left_alone(stored: Resources) -> None:
     await open_walls(stored, [-1])
-    await store(stored, said(["банк"]))
+    await store(stored, comments_with(["банк"]))
     async with stored.database.transaction() as connection:
         row = (await connection.execute(text("SELECT owner_id, id, published_at FROM comments"))).one()
         [one, other] = (await connection.execute(text("SELECT keyword_id FROM comment_keywords ORDER BY 1"))).scalars()
