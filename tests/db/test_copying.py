@@ -7,7 +7,7 @@ from sqlalchemy import text
 from app.db.copying import copy_new_rows
 from app.db.engine import Database, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable
-from tests.conftest import MakeSettings, somebody_waits, until
+from tests.conftest import MakeSettings, has_lock_waiter, until
 from tests.db.test_engine import kill_waiting
 
 
@@ -68,7 +68,7 @@ async def test_a_connection_is_killed(database: Database) -> None:
     other = await database.listen()
     await other.execute("BEGIN; INSERT INTO notes VALUES (1)")
     task = asyncio.create_task(copy(database, 1))
-    await until(lambda: somebody_waits(database.dsn))
+    await until(lambda: has_lock_waiter(database.dsn))
     await kill_waiting(database.dsn)
     with pytest.raises(ServiceUnavailable):
         await task

@@ -19,7 +19,7 @@ from app.db.tables import metadata
 from app.errors import StartFailed
 from app.settings import read_settings
 from app.work.collecting.collection import CollectionRequest
-from tests.conftest import somebody_waits, until
+from tests.conftest import has_lock_waiter, until
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
@@ -236,7 +236,7 @@ async def test_a_migration_has_no_time_limit(database: Database) -> None:
         async with holder.transaction():
             await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
             task = asyncio.create_task(migrate(hasty))
-            await until(lambda: somebody_waits(database.dsn))
+            await until(lambda: has_lock_waiter(database.dsn))
             await holder.execute("SELECT pg_sleep(0.2)")  # several of the other one's time limits
             assert not task.done()
         assert await task == REVISIONS[-1]

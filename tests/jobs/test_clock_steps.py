@@ -62,9 +62,9 @@ async def test_stored_times_do_not_depend_on_the_clock(
     vk_resources: Resources, world: Simulator, clock: SteppingClock, seconds: float
 ) -> None:
     first = counts(await collect_while(vk_resources, world, clock, seconds))
-    there = {key: ids for key, ids in world.truth().items() if ids}
-    assert await stored_comments(vk_resources) == there
-    assert first["new_comments"] == sum(map(len, there.values()))
+    expected = {key: ids for key, ids in world.truth().items() if ids}
+    assert await stored_comments(vk_resources) == expected
+    assert first["new_comments"] == sum(map(len, expected.values()))
     again = counts(await collect_while(vk_resources, world, clock, seconds, full=True))
     assert (again["deleted_comments"], again["new_comments"], again["changed_comments"]) == (0, 0, 0)
     rows = await stored(vk_resources, 1)

@@ -23,7 +23,7 @@ from app.vk.wire import VkFault
 from app.work.collecting.collect_comments import collect_comments
 from simulator import SimulatorOptions, create_simulator
 from tests.conftest import MakeSettings, Simulator, serving
-from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there
+from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, visible_ids
 from tests.jobs.conftest import claim_job, finish
 
 TOKENS = ("one", "two", "three", "four")
@@ -151,7 +151,7 @@ class Check:
         is_shown_all = not world.contradictions
         await add_groups(self._resources, [str(group_id) for group_id in world.group_ids])
         self._simulator.control(faults=world.token_faults)
-        at_start = self._there()
+        at_start = self._visible_ids()
         await self._collect_amid_churn(seed=0)
         await self._check_stored(at_start if is_shown_all else {})
         if world.hides:
@@ -160,14 +160,14 @@ class Check:
         # Posts were read before: from now on, gone comments are marked as deleted. If other comments have replaced
         # them, VK's counts may be unchanged.
         # for them, VK's counts may be what they were
-        at_start = self._there()
+        at_start = self._visible_ids()
         await self._collect_amid_churn(seed=1)
         await self._check_stored({} if may_be_hidden or not is_shown_all else at_start)
 
         self._simulator.control(churn=None, fault_rates=None)
         for group_id in world.group_ids if world.hides else ():
             self._simulator.control(show_hidden={"group_id": group_id})
-        expected = self._there()
+        expected = self._visible_ids()
         if may_be_hidden:
             expected = {group_id: ids - await self._hidden(group_id) for group_id, ids in expected.items()}
         await self._collect(owner_ids=world.owner_ids)
@@ -214,20 +214,20 @@ class Check:
         self._new_comments += result["new_comments"]
         return result
 
-    def _there(self) -> dict[int, set[int]]:
-        return {group_id: there(self._simulator.history(group_id)) for group_id in self._world.group_ids}
+    def _visible_ids(self) -> dict[int, set[int]]:
+        return {group_id: visible_ids(self._simulator.history(group_id)) for group_id in self._world.group_ids}
 
     async def _hidden(self, group_id: int) -> set[int]:
         """Return the comments where VK's counts are unchanged: only a full collection reads these again."""
         history = self._simulator.history(group_id)
-        in_posts = Counter(history[comment_id]["post_id"] for comment_id in there(history))
-        in_threads = Counter(history[comment_id]["thread_id"] for comment_id in there(history))
+        in_posts = Counter(history[comment_id]["post_id"] for comment_id in visible_ids(history))
+        in_threads = Counter(history[comment_id]["thread_id"] for comment_id in visible_ids(history))
         read_posts = {row["id"]: row["collected_count"] for row in await rows_of(self._resources, "posts", group_id)}
         read_threads = {
             row["id"]: row["thread_read_count"] for row in await rows_of(self._resources, "comments", group_id)
         }
         found = set()
-        for comment_id in there(history):
+        for comment_id in visible_ids(history):
             post_id, thread_id = history[comment_id]["post_id"], history[comment_id]["thread_id"]
             if read_posts.get(post_id) == in_posts[post_id] or read_threads.get(thread_id) == in_threads[thread_id]:
                 found.add(comment_id)
@@ -239,7 +239,7 @@ class Check:
         for group_id in self._world.group_ids:
             history = self._simulator.history(group_id)
             rows = await stored(self._resources, group_id)
-            assert expected.get(group_id, set()) & there(history) <= rows.keys() <= history.keys()
+            assert expected.get(group_id, set()) & visible_ids(history) <= rows.keys() <= history.keys()
             check_nothing_alive_is_marked(history, rows, self._were_hidden)
             counted += len(rows)
         assert self._new_comments == counted

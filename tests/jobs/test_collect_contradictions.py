@@ -36,7 +36,7 @@ def world(simulate: Callable[..., Simulator]) -> Simulator:
     return simulate(posts=130, comments=1_500, biggest_post_share=0.6, longest_thread=140)
 
 
-def there(simulator: Simulator) -> dict[int, list[int]]:
+def visible_ids(simulator: Simulator) -> dict[int, list[int]]:
     return {post_id: ids for post_id, ids in simulator.truth().items() if ids}
 
 
@@ -88,7 +88,7 @@ async def test_fewer_comments_than_vk_states(
     world.control(faults=[])
     again = counts(await collect(resources))
     assert (again["incomplete_posts"], again["posts"]) == (0, len(incomplete))
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize("faults", OF_COMMENTS, ids=name_of)
@@ -100,7 +100,7 @@ async def test_a_first_collection_that_is_shown_fewer_comments(
     assert counts(await collect(resources))["incomplete_posts"] > 0
     world.control(faults=[])
     assert counts(await collect(resources))["incomplete_posts"] == 0
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize("change", ["no items", "half of the items", "no level", "level of zero", "null items"])
@@ -111,14 +111,14 @@ async def test_a_contradiction_that_does_not_last_is_not_noticed(
     world.control(faults=contradiction(change, times=2) + contradiction(change, "wall.get", times=1))
     result = counts(await collect(resources))
     assert (result["incomplete_posts"], result["incomplete_groups"], result["failed_posts"]) == (0, 0, 0)
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 async def test_threads_that_vk_says_nothing_of(resources: Resources, world: Simulator) -> None:
     """Each thread is then requested separately."""
     world.control(faults=contradiction("no threads"))
     assert counts(await collect(resources))["incomplete_posts"] == 0
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Sim
 
 async def test_a_wall_that_is_empty_indeed(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
-    everything = {key: ids for key, ids in there(world).items() if key != max(there(world))}
+    everything = {key: ids for key, ids in visible_ids(world).items() if key != max(visible_ids(world))}
     for post_id in everything:
         world.control(delete_post={"group_id": 1, "post_id": post_id})
     result = counts(await collect(resources))
@@ -169,7 +169,7 @@ async def test_most_comments_of_a_post_are_gone_for_a_while(
     resources: Resources, world: Simulator, *, full: bool
 ) -> None:
     counts(await collect(resources))
-    biggest = max(there(world), key=lambda key: len(there(world)[key]))
+    biggest = max(visible_ids(world), key=lambda key: len(visible_ids(world)[key]))
     # a full collection reads many posts in one execute, the other collection only this post
     single, inner = contradiction("everything zero", times=1, where={"post_id": str(biggest)})
     world.control(faults=[inner if full else single])
@@ -177,15 +177,18 @@ async def test_most_comments_of_a_post_are_gone_for_a_while(
     counts(await collect(resources, full=full))
     assert await marked(resources) == set()
     counts(await collect(resources))
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 async def test_most_comments_of_a_post_are_gone_indeed(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
-    biggest = max(there(world), key=lambda key: len(there(world)[key]))
+    biggest = max(visible_ids(world), key=lambda key: len(visible_ids(world)[key]))
     before = await stored(resources, 1)
     world.control(
-        hide={"group_id": 1, "comment_ids": [each for each in there(world)[biggest] if not before[each]["thread_id"]]}
+        hide={
+            "group_id": 1,
+            "comment_ids": [each for each in visible_ids(world)[biggest] if not before[each]["thread_id"]],
+        }
     )
     result = counts(await collect(resources))
     gone = {key for key, row in before.items() if row["post_id"] == biggest and not row["is_deleted"]}
@@ -213,7 +216,7 @@ async def test_content_that_is_hidden_for_one_run(
     hidden: dict[str, list[int]] = {
         "replies of a long thread": {"comment_ids": longest[20:50]},
         "top comments": {"comment_ids": [rows[longest[0]]["thread_id"], *tops[:5]]},
-        "posts": {"post_ids": sorted(there(world))[:3]},
+        "posts": {"post_ids": sorted(visible_ids(world))[:3]},
     }[what]
     world.control(hide={"group_id": 1, **hidden})
     assert counts(await collect(resources, full=full or what != "posts"))["deleted_comments"] > 0
@@ -272,7 +275,7 @@ async def test_values_that_can_be_used_all_the_same(resources: Resources, world:
     world.control(faults=contradiction(change) + contradiction(change, "wall.get"))
     row = await collect(resources)
     assert (counts(row)["broken_items"], counts(row)["incomplete_posts"]) == (0, 0)
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
     if change == "likes beyond 32 bits":
         rows = await stored(resources, 1)
         assert {each["like_count"] for each in rows.values() if not each["is_deleted"]} == {2**31}
@@ -302,7 +305,7 @@ async def test_a_wall_without_posts_that_has_them_again(resources: Resources, wo
     again = counts(await collect(resources, full=full))
     assert (again["posts"], again["comments"]) == (first["posts"], first["comments"])
     assert await marked(resources) == set()
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
     assert counts(await collect(resources))["posts"] == 0
 
 

@@ -26,7 +26,7 @@ from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
 from app.work.collecting.collection import CollectionRequest
 from app.work.kinds import JobKind
-from tests.conftest import MakeSettings, Simulator, somebody_waits, until
+from tests.conftest import MakeSettings, Simulator, has_lock_waiter, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
 from tests.locks import until_it_waits
 from tests.store.rows import read
@@ -377,7 +377,7 @@ async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) 
     async with resources.database.transaction() as connection:
         assert len(await monitorings.claim_due(connection, 1)) == 1
         ending = asyncio.create_task(cancel(resources, 1))
-        await until(lambda: somebody_waits(resources.database.dsn))
+        await until(lambda: has_lock_waiter(resources.database.dsn))
         with pytest.raises(JobAlreadyRunning):
             await enqueue(
                 connection, resources, NewJob(JobKind.COLLECT_COMMENTS, CollectionRequest([-1]).arguments(), [-1])

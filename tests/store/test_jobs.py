@@ -14,7 +14,7 @@ from app.store.groups import upsert_groups
 from app.store.jobs import JobConditions
 from app.store.keyset import Page
 from app.wall import VkGroup
-from tests.conftest import somebody_waits, statements, until
+from tests.conftest import has_lock_waiter, statements, until
 from tests.store.rows import read
 
 VALUES: dict[str, Any] = {
@@ -181,7 +181,7 @@ async def test_a_claim_waits_for_one_that_is_rolled_back(communities: Resources)
     async with communities.database.connect() as connection:  # which never commits
         await jobs.claim_groups(connection, first, [-1])
         waiting = asyncio.create_task(claim(communities, second, -1))
-        await until(lambda: somebody_waits(communities.database.dsn))
+        await until(lambda: has_lock_waiter(communities.database.dsn))
     await waiting
     assert [row["job_id"] for row in (await read(communities, job_groups)).values()] == [second]
 
