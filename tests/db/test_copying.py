@@ -30,13 +30,13 @@ async def notes(database: Database) -> list[int]:
         return list(await connection.scalars(text("SELECT value FROM notes ORDER BY value")))
 
 
-async def test_all_or_none(database: Database) -> None:
+async def test_all_rows_or_none(database: Database) -> None:
     assert await copy(database, 1, 2)
     assert not await copy(database, 3, 2)
     assert await notes(database) == [1, 2]
 
 
-async def test_the_transaction_goes_on(database: Database) -> None:
+async def test_the_transaction_continues(database: Database) -> None:
     async with database.transaction() as connection:
         assert await copy_new_rows(connection, "notes", ["value"], [(1,)])
         assert not await copy_new_rows(connection, "notes", ["value"], [(1,)])

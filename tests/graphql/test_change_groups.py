@@ -86,7 +86,7 @@ async def test_refresh_and_remove(vk_api: Api, vk_resources: Resources) -> None:
 
 
 @pytest.mark.parametrize("mutation", [REFRESH, REMOVE], ids=["refresh", "remove"])
-async def test_wrong_wishes(api: Api, mutation: str) -> None:
+async def test_invalid_arguments(api: Api, mutation: str) -> None:
     few = {"path": "groupIds", "message": "must contain between 1 and 10000 ids"}
     assert (await change(api, mutation, groupIds=[]))["fields"] == [few]
     assert (await change(api, mutation, groupIds=["x"]))["fields"] == [MALFORMED]

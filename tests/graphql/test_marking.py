@@ -96,7 +96,7 @@ async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
 
 
 @pytest.mark.parametrize("name", ["markComments", "removeComments"])
-async def test_wrong_wishes(api: Api, name: str) -> None:
+async def test_invalid_arguments(api: Api, name: str) -> None:
     call, marks = (mark, {"viewed": True}) if name == "markComments" else (remove, {})
     arguments: list[tuple[dict[str, Any], str, str]] = [
         ({}, "commentIds", "exactly one of commentIds and filter must be given"),

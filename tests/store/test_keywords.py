@@ -1,4 +1,4 @@
-"""Keywords as rows: pages, filters, counts and categories. What they match is in tests/jobs/test_match_keywords.py."""
+"""Keywords as rows: pages, filters, counts and categories. Their matches are in tests/jobs/test_match_keywords.py."""
 
 import pytest
 from sqlalchemy import text
@@ -41,7 +41,7 @@ async def phrases(
 
 
 @pytest.mark.parametrize(
-    ("conditions", "wanted"),
+    ("conditions", "expected"),
     [
         (KeywordConditions(), ["100%_", "Банк", "банк", "США", "яблоко"]),
         (KeywordConditions(search="БАН"), ["Банк", "банк"]),
@@ -53,8 +53,8 @@ async def phrases(
         (KeywordConditions(is_active=True, search="б"), ["Банк", "банк"]),
     ],
 )
-async def test_which_are_wanted(stored: Resources, conditions: KeywordConditions, wanted: list[str]) -> None:
-    assert await phrases(stored, conditions) == wanted
+async def test_conditions_of_keywords(stored: Resources, conditions: KeywordConditions, expected: list[str]) -> None:
+    assert await phrases(stored, conditions) == expected
 
 
 async def test_pages_by_phrase_and_by_age(stored: Resources) -> None:
@@ -96,7 +96,7 @@ async def test_counts_and_categories(stored: Resources) -> None:
     }
 
 
-async def test_matches_go_with_their_comment(stored: Resources) -> None:
+async def test_matches_are_deleted_with_their_comment(stored: Resources) -> None:
     await open_walls(stored, [-1])
     await store(stored, comments_with(["банк", "банк"]))
     async with stored.database.transaction() as connection:
@@ -107,7 +107,7 @@ async def test_matches_go_with_their_comment(stored: Resources) -> None:
     assert (left, tuple(sums)) == ([3], (2, 2))
 
 
-async def test_matches_that_are_there_are_left_alone(stored: Resources) -> None:
+async def test_existing_matches_are_not_changed(stored: Resources) -> None:
     await open_walls(stored, [-1])
     await store(stored, comments_with(["банк"]))
     async with stored.database.transaction() as connection:

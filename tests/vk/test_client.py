@@ -347,7 +347,7 @@ async def test_no_answer_in_time(make_client: MakeClient, simulator: Simulator) 
     simulator.control(hold=False)
 
 
-async def test_nobody_listens(make_client: MakeClient) -> None:
+async def test_no_server_listens(make_client: MakeClient) -> None:
     failed = await refusal(make_client("http://127.0.0.1:9", *TOKENS))
     assert (type(failed), failed.message) == (HostFailed, "VK cannot be reached: ConnectError.")
 
