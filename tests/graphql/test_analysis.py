@@ -1,4 +1,4 @@
-"""`startAnalysis` and its result, `Comment.features`, `wave`, `waves`, and filters by what was found."""
+"""`startAnalysis` and its result, `Comment.features`, `wave`, `waves`, and filters by features."""
 
 from typing import Any
 
@@ -118,7 +118,7 @@ async def test_start_analysis_queues_a_job(api: Api, resources: Resources) -> No
     ],
     ids=str,
 )
-async def test_start_analysis_with_wrong_input(api: Api, arguments: dict[str, Any], path: str) -> None:
+async def test_start_analysis_with_invalid_input(api: Api, arguments: dict[str, Any], path: str) -> None:
     answer = await start(api, **arguments)
     assert answer == {
         "__typename": "ValidationFailedError",
@@ -140,12 +140,12 @@ async def test_start_analysis_with_a_full_queue(make_settings: MakeSettings) -> 
     assert (answer["__typename"], answer["limit"]) == ("QueueFullError", 1)
 
 
-async def test_start_analysis_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_start_analysis_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = await start(api_without_postgresql)
     assert (answer["__typename"], answer["service"]) == ("ServiceUnavailableError", "PostgreSQL")
 
 
-# what it finds
+# its results
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def _stored(resources: Resources) -> None:
 
 
 async def analyze(resources: Resources, job_id: int) -> None:
-    """Do what a worker does of this job."""
+    """Run the handler of this job."""
     row = await claim_job(resources, job_id, "test")
     assert row
     result = await analyze_comments(RunningJob(resources, row))
@@ -174,7 +174,7 @@ async def analyze(resources: Resources, job_id: int) -> None:
 
 @pytest.fixture
 async def analyzed(resources: Resources, api: Api, _stored: None) -> Api:
-    """Serve the API with comments of which all but three were analysed."""
+    """Serve the API with comments, of which all but three were analysed."""
     await start(api, filter={"not": {"search": "гаражи"}})
     await analyze(resources, 1)
     return api
@@ -291,8 +291,8 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 
 
 async def test_filters(analyzed: Api) -> None:
-    for wanted, expected in FILTERS:
-        assert [each["vkId"] for each in await nodes(analyzed, **wanted)] == expected, wanted
+    for selected, expected in FILTERS:
+        assert [each["vkId"] for each in await nodes(analyzed, **selected)] == expected, selected
 
 
 async def test_waves(analyzed: Api, resources: Resources) -> None:
@@ -342,7 +342,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
     }
 
 
-async def test_statements_do_not_depend_on_how_many_there_are(analyzed: Api, resources: Resources) -> None:
+async def test_statements_do_not_depend_on_the_number_of_rows(analyzed: Api, resources: Resources) -> None:
     fields = "language features { mentions { id } wave { id firstComment { id } comments(first: 1) { totalCount } } }"
     for size in (1, 7):
         with statements(resources) as seen:
@@ -351,5 +351,5 @@ async def test_statements_do_not_depend_on_how_many_there_are(analyzed: Api, res
                 f"{{ nodes {{ {fields} }} }} }}",
                 id=gid("Group", -1),
             )
-        # comments, features, mentions where there are some, waves, first comments, pages and counts
+        # comments, features, mentions if any, waves, first comments, pages and counts
         assert len(seen) <= 7

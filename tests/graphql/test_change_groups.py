@@ -94,7 +94,7 @@ async def test_invalid_arguments(api: Api, mutation: str) -> None:
     assert (answer["__typename"], answer["id"]) == ("GroupNotFoundError", gid("Group", -9))
 
 
-async def test_remove_what_is_being_collected(api: Api, make_job: MakeJob) -> None:
+async def test_remove_a_community_that_is_being_collected(api: Api, make_job: MakeJob) -> None:
     job_id = await make_job()
     answer = await change(api, REMOVE, groupIds=[gid("Group", -1)])
     assert (answer["__typename"], answer["job"]) == ("JobAlreadyRunningError", {"id": gid("Job", job_id)})

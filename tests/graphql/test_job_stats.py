@@ -1,4 +1,4 @@
-"""`jobStats`, and what a job says about its place and its worker."""
+"""`jobStats`, and the position and the worker of a job."""
 
 from datetime import timedelta
 from typing import Any
@@ -91,7 +91,7 @@ async def test_a_time_that_is_too_long(api: Api) -> None:
         assert error["message"] == "lastHours: must be more than 0 and at most 744"
 
 
-async def test_workers_without_life_are_not_told(api: Api, resources: Resources) -> None:
+async def test_dead_workers_are_not_listed(api: Api, resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await write_heartbeat(connection, "dead:1", 4, [])
     connect = resources.database.transaction
@@ -100,7 +100,7 @@ async def test_workers_without_life_are_not_told(api: Api, resources: Resources)
     assert (await stats(api))["workers"] == []
 
 
-async def test_places_and_heartbeats(api: Api, resources: Resources, make_job: MakeJob) -> None:
+async def test_positions_and_heartbeats(api: Api, resources: Resources, make_job: MakeJob) -> None:
     job_ids = [await make_job(-number) for number in range(1, 4)]
     assert await claim_job(resources, job_ids[0], "host:1")
     async with resources.database.transaction() as connection:
@@ -116,7 +116,9 @@ async def test_places_and_heartbeats(api: Api, resources: Resources, make_job: M
     ]
 
 
-async def test_places_of_many_jobs_cost_no_more_statements(api: Api, resources: Resources, make_job: MakeJob) -> None:
+async def test_positions_of_many_jobs_cost_no_more_statements(
+    api: Api, resources: Resources, make_job: MakeJob
+) -> None:
     job_ids = [gid("Job", await make_job(-number)) for number in range(1, 21)]
     counts = []
     for ids in (job_ids[:1], job_ids):

@@ -56,7 +56,7 @@ MATCHES = """
 
 
 async def add_by_api(api: Api, *phrases: str, **facts: Any) -> dict[str, Any]:
-    """Add keywords and return what became of them."""
+    """Add keywords and return the outcomes."""
     keywords = [{"phrase": phrase, **facts} for phrase in phrases]
     answer: dict[str, Any] = (await api.execute(ADD, keywords=keywords))["addKeywords"]
     return answer
@@ -158,7 +158,7 @@ async def test_keywords_and_their_counts(api: Api, resources: Resources) -> None
     }
 
 
-async def test_statements_do_not_depend_on_how_many_there_are(api: Api, resources: Resources) -> None:
+async def test_statements_do_not_depend_on_the_number_of_rows(api: Api, resources: Resources) -> None:
     await open_walls(resources, [-1])
     await add(resources, *(f"слово{number}" for number in range(40)))
     await store(resources, comments_with([f"слово{number} и слово{number + 1}" for number in range(39)]))

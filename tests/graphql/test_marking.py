@@ -33,9 +33,9 @@ async def remove(api: Api, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
-async def count(api: Api, **wanted: Any) -> int:
-    """Count the comments that a filter wants."""
-    return int((await api.execute(STATE, filter=wanted))["comments"]["totalCount"])
+async def count(api: Api, **filter_values: Any) -> int:
+    """Count the comments that a filter selects."""
+    return int((await api.execute(STATE, filter=filter_values))["comments"]["totalCount"])
 
 
 def _counted(viewed: int, archived: int) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ async def test_mark_by_ids(api: Api, wall: Wall) -> None:
 
 
 async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In steps, over several walls; what a call leaves the next one does."""
+    """In steps, over several walls; the next call does what one call leaves."""
     for owner_id in (-1, -2):
         await write_wall(resources, owner_id)
     monkeypatch.setattr(marking, "STEP_COMMENTS", 5)
@@ -77,7 +77,7 @@ async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytes
 
 
 async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
-    """For good: what a collection brings again is not stored."""
+    """Permanently: a collection does not store them again."""
     first, *others = wall.comment_ids
     assert await remove(api, commentIds=[gid("Comment", -1, first), gid("Comment", -1, 999)]) == {
         "__typename": "RemoveCommentsSuccess",
@@ -111,7 +111,7 @@ async def test_invalid_arguments(api: Api, name: str) -> None:
         assert answer == {"__typename": "ValidationFailedError", "fields": [{"path": path, "message": message}]}
 
 
-async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
+async def test_empty_and_contradictory_arguments(api: Api) -> None:
     answer = await mark(api, filter={})
     assert answer["fields"] == [{"path": "viewed", "message": "must be set if archived is not"}]
     nothing: list[dict[str, Any]] = [

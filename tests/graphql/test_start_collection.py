@@ -1,4 +1,4 @@
-"""`startCollection`: each member of its union, and what it takes."""
+"""`startCollection`: each member of its union, and its input."""
 
 import pytest
 
@@ -68,7 +68,7 @@ async def test_start_collection_of_a_busy_community_starts_nothing(api: Api, res
     assert both["__typename"] == "JobAlreadyRunningError"
     assert both["code"] == "JOB_ALREADY_RUNNING"
     assert both["job"] == {"id": gid("Job", 1)}
-    # the other one was not taken either
+    # the other community was not claimed either
     assert (await start(api, groupIds=[gid("Group", -2)]))["__typename"] == "StartCollectionSuccess"
     assert (await api.execute("{ jobs { totalCount } }"))["jobs"]["totalCount"] == 2
 
@@ -102,7 +102,9 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_start_collection_with_wrong_input(api: Api, wall: Wall, arguments: dict[str, object], path: str) -> None:
+async def test_start_collection_with_invalid_input(
+    api: Api, wall: Wall, arguments: dict[str, object], path: str
+) -> None:
     assert wall.owner_id == -1
     answer = await start(api, **arguments)
     assert answer["__typename"] == "ValidationFailedError"
@@ -121,7 +123,7 @@ async def test_start_collection_with_a_full_queue(make_settings: MakeSettings) -
     assert answer["limit"] == 1
 
 
-async def test_start_collection_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_start_collection_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = await start(api_without_postgresql, groupIds=[gid("Group", -1)])
     assert answer["__typename"] == "ServiceUnavailableError"
     assert answer["service"] == "PostgreSQL"

@@ -20,7 +20,7 @@ from tests.jobs.conftest import queue_job, read_job
 from tests.locks import held, until_it_waits
 from tests.store.rows import read
 from tests.store.test_entries import add_entry
-from tests.store.test_jobs import change, insert, claim_job
+from tests.store.test_jobs import change, claim_job, insert
 
 TOLD = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
 
