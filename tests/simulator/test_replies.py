@@ -1,4 +1,4 @@
-"""Every reply of every method, whatever is asked, has the shape that VK's schema says."""
+"""Each reply of each method has the shape of VK's schema, whatever is requested."""
 
 import asyncio
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ MEDIA = st.integers(FIRST_MEDIA_ID - 1, FIRST_MEDIA_ID + 6)
 PAGE = {"count": COUNTS, "offset": OFFSETS, "extended": FLAGS, "fields": FIELDS}
 COMMENTS = {**PAGE, "need_likes": FLAGS, "start_comment_id": IDS}
 
-# What each method may be asked: parameters that are always there, and those that may be.
+# The parameters of each method: required ones, and optional ones.
 Asked = tuple[dict[str, st.SearchStrategy[Any]], dict[str, st.SearchStrategy[Any]]]
 ASKED: dict[str, Asked] = {
     "board.getTopics": (
@@ -127,7 +127,7 @@ ASKED: dict[str, Asked] = {
 
 
 def kind_of(method: str, sent: dict[str, Any]) -> str:
-    """Which of a method's replies is asked for, in the words of the schema."""
+    """Return the kind of a method's reply to these parameters, by its name in the schema."""
     if method == "groups.getMembers":
         return "filterResponse" if sent.get("filter") else "fieldsResponse" if sent.get("fields") else "response"
     extends = method.startswith(("wall.", "board.", "photos.", "video.", "likes."))
@@ -135,10 +135,10 @@ def kind_of(method: str, sent: dict[str, Any]) -> str:
 
 
 def violations(method: str, kind: str, reply: Any) -> list[str]:
-    """Where a reply breaks the schema.
+    """Return a reply's violations of the schema.
 
-    The items of an extended likes.getList are checked as profiles: the schema says one of profile and community, and
-    without the ban of further properties (see `VkSchema`) a profile counts as both.
+    The items of an extended likes.getList are validated as profiles: the schema says one of profile and community, and
+    without the restriction of further properties (see `VkSchema`) a profile counts as both.
     """
     found: list[str] = []
     if method == "likes.getList" and kind == "extendedResponse":
@@ -149,7 +149,7 @@ def violations(method: str, kind: str, reply: Any) -> list[str]:
     return found + SCHEMA.violations(method, reply, kind)
 
 
-def test_every_method_is_asked() -> None:
+def test_every_method_is_tested() -> None:
     assert ASKED.keys() == METHODS.keys()
 
 
