@@ -273,11 +273,11 @@ async def test_a_subscriber_that_leaves_during_the_fairness_turn_of_others(
     feeds = JobFeeds(resources.database, resources.notifications)
     order: list[int] = []
 
-    async def take(place: int) -> None:
+    async def receive(place: int) -> None:
         await feeds.turn()
         order.append(place)
 
-    tasks = [asyncio.create_task(take(place)) for place in range(7)]
+    tasks = [asyncio.create_task(receive(place)) for place in range(7)]
     await asyncio.sleep(0)
     assert order == [0, 1]
     tasks[3].cancel()

@@ -44,11 +44,11 @@ async def test_a_blocked_loop_is_logged_and_counted(monkeypatch: pytest.MonkeyPa
 async def test_a_responsive_loop_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.001)
     before = blocked_times()
-    asked = 0
+    answers = 0
     with capture_logs() as logs, watching_loop(WAIT_SECONDS):
         watcher = next(thread for thread in threading.enumerate() if thread.name == "watchdog")
-        while asked < 50:
-            asked += 1
+        while answers < 50:
+            answers += 1
             await until(watcher.is_alive)
     await until(lambda: not watcher.is_alive())
     assert logs == []

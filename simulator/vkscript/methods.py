@@ -71,13 +71,13 @@ def _shift(memory: Memory, subject: Value, _arguments: Sequence[Value]) -> Value
 
 
 def _index_of(memory: Memory, subject: Value, arguments: Sequence[Value]) -> Value:
-    wanted = arguments[0] if arguments else None
+    searched = arguments[0] if arguments else None
     if isinstance(subject, str):
         memory.count_work(len(subject))
-        return subject.find(to_text(wanted))
+        return subject.find(to_text(searched))
     found = _list("indexOf", subject)
     memory.count_work(len(found))
-    return next((place for place, each in enumerate(found) if are_equal(each, wanted)), -1)
+    return next((place for place, each in enumerate(found) if are_equal(each, searched)), -1)
 
 
 def _substr(memory: Memory, subject: Value, arguments: Sequence[Value]) -> Value:

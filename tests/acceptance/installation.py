@@ -234,8 +234,8 @@ class Installation:
 
     async def has_jobs(self, node: Node) -> bool:
         """Return whether this process runs a job."""
-        mine = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND split_part(worker, ':', 2) = $1 LIMIT 1"
-        return bool(await self.postgres.fetch(mine, str(node.pid)))
+        running = "SELECT 1 FROM jobs WHERE state = 'RUNNING' AND split_part(worker, ':', 2) = $1 LIMIT 1"
+        return bool(await self.postgres.fetch(running, str(node.pid)))
 
     async def has_no_jobs(self, node: Node) -> bool:
         """Return whether this process runs no job."""

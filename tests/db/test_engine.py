@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.conftest import MakeSettings
 from tests.timeouts import WAIT_SECONDS
 
-Lend = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
+Open = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
 NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
 
 
@@ -118,27 +118,27 @@ async def test_options_of_libpq_in_the_url(settings: Settings, database_url: str
         assert await connection.scalar(text("SHOW search_path")) == "pg_catalog"
 
 
-@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_no_server_listens(settings: Settings, lend: Lend) -> None:
+@pytest.mark.parametrize("open_", [Database.connect, Database.transaction])
+async def test_no_server_listens(settings: Settings, open_: Open) -> None:
     async with open_database(settings, NOBODY) as database:
         with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot answer"):
-            async with lend(database):
+            async with open_(database):
                 pytest.fail("there is no connection")
         with pytest.raises(OSError, match="Connect call failed"):
             await database.listen()
 
 
-@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_a_connection_is_killed_in_use(database: Database, lend: Lend) -> None:
+@pytest.mark.parametrize("open_", [Database.connect, Database.transaction])
+async def test_a_connection_is_killed_in_use(database: Database, open_: Open) -> None:
     async def use() -> None:
-        async with lend(database) as connection:
+        async with open_(database) as connection:
             await connection.execute(text("SELECT 1"))
             await kill_all(database.dsn)
             await connection.execute(text("SELECT 1"))
 
     with pytest.raises(ServiceUnavailable):
         await use()
-    async with lend(database) as connection:
+    async with open_(database) as connection:
         assert await connection.scalar(text("SELECT 1")) == 1
 
 
@@ -215,12 +215,12 @@ async def test_a_deadlock_is_retryable(database: Database) -> None:
 
 
 async def test_a_value_out_of_range(database: Database) -> None:
-    async def ask() -> None:
+    async def query() -> None:
         async with database.connect() as connection:
             await connection.execute(text("SELECT CAST(:word AS text)"), {"word": "\x00"})
 
     with pytest.raises(ValidationFailed, match="NUL"):
-        await ask()
+        await query()
 
 
 async def test_a_written_value_out_of_range_is_a_bug(database: Database) -> None:

@@ -80,8 +80,8 @@ def test_without_an_sqlstate(error: Exception | None) -> None:
 
 
 async def fail_with(database: Database, state: str, *, writes: bool) -> None:
-    lend = database.transaction if writes else database.connect
-    async with lend() as connection:
+    open_ = database.transaction if writes else database.connect
+    async with open_() as connection:
         await connection.execute(text("SELECT fail(:state)"), {"state": state})
 
 

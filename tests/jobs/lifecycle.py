@@ -50,7 +50,7 @@ class ModelJob:
 
     def move(self, state: JobState, reason: MoveReason) -> None:
         """Change the state."""
-        former = [JobState(told) for kind, told, _ in self.events if kind == STATE_CHANGE and told]
+        former = [JobState(state) for kind, state, _ in self.events if kind == STATE_CHANGE and state]
         assert not former or former[-1].value in FORMER[state], (former, state)
         self.state = state
         self.events.append((STATE_CHANGE, state.value, reason.value))
@@ -152,7 +152,7 @@ class Model:
         job.entry_id = entry_id
         self.entries[entry_id] = ModelEntry(entry_id, job.id, job.priority)
 
-    def take(self, entry: ModelEntry, worker: ModelWorker) -> ModelJob | None:
+    def claim(self, entry: ModelEntry, worker: ModelWorker) -> ModelJob | None:
         """Let a worker claim an entry; return the job if it is to be run."""
         job = self.jobs[entry.job_id]
         if job.may_run:

@@ -515,11 +515,11 @@ async def test_a_single_long_text_is_analysed_in_another_process(monkeypatch: py
 
 
 def test_the_process_has_a_low_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(os, "setpriority", lambda *arguments: asked.append(arguments))
+    calls: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "setpriority", lambda *arguments: calls.append(arguments))
     analysis_job._lower_priority.cache_clear()  # noqa: SLF001 - another test may have called it
     assert analysis_job.features_at_low_priority(TEXTS) == features_of(TEXTS)
-    assert asked == [(os.PRIO_PROCESS, 0, 10)]
+    assert calls == [(os.PRIO_PROCESS, 0, 10)]
 
 
 async def test_comments_that_cannot_be_counted_are_analysed(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

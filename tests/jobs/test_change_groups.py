@@ -66,8 +66,8 @@ async def test_a_removed_community_leaves_no_rows(vk_resources: Resources, monke
     row = await ended(vk_resources, (await start_removal(vk_resources, [-3, -1, -3])).id)
     assert counts(row) == {"groups": 2, "comments": 24}
     assert (row.done, row.total) == (24, 24)
-    for owner_id, wanted in ((-1, {}), (-2, before), (-3, {})):
-        assert await left(vk_resources, owner_id) == wanted
+    for owner_id, expected in ((-1, {}), (-2, before), (-3, {})):
+        assert await left(vk_resources, owner_id) == expected
     async with vk_resources.database.connect() as connection:
         assert await groups.owner_ids_after(connection, None, 9, None) == [-2]
 

@@ -47,11 +47,11 @@ async def collect_while(
     simulator.control(hold=True)
     row = await start_collection(resources, owner_ids=[-1], **arguments)
 
-    async def asks() -> bool:
+    async def has_requested() -> bool:
         return bool(await asyncio.to_thread(lambda: simulator.control()["waiting"]))
 
     async with open_worker(resources, 1):
-        await until(asks)
+        await until(has_requested)
         await clock.step(seconds)
         simulator.control(hold=False)
         return await ended(resources, row.id)

@@ -42,9 +42,9 @@ def longest_thread(stored: Mapping[int, asyncpg.Record]) -> tuple[int, list[int]
 
 def calls_of(simulator: Simulator) -> int:
     """Return the number of calls since the last reset of the counters, and reset them."""
-    told: dict[str, Any] = simulator.control()
+    state: dict[str, Any] = simulator.control()
     simulator.control(reset=True)
-    return int(told["calls"])
+    return int(state["calls"])
 
 
 async def test_a_thread_that_has_grown_is_read_from_its_end(

@@ -159,7 +159,6 @@ class Check:
 
         # Posts were read before: from now on, gone comments are marked as deleted. If other comments have replaced
         # them, VK's counts may be unchanged.
-        # for them, VK's counts may be what they were
         at_start = self._visible_ids()
         await self._collect_amid_churn(seed=1)
         await self._check_stored({} if may_be_hidden or not is_shown_all else at_start)

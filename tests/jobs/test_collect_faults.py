@@ -50,11 +50,11 @@ async def first_failure(resources: Resources) -> tuple[Row[Any], dict[str, Any]]
     """Start a collection, wait until its first attempt has failed, and return its row and the failure."""
     row = await start_collection(resources, owner_ids=[-1])
 
-    async def failure() -> Any:
+    async def failed() -> Any:
         return (await read_job(resources, row.id)).failure
 
-    told: dict[str, Any] = await until(failure)
-    return await read_job(resources, row.id), told
+    failure: dict[str, Any] = await until(failed)
+    return await read_job(resources, row.id), failure
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ async def test_all_tokens_are_rejected(
 
 async def test_a_job_waits_for_flood_control(resources: Resources, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 9, "times": 2}])
-    row, told = await first_failure(resources)
-    assert told["code"] == "VK_RATE_LIMITED"
-    assert 0 < told["facts"]["retryAfterSeconds"] <= 60
+    row, failure = await first_failure(resources)
+    assert failure["code"] == "VK_RATE_LIMITED"
+    assert 0 < failure["facts"]["retryAfterSeconds"] <= 60
     assert row.state == "QUEUED"
 
 
@@ -179,10 +179,10 @@ async def test_a_request_that_vk_finds_wrong_ends_the_job(
 
 async def test_a_dead_host_fails_a_job_fast(resources: Resources, simulator: Simulator) -> None:
     simulator.control(faults=[{"http": 503, "times": 100_000}])
-    _, told = await first_failure(resources)
-    assert told["code"] == "VK_UNAVAILABLE"
-    asked = simulator.control()["requests"]
-    assert asked < 20
+    _, failure = await first_failure(resources)
+    assert failure["code"] == "VK_UNAVAILABLE"
+    requests = simulator.control()["requests"]
+    assert requests < 20
     health = await resources.health.report()
     assert health.components[-1].status.value == "DEGRADED"
 
@@ -229,9 +229,9 @@ async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
         return {}["items"]  # type: ignore[index] # the error is the subject of the test
 
     monkeypatch.setattr(collect_comments, "read_post_page", read)
-    _, told = await first_failure(resources)
-    assert told["code"] == "VK_UNAVAILABLE"
-    assert told["message"] == "VK's answer has an unknown shape: KeyError 'items'"
+    _, failure = await first_failure(resources)
+    assert failure["code"] == "VK_UNAVAILABLE"
+    assert failure["message"] == "VK's answer has an unknown shape: KeyError 'items'"
 
 
 # kinds of tokens, as the simulator distinguishes them

@@ -99,14 +99,14 @@ async def test_every_kind_of_file(resources: Resources, wall: Wall) -> None:
     expected = [f"Comment {place} of post {post}" for post in (0, 2) for place in range(4)]
     conditions = {"posts": ((-1, wall.post_ids[0]), (-1, wall.post_ids[2]))}
     async with open_worker(resources, 4):
-        asked = [
+        kinds = [
             ExportOptions(kind, COLUMNS, compression)
             for kind in ExportFormat
             for compression in (None, *Compression)
             if compression is None or kind is not ExportFormat.XLSX
         ]
-        rows = await asyncio.gather(*(export(resources, options, **conditions) for options in asked))
-    for options, row in zip(asked, rows, strict=True):
+        rows = await asyncio.gather(*(export(resources, options, **conditions) for options in kinds))
+    for options, row in zip(kinds, rows, strict=True):
         assert row.state == "SUCCEEDED", row.failure
         result = row.result
         assert result["name"] == options.file_name(f"comments-{row.created_at:%Y-%m-%d}-{row.id}")

@@ -274,7 +274,7 @@ class Lifecycle(RuleBasedStateMachine):
         for found in rest:
             entry = self.model.entries[int(found.id)]
             assert entry in free
-            job = self.model.take(entry, second)
+            job = self.model.claim(entry, second)
             assert job
             self._begin(second, found, job)
 
@@ -284,7 +284,7 @@ class Lifecycle(RuleBasedStateMachine):
         for entry in self.model.claimable(worker, batch_size):
             if entry.id in worker.runs:  # it runs in this worker, and only its heartbeat had timed out
                 entry.manager, entry.is_stale = worker.manager, False
-            elif job := self.model.take(entry, worker):
+            elif job := self.model.claim(entry, worker):
                 self._begin(worker, found.pop(entry.id), job)
         assert not found
 

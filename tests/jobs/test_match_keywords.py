@@ -174,8 +174,8 @@ async def test_a_new_keyword_is_matched_with_stored_comments(busy: Resources) ->
 
 
 async def test_case_distinguishes_case_sensitive_keywords(walls: Resources) -> None:
-    wanted = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
-    outcomes = (await add_keywords(walls, wanted)).outcomes
+    selected = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
+    outcomes = (await add_keywords(walls, selected)).outcomes
     assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_THERE"]
     [first, second, third] = [each.keyword_id or 0 for each in outcomes]
     assert first == third != second
@@ -353,8 +353,8 @@ async def test_large_searches_run_in_another_process(
 
 
 def test_the_function_of_the_other_process() -> None:
-    wanted = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
-    assert matching.search_pickled(matching.pickled(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
+    selected = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
+    assert matching.search_pickled(matching.pickled(selected), TEXTS) == matches_of(selected, TEXTS) != {}
 
 
 # failures

@@ -29,11 +29,11 @@ class Held:
     def __init__(self) -> None:
         self.began, self.released = asyncio.Event(), asyncio.Event()
 
-    async def search(self, wanted: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
+    async def search(self, selected: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
         """Wait, then search."""
         self.began.set()
         await self.released.wait()
-        return await matching.search_texts(wanted, texts)
+        return await matching.search_texts(selected, texts)
 
 
 async def open_transactions(resources: Resources) -> int:

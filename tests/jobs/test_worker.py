@@ -170,20 +170,20 @@ async def test_a_job_that_times_out(resources: Resources) -> None:
     assert bodies.cleaned == [job_id]
 
 
-@pytest.mark.parametrize("is_told", [True, False], ids=["told", "notification lost"])
+@pytest.mark.parametrize("is_notified", [True, False], ids=["notified", "notification lost"])
 async def test_cancel_a_running_job_within_a_second(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_notified: bool
 ) -> None:
     """By the notification, or if that is lost, by the next check, which follows within half a second."""
     assert app.jobs.worker.LOOK_SECONDS <= 0.5
-    if is_told:
+    if is_notified:
         monkeypatch.setattr(app.jobs.worker, "LOOK_SECONDS", math.inf)
     else:
         monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
     bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
-        if is_told:
+        if is_notified:
             worker._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also checks for cancel requests at each heartbeat
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await cancel(resources, job_id)
@@ -257,7 +257,7 @@ async def test_a_run_that_was_declared_dead_cannot_write(resources: Resources) -
     alive = RunningJob(resources, second)
     async with alive.step() as connection:
         await alive.report(connection, Progress("in time", 1), {"late": False})
-        await alive.event(connection, JobEventKind.POST_FAILED, "told", {})
+        await alive.event(connection, JobEventKind.POST_FAILED, "failed", {})
     row = await read_job(resources, job_id)
     assert (row.worker, row.done, row.checkpoint) == ("second", 1, {"late": False})
 
@@ -396,8 +396,8 @@ async def test_the_limit_of_the_queue_is_exact(make_settings: MakeSettings) -> N
     """However many clients enqueue concurrently, in whichever process."""
     settings = make_settings(queue_limit=7)
     async with open_resources(settings) as first, open_resources(settings) as second:
-        asked = [queue_job((first, second)[number % 2], -number) for number in range(1, 31)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        requests = [queue_job((first, second)[number % 2], -number) for number in range(1, 31)]
+        answers = await asyncio.gather(*requests, return_exceptions=True)
         refused = [answer for answer in answers if not isinstance(answer, int)]
         assert [type(answer) for answer in refused] == [QueueFull] * 23
         assert await _count(first, "SELECT count(*) FROM jobs") == 7

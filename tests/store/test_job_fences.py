@@ -22,7 +22,7 @@ from tests.store.rows import read
 from tests.store.test_entries import add_entry
 from tests.store.test_jobs import change, claim_job, insert
 
-TOLD = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+EVENTS = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
 
 
 async def never_wait(connection: AsyncConnection) -> None:
@@ -139,7 +139,7 @@ async def test_a_job_that_is_claimed_while_it_is_cancelled_gets_a_cancel_request
     job_id = await queue_job(resources)
     queue_id = (await read_job(resources, job_id)).queue_id
     async with resources.database.transaction() as connection:
-        assert await jobs.claim_jobs(connection, {queue_id: job_id}, "me", TOLD)
+        assert await jobs.claim_jobs(connection, {queue_id: job_id}, "me", EVENTS)
         cancelling = asyncio.create_task(cancel(resources, job_id))
         await until_it_waits(resources, connection, cancelling)
     row = await cancelling

@@ -36,8 +36,8 @@ async def insert(resources: Resources, **values: Any) -> Row[Any]:
 
 async def claim_job(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> Row[Any] | None:
     async with resources.database.transaction() as connection:
-        told = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
-        taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, told)
+        events = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+        taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, events)
     assert all(row.epoch == epoch + 1 for row in taken)
     return next(iter(taken), None)
 
@@ -204,8 +204,8 @@ async def test_of_many_workers_one_claims_a_job(resources: Resources) -> None:
 
     async def claim_queued() -> Sequence[Row[Any]]:
         async with resources.database.transaction() as connection:
-            told = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
-            return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", told)
+            events = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
+            return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", events)
 
     [row] = [row for rows in await asyncio.gather(*(claim_queued() for _ in range(6))) for row in rows]
     assert (row.state, row.epoch, row.attempts, row.worker, row.failure) == ("RUNNING", 1, 1, "me", None)

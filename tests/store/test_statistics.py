@@ -307,7 +307,7 @@ async def test_statistics_equal_a_full_count(resources: Resources) -> None:
             await check(period, statistics.authors, (50,), authors, Reference.authors)
             await check(
                 period, statistics.author_counts, (), ("authors",),
-                lambda told: [(len(told.authors()),)] if told.authors() else [],
+                lambda reference: [(len(reference.authors()),)] if reference.authors() else [],
             )  # fmt: skip
             ranked = (PostRanking.COMMENTS, 50)
             await check(period, statistics.posts, ranked, ("owner_id", "post_id", "comments"), Reference.top_posts)
@@ -315,7 +315,9 @@ async def test_statistics_equal_a_full_count(resources: Resources) -> None:
             names = ("keyword_id", "comments", "matches")
             await check(period, statistics.keywords, (50,), names, Reference.top_keywords)
             await check(period, statistics.languages, (), ("language", "comments"), Reference.languages)
-            await check(period, statistics.terms, (50,), ("lemma", "comments"), lambda told: told.terms(lemmas))
+            await check(
+                period, statistics.terms, (50,), ("lemma", "comments"), lambda rows: rows.terms(lemmas)
+            )
         first = await statistics.authors(connection, SCOPES, EVER, 2)
         assert [len(first.get(place, [])) for place in range(len(SCOPES))] == [2, 2, 2, 0, 0]
 
@@ -350,7 +352,7 @@ async def test_all_zones_around_their_changes(resources: Resources) -> None:
         await posts.upsert_posts(connection, [post(1)])
         await comments.upsert_comments(connection, rows, 0)
     stored = {"comments": list((await read(resources, tables.comments)).values())}
-    told = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
+    reference = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
     zones = different_zones()
     assert len(zones) > 50
     async with resources.database.connect() as connection:
@@ -358,13 +360,13 @@ async def test_all_zones_around_their_changes(resources: Resources) -> None:
             for bucket in Bucket:
                 found = (await statistics.series(connection, [(-1,)], EVER, bucket, zone))[0]
                 counted = plain(found, "start", "comments", "replies", "deleted", "likes")
-                assert counted == told.series(bucket, zone), (zone, bucket)
+                assert counted == reference.series(bucket, zone), (zone, bucket)
                 if bucket is not Bucket.HOUR:
                     steps = filled({row.start: row for row in found}, bucket.value, ZoneInfo(zone))
                     starts = [start for start, _ in steps]
                     assert all(before < after for before, after in pairwise(starts)), (zone, bucket)
             hours = (await statistics.hours_of_week(connection, [(-1,)], EVER, zone))[0]
-            assert plain(hours, "weekday", "hour", "comments") == told.hours_of_week(zone), zone
+            assert plain(hours, "weekday", "hour", "comments") == reference.hours_of_week(zone), zone
 
 
 async def test_the_version_changes_with_all_counted_values(resources: Resources) -> None:
@@ -412,17 +414,17 @@ async def test_the_version_changes_with_all_counted_values(resources: Resources)
 async def test_unchanged_statistics_are_cached(resources: Resources) -> None:
     await write_wall(resources)
     await write_wall(resources, -2)
-    told = Statistics(resources.database)
+    statistics = Statistics(resources.database)
     questions = [Question("totals", (owner_id,), EVER) for owner_id in (-1, -2)]
     questions += [Question("authors", (-1,), EVER, (3,)), Question("totals", (-1,), EVER)]
     with statements(resources) as first:
-        before = await told.answers(questions)
+        before = await statistics.answers(questions)
     with statements(resources) as again:
-        assert await told.answers(questions) == before
+        assert await statistics.answers(questions) == before
     assert [row.comments for row in before[3]] == [12]
     await mark_comments(resources, [(-1, 2)], Marks(viewed=True))
     with statements(resources) as changed:
-        after = await told.answers(questions)
+        after = await statistics.answers(questions)
     assert [rows[0].viewed for rows in (after[0], after[1])] == [1, 0]
     # the versions, and a statement per function
     assert (len(first), len(again), len(changed)) == (3, 1, 3)
