@@ -160,7 +160,7 @@ def _churn(simulator: Simulator, value: object) -> None:
     arguments = _object(value, "churn")
     for name in arguments:
         if name not in (*CHURN_KINDS, "seed", "limit"):
-            raise InvalidCommand(f"churn has no {name}; it may have {', '.join((*CHURN_KINDS, 'seed', 'limit'))}")
+            raise InvalidCommand(f"churn has no {name}; valid names: {', '.join((*CHURN_KINDS, 'seed', 'limit'))}")
         _number(arguments, name)
     for name in ("seed", "limit"):
         if not isinstance(arguments.get(name, 0), int):

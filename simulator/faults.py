@@ -48,15 +48,15 @@ class Fault:
 
     def __post_init__(self) -> None:
         if (self.effective_kind == "http") != (self.http is not None):
-            raise ValueError("a fault of kind http, and no other, needs http, a status")
+            raise ValueError("http (a status) is required for the kind http and invalid for others")
         if (self.effective_kind == "answer") != (self.change is not None):
-            raise ValueError("a fault of kind answer, and no other, needs change")
+            raise ValueError("change is required for the kind answer and invalid for others")
         if self.effective_kind != "error" and self.message is not None:
-            raise ValueError(f"only an error has a message, {self.effective_kind} has none")
+            raise ValueError(f"message is valid for the kind error, not for {self.effective_kind}")
         if self.inner and self.effective_kind not in {"error", "answer"}:
-            raise ValueError(f"only an error or an answer can happen inside an execute, {self.effective_kind} cannot")
+            raise ValueError(f"inner is valid for the kinds error and answer, not for {self.effective_kind}")
         if self.effective_kind not in {"late", "timeout"} and self.seconds is not None:
-            raise ValueError(f"only late and timeout take seconds, {self.effective_kind} does not")
+            raise ValueError(f"seconds is valid for the kinds late and timeout, not for {self.effective_kind}")
 
     @property
     def effective_kind(self) -> FaultKind:
@@ -97,7 +97,7 @@ class RatedFault(Fault):
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
         if self.times != 1:
-            raise ValueError("a fault by rate has no times")
+            raise ValueError("times is invalid for a fault by rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Faults:
         """Use these rates from now on, with a new limit and a new random source; None: none."""
         self.rates = rates
         self._left = rates.limit if rates else 0
-        self._random = random.Random(f"faults:{rates.seed if rates else 0}")  # noqa: S311 - a world, not a secret
+        self._random = random.Random(f"faults:{rates.seed if rates else 0}")  # noqa: S311 - simulated data, not a secret
 
     def play(self, method: str, values: Mapping[str, str], *, inner: bool = False) -> Fault | None:
         """Return the fault of this call and count it as played; None if the call has none."""
@@ -176,14 +176,14 @@ def read_fault(kind: type[AnyFault], entry: object) -> AnyFault:
         raise ValueError("a fault is not an object")  # noqa: TRY004 - all invalid entries raise the same type
     for name, value in entry.items():
         if name not in known:
-            raise ValueError(f"a fault has no {name}; it may have {', '.join(known)}")
+            raise ValueError(f"a fault has no {name}; valid names: {', '.join(known)}")
         if not _CHECKS[name](value):
             raise ValueError(f"{name} of a fault cannot be {value}")
     if kind is RatedFault and "rate" not in entry:
-        raise ValueError("a fault by rate needs rate, a share from 0 to 1")
+        raise ValueError("a fault by rate needs rate: a share from 0 to 1")
     fault = kind(**entry)
     if "code" in entry and fault.effective_kind != "error":
-        raise ValueError(f"only an error has a code, {fault.effective_kind} has none")
+        raise ValueError(f"code is valid for the kind error, not for {fault.effective_kind}")
     return fault
 
 
@@ -196,7 +196,7 @@ def read_fault_rates(entry: Mapping[str, Any]) -> FaultRates:
     known = [each.name for each in fields(FaultRates)]
     for name, value in entry.items():
         if name not in known:
-            raise ValueError(f"fault_rates has no {name}; it may have {', '.join(known)}")
+            raise ValueError(f"fault_rates has no {name}; valid names: {', '.join(known)}")
         if name == "rates" and not isinstance(value, list):
             raise ValueError("rates of fault_rates is not a list")
         if name != "rates" and not (_is_whole(value) or (name == "limit" and value is None)):

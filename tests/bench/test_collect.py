@@ -8,7 +8,7 @@ from bench import collect
 from bench.collect import QUICK, Sizes, minimum_requests
 
 
-def test_the_least_requests_of_a_wall() -> None:
+def test_the_minimum_of_requests_of_a_wall() -> None:
     # a request for the page of posts, then one for a page of comments of each post
     assert minimum_requests(20, 40) == 2
     assert minimum_requests(60, 30_000) == 17

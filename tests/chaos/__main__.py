@@ -95,7 +95,7 @@ class Chaos:
         self._nodes = 0
         self.played_by_vk: dict[str, int] = {}
         """The faults of VK's replies, by label."""
-        self.left_out: list[str] = [] if self._clocks else ["clock steps: there is no compiler, or it preloads nothing"]
+        self.skipped: list[str] = [] if self._clocks else ["clock steps: no compiler, or preloading has no effect"]
 
     async def play(self, seconds: float) -> tuple[Faults, Activity, list[Comparison]]:
         """Cause faults for this long, heal everything, and compare."""
@@ -143,7 +143,7 @@ class Chaos:
         await postgres.migrate()
         if self._postgres_clock and not await self._is_stepped(postgres, self._postgres_clock):
             self._postgres_clock = None
-            self.left_out.append("clock steps of PostgreSQL: it does not load the library")
+            self.skipped.append("clock steps of PostgreSQL: it does not load the library")
         connection = await asyncpg.connect(postgres.url)
         try:
             await connection.execute(WATCH_WRITERS)
@@ -257,7 +257,7 @@ def print_tables(
     console: Console, faults: Faults, activity: Activity, chaos: Chaos, comparisons: Sequence[Comparison]
 ) -> None:
     """Print how often what happened, and what was compared."""
-    table = Table("what happened", "times", title="Faults and requests")
+    table = Table("event", "count", title="Faults and requests")
     for name, times in sorted(faults.played.items()):
         table.add_row(name, str(times))
     table.add_section()
@@ -267,9 +267,9 @@ def print_tables(
     for name, times in sorted(activity.requested.items()):
         table.add_row(f"clients: {name}", str(times))
     console.print(table)
-    for reason in chaos.left_out:
-        console.print(f"Left out: {reason}.")
-    table = Table("what", "compared", "differences", title="Compared with the truth")
+    for reason in chaos.skipped:
+        console.print(f"Skipped: {reason}.")
+    table = Table("subject", "compared", "differences", title="Compared with the truth")
     for each in comparisons:
         table.add_row(each.subject, f"{each.compared:,}", str(len(each.differences)))
     console.print(table)
@@ -286,7 +286,7 @@ def _is_worth_printing(record: logging.LogRecord) -> bool:
 async def main(minutes: float, seed: int) -> int:
     """Run, print the tables, and return the exit code."""
     console = Console()
-    console.print(f"Playing faults for {minutes:g} minutes, drawn from seed {seed} ...")
+    console.print(f"Causing faults for {minutes:g} minutes with seed {seed} ...")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_printing)
     begun_at = time.monotonic()
     with ExitStack() as stack:
@@ -301,9 +301,9 @@ async def main(minutes: float, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Play faults, then compare all that is stored with the truth.")
-    parser.add_argument("--minutes", type=float, default=10, help="how long faults happen")
-    parser.add_argument("--seed", type=int, default=1, help="draws what happens")
+    parser = argparse.ArgumentParser(description="Cause faults, then compare all stored data with the truth.")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of the faults")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random faults and requests")
     arguments = parser.parse_args()
     # end all started processes as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

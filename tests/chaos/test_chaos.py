@@ -125,7 +125,7 @@ def test_exports_are_compared() -> None:
 def test_clocks_step() -> None:
     with open_clocks() as clocks:
         if clocks is None:
-            pytest.skip("there is no compiler, or it preloads nothing")
+            pytest.skip("no compiler, or preloading has no effect")
         clock = clocks.add("test")
         command = [sys.executable, "-uc", "import time\nwhile input(): print(time.time(), time.monotonic())"]
         with subprocess.Popen(  # noqa: S603 - a constant command

@@ -123,7 +123,7 @@ async def test_no_server_listens(settings: Settings, open_: Open) -> None:
     async with open_database(settings, NOBODY) as database:
         with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot answer"):
             async with open_(database):
-                pytest.fail("there is no connection")
+                pytest.fail("connected without a server")
         with pytest.raises(OSError, match="Connect call failed"):
             await database.listen()
 

@@ -229,7 +229,7 @@ def small_disk() -> Iterator[Path]:
     path.mkdir()
     try:
         if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603 - a constant command
-            pytest.skip("nothing can be mounted here")
+            pytest.skip("mounting is not possible")
         try:
             yield path
         finally:

@@ -197,7 +197,7 @@ def test_negative_rates_are_rejected(name: str) -> None:
     ("order", "words"),
     [
         (1, "churn is not an object"),
-        ({"speed": 1}, "churn has no speed; it may have comments, "),
+        ({"speed": 1}, "churn has no speed; valid names: comments, "),
         ({"comments": -1}, "comments is not a number of 0 or more"),
         ({"edits": "many"}, "edits is not a number"),
         ({"limit": 1.5}, "limit of churn is not a whole number"),

@@ -61,12 +61,12 @@ def test_other_answers_are_unchanged() -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"kind": "answer"}, "a fault of kind answer, and no other, needs change"),
-        ({"change": "no items"}, "a fault of kind answer, and no other, needs change"),
+        ({"kind": "answer"}, "change is required for the kind answer and invalid for others"),
+        ({"change": "no items"}, "change is required for the kind answer and invalid for others"),
         ({"kind": "answer", "change": "anything"}, "change of a fault cannot be anything"),
         ({"kind": "answer", "change": "no items", "where": {"a": 1}}, "where of a fault cannot be {'a': 1}"),
-        ({"kind": "reset", "inner": True}, "only an error or an answer can happen inside an execute, reset cannot"),
-        ({"kind": "reset", "message": "x"}, "only an error has a message, reset has none"),
+        ({"kind": "reset", "inner": True}, "inner is valid for the kinds error and answer, not for reset"),
+        ({"kind": "reset", "message": "x"}, "message is valid for the kind error, not for reset"),
     ],
 )
 async def test_invalid_faults_of_answers(vk: Vk, fault: dict[str, Any], reason: str) -> None:

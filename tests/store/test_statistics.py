@@ -315,9 +315,7 @@ async def test_statistics_equal_a_full_count(resources: Resources) -> None:
             names = ("keyword_id", "comments", "matches")
             await check(period, statistics.keywords, (50,), names, Reference.top_keywords)
             await check(period, statistics.languages, (), ("language", "comments"), Reference.languages)
-            await check(
-                period, statistics.terms, (50,), ("lemma", "comments"), lambda rows: rows.terms(lemmas)
-            )
+            await check(period, statistics.terms, (50,), ("lemma", "comments"), lambda rows: rows.terms(lemmas))
         first = await statistics.authors(connection, SCOPES, EVER, 2)
         assert [len(first.get(place, [])) for place in range(len(SCOPES))] == [2, 2, 2, 0, 0]
 
