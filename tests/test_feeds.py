@@ -56,9 +56,9 @@ async def writer(make_settings: MakeSettings) -> AsyncIterator[Resources]:
         yield opened
 
 
-async def add_events(writer: Resources, job_id: int, count: int, *, is_told: bool = True) -> None:
+async def add_events(writer: Resources, job_id: int, count: int, *, publishes: bool = True) -> None:
     """Write events of a job in one transaction."""
-    async with writer.notifications.publish_on_commit([job_topic(job_id)] if is_told else []) as connection:
+    async with writer.notifications.publish_on_commit([job_topic(job_id)] if publishes else []) as connection:
         for _ in range(count):
             await jobs.add_event(connection, job_id, "POST_FAILED", "event", {})
 
@@ -206,10 +206,10 @@ async def test_a_foreign_notification_ends_no_feed(resources: Resources, writer:
 
 
 async def test_a_former_subscriber_of_all_jobs_receives_no_more_changes(resources: Resources) -> None:
-    async with resources.feeds.follow_all(EVERYTHING) as taker:
+    async with resources.feeds.follow_all(EVERYTHING) as subscriber:
         feed = resources.feeds._all  # noqa: SLF001 - no public attribute shows its subscribers
         assert feed
-        assert feed.subscribers == {taker}
+        assert feed.subscribers == {subscriber}
     assert feed.subscribers == set()
 
 
@@ -364,7 +364,7 @@ async def test_an_event_that_this_process_has_not_read_yet(resources: Resources,
     changes, later = follow(resources, job_id, 0), follow(resources, job_id, 3)
     async with following(changes, later):
         await next_change(changes)
-        await add_events(writer, job_id, 2, is_told=False)
+        await add_events(writer, job_id, 2, publishes=False)
         assert (await next_change(later)).seq == 3
     with pytest.raises(ValidationFailed):
         await anext(follow(resources, job_id, 4))
@@ -687,7 +687,7 @@ async def test_many_jobs_that_ended_recently_are_sent_once(
     changes = follow_all(resources, EVERYTHING)
     received: list[JobChange] = []
 
-    def are_told(count: int) -> bool:
+    def have_arrived(count: int) -> bool:
         return len(received) >= count
 
     await queue_job(writer)
@@ -701,7 +701,7 @@ async def test_many_jobs_that_ended_recently_are_sent_once(
                 " SELECT 'collect_comments', '{}', 0, 1, 1, 'SUCCEEDED', now() FROM generate_series(1, $1)",
                 few // 2,
             )
-            await until(partial(are_told, number * few // 2))
+            await until(partial(have_arrived, number * few // 2))
         feed = resources.feeds._all  # noqa: SLF001 - the stored jobs
         assert feed
         looks = feed._done  # noqa: SLF001 - each read reads everything

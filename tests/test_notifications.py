@@ -178,28 +178,28 @@ async def test_an_accumulator_drops_excess_and_unknown_topics(two: tuple[Notific
 
 async def test_a_notification_reaches_other_processes(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
-    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
-        await here.wait(0)
-        await there.wait(0)
-        await elsewhere.wait(0)
+    with one.subscribe(TOPIC) as own, other.subscribe(TOPIC) as remote, other.subscribe(CANCELLATIONS) as other_topic:
+        await own.wait(0)
+        await remote.wait(0)
+        await other_topic.wait(0)
         await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
-        assert await here.wait(WAIT_SECONDS)
-        assert not await elsewhere.wait(0)
+        assert await remote.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
+        assert not await other_topic.wait(0)
 
 
 async def test_a_lost_connection_is_reopened(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
-    with other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
-        await there.wait(0)
-        await elsewhere.wait(0)
+    with other.subscribe(TOPIC) as remote, other.subscribe(CANCELLATIONS) as other_topic:
+        await remote.wait(0)
+        await other_topic.wait(0)
         await end_listeners(one)
         # missed notifications are unknown, so all listeners are woken
-        assert await there.wait(WAIT_SECONDS)
-        assert await elsewhere.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
+        assert await other_topic.wait(WAIT_SECONDS)
         await until(lambda: other.is_listening)
         await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
 
 
 async def test_listeners_are_woken_once_the_connection_listens(
@@ -227,9 +227,9 @@ async def test_without_postgresql(make_settings: MakeSettings) -> None:
         open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database,
         open_notifications(settings, database) as notifications,
     ):
-        with notifications.subscribe(TOPIC) as here, capture_logs() as logged:
+        with notifications.subscribe(TOPIC) as own, capture_logs() as logged:
             await notifications.publish(TOPIC)
-            assert await here.wait(0)
+            assert await own.wait(0)
         assert not notifications.is_listening
     assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
 
@@ -263,13 +263,13 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Notifications, Notif
     one, other = two
     before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
-    with one.subscribe(TOPIC) as here, other.subscribe_prefix(JOBS, limit=5) as accumulator:
+    with one.subscribe(TOPIC) as own, other.subscribe_prefix(JOBS, limit=5) as accumulator:
         for payload in FOREIGN:
             await connection.execute("SELECT pg_notify($1, $2)", other.channel, payload)
         await one.publish(TOPIC)  # notifications arrive in the order in which they were sent
         assert await accumulator.wait(WAIT_SECONDS)
         assert accumulator.take() == {TOPIC}
-        assert await here.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
     await connection.close()
     assert foreign() - before == 2 * len(FOREIGN)  # both processes listen
 
@@ -299,42 +299,42 @@ async def test_tasks_that_lose_a_cancellation_end(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_notification_is_sent_by_redis_only(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
-    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there:
-        await here.wait(0)
-        await there.wait(0)
+    with one.subscribe(TOPIC) as own, other.subscribe(TOPIC) as remote:
+        await own.wait(0)
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == []
-        assert await there.wait(WAIT_SECONDS)
-        assert await here.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
 
 
 async def test_redis_publishes_after_the_commit(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there:
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote:
+        await remote.wait(0)
         async with one.publish_on_commit([TOPIC]):
-            assert not await there.wait(0)
-        assert await there.wait(WAIT_SECONDS)
+            assert not await remote.wait(0)
+        assert await remote.wait(WAIT_SECONDS)
 
 
 async def test_redis_is_killed_and_restarts(
     two_with_redis: tuple[Notifications, Notifications], valkey: Valkey
 ) -> None:
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there, capture_logs() as logged:
+    with other.subscribe(TOPIC) as remote, capture_logs() as logged:
         valkey.kill()
         for _ in range(3):
-            await there.wait(0)
+            await remote.wait(0)
             assert await payloads(one, TOPIC) == [TOPIC]
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
         await until(lambda: not (one.redis_is_up or other.redis_is_up))
 
         valkey.start()
         await until(lambda: one.redis_is_up and other.redis_is_up)
         assert await subscribers(one) == 2
         await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - Redis is not used until this time
-        await there.wait(0)
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == []
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged].count("redis_lost") <= 1
 
 
@@ -344,15 +344,15 @@ async def test_redis_hangs(
     one, other = two_with_redis
     monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(notifications_module, "RECONNECT_SECONDS", 10 * WAIT_SECONDS)
-    with other.subscribe(TOPIC) as there, capture_logs() as logged, valkey.frozen():
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote, capture_logs() as logged, valkey.frozen():
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == [TOPIC]
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
         # Redis is not used for a while: a request to it would wait until the end of the test
         monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 10 * WAIT_SECONDS)
         async with asyncio.timeout(WAIT_SECONDS):
             await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged] == ["redis_lost"]
     assert not one.redis_is_up
 
@@ -362,20 +362,20 @@ async def test_redis_never_ran(make_settings: MakeSettings) -> None:
         process_of(make_settings, redis_url="redis://127.0.0.1:9") as one,
         process_of(make_settings, redis_url="redis://127.0.0.1:9") as other,
     ):
-        with other.subscribe(TOPIC) as there:
+        with other.subscribe(TOPIC) as remote:
             assert await payloads(one, TOPIC) == [TOPIC]
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
         await until(lambda: not other.redis_is_up)
 
 
 async def test_a_missed_notification_of_redis(two_with_redis: tuple[Notifications, Notifications]) -> None:
     """A reconnect wakes all listeners, because missed notifications are unknown."""
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there:
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote:
+        await remote.wait(0)
         assert one.redis
         await one.redis.client_kill_filter(_type="pubsub")
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
         await until(lambda: other.redis_is_up)
 
 
@@ -426,24 +426,24 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
     async with (
         process_of(make_settings, **first) as one,
         process_of(make_settings, **first) as other,
-        process_of(make_settings, **second) as elsewhere,
+        process_of(make_settings, **second) as other_deployment,
     ):
 
         async def all_listen() -> bool:
-            return (await subscribers(one), await subscribers(elsewhere)) == (2, 1)
+            return (await subscribers(one), await subscribers(other_deployment)) == (2, 1)
 
         await until(all_listen)
         with (
-            other.subscribe(TOPIC) as there,
-            elsewhere.subscribe(TOPIC) as far,
-            elsewhere.subscribe(CANCELLATIONS) as end,
+            other.subscribe(TOPIC) as remote,
+            other_deployment.subscribe(TOPIC) as far,
+            other_deployment.subscribe(CANCELLATIONS) as end,
         ):
-            for wake in (there, far, end):
+            for wake in (remote, far, end):
                 await wake.wait(0)
             await one.publish(TOPIC)
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
             assert await payloads(one, TOPIC) == []
-            await elsewhere.publish(CANCELLATIONS)  # it follows everything that was sent before
+            await other_deployment.publish(CANCELLATIONS)  # it follows everything that was sent before
             assert await end.wait(WAIT_SECONDS)
             assert not await far.wait(0)
 
@@ -452,10 +452,10 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
 async def test_the_prefix_equals_that_of_notify(make_settings: MakeSettings, redis_url: str | None) -> None:
     async with process_of(make_settings, redis_url=redis_url, channel_prefix="staging:1") as notifications:
         assert notifications.channel == "staging:1_events"
-        with notifications.subscribe(TOPIC) as here:
-            await here.wait(0)
+        with notifications.subscribe(TOPIC) as own:
+            await own.wait(0)
             assert await payloads(notifications, TOPIC) == [TOPIC]
-            assert await here.wait(WAIT_SECONDS)
+            assert await own.wait(WAIT_SECONDS)
 
 
 async def test_redis_publishes_only_committed_changes(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,8 @@ async def test_a_killed_server_resumes_its_job(
         requests = simulator.control()["requests"]
 
         simulator.control(reset=True)
-        anew = ApiUser(user.client)
-        await anew.follow_to_the_end(await anew.start(full=True))
+        second_user = ApiUser(user.client)
+        await second_user.follow_to_the_end(await second_user.start(full=True))
         assert requests < simulator.control()["requests"]
         assert server.interrupt() == 0
 

@@ -216,9 +216,9 @@ async def test_disasters(
     clients = Clients(installation, http, seed)
     watchers = [Watcher(url) for url in installation.urls]
     with reporting(lambda: f"seed {seed}", lambda: "\n".join(disasters.log)):
-        async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as beside_it:
+        async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as background:
             for work in (installation.count_ended(), *(watcher.watch() for watcher in watchers)):
-                await beside_it.enter_async_context(in_background(work))
+                await background.enter_async_context(in_background(work))
             async with asyncio.TaskGroup() as group:
                 group.create_task(disasters.run())
                 group.create_task(clients.use(JOBS, followed=FOLLOWED, cancelled=CANCELLED, urgent=URGENT))

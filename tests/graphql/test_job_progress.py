@@ -230,8 +230,8 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_gets_an_error(
         assert pulled[-1] == last
         assert len(resources.feeds._by_job[job_id].events) == kept  # noqa: SLF001 - the stored events
         messages = [json.loads(text) async for text in until_complete(Socket(connection))]
-    *told_before, dropped = [message["payload"]["data"]["jobProgress"] for message in messages]
-    assert [message["event"]["seq"] for message in told_before if message["event"]] == list(range(1, last + 1))
+    *earlier, dropped = [message["payload"]["data"]["jobProgress"] for message in messages]
+    assert [message["event"]["seq"] for message in earlier if message["event"]] == list(range(1, last + 1))
     assert dropped["__typename"] == "SubscriberTooSlowError"
     assert (dropped["limit"], dropped["code"]) == (kept, "SUBSCRIBER_TOO_SLOW")
     async with aclosing(api.client.subscribe(FOLLOW, {"jobId": gid("Job", job_id), "afterSeq": last})) as rest:

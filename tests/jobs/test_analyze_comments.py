@@ -231,12 +231,12 @@ async def test_near_duplicates_that_are_not_a_wave(resources: Resources, found: 
 async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise all its comments would be compared with all later ones, again and again."""
     monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 7)
-    looked_at: list[int] = []
+    compared_counts: list[int] = []
     loose_comments = waves.loose_comments
 
     async def loose(*arguments: Any) -> Any:
         found = await loose_comments(*arguments)
-        looked_at.append(len(found))
+        compared_counts.append(len(found))
         return found
 
     monkeypatch.setattr(waves, "loose_comments", loose)
@@ -244,7 +244,7 @@ async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch
     await store(resources, copies(*[SPAM] * 50, from_id=5))
     await analyze_alone(resources)
     assert [len(keys) for keys in (await members(resources)).values()] == [50]
-    assert max(looked_at) < 20
+    assert max(compared_counts) < 20
     async with resources.database.transaction() as connection:
         await connection.execute(text("DELETE FROM comments WHERE id > 118"))
     await analyze_alone(resources)
@@ -453,11 +453,11 @@ async def test_a_comment_that_is_removed_meanwhile_is_skipped(
 async def test_cancelled_while_a_process_matches(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = asyncio.Event()
 
-    async def for_ever(_: Sequence[str]) -> Any:
+    async def never_return(_: Sequence[str]) -> Any:
         reached.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(analysis_job, "features_off_loop", for_ever)
+    monkeypatch.setattr(analysis_job, "features_off_loop", never_return)
     row = await start_analysis(busy)
     await in_state(busy, row.id, JobState.RUNNING)
     async with asyncio.timeout(WAIT_SECONDS):

@@ -112,14 +112,14 @@ async def test_a_collection_completes_after_a_cancelled_removal(
         delete = comment_marks.delete
         done: list[int] = []
 
-        async def ask_to_cancel(connection: Any, keys: Any) -> None:
+        async def delete_and_cancel(connection: Any, keys: Any) -> None:
             await delete(connection, keys)
             done.append(len(keys))
             if len(done) == 1:
-                asking.append(asyncio.create_task(cancel(vk_resources, job_id)))
+                cancellations.append(asyncio.create_task(cancel(vk_resources, job_id)))
 
-        asking: list[asyncio.Task[Any]] = []
-        monkeypatch.setattr(comment_marks, "delete", ask_to_cancel)
+        cancellations: list[asyncio.Task[Any]] = []
+        monkeypatch.setattr(comment_marks, "delete", delete_and_cancel)
         job_id = (await start_removal(vk_resources, [-1])).id
         await in_state(vk_resources, job_id, JobState.CANCELLED)
         assert 0 < (await left(vk_resources, -1))["comments"] < before["comments"]

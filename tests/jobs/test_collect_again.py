@@ -67,8 +67,8 @@ async def test_a_thread_that_has_grown_is_read_from_its_end(
         assert await stored_comments(opened) == long_thread.truth()
 
         # the number of calls of a full reading is still known
-        quiet = counts(await collect(opened))
-        assert (quiet["calls"], quiet["saved_calls"]) == (1, first["calls"] - 1)
+        unchanged = counts(await collect(opened))
+        assert (unchanged["calls"], unchanged["saved_calls"]) == (1, first["calls"] - 1)
 
 
 async def test_threads_that_have_not_grown_are_not_read(long_thread: Simulator, make_settings: MakeSettings) -> None:

@@ -175,9 +175,9 @@ class Check:
         await self._collect(owner_ids=world.owner_ids, full=True)
         for group_id in world.group_ids:
             check_everything(self._simulator.history(group_id), await stored(self._resources, group_id))
-        quiet = await self._collect(owner_ids=world.owner_ids)
+        unchanged = await self._collect(owner_ids=world.owner_ids)
         names = ("posts", "new_comments", "changed_comments", "deleted_comments", "incomplete_posts", "broken_items")
-        assert [quiet[name] for name in names] == [0] * len(names)
+        assert [unchanged[name] for name in names] == [0] * len(names)
 
     def _hide_some(self) -> None:
         """Hide every third reply to comments that are not stubs, and the oldest post."""

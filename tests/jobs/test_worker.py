@@ -743,14 +743,14 @@ async def test_a_handler_that_does_not_end_is_abandoned_and_cannot_write(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
-    deaf = Unstoppable()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with working(resources, deaf.handler):
-        await deaf.is_running.wait()
+    async with working(resources, unstoppable.handler):
+        await unstoppable.is_running.wait()
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
-        deaf.is_free.set()
-        await until(lambda: deaf.refusals)
+        unstoppable.is_free.set()
+        await until(lambda: unstoppable.refusals)
     assert row.state == "CANCELLED"
     assert (await read_job(resources, job_id)).checkpoint is None
 
@@ -759,26 +759,26 @@ async def test_a_worker_that_stops_does_not_wait_for_such_a_handler(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
-    deaf = Unstoppable()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.handler})):
-        await deaf.is_running.wait()
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: unstoppable.handler})):
+        await unstoppable.is_running.wait()
     row = await read_job(resources, job_id)
     assert (row.state, row.attempts) == ("QUEUED", 0)
-    deaf.is_free.set()
-    await until(lambda: deaf.refusals)
+    unstoppable.is_free.set()
+    await until(lambda: unstoppable.refusals)
 
 
 async def test_a_worker_that_does_not_stop_is_cancelled(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
-    deaf = Unstoppable()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: deaf.handler})):
-        await deaf.is_running.wait()
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: unstoppable.handler})):
+        await unstoppable.is_running.wait()
     assert (await read_job(resources, job_id)).state == "RUNNING"
     # its entry remains, so another worker claims the job as soon as the heartbeat has timed out
     assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
-    deaf.is_free.set()
+    unstoppable.is_free.set()
 
 
 async def test_a_handler_that_cancels_itself_has_crashed(resources: Resources) -> None:

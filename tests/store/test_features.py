@@ -104,7 +104,7 @@ async def test_comments_to_analyse(walls: Resources) -> None:
 
     assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
     assert await keys(CommentConditions(), (-1, 3)) == ["-1_4"]
-    # at least one, and all up to the one that exceeds the limit
+    # at least one; the comment that reaches the limit is included
     assert await keys(CommentConditions(), characters=1) == ["-2_2"]
     assert await keys(CommentConditions(), characters=8) == ["-2_2", "-2_4"]
     assert await keys(CommentConditions(), characters=9) == ["-2_2", "-2_4", "-1_3"]
