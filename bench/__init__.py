@@ -1,1 +1,1 @@
-"""Measurements: ratios within one run, printed as tables. `make bench` runs them all."""
+"""Benchmarks: ratios measured in one run, printed as tables. `make bench` runs them all."""

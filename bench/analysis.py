@@ -1,6 +1,6 @@
-"""Measures finding and counting: matching keywords, storing with and without them, analyses, filters and statistics.
+"""Measures matching, analyses, filters and statistics: their rates and times, and storing with and without matching.
 
-`python -m bench.analysis` takes half an hour; with `--quick` it measures few comments, which shows that it runs.
+`python -m bench.analysis` takes half an hour; `--quick` measures few comments, only to show that it runs.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from app.store import statistics as store
 from app.store.comment_conditions import CommentConditions
 from app.store.keyset import Order, Page
 from app.store.keywords import NewKeyword
-from app.store.statistics import Bucket, Period, PostRanking
+from app.store.statistics import Bucket, Period, PostRanking, Statistic
 from app.wall import VkComment, VkGroup, VkPost
 from app.work.matching.known_keywords import KnownKeywords
 from bench.collect import STORED_AT_ONCE, invented_comments
-from bench.million import fill, vocabulary
-from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql
+from bench.environment import empty_database, postgresql, run_in_process
+from bench.large_database import fill, vocabulary
 
 UNLIMITED_SECONDS = 600.0
 NOUNS_PER_START = 40
@@ -48,7 +48,7 @@ PLAIN = re.compile(r"[\w\s.,!?—-]+")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured."""
+    """The sizes of the measurements."""
 
     texts: int
     keywords: Sequence[int]
@@ -60,7 +60,7 @@ class Sizes:
 FULL = Sizes(texts=100_000, keywords=(50, 500, 5_000), stored=50_000, analyzed=1_000_000, counted=1_000_000)
 QUICK = Sizes(texts=2_000, keywords=(50,), stored=2_500, analyzed=3_000, counted=3_000)
 SAMPLE = 20_000
-"""So many texts are analysed by the bare functions."""
+"""The number of texts that the functions analyse without a job."""
 
 
 class Bench:
@@ -72,11 +72,11 @@ class Bench:
         self._numbers = count()
 
     async def database(self) -> str:
-        """Return the address of a new database."""
+        """Return the URL of a new database."""
         return await empty_database(self._url, f"bench_{next(self._numbers)}")
 
     async def matching(self) -> Table:
-        """Compare matching with the bare automaton, which is given folded texts and the same forms."""
+        """Compare matching with the bare automaton, which gets folded texts and the same forms."""
         texts = texts_of(self._sizes.texts)
         folded = [fold(words).text for words in texts]
         table = Table(
@@ -84,25 +84,25 @@ class Bench:
             title=f"Matching {len(texts):,} comments of {sum(map(len, texts)) / len(texts):.0f} characters",
         )  # fmt: skip
         for number in self._sizes.keywords:
-            wanted = [Keyword(n, phrase, KeywordMatching.WORD_FORMS) for n, phrase in enumerate(nouns(number))]
+            selected = [Keyword(n, phrase, KeywordMatching.WORD_FORMS) for n, phrase in enumerate(nouns(number))]
             forms = sorted(
-                {form for each in wanted for word in forms_of(each.phrase, each.matching) for form in word.forms}
+                {form for each in selected for word in forms_of(each.phrase, each.matching) for form in word.forms}
             )
             automaton = ahocorasick_rs.AhoCorasick([fold(form).text for form in forms])
-            matcher = Matcher(wanted)
+            matcher = Matcher(selected)
             bare = _rate(len(texts), partial(_search, automaton, folded))
             found = matcher.match(texts)
-            ours = _rate(len(texts), partial(matcher.match, texts))
+            rate = _rate(len(texts), partial(matcher.match, texts))
             table.add_row(
-                f"{number:,}", f"{len(forms):,}", f"{ours:,.0f}", f"{bare:,.0f}", f"{ours / bare:.2f}", ">= 0.5",
+                f"{number:,}", f"{len(forms):,}", f"{rate:,.0f}", f"{bare:,.0f}", f"{rate / bare:.2f}", ">= 0.5",
                 f"{sum(len(spans) // 2 for each in found.values() for spans in each.values()):,}",
             )  # fmt: skip
         return table
 
     async def storing(self) -> Table:
-        """Compare storing comments that are matched with storing them without keywords."""
+        """Compare storing comments with matching and without keywords."""
         found = invented_comments(self._sizes.stored)
-        table = Table("keywords", "comments/s", "ratio", title=f"Storing {len(found):,} comments that are matched")
+        table = Table("keywords", "comments/s", "ratio", title=f"Storing {len(found):,} comments with matching")
         plain = await self._stored(found, 0)
         table.add_row("0", f"{plain:,.0f}", "1")
         for number in self._sizes.keywords:
@@ -120,7 +120,7 @@ class Bench:
                 if new:
                     await keywords.insert_keywords(connection, new)
             known, number = KnownKeywords(), 0
-            await known.search(database, found[:STORED_AT_ONCE])  # the process that matches is ready then
+            await known.search(database, found[:STORED_AT_ONCE])  # starts the process that matches
             started = time.perf_counter()
             for start in range(0, len(found), STORED_AT_ONCE):
                 pack = found[start : start + STORED_AT_ONCE]
@@ -130,9 +130,9 @@ class Bench:
             return len(found) / (time.perf_counter() - started)
 
     async def analyzing(self) -> Table:
-        """Compare the job that analyses with the bare functions in one process that has done it before.
+        """Compare the analysis job with the bare functions in one process, after a warm-up.
 
-        The memory is the most that both of its processes take, the stall the longest of the event loop.
+        The memory is the peak of both its processes, the stall is the longest block of the event loop.
         """
         number = self._sizes.analyzed
         url = await self.database()
@@ -149,18 +149,18 @@ class Bench:
             title=f"Analysing {number:,} comments of {sum(map(len, texts)) / len(texts):.0f} characters",
         )  # fmt: skip
         table.add_row("bare", "", f"{bare:,.0f}", "1", "", "", "")
-        for name, told in (await in_a_process_of_its_own("bench.analyzer", database_url=url)).items():
-            rate = told["analyzed"] / told["seconds"]
+        for name, measured in (await run_in_process("bench.analyzer", database_url=url)).items():
+            rate = measured["analyzed"] / measured["seconds"]
             table.add_row(
-                name, f"{told['seconds']:.1f}", f"{rate:,.0f}", f"{rate / bare:.2f}", f"{told['waves']:,}",
-                f"{told['peak_bytes'] / 2**20:.0f} MiB", f"{1_000 * told['stall_seconds']:.0f} ms",
+                name, f"{measured['seconds']:.1f}", f"{rate:,.0f}", f"{rate / bare:.2f}", f"{measured['waves']:,}",
+                f"{measured['peak_bytes'] / 2**20:.0f} MiB", f"{1_000 * measured['stall_seconds']:.0f} ms",
             )  # fmt: skip
         return table
 
     async def counting(self) -> list[Table]:
-        """Measure each statistic and each filter over very many comments."""
+        """Measure each statistic and each filter over many comments."""
         url = await self.database()
-        await fill(url, self._sizes.counted, findings=True)
+        await fill(url, self._sizes.counted, results=True)
         settings = read_settings(database_statement_timeout_seconds=UNLIMITED_SECONDS)
         async with open_database(settings, url) as database:
             tables = [await _statistics(Statistics(database), f"{self._sizes.counted:,}")]
@@ -171,10 +171,10 @@ class Bench:
 
 QUESTIONS: Sequence[tuple[str, Statistic[object], tuple[Any, ...]]] = (
     ("totals", store.totals, ()),
-    ("authors in all", store.author_counts, ()),
+    ("number of authors", store.author_counts, ()),
     ("activity by days", store.series, (Bucket.DAY, "Europe/Moscow")),
     ("activity by hours", store.series, (Bucket.HOUR, "Europe/Moscow")),
-    ("activity by days, of a zone of half hours", store.series, (Bucket.DAY, "Asia/Kolkata")),
+    ("activity by days in a half-hour zone", store.series, (Bucket.DAY, "Asia/Kolkata")),
     ("hours of the week", store.hours_of_week, ("Europe/Moscow",)),
     ("top authors", store.authors, (10,)),
     ("top posts", store.posts, (PostRanking.COMMENTS, 10)),
@@ -186,27 +186,25 @@ QUESTIONS: Sequence[tuple[str, Statistic[object], tuple[Any, ...]]] = (
 
 
 async def _statistics(statistics: Statistics, size: str) -> Table:
-    """Ask each question for the first time, and again: of all communities and of one, ever and for eleven months."""
+    """Measure each statistic cold and warm: of all communities and of one, for all time and for eleven months."""
     until = datetime(2026, 10, 15, 9, 30, tzinfo=UTC)
     months = Period(until - timedelta(days=335), until)
     cases = [(None, Period()), (None, months), ((-3,), Period()), ((-3,), months)]
     names = ("all, ever", "all, 11 months", "one, ever", "one, 11 months")
-    table = Table(
-        "first / again, ms", *names, "goal again", title=f"Statistics over {size} comments of ten communities"
-    )
+    table = Table("cold / warm, ms", *names, "goal warm", title=f"Statistics over {size} comments of ten communities")
     for name, function, arguments in QUESTIONS:
         cells = []
         for scope, period in cases:
             question: AnyQuestion = Question(function, scope, period, arguments)
-            first, again = [await _milliseconds(partial(statistics.answers, [question])) for _ in range(2)]
-            cells.append(f"{first:.0f} / {again:.1f}")
+            cold, warm = [await _milliseconds(partial(statistics.answers, [question])) for _ in range(2)]
+            cells.append(f"{cold:.0f} / {warm:.1f}")
         table.add_row(name, *cells, "< 150")
     return table
 
 
 async def _filters(connection: AsyncConnection, size: str) -> Table:
-    """Read a page by each filter alone, and look whether its plan reads all comments one after the other."""
-    table = Table("filter", "rows", "first, ms", "again, ms", "scans all", "goal", title=f"Pages of {size} comments")
+    """Read a page by each filter alone, and check whether its plan scans all comments."""
+    table = Table("filter", "rows", "cold, ms", "warm, ms", "scans all", "goal", title=f"Pages of {size} comments")
     executed: list[tuple[str, Any]] = []
     engine = connection.engine.sync_engine
 
@@ -215,11 +213,11 @@ async def _filters(connection: AsyncConnection, size: str) -> Table:
 
     event.listen(engine, "before_cursor_execute", note)
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    for name, conditions in _alone():
+    for name, conditions in _single_filters():
         orders = [comments.NEWEST, *([comments.RELEVANCE] if conditions.search else [])]
         for order in orders:
             page = Page(order, 20)
-            first, again = [
+            cold, warm = [
                 await _milliseconds(partial(comments.comments_page, connection, conditions, page)) for _ in range(2)
             ]
             statement, parameters = executed[-1]
@@ -228,8 +226,8 @@ async def _filters(connection: AsyncConnection, size: str) -> Table:
             table.add_row(
                 _titled(name, order),
                 str(rows),
-                f"{first:.0f}",
-                f"{again:.0f}",
+                f"{cold:.0f}",
+                f"{warm:.0f}",
                 "yes" if _scans_all(plan) else "no",
                 "no",
             )
@@ -237,7 +235,7 @@ async def _filters(connection: AsyncConnection, size: str) -> Table:
     return table
 
 
-def _alone() -> Iterator[tuple[str, CommentConditions]]:
+def _single_filters() -> Iterator[tuple[str, CommentConditions]]:
     words = vocabulary()
     frequent, usual, rare = words[5], words[len(words) // 20], words[-3]
     moment = datetime(2025, 11, 1, tzinfo=UTC)
@@ -284,10 +282,10 @@ def _scans_all(plan: Sequence[str]) -> bool:
 
 @cache
 def nouns(number: int) -> list[str]:
-    """Return up to so many Russian nouns in their dictionary form, always the same."""
+    """Return up to `number` Russian nouns in their dictionary form, always the same."""
     morph = MorphAnalyzer(lang="ru")
     starts = [a + b + c for a in "бвгдзклмнпрст" for b in "аеиоу" for c in "бвклмнрт"]
-    random.Random(1).shuffle(starts)  # noqa: S311 - no secret
+    random.Random(1).shuffle(starts)  # noqa: S311 - not a secret
     found: dict[str, None] = {}
     for start in starts:
         if len(found) >= number:
@@ -302,10 +300,10 @@ def _is_noun(parse: Any) -> bool:
 
 
 def texts_of(number: int) -> list[str]:
-    """Return so many texts of about 190 characters, as comments on VK have where something is discussed.
+    """Return `number` texts of about 190 characters, typical of discussions on VK.
 
-    Of them 29 % have a mention and 17 % an emoji in them, as the simulator's short comments do, which are made longer
-    by the plain ones among them.
+    29 % of them contain a mention and 17 % an emoji, like the simulator's short comments; these are lengthened by
+    those of them that contain neither.
     """
     short = [each.text for each in invented_comments(max(1_000, number))]
     plain = cycle([words for words in short if PLAIN.fullmatch(words)])
@@ -318,7 +316,7 @@ def _search(automaton: ahocorasick_rs.AhoCorasick, folded: Sequence[str]) -> Non
 
 
 def _rate(number: int, work: Callable[[], object]) -> float:
-    """Return how many of `number` are done in a second: the best of three times."""
+    """Return how many items per second `work` processes: the best of three runs over `number` items."""
     times = []
     for _ in range(3):
         started = time.perf_counter()
@@ -338,7 +336,7 @@ def _post(post_id: int) -> VkPost:
 
 
 async def run(sizes: Sizes) -> None:
-    """Measure and print."""
+    """Measure, and print the tables."""
     console = Console()
     with postgresql() as url:
         bench = Bench(url, sizes)

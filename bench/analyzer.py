@@ -1,9 +1,9 @@
-"""A process that analyses all comments of DATABASE_URL, with a worker as servers run it, and says what it took.
+"""A process that analyses all comments of DATABASE_URL with a worker, as servers run it, and prints the measurements.
 
-It does so three times: of all, again, and again when one of a hundred has another text. Prints {"first", "nothing new",
-"1 % edited"}, each with "seconds", "analyzed", "waves", "peak_bytes", "stall_seconds": the time is the job's own, from
-its start to its end, the memory that of this process and of the one that reads texts for it, the highest so far, and
-the stall is the longest time for which the event loop did nothing else.
+It analyses three times: all comments, all again, and again after an edit of every hundredth comment. Prints JSON with
+the keys "first", "nothing new" and "1 % edited", each with "seconds", "analyzed", "waves", "peak_bytes" and
+"stall_seconds". The time is the job's own, from its start to its end; the memory is the peak so far of this process and
+of the one that analyses texts for it; the stall is the longest time for which the event loop was blocked.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ TICK_SECONDS, SAMPLE_SECONDS = 0.001, 0.2
 EDIT = "UPDATE comments SET text = text || ' ещё' WHERE id % 100 = 1"
 
 
-class Watch:
-    """What is seen of this process while it works."""
+class ProcessMonitor:
+    """Measures this process while it works: blocks of the event loop, and memory of its child processes."""
 
     def __init__(self) -> None:
         self.stall_seconds = 0.0
         self.children_bytes = 0
 
-    async def look(self) -> None:
-        """Look until cancelled."""
+    async def run(self) -> None:
+        """Measure until cancelled."""
         sampled = 0.0
         while True:
             before = time.perf_counter()
@@ -50,31 +50,31 @@ class Watch:
                 await asyncio.to_thread(self._measure_children)
 
     def _measure_children(self) -> None:
-        taken = 0
+        used = 0
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                taken += child.memory_info().rss
-        self.children_bytes = max(self.children_bytes, taken)
+                used += child.memory_info().rss
+        self.children_bytes = max(self.children_bytes, used)
 
 
 async def runs() -> dict[str, dict[str, float]]:
-    """Analyse three times and return what each took."""
+    """Analyse three times and return the measurements of each."""
     async with open_resources(read_settings(workers=0)) as resources, open_worker(resources, 1):
         gc.collect()
         gc.freeze()  # as servers do
-        told = {"first": await analyze(resources), "nothing new": await analyze(resources)}
+        measurements = {"first": await analyze(resources), "nothing new": await analyze(resources)}
         connection = await asyncpg.connect(resources.database.dsn)
         try:
             await connection.execute(EDIT)
         finally:
             await connection.close()
-        return told | {"1 % edited": await analyze(resources)}
+        return measurements | {"1 % edited": await analyze(resources)}
 
 
 async def analyze(resources: Resources) -> dict[str, float]:
-    """Analyse and return what it took."""
-    watch = Watch()
-    watching = asyncio.create_task(watch.look())
+    """Analyse and return the measurements."""
+    monitor = ProcessMonitor()
+    watching = asyncio.create_task(monitor.run())
     row = await start_analysis(resources, timeout_seconds=7200)
     async for change in follow(resources, row.id, 0):
         job = change.job
@@ -86,11 +86,11 @@ async def analyze(resources: Resources) -> dict[str, float]:
         "seconds": (job.finished_at - job.started_at).total_seconds(),
         "analyzed": job.result["newly_analyzed"],
         "waves": job.result["waves"],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB + watch.children_bytes,
-        "stall_seconds": watch.stall_seconds,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB + monitor.children_bytes,
+        "stall_seconds": monitor.stall_seconds,
     }
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    print(json.dumps(asyncio.run(runs())))  # noqa: T201 - the process that started this one reads it
+    print(json.dumps(asyncio.run(runs())))  # noqa: T201 - the parent process reads it

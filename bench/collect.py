@@ -1,6 +1,6 @@
-"""Measures collecting: requests, time, storing and memory, each against something named, in one run.
+"""Measures collecting: requests, time, storing and memory, each against a named reference, in one run.
 
-`python -m bench.collect` takes some minutes; with `--quick` it measures small walls, which shows that it runs.
+`python -m bench.collect` takes some minutes; `--quick` measures small walls, only to show that it runs.
 """
 
 import argparse
@@ -22,19 +22,19 @@ from app.store import comments, groups, posts
 from app.store.collections import begin_collection
 from app.vk.wire import CALLS_PER_EXECUTE, PAGE_SIZE, THREAD_PREVIEW
 from app.wall import VkComment, VkGroup, VkPost
-from bench.surroundings import empty_database, in_a_process_of_its_own, postgresql, simulated_vk
+from bench.environment import empty_database, postgresql, run_in_process, simulated_vk
 from simulator import SimulatorOptions
 from simulator.world import World
 
 VK_REQUESTS_PER_SECOND = 3
 UNTHROTTLED = 10_000
 STORED_AT_ONCE = 2_500
-"""How many comments a full pack brings."""
+"""The number of comments of a full pack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The walls that are measured, as (posts, comments)."""
+    """The walls to measure, as (posts, comments)."""
 
     requests: Sequence[tuple[int, int]]
     paced: tuple[int, int]
@@ -51,17 +51,17 @@ FULL = Sizes(
 QUICK = Sizes(requests=[(20, 3_000)], paced=(20, 3_000), stored=5_000, memory=[(20, 3_000)])
 
 
-def least_requests(posts_count: int, comments_count: int) -> int:
-    """Return how many requests a wall takes at the least, were all its sizes known beforehand.
+def minimum_requests(posts_count: int, comments_count: int) -> int:
+    """Return the minimum of requests for a wall, if all its sizes were known in advance.
 
-    Calls: a page of posts for each 100; for each post with comments a page for
-    each 100 top comments, which bring up to 10 replies each; for each longer
-    thread a page for each 100 of its other replies. 25 calls make a request, but
-    the first page of posts is one of its own, as nothing else is known before it.
-    That pages overlap, and that others have to be seen before more are known, is not in it.
+    Calls: one page of posts per 100 posts; per post with comments, one page per 100
+    top comments, which include up to 10 replies each; per longer thread, one page per
+    100 of its other replies. 25 calls fit into a request, but the first page of posts
+    needs its own, because nothing else is known before it. The overlap of pages, and
+    pages that must be seen before others are known, are not included.
     """
     wall = World(SimulatorOptions(posts=posts_count, comments=comments_count)).wall(1)
-    assert wall  # noqa: S101 - there is a community 1
+    assert wall  # noqa: S101 - community 1 exists
     calls = _pages(len(wall.posts))
     for post in wall.posts.values():
         calls += _pages(len(post.comments))
@@ -82,12 +82,12 @@ class Bench:
         self._numbers = count()
 
     async def database(self) -> str:
-        """Return the address of a new database."""
+        """Return the URL of a new database."""
         return await empty_database(self._url, f"bench_{next(self._numbers)}")
 
     async def collected(self, vk: str, per_second: float) -> dict[str, Any]:
-        """Collect the community of a simulated VK into a new database, in a process of its own."""
-        return await in_a_process_of_its_own(
+        """Collect the community of a simulated VK into a new database, in a new process."""
+        return await run_in_process(
             "bench.collector",
             database_url=await self.database(),
             vk_api_url=vk,
@@ -96,37 +96,39 @@ class Bench:
         )
 
     async def requests(self) -> Table:
-        """Compare the requests with the least possible, and with those of vk_api."""
-        table = Table("wall", "requests", "least", "ratio", "goal", "vk_api", "vk_api / ours", title="HTTP requests")
+        """Compare the number of requests with the minimum, and with that of vk_api."""
+        table = Table(
+            "wall", "requests", "minimum", "ratio", "goal", "vk_api", "vk_api / project", title="HTTP requests"
+        )
         for posts_count, comments_count in self._sizes.requests:
             async with simulated_vk(posts_count, comments_count, rps=0) as vk:
-                ours = await self.collected(vk, UNTHROTTLED)
-                theirs = await in_a_process_of_its_own("bench.vk_tools", vk_api_url=vk)
-            least = least_requests(posts_count, comments_count)
+                project = await self.collected(vk, UNTHROTTLED)
+                vk_api = await run_in_process("bench.vk_tools", vk_api_url=vk)
+            least = minimum_requests(posts_count, comments_count)
             table.add_row(
-                _wall(posts_count, ours["comments"]), str(ours["requests"]), str(least),
-                f"{ours['requests'] / least:.3f}", "<= 1.05", str(theirs["requests"]),
-                f"{theirs['requests'] / ours['requests']:.1f}",
+                _wall(posts_count, project["comments"]), str(project["requests"]), str(least),
+                f"{project['requests'] / least:.3f}", "<= 1.05", str(vk_api["requests"]),
+                f"{vk_api['requests'] / project['requests']:.1f}",
             )  # fmt: skip
         return table
 
     async def pace(self) -> Table:
-        """Compare the time at VK's rate with what the requests take at the least, and with vk_api's time."""
+        """Compare the time at VK's rate limit with the minimum for the requests, and with vk_api's time."""
         posts_count, comments_count = self._sizes.paced
         async with simulated_vk(posts_count, comments_count, VK_REQUESTS_PER_SECOND) as vk:
-            ours = await self.collected(vk, VK_REQUESTS_PER_SECOND)
-            theirs = await in_a_process_of_its_own("bench.vk_tools", vk_api_url=vk, waits="1")
-        table = Table("", "requests", "seconds", "requests / 3", "ratio", "goal", title="Time at 3 requests a second")
-        for name, told, goal in (("ours", ours, "<= 1.1"), ("vk_api", theirs, "")):
-            least = told["requests"] / VK_REQUESTS_PER_SECOND
+            project = await self.collected(vk, VK_REQUESTS_PER_SECOND)
+            vk_api = await run_in_process("bench.vk_tools", vk_api_url=vk, waits="1")
+        table = Table("", "requests", "seconds", "requests / 3", "ratio", "goal", title="Time at 3 requests per second")
+        for name, run, goal in (("this project", project, "<= 1.1"), ("vk_api", vk_api, "")):
+            least = run["requests"] / VK_REQUESTS_PER_SECOND
             table.add_row(
-                f"{name}, {_wall(posts_count, told['comments'])}", str(told["requests"]), f"{told['seconds']:.1f}",
-                f"{least:.1f}", f"{told['seconds'] / least:.3f}", goal,
+                f"{name}, {_wall(posts_count, run['comments'])}", str(run["requests"]), f"{run['seconds']:.1f}",
+                f"{least:.1f}", f"{run['seconds'] / least:.3f}", goal,
             )  # fmt: skip
         return table
 
     async def storing(self) -> Table:
-        """Compare how fast comments are stored with a plain COPY of the same rows into a table without indexes."""
+        """Compare storing comments with a plain COPY of the same rows into a table without indexes."""
         found = invented_comments(self._sizes.stored)
         url = await self.database()
         copied = await _copy(url, found)
@@ -136,14 +138,14 @@ class Bench:
         return table
 
     async def memory(self) -> Table:
-        """Measure the speed without a limit, and the most memory a collecting process takes."""
+        """Measure the speed without a rate limit, and the peak memory of a collecting process."""
         table = Table("wall", "seconds", "comments/s", "peak memory", "goal", title="Without a rate limit")
         for posts_count, comments_count in self._sizes.memory:
             async with simulated_vk(posts_count, comments_count, rps=0) as vk:
-                told = await self.collected(vk, UNTHROTTLED)
+                run = await self.collected(vk, UNTHROTTLED)
             table.add_row(
-                _wall(posts_count, told["comments"]), f"{told['seconds']:.1f}",
-                f"{told['comments'] / told['seconds']:,.0f}", f"{told['peak_bytes'] / 2**20:.0f} MiB", "< 300 MB",
+                _wall(posts_count, run["comments"]), f"{run['seconds']:.1f}",
+                f"{run['comments'] / run['seconds']:,.0f}", f"{run['peak_bytes'] / 2**20:.0f} MiB", "< 300 MB",
             )  # fmt: skip
         return table
 
@@ -153,9 +155,9 @@ def _wall(posts_count: int, comments_count: int) -> str:
 
 
 def invented_comments(total: int) -> list[VkComment]:
-    """Return comments as VK sends them, in the order they are collected in: the simulator's."""
+    """Return the simulator's comments in VK's form, in the order of a collection."""
     wall = World(SimulatorOptions(posts=max(1, total // 100), comments=total)).wall(1)
-    assert wall  # noqa: S101 - there is a community 1
+    assert wall  # noqa: S101 - community 1 exists
     return [
         VkComment(
             -1, each.id, post.id, each.author, each.date, wall.text_of(each), each.likes, [],
@@ -167,7 +169,7 @@ def invented_comments(total: int) -> list[VkComment]:
 
 
 async def _copy(url: str, found: Sequence[VkComment]) -> float:
-    """Return how many rows a second COPY writes into a table with the columns of ours and nothing else."""
+    """Return how many rows per second COPY writes into a table with the same columns, without indexes."""
     now = datetime.now(UTC)
     columns = (
         "owner_id", "id", "post_id", "from_id", "text", "published_at", "like_count", "attachments", "thread_id",
@@ -191,7 +193,7 @@ async def _copy(url: str, found: Sequence[VkComment]) -> float:
 
 
 async def _store(url: str, found: Sequence[VkComment]) -> float:
-    """Return how many comments a second are stored as a collection does it, step by step."""
+    """Return how many comments per second are stored in the steps of a collection."""
     post_ids = sorted({each.post_id for each in found})
     async with open_database(read_settings(), url) as database:
         async with database.transaction() as connection:
@@ -210,7 +212,7 @@ async def _store(url: str, found: Sequence[VkComment]) -> float:
 
 
 async def run(sizes: Sizes) -> None:
-    """Measure and print."""
+    """Measure, and print the tables."""
     console = Console()
     with postgresql() as url:
         bench = Bench(url, sizes)

@@ -1,4 +1,4 @@
-"""A process that collects community 1 of the VK it is told of, with a worker as servers run it, and says what it took.
+"""A process that collects community 1 of VK_API_URL with a worker, as servers run it, and prints the measurements.
 
 Prints {"seconds", "requests", "calls", "comments", "peak_bytes"}; the time is the job's own, from its start to its end.
 """
@@ -21,7 +21,7 @@ from app.resources import open_resources
 from app.settings import read_settings
 
 KIB = 1024 if sys.platform != "darwin" else 1
-"""In what Linux tells the memory of a process; macOS tells bytes."""
+"""The unit of `ru_maxrss` in bytes: Linux reports the memory of a process in KiB, macOS in bytes."""
 
 
 async def collect() -> dict[str, float]:
@@ -45,4 +45,4 @@ async def collect() -> dict[str, float]:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    print(json.dumps(asyncio.run(collect())))  # noqa: T201 - the process that started this one reads it
+    print(json.dumps(asyncio.run(collect())))  # noqa: T201 - the parent process reads it

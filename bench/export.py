@@ -1,6 +1,6 @@
-r"""Measures exports: rows a second of each kind against `psql \copy` of the same rows, memory, and small queries.
+r"""Measures exports: rows per second of each kind against `psql \copy` of the same rows, memory, and small queries.
 
-`python -m bench.export` takes some five minutes; with `--quick` it measures a little of each, which shows that it runs.
+`python -m bench.export` takes five minutes; `--quick` measures a little of each, only to show that it runs.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from app.settings import read_settings
 from app.store import jobs
 from app.store.comment_conditions import CommentConditions
 from app.store.export_statements import rows_statement
-from bench.million import fill
-from bench.surroundings import empty_database, postgresql
+from bench.environment import empty_database, postgresql
+from bench.large_database import fill
 
 SAMPLE_SECONDS = 0.02
 MOST_MIB, MOST_MS, LEAST_XLSX_ROWS = 200, 50.0, 5_000
 LEAST_RATIOS = {ExportFormat.CSV: 0.5, ExportFormat.JSON_LINES: 0.4}
-"""The goals: shares of the rate of psql, rows a second of XLSX, memory of the writing process, p99 of small queries."""
+"""The goals: shares of psql's rate, rows per second of XLSX, memory of the writing process, p99 of small queries."""
 KINDS = (
     ExportOptions(ExportFormat.CSV),
     ExportOptions(ExportFormat.CSV, compression=Compression.ZSTD),
@@ -54,7 +54,7 @@ CANCEL = "mutation ($jobId: ID!) { cancelJob(input: {jobId: $jobId}) { __typenam
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. What takes longest, XLSX, is done once."""
+    """The sizes of the measurements. XLSX, which takes longest, is measured once."""
 
     comments: int
     rounds: int
@@ -67,7 +67,7 @@ QUICK = Sizes(comments=2_000, rounds=1, seconds=0.5)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one export came to."""
+    """The measurements of one export."""
 
     rows_per_second: float
     bytes: int
@@ -76,22 +76,22 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A web process of ours that runs jobs."""
+    """A web process of this project that runs jobs."""
 
     url: str
     pid: int
 
     def writers(self) -> list[psutil.Process]:
-        """Return the processes that compute for it."""
+        """Return the child processes that write the exports."""
         return psutil.Process(self.pid).children(recursive=True)
 
 
 async def rates(resources: Resources, server: Server, sizes: Sizes) -> Table:
-    """Compare jobs, from their first line to their end, with psql, which writes the same columns, unescaped, as CSV.
+    """Compare export jobs, from start to end, with psql, which writes the same columns as CSV, without escaping.
 
-    They take turns, and each is as fast as the median of its rounds. A web
-    process runs the jobs. The memory is that of the process that writes, at its
-    highest; each export has one of its own.
+    They alternate, and the result of each is the median of its rounds. A web
+    process runs the jobs. The memory is the peak of the writing process; each export
+    has a new one.
     """
     psql: list[float] = []
     found: dict[ExportOptions, list[Measured]] = {kind: [] for kind in KINDS}
@@ -127,7 +127,7 @@ def _goal(text: str, *, is_met: bool) -> str:
 
 
 async def _copied_by_psql(resources: Resources) -> float:
-    """Return how many seconds psql takes for a file of all rows."""
+    """Return how many seconds psql takes to write all rows to a file."""
     async with resources.database.connect() as connection:
         names = [column.value for column in DEFAULT_COLUMNS]
         sql = rows_statement(CommentConditions(), names, connection.dialect).sql
@@ -140,9 +140,9 @@ async def _copied_by_psql(resources: Resources) -> float:
             *("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--command", command, resources.database.dsn),
             stderr=PIPE,
         )
-        _, complaints = await process.communicate()
+        _, error_output = await process.communicate()
         if process.returncode:
-            raise RuntimeError(complaints.decode())
+            raise RuntimeError(error_output.decode())
         return time.perf_counter() - started
 
 
@@ -154,7 +154,7 @@ async def _exported(resources: Resources, server: Server, options: ExportOptions
         await asyncio.sleep(SAMPLE_SECONDS)
         async with resources.database.connect() as connection:
             found = await jobs.job_by_id(connection, row.id)
-        assert found  # noqa: S101 - nobody removes it
+        assert found  # noqa: S101 - no other process removes it
         row = found
     for writer in server.writers():
         writer.kill()
@@ -175,10 +175,10 @@ def _memory(process: psutil.Process) -> int:
     return 0
 
 
-async def beside(server: Server, sizes: Sizes) -> Table:
-    """Ask a web process that runs jobs a small query again and again, beside an export to XLSX and an analysis."""
-    title = "A small query of the web process that runs the jobs as well, ms"
-    table = Table("beside", "queries", "p50", "p99", "longest", "goal", title=title)
+async def under_load(server: Server, sizes: Sizes) -> Table:
+    """Send a small query repeatedly to a web process while it runs an export to XLSX and an analysis."""
+    title = "A small query of the web process that also runs the jobs, ms"
+    table = Table("load", "queries", "p50", "p99", "longest", "goal", title=title)
     client = Client(server.url)
     for name, exports, analyses in (("nothing", 0, 0), ("an export", 1, 0), ("an export and an analysis", 1, 1)):
         started = [
@@ -189,7 +189,7 @@ async def beside(server: Server, sizes: Sizes) -> Table:
             (await client.execute(START_ANALYSIS, {"input": {"full": True}}))["startAnalysis"]["job"]["id"]
             for _ in range(analyses)
         ]
-        delays = await _asked(server.url, sizes.seconds)
+        delays = await _query_delays(server.url, sizes.seconds)
         for job_id in started:
             await client.execute(CANCEL, {"jobId": job_id})
         p99 = _percentile(delays, 0.99)
@@ -200,8 +200,8 @@ async def beside(server: Server, sizes: Sizes) -> Table:
     return table
 
 
-async def _asked(url: str, seconds: float) -> list[float]:
-    """Return how many milliseconds each answer took."""
+async def _query_delays(url: str, seconds: float) -> list[float]:
+    """Return the time of each answer in milliseconds."""
     delays: list[float] = []
     async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
         ends_at = time.perf_counter() + seconds
@@ -227,16 +227,16 @@ async def _web_process(url: str) -> AsyncIterator[Server]:
 
 
 async def run(sizes: Sizes) -> None:
-    """Measure and print."""
+    """Measure, and print the tables."""
     console = Console()
     with postgresql() as url:
         database = await empty_database(url, "bench")
-        # without its triggers: the indexes of the search, which no export of all comments uses, would take minutes
-        await fill(f"{database}&session_replication_role=replica", sizes.comments, findings=True)
+        # Disable triggers: updating the search indexes, which this export does not use, would take minutes.
+        await fill(f"{database}&session_replication_role=replica", sizes.comments, results=True)
         settings = read_settings(database_url=database, workers=0)
         async with open_resources(settings) as resources, _web_process(database) as server:
             console.print(await rates(resources, server, sizes))
-            console.print(await beside(server, sizes))
+            console.print(await under_load(server, sizes))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Has many subscribers follow one job that writes events, and measures what they are told, and when."""
+"""Has many subscribers follow one job that writes events, and measures the number and the delay of received events."""
 
 import asyncio
 import json
@@ -24,8 +24,8 @@ from app.json_types import JsonObject
 from app.notifications import job_topic
 from app.resources import Resources
 from app.store.jobs import job_by_id
+from bench.environment import child_process
 from bench.queues import definition_of
-from bench.surroundings import beside
 
 READY_SECONDS = 60.0
 SAMPLE_SECONDS = 0.1
@@ -33,9 +33,9 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How a job writes events: so many in a transaction, so many transactions a second, for so long.
+    """How a job writes events: `batch` per transaction, `per_second` transactions, for `seconds`.
 
-    What has been written may arrive up to `after_seconds` later; beyond that nobody looks.
+    Events may arrive up to `after_seconds` later; later arrivals do not count.
     """
 
     batch: int
@@ -45,8 +45,8 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of a load. `delays` are seconds from the commit of an event to its arrival, sorted."""
+class LoadResult:
+    """The result of a load. `delays` are seconds from the commit of an event to its arrival, sorted."""
 
     written: int
     arrived: int
@@ -57,13 +57,13 @@ class Told:
 
     @property
     def per_second(self) -> float:
-        """How many events arrived in a second, at all subscribers together."""
+        """The number of events that arrived per second, at all subscribers together."""
         return self.arrived / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A web process of ours. `url` is where its subscriptions are."""
+    """A web process of this project; `url` is the address of its subscriptions."""
 
     url: str
     pid: int
@@ -71,7 +71,7 @@ class Server:
 
 @asynccontextmanager
 async def web_process(database_url: str) -> AsyncIterator[Server]:
-    """Run `vk-comments serve` without a worker in it."""
+    """Run `vk-comments serve` without a worker."""
     port = free_port()
     with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
         variables = {"DATABASE_URL": database_url, "PORT": str(port), "WORKERS": "0", "DATA_DIR": directory}
@@ -80,21 +80,21 @@ async def web_process(database_url: str) -> AsyncIterator[Server]:
             yield Server(f"ws://127.0.0.1:{port}/graphql", process.pid)
 
 
-def allow_sockets(wanted: int) -> None:
-    """Let this process and those that it starts have so many sockets open, if the machine does.
+def allow_sockets(needed: int) -> None:
+    """Raise the limit of open sockets of this process and its children, as far as the machine allows.
 
     Raises:
-        SystemExit: it does not.
+        SystemExit: the machine does not allow as many as needed.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard not in (-1, resource.RLIM_INFINITY) and hard < wanted:
-        raise SystemExit(f"{wanted:,} open files are needed, and {hard:,} are allowed. See `ulimit -Hn`.")
-    if soft not in (-1, resource.RLIM_INFINITY) and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if hard not in (-1, resource.RLIM_INFINITY) and hard < needed:
+        raise SystemExit(f"{needed:,} open files are needed, and {hard:,} are allowed. See `ulimit -Hn`.")
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 async def running_job(resources: Resources) -> RunningJob[Any, Any]:
-    """Return a job that is being run, by nobody but the caller."""
+    """Return a running job whose handler is the caller."""
     async with resources.database.transaction() as connection:
         job_id = (await enqueue(connection, resources, NewJob(definition_of(None), {}))).id
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
@@ -105,17 +105,19 @@ async def running_job(resources: Resources) -> RunningJob[Any, Any]:
     return definition_of(None).running_job(resources, row)
 
 
-async def tell(resources: Resources, loads: Sequence[Load], subscribers: int, server: Server | None) -> list[Told]:
-    """Have a new job followed, over a socket for each subscriber or by the feed alone, while it writes loads of events.
+async def follow_loads(
+    resources: Resources, loads: Sequence[Load], subscribers: int, server: Server | None
+) -> list[LoadResult]:
+    """Have a new job followed while it writes loads of events, over one socket per subscriber, or by the feed alone.
 
-    The subscribers are in a process of their own: beside the server's, or with
-    the feed. Returns what came of each load.
+    The subscribers are in a separate process, which with the feed runs the feed, too. Returns
+    the result of each load.
     """
     job = await running_job(resources)
     variables: dict[str, object] = {"job_id": job.id, "after_seq": FIRST_EVENTS, "subscribers": subscribers}
     if server:
         variables["server"] = server.url
-    async with beside("bench.subscribers", database_url=resources.database.dsn, **variables) as process:
+    async with child_process("bench.subscribers", database_url=resources.database.dsn, **variables) as process:
         assert process.stdout  # noqa: S101 - it is a pipe
         async with asyncio.timeout(READY_SECONDS):
             if not await process.stdout.readline():
@@ -124,20 +126,20 @@ async def tell(resources: Resources, loads: Sequence[Load], subscribers: int, se
         seqs = count(FIRST_EVENTS + 1)
         written = [await _write(job, load, seqs) for load in loads]
         answer, _ = await process.communicate(b"")  # closes its standard input
-        told = json.loads(answer)
-        peak_bytes = await _ended(sampled) if sampled else told["peak_bytes"]
+        received = json.loads(answer)
+        peak_bytes = await _ended(sampled) if sampled else received["peak_bytes"]
     return [
-        summarized(told["arrivals"], commits, load, told["refusals"], peak_bytes)
+        summarized(received["arrivals"], commits, load, received["refusals"], peak_bytes)
         for load, commits in zip(loads, written, strict=True)
     ]
 
 
 FIRST_EVENTS = 2
-"""How many events a job has that has just been taken: that it waited, and that it runs."""
+"""The number of events of a job that has just been claimed: queued, and running."""
 
 
 async def _write(job: RunningJob[Any, Any], load: Load, seqs: "count[int]") -> dict[int, float]:
-    """Write a load of events, as a collection does of posts it cannot read; returns seq -> moment of its commit."""
+    """Write a load of events, like a collection that cannot read posts; return seq -> time of its commit."""
     commits: dict[int, float] = {}
     begun = time.monotonic()
     for number in count():
@@ -158,16 +160,16 @@ async def _write(job: RunningJob[Any, Any], load: Load, seqs: "count[int]") -> d
 
 def summarized(
     arrivals: dict[str, list[float]], commits: dict[int, float], load: Load, refusals: int, peak_bytes: int
-) -> Told:
-    """Return what came of a load: seq -> its arrivals, and seq -> the moment of its commit."""
+) -> LoadResult:
+    """Return the result of a load from seq -> its arrivals, and seq -> time of its commit."""
     first = min(commits.values())
     latest = first + load.seconds + load.after_seconds
     delays = [at - committed for seq, committed in commits.items() for at in arrivals.get(str(seq), ()) if at <= latest]
-    return Told(len(commits), len(delays), load.seconds, sorted(delays), refusals, peak_bytes)
+    return LoadResult(len(commits), len(delays), load.seconds, sorted(delays), refusals, peak_bytes)
 
 
 async def _peak_bytes(pid: int) -> int:
-    """Return, once cancelled, the most memory that a process was seen with."""
+    """Measure the peak memory of a process until cancelled, then return it."""
     process, peak = psutil.Process(pid), 0
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Two queues that run the same bodies, with the same settings of PgQueuer: ours, and PgQueuer alone."""
+"""Two queues that run the same handlers, with the same settings of PgQueuer: this project's, and PgQueuer alone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,7 +28,7 @@ DEQUEUE_SECONDS = 1.0
 KIND = JobKind.COLLECT_COMMENTS
 TABLES = "jobs, job_events, job_groups, pgqueuer, pgqueuer_log, pgqueuer_statistics"
 
-Body = Callable[[], Awaitable[object]]
+Handler = Callable[[], Awaitable[object]]
 
 
 def definition_of(handler: Any) -> AnyJobDefinition:
@@ -36,26 +36,26 @@ def definition_of(handler: Any) -> AnyJobDefinition:
     return JobDefinition(KIND, "", handler, dict, dict, dict)
 
 
-class Side(Protocol):
+class ComparedQueue(Protocol):
     """One of the two queues that are compared."""
 
     url: str
 
-    def working(self, body: Body) -> AbstractAsyncContextManager[None]:
-        """Run a worker in this process, as many jobs at once as `CONCURRENCY`, which all do this."""
+    def working(self, handler: Handler) -> AbstractAsyncContextManager[None]:
+        """Run a worker in this process, with up to `CONCURRENCY` concurrent jobs, which all call this handler."""
 
     async def enqueue(self) -> int:
-        """Put one job into the queue in a transaction of its own and return its id."""
+        """Enqueue one job in its own transaction and return its id."""
 
     async def fill(self, connection: "asyncpg.Connection[Any]", count: int) -> None:
-        """Put many jobs into the queue, as rows that are just like those of `enqueue`."""
+        """Enqueue many jobs, with rows equal to those of `enqueue`."""
 
     async def cancel(self, job_id: int) -> None:
-        """Ask for the end of a job that runs."""
+        """Request the cancellation of a running job."""
 
 
-class Ours:
-    """Our queue. With `claims` each of the jobs that fill it has a community of its own."""
+class ProjectQueue:
+    """This project's queue. With `claims` each of the jobs that fill it has its own community."""
 
     def __init__(self, resources: Resources, *, claims: bool = False) -> None:
         self.url = resources.database.dsn
@@ -63,18 +63,18 @@ class Ours:
         self._claims = claims
 
     @asynccontextmanager
-    async def working(self, body: Body) -> AsyncIterator[None]:
+    async def working(self, handler: Handler) -> AsyncIterator[None]:
         """Run a worker as servers do."""
 
         async def run(_: RunningJob[Any, Any]) -> dict[str, Any]:
-            await body()
+            await handler()
             return {}
 
         async with running(make_worker(self.resources, CONCURRENCY, {KIND.value: definition_of(run)})):
             yield
 
     async def enqueue(self) -> int:
-        """Put one job into the queue as mutations do."""
+        """Enqueue one job as mutations do."""
         async with self.resources.database.transaction() as connection:
             return int((await enqueue(connection, self.resources, NewJob(definition_of(None), {}))).id)
 
@@ -89,7 +89,7 @@ class Ours:
             SELECT priority, 'queued', kind, id || ':' || epoch, convert_to(id::text, 'UTF8') FROM jobs ORDER BY id;
             UPDATE jobs SET queue_id = pgqueuer.id, last_seq = 1 FROM pgqueuer WHERE dedupe_key = jobs.id || ':0';
             INSERT INTO job_events (job_id, seq, kind, message, facts)
-            SELECT id, 1, 'STATE_CHANGED', 'The job waits for a worker: somebody asked for it.',
+            SELECT id, 1, 'STATE_CHANGED', 'The job waits for a worker: it was requested.',
                    '{{"state": "QUEUED", "reason": "REQUESTED"}}' FROM jobs;
             INSERT INTO groups (owner_id, screen_name, name)
             SELECT -n, 'g' || n, 'G' FROM generate_series(1, {count}) AS n ON CONFLICT DO NOTHING;
@@ -98,23 +98,23 @@ class Ours:
         """)  # noqa: S608 - values of this file
 
     async def cancel(self, job_id: int) -> None:
-        """Ask for a job's end as mutations do."""
+        """Cancel a job as mutations do."""
         await cancel(self.resources, job_id)
 
 
-class Alone:
-    """PgQueuer as its documentation shows it, on asyncpg's pool, without any table but its own."""
+class PgQueuerQueue:
+    """PgQueuer as in its documentation, on asyncpg's pool, with no tables but its own."""
 
     def __init__(self, url: str, pool: "asyncpg.Pool") -> None:
         self.url = url
         self._pool = pool
 
     @asynccontextmanager
-    async def working(self, body: Body) -> AsyncIterator[None]:
-        """Run PgQueuer's manager with the settings that our worker gives it."""
+    async def working(self, handler: Handler) -> AsyncIterator[None]:
+        """Run PgQueuer's manager with the settings that this project's worker uses."""
         manager = QueueManager(Queries(AsyncpgPoolDriver(self._pool)))
-        manager.entrypoint(KIND.value)(_entrypoint(body))
-        task = asyncio.create_task(run_alone(manager))
+        manager.entrypoint(KIND.value)(_entrypoint(handler))
+        task = asyncio.create_task(run_manager(manager))
         try:
             yield
         finally:
@@ -122,29 +122,29 @@ class Alone:
             await task
 
     async def enqueue(self) -> int:
-        """Put one entry into the queue, in a transaction."""
+        """Enqueue one entry in a transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
-            [entry_id] = await Queries(AsyncpgDriver(connection)).enqueue(KIND.value, b"1")  # type: ignore[arg-type] # the driver takes any connection of asyncpg
+            [entry_id] = await Queries(AsyncpgDriver(connection)).enqueue(KIND.value, b"1")  # type: ignore[arg-type] # the driver accepts any connection of asyncpg
         return entry_id
 
     async def fill(self, connection: "asyncpg.Connection[Any]", count: int) -> None:
-        """Put many entries into the queue by PgQueuer's own function for that."""
+        """Enqueue many entries by PgQueuer's own function for many."""
         await Queries(AsyncpgDriver(connection)).enqueue([KIND.value] * count, [b"1"] * count, [0] * count)
 
     async def cancel(self, job_id: int) -> None:
-        """Ask for an entry's end."""
+        """Request the cancellation of an entry."""
         await Queries(AsyncpgPoolDriver(self._pool)).mark_job_as_cancelled([JobId(job_id)])
 
 
-def _entrypoint(body: Body) -> Callable[[Entry, Context], Awaitable[None]]:
+def _entrypoint(handler: Handler) -> Callable[[Entry, Context], Awaitable[None]]:
     async def run(_: Entry, context: Context) -> None:
         with context.cancellation:
-            await body()
+            await handler()
 
     return run
 
 
-async def run_alone(manager: QueueManager, heartbeat_seconds: float = 10.0) -> None:
+async def run_manager(manager: QueueManager, heartbeat_seconds: float = 10.0) -> None:
     """Run PgQueuer's manager until it is shut down."""
     await manager.run(
         batch_size=CONCURRENCY // 2,
@@ -154,13 +154,13 @@ async def run_alone(manager: QueueManager, heartbeat_seconds: float = 10.0) -> N
     )
 
 
-async def hang_alone(url: str, manager_id: QueueManagerId, heartbeat_seconds: float) -> None:
+async def run_hanging(url: str, manager_id: QueueManagerId, heartbeat_seconds: float) -> None:
     """Run PgQueuer's manager under this id; its jobs never end."""
     async with asyncpg.create_pool(url, min_size=2, max_size=4) as pool:
         manager = QueueManager(Queries(AsyncpgPoolDriver(pool)))
         manager.queue_manager_id = manager_id
         manager.entrypoint(KIND.value)(_entrypoint(asyncio.Event().wait))
-        await run_alone(manager, heartbeat_seconds)
+        await run_manager(manager, heartbeat_seconds)
 
 
 async def clear(connection: "asyncpg.Connection[Any]") -> None:

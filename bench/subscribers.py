@@ -1,8 +1,8 @@
-"""A process that follows one job many times at once, by the API or by the feed alone, and says when what arrived.
+"""A process that follows one job many times concurrently, by the API or by the feed alone, and prints the arrivals.
 
 Prints a line when all follow the job. When its standard input closes, it prints {"arrivals", "refusals",
-"peak_bytes"}: for each event by its `seq` the moments when it arrived, by the machine's clock, and how many
-followers were refused or dropped.
+"peak_bytes"}: for each event by its `seq` the times of its arrivals, by the machine's monotonic clock, and how many
+followers were rejected or dropped.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from bench.collector import KIB
 from schema.node import global_id
 
 CONNECTING = 50
-"""How many sockets are opened at once."""
+"""The maximum of sockets that are being opened at once."""
 
 
 class Followers:
-    """Follows a job, and notes what arrives."""
+    """Follows a job, and records the arrivals of events."""
 
     def __init__(self, job_id: int, after_seq: int) -> None:
         self.job_id = job_id
@@ -56,7 +56,7 @@ class Followers:
             self.refusals += 1
 
     async def by_socket(self, url: str, ready: Callable[[], object]) -> None:
-        """Follow the job over a socket of its own, with the operation and the settings of `vk-comments collect`."""
+        """Follow the job over its own socket, with the operation and the settings of `vk-comments collect`."""
         variables = {"jobId": global_id("Job", (self.job_id,)), "afterSeq": self.after_seq}
         payload = {"query": JOB_PROGRESS, "variables": variables}
         protocol = websockets.Subprotocol("graphql-transport-ws")
@@ -77,7 +77,7 @@ class Followers:
 
 
 async def run() -> None:
-    """Follow until the standard input closes, and tell what has arrived."""
+    """Follow until the standard input closes, then print the arrivals."""
     followers = Followers(int(os.environ["JOB_ID"]), int(os.environ["AFTER_SEQ"]))
     waiting = int(os.environ["SUBSCRIBERS"])
     all_ready = asyncio.Event()
@@ -99,13 +99,13 @@ async def run() -> None:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
-            raise SystemExit(f"Nobody follows the job any more; {followers.refusals} were refused.")
-        print("ready", flush=True)  # noqa: T201 - the process that started this one reads it
+            raise SystemExit(f"No follower is left; {followers.refusals} were rejected or dropped.")
+        print("ready", flush=True)  # noqa: T201 - the parent process reads it
         await asyncio.to_thread(sys.stdin.read)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-        told = {"arrivals": followers.arrivals, "refusals": followers.refusals, "peak_bytes": peak_bytes}
-        print(json.dumps(told), flush=True)  # noqa: T201 - see above
-        os._exit(0)  # a thousand sockets need not be closed in order
+        output = {"arrivals": followers.arrivals, "refusals": followers.refusals, "peak_bytes": peak_bytes}
+        print(json.dumps(output), flush=True)  # noqa: T201 - the parent process reads it
+        os._exit(0)  # an orderly close of a thousand sockets is not needed
 
 
 if __name__ == "__main__":

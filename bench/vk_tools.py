@@ -1,7 +1,7 @@
-"""A process that collects community 1 of a simulated VK with vk_api, as its documentation shows, and says what it took.
+"""A process that collects community 1 of a simulated VK with vk_api, as in its documentation, and prints measurements.
 
-Posts and top comments come by `VkTools.get_all_iter`, whose scripts make up to 25 calls for one walk; the rest of
-long threads by `VkRequestsPool`, 25 calls in a request. Prints {"seconds", "requests", "comments"}.
+Posts and top comments are read by `VkTools.get_all_iter`, whose scripts make up to 25 calls for one list; the rest of
+long threads by `VkRequestsPool`, 25 calls per request. Prints {"seconds", "requests", "comments"}.
 """
 
 import json
@@ -16,7 +16,7 @@ Comments = dict[int, dict[str, Any]]
 
 
 class ToSimulator(requests.Session):
-    """Sends to the simulator what is meant for VK: vk_api has no setting for its address. Counts the requests."""
+    """Sends requests for VK to the simulator, because vk_api has no setting for the URL. Counts the requests."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class ToSimulator(requests.Session):
         self._url = url
 
     def post(self, url: str | bytes, *given: Any, **named: Any) -> requests.Response:
-        """Post, to the simulator."""
+        """Send a POST request to the simulator."""
         self.count += 1
         return super().post(str(url).replace("https://api.vk.ru", self._url), *given, **named)
 
@@ -32,7 +32,7 @@ class ToSimulator(requests.Session):
 def collect(url: str, *, waits: bool) -> dict[str, float]:
     """Collect and return the counts; `waits` is whether vk_api keeps its pause of 0.34 s between requests."""
     session = ToSimulator(url)
-    api = vk_api.VkApi(token="a-token", session=session, api_version="5.199")  # noqa: S106 - of the simulator
+    api = vk_api.VkApi(token="a-token", session=session, api_version="5.199")  # noqa: S106 - a token of the simulator
     if not waits:
         api.RPS_DELAY = 0
     started = time.monotonic()
@@ -62,4 +62,4 @@ def _read_post(api: Any, tools: Any, post_id: int, found: Comments) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(collect(os.environ["VK_API_URL"], waits=bool(os.environ.get("WAITS")))))  # noqa: T201 - see collector
+    print(json.dumps(collect(os.environ["VK_API_URL"], waits=bool(os.environ.get("WAITS")))))  # noqa: T201 - the parent process reads it

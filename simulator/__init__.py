@@ -1,4 +1,4 @@
-"""A VK API server for demos and tests, faithful to VK's own published schema; it stands apart from the rest of app."""
+"""A VK API server for demos and tests, faithful to VK's own published schema; independent of `app`."""
 
 from simulator.faults import Fault, FaultRates, RatedFault
 from simulator.options import ChurnRates, SimulatorOptions

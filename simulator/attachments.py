@@ -1,8 +1,8 @@
-"""This file makes what hangs on comments and posts: photos, videos, polls, goods and all else that VK's schema names.
+"""Generates the attachments of comments and posts: photos, videos, polls, goods and all other kinds of VK's schema.
 
-Shapes: VK API schema 5.199. It has none for article, audio_playlist and podcast; theirs are invented in its manner. It
-contradicts itself on video_playlist, which is left out. A comment takes the kinds that the schema names both for
-comments and for posts, as replies are checked by the latter; so it takes no poll, and nothing takes a "wall".
+Shapes: VK API schema 5.199. It has none for article, audio_playlist and podcast; theirs are invented in its style. It
+contradicts itself on video_playlist, which is omitted. Comments have the kinds that the schema allows both for
+comments and for posts, because replies are validated by the latter; so comments have no poll, and nothing has a "wall".
 """
 
 from collections.abc import Callable
@@ -22,21 +22,21 @@ POST_KINDS: Final = (
     "note", "app", "poll", "page", "album", "market_album", "market", "event", "article", "group", "sticker", "podcast",
 )  # fmt: skip
 WORDLESS: Final = frozenset({"sticker", "graffiti"})
-"""Attachments that a comment has instead of a text."""
+"""Attachments that replace the text of a comment."""
 _SEVERAL: Final = ("photo", "photo", "video", "doc", "audio")
 
 
 def comment_attachments(kind: str, seed: int, author: int, date: int) -> list[Json]:
-    """The attachments of a comment: one of its kind, or five for "several"."""
+    """Return the attachments of a comment: one of its kind, or five for "several"."""
     dice = Dice(seed ^ 1)
     kinds = _SEVERAL if kind == "several" else (kind,)
     return [attachment(each, max(1, author), date, dice) for each in kinds]
 
 
 def attachment(kind: str, owner_id: int, date: int, dice: Dice) -> Json:
-    """An attachment of this kind that belongs to `owner_id`; photos of communities have negative owners.
+    """Return an attachment of this kind that belongs to `owner_id`; photos of communities have negative owners.
 
-    Two kinds are documents with a preview of their own: "graffiti_doc" a drawing, "voice_doc" a voice message.
+    Two kinds are documents with their own preview: "graffiti_doc" a drawing, "voice_doc" a voice message.
     """
     named = "doc" if kind.endswith("_doc") else kind
     return {"type": named, named: _MAKERS[kind](owner_id, date, dice)}
@@ -114,7 +114,7 @@ def _clip(owner_id: int, date: int, dice: Dice) -> Json:
 
 
 def _audio(owner_id: int, date: int, dice: Dice) -> Json:
-    # without rights VK sends an empty address, which is why it is no URL
+    # a token without audio rights receives an empty URL from VK
     facts = {"artist": "Хор Ветлогорска", "title": "Тишина", "duration": 60 + dice.below(300), "date": date, "url": ""}
     return _owned(owner_id, dice) | facts
 

@@ -1,4 +1,4 @@
-"""This file changes walls while a client walks them: comments, replies and likes arrive, comments and posts go."""
+"""Changes walls while a client pages through them: adds comments, replies and likes, edits, deletes."""
 
 import random
 from collections import Counter
@@ -8,15 +8,15 @@ from typing import Final
 from simulator.options import CHURN_KINDS, ChurnRates
 from simulator.world import Comment, Post, Wall, World
 
-# Ids are dense: a drawn one is nearly always a comment's, so only a wall with few comments left needs a list of them.
+# Ids are dense: a drawn id is nearly always a comment's. Only a wall with few comments left needs a list of them.
 _TRIES: Final = 20
 
 
 class Churn:
-    """What happens between the calls of a client, at random places of the walls that have been asked for.
+    """Changes at random places of the generated walls, between the calls of a client.
 
-    Equal rates, and equal calls in an equal order, make equal changes. `made` counts the changes by kind. A change
-    that is drawn for where it cannot happen (an edit for a stub, a comment where they are closed) is left out.
+    Equal rates and equal calls in an equal order make equal changes. `made` counts the changes by kind. A drawn change
+    that is impossible (an edit of a stub, a comment under a post that takes none) is skipped.
     """
 
     def __init__(self, world: World, rates: ChurnRates | None = None) -> None:
@@ -25,17 +25,17 @@ class Churn:
         self.start(rates)
 
     def start(self, rates: ChurnRates | None) -> None:
-        """Follow these rates from now on, with a limit and a random source of their own; None ends it."""
+        """Follow these rates from now on, with a new limit and a new random source; None: stop."""
         self.rates = rates
         self._left = rates.limit if rates else 0
-        self._random = random.Random(f"churn:{rates.seed if rates else 0}")  # noqa: S311 - a world, not a secret
+        self._random = random.Random(f"churn:{rates.seed if rates else 0}")  # noqa: S311 - simulated data, not a secret
 
     def counts(self) -> dict[str, int]:
-        """Kind of change -> how many of it were made."""
+        """Return kind of change -> number of changes made."""
         return {kind: self.made[kind] for kind in CHURN_KINDS}
 
     def pass_call(self) -> None:
-        """Let happen what happens after one API call."""
+        """Make the changes that follow one API call."""
         if self.rates is None or not self._left:
             return
         for kind in CHURN_KINDS:
@@ -49,7 +49,7 @@ class Churn:
         return whole + (self._random.random() < expected - whole)
 
     def _change(self, kind: str) -> bool:
-        walls = [wall for wall in self._world.made if wall.posts]
+        walls = [wall for wall in self._world.generated if wall.posts]
         return bool(walls) and _CHANGES[kind](self._random.choice(walls), self._random)
 
 
@@ -97,13 +97,13 @@ def _delete_post(wall: Wall, source: random.Random) -> bool:
 
 
 def _post(wall: Wall, source: random.Random) -> Post:
-    """Any post as likely as any other, or, once in two times, one where much is written already."""
+    """Draw a post: half of the time uniformly, half of the time that of a random comment (busy posts are likelier)."""
     comment = _comment(wall, source) if source.randrange(2) else None
     return source.choice([*wall.posts.values()]) if comment is None else comment.post
 
 
 def _comment(wall: Wall, source: random.Random) -> Comment | None:
-    """Any comment or reply as likely as any other; None where there is none."""
+    """Draw a comment or reply uniformly; None if the wall has none."""
     for _ in range(_TRIES):
         comment = wall.comments.get(source.randrange(wall.last_id) + 1)
         if comment is not None:

@@ -1,4 +1,4 @@
-"""This file makes right answers wrong: pages that contradict themselves, and values that VK's schema does not allow."""
+"""Corrupts correct answers: pages that contradict themselves, and values that VK's schema does not allow."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 
 def contradicted(answer: Any, change: str) -> Any:
-    """A copy of an answer of a list method, changed as one of `CHANGES` says; other answers stay as they are."""
+    """Return a copy of a list method's answer, changed by the named one of `CHANGES`; other answers as they are."""
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         return answer
     changed = copy.deepcopy(answer)
@@ -143,4 +143,4 @@ CHANGES: Final[dict[str, Callable[[Json], None]]] = {
     "likes beyond 32 bits": _likes(2**31),
     "likes beyond 63 bits": _likes(2**64 - 1),
 }
-"""What can be wrong with an answer, by name."""
+"""The possible corruptions of an answer, by name."""

@@ -1,4 +1,4 @@
-"""This file obeys tests: commands that change the rules, script faults, and add or delete comments at run time."""
+"""The commands of `/_control`: change rules, script faults, and add or delete comments at run time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from simulator.world import Comment, Post, Wall
 
 
-class WrongCommand(Exception):
-    """A command that cannot be obeyed; the message says why."""
+class InvalidCommand(Exception):
+    """A command that cannot be executed; the message is the reason."""
 
 
 def state(simulator: Simulator) -> dict[str, Any]:
-    """Options, rules in force, faults to come, and counters; holds no token."""
+    """Return options, current rules, scripted faults and counters; never a token."""
     return {
         "options": {name: value for name, value in asdict(simulator.options).items() if name != "tokens"},
         "rps": simulator.limit.rps,
         "day_quotas": dict(simulator.quotas.quotas),
         "service_may_execute": simulator.service_may_execute,
         "captcha": simulator.captchas.form,
-        "tokens": [{**told, "today": simulator.quotas.told(told["number"])} for told in simulator.tokens.told()],
+        "tokens": [
+            {**token, "today": simulator.quotas.counts(token["number"])} for token in simulator.tokens.as_json()
+        ],
         "delay_ms": simulator.brake.delay_ms,
         "hold": simulator.brake.held,
         "waiting": simulator.brake.waiting,
@@ -50,40 +52,41 @@ def state(simulator: Simulator) -> dict[str, Any]:
 
 
 def apply(simulator: Simulator, body: bytes) -> dict[str, Any]:
-    """Obey the commands of a JSON object in its order; gives what they made.
+    """Execute the commands of a JSON object in its order; return what they made.
 
     {"rps": 3} {"delay_ms": 50} {"hold": true} {"reset": true}
     {"tokens": {"text": "user" | "service" | "group"}} {"revoke": "text"} {"expire": "text"}
     {"day_quotas": {"method": calls}} {"service_may_execute": true} {"captcha": "new" | "old"}: the form of error 14
     {"faults": [{"code": 6 | "http": 500 | "kind": "reset", "method": null, "times": 1, "inner": false,
-      "message": null, "seconds": null, "change": null, "where": null, "from_offset": 0}]}: `Fault` tells the kinds
+      "message": null, "seconds": null, "change": null, "where": null, "from_offset": 0}]}: see `Fault` for the kinds
     {"fault_rates": {"seed": 1, "limit": null, "rates": [{"code": 6, "rate": 0.05}, ...]} | null}
-    {"add_comments": {"group_id", "post_id", "count", "reply_to": null, "from_id": null}} gives {"added": [ids]}
-    {"add_posts": {"group_id", "count"}} gives {"added_posts": [ids]}
+    {"add_comments": {"group_id", "post_id", "count", "reply_to": null, "from_id": null}} returns {"added": [ids]}
+    {"add_posts": {"group_id", "count"}} returns {"added_posts": [ids]}
     {"delete_comment": {"group_id", "comment_id"}}: a leaf vanishes, one with replies stays as a stub
     {"edit_comment": {"group_id", "comment_id", "text"}}
     {"attach": {"group_id", "comment_id", "kind"}}: one of `attachments.COMMENT_KINDS`, or "" for none
     {"close_comments": {"group_id", "post_id"}} {"open_comments": the same} {"delete_post": the same}
-    {"hide": {"group_id", "comment_ids": [], "post_ids": []}}: VK neither shows nor counts these and what is under them
-    {"show_hidden": {"group_id"}}: it does again
+    {"hide": {"group_id", "comment_ids": [], "post_ids": []}}: VK neither shows nor counts these and their replies
+    {"show_hidden": {"group_id"}}: VK shows and counts them again
     {"pin_post": {"group_id", "post_id": 0 for none}} {"donut_post": {"group_id", "post_id", "donut": true}}
     {"wall": {"group_id", "state"}}: a `WallState`; {"person": {"person_id", "state": "" | "deleted" | "banned"}}
     {"churn": {"seed": 1, "comments": 0.5, "replies": 0.5, "likes": 0.5, "edits": 0.1, "deletions": 0.1, "posts": 0.0,
-      "post_deletions": 0.0, "limit": 1000} | null}: `ChurnRates`; what is left out is 0, seed 1, limit 1000
+      "post_deletions": 0.0, "limit": 1000} | null}: `ChurnRates`; defaults: 0, seed 1, limit 1000
 
     Raises:
-        WrongCommand: the body is no JSON object, or a command or one of its values is wrong; commands before it hold.
+        InvalidCommand: the body is not a JSON object, or a command or one of its values is invalid; the commands before
+            it stay in effect.
     """
     try:
         commands = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise WrongCommand("the body is not JSON") from None
+        raise InvalidCommand("the body is not JSON") from None
     if not isinstance(commands, dict):
-        raise WrongCommand("the body is not an object")
+        raise InvalidCommand("the body is not an object")
     done: dict[str, Any] = {}
     for name, value in commands.items():
         if name not in _COMMANDS:
-            raise WrongCommand(f"unknown command {name}; known are {', '.join(_COMMANDS)}")
+            raise InvalidCommand(f"unknown command {name}; known are {', '.join(_COMMANDS)}")
         done |= _COMMANDS[name](simulator, value) or {}
     return done
 
@@ -115,13 +118,13 @@ def _expire(simulator: Simulator, value: object) -> None:
 def _tokens(simulator: Simulator, value: object) -> None:
     for text, kind in _object(value, "tokens").items():
         if kind not in TOKEN_KINDS:
-            raise WrongCommand(f"a token is one of {', '.join(TOKEN_KINDS)}")
+            raise InvalidCommand(f"a token is one of {', '.join(TOKEN_KINDS)}")
         simulator.tokens.token(text).kind = kind
 
 
 def _day_quotas(simulator: Simulator, value: object) -> None:
-    order = _object(value, "day_quotas")
-    simulator.quotas.quotas = {method: int(_number(order, method)) for method in order}
+    arguments = _object(value, "day_quotas")
+    simulator.quotas.quotas = {method: int(_number(arguments, method)) for method in arguments}
 
 
 def _service_may_execute(simulator: Simulator, value: object) -> None:
@@ -130,55 +133,59 @@ def _service_may_execute(simulator: Simulator, value: object) -> None:
 
 def _captcha(simulator: Simulator, value: object) -> None:
     if value not in CAPTCHA_FORMS:
-        raise WrongCommand(f"a captcha is one of {', '.join(CAPTCHA_FORMS)}")
+        raise InvalidCommand(f"a captcha is one of {', '.join(CAPTCHA_FORMS)}")
     simulator.captchas.form = value
 
 
 def _faults(simulator: Simulator, value: object) -> None:
     if not isinstance(value, list):
-        raise WrongCommand("faults is not a list")
+        raise InvalidCommand("faults is not a list")
     try:
         simulator.faults.replace([read_fault(Fault, entry) for entry in value])
     except ValueError as error:
-        raise WrongCommand(str(error)) from None
+        raise InvalidCommand(str(error)) from None
 
 
 def _fault_rates(simulator: Simulator, value: object) -> None:
     try:
         simulator.faults.rate(None if value is None else read_fault_rates(_object(value, "fault_rates")))
     except ValueError as error:
-        raise WrongCommand(str(error)) from None
+        raise InvalidCommand(str(error)) from None
 
 
 def _churn(simulator: Simulator, value: object) -> None:
     if value is None:
         simulator.churn.start(None)
         return
-    order = _object(value, "churn")
-    for name in order:
+    arguments = _object(value, "churn")
+    for name in arguments:
         if name not in (*CHURN_KINDS, "seed", "limit"):
-            raise WrongCommand(f"churn has no {name}; it may have {', '.join((*CHURN_KINDS, 'seed', 'limit'))}")
-        _number(order, name)
+            raise InvalidCommand(f"churn has no {name}; valid names: {', '.join((*CHURN_KINDS, 'seed', 'limit'))}")
+        _number(arguments, name)
     for name in ("seed", "limit"):
-        if not isinstance(order.get(name, 0), int):
-            raise WrongCommand(f"{name} of churn is not a whole number")
-    simulator.churn.start(ChurnRates(**order))
+        if not isinstance(arguments.get(name, 0), int):
+            raise InvalidCommand(f"{name} of churn is not a whole number")
+    simulator.churn.start(ChurnRates(**arguments))
 
 
 def _add_comments(simulator: Simulator, value: object) -> dict[str, Any]:
-    order = _object(value, "add_comments")
-    wall, post = _post(simulator, order)
-    answers = _comment(simulator, {**order, "comment_id": order["reply_to"]})[1] if order.get("reply_to") else None
-    author, population = order.get("from_id") or 0, simulator.world.population
+    arguments = _object(value, "add_comments")
+    wall, post = _post(simulator, arguments)
+    answers = (
+        _comment(simulator, {**arguments, "comment_id": arguments["reply_to"]})[1]
+        if arguments.get("reply_to")
+        else None
+    )
+    author, population = arguments.get("from_id") or 0, simulator.world.population
     if author and (not isinstance(author, int) or not (population.person(author) or population.community(-author))):
-        raise WrongCommand("nobody has this from_id")
-    return {"added": wall.add_comments(post, int(_number(order, "count")), answers, author)}
+        raise InvalidCommand("no author has this from_id")
+    return {"added": wall.add_comments(post, int(_number(arguments, "count")), answers, author)}
 
 
 def _add_posts(simulator: Simulator, value: object) -> dict[str, Any]:
-    order = _object(value, "add_posts")
-    wall = _wall(simulator, order)
-    return {"added_posts": [wall.add_post().id for _ in range(int(_number(order, "count")))]}
+    arguments = _object(value, "add_posts")
+    wall = _wall(simulator, arguments)
+    return {"added_posts": [wall.add_post().id for _ in range(int(_number(arguments, "count")))]}
 
 
 def _delete_comment(simulator: Simulator, value: object) -> None:
@@ -187,16 +194,16 @@ def _delete_comment(simulator: Simulator, value: object) -> None:
 
 
 def _hide(simulator: Simulator, value: object) -> None:
-    order = _object(value, "hide")
-    wall = _wall(simulator, order)
+    arguments = _object(value, "hide")
+    wall = _wall(simulator, arguments)
     for name in ("comment_ids", "post_ids"):
-        if not isinstance(order.get(name, []), list):
-            raise WrongCommand(f"{name} is not a list")
-    for post_id in order.get("post_ids", []):
-        wall.hide_post(_post(simulator, order | {"post_id": post_id})[1])
-    for comment_id in order.get("comment_ids", []):
+        if not isinstance(arguments.get(name, []), list):
+            raise InvalidCommand(f"{name} is not a list")
+    for post_id in arguments.get("post_ids", []):
+        wall.hide_post(_post(simulator, arguments | {"post_id": post_id})[1])
+    for comment_id in arguments.get("comment_ids", []):
         if comment_id not in wall.hidden:
-            wall.hide_comment(_comment(simulator, order | {"comment_id": comment_id})[1])
+            wall.hide_comment(_comment(simulator, arguments | {"comment_id": comment_id})[1])
 
 
 def _show_hidden(simulator: Simulator, value: object) -> None:
@@ -204,14 +211,14 @@ def _show_hidden(simulator: Simulator, value: object) -> None:
 
 
 def _edit_comment(simulator: Simulator, value: object) -> None:
-    order = _object(value, "edit_comment")
-    wall, comment = _comment(simulator, order)
-    wall.edit_comment(comment, str(order.get("text", "")))
+    arguments = _object(value, "edit_comment")
+    wall, comment = _comment(simulator, arguments)
+    wall.edit_comment(comment, str(arguments.get("text", "")))
 
 
 def _attach(simulator: Simulator, value: object) -> None:
-    order = _object(value, "attach")
-    _comment(simulator, order)[1].attachment = _choice(order, "kind", ("", *COMMENT_KINDS))
+    arguments = _object(value, "attach")
+    _comment(simulator, arguments)[1].attachment = _choice(arguments, "kind", ("", *COMMENT_KINDS))
 
 
 def _close_comments(simulator: Simulator, value: object) -> None:
@@ -223,33 +230,33 @@ def _open_comments(simulator: Simulator, value: object) -> None:
 
 
 def _pin_post(simulator: Simulator, value: object) -> None:
-    order = _object(value, "pin_post")
-    wall, post = _post(simulator, order) if order.get("post_id") else (_wall(simulator, order), None)
+    arguments = _object(value, "pin_post")
+    wall, post = _post(simulator, arguments) if arguments.get("post_id") else (_wall(simulator, arguments), None)
     wall.pin(post)
 
 
 def _donut_post(simulator: Simulator, value: object) -> None:
-    order = _object(value, "donut_post")
-    wall, post = _post(simulator, order)
-    wall.set_donut(post, donut=bool(order.get("donut", True)))
+    arguments = _object(value, "donut_post")
+    wall, post = _post(simulator, arguments)
+    wall.set_donut(post, donut=bool(arguments.get("donut", True)))
 
 
 def _change_wall(simulator: Simulator, value: object) -> None:
-    order = _object(value, "wall")
-    group_id, state = int(_number(order, "group_id")), _choice(order, "state", get_args(WallState))
+    arguments = _object(value, "wall")
+    group_id, state = int(_number(arguments, "group_id")), _choice(arguments, "state", get_args(WallState))
     try:
         simulator.world.set_wall(group_id, state)
     except LookupError:
-        raise WrongCommand("no community has this group_id") from None
+        raise InvalidCommand("no community has this group_id") from None
 
 
 def _change_person(simulator: Simulator, value: object) -> None:
-    order = _object(value, "person")
-    person_id, state = int(_number(order, "person_id")), _choice(order, "state", get_args(PersonState))
+    arguments = _object(value, "person")
+    person_id, state = int(_number(arguments, "person_id")), _choice(arguments, "state", get_args(PersonState))
     try:
         simulator.world.population.set_person(person_id, state)
     except LookupError:
-        raise WrongCommand("nobody has this person_id") from None
+        raise InvalidCommand("no person has this person_id") from None
 
 
 def _delete_post(simulator: Simulator, value: object) -> None:
@@ -290,42 +297,42 @@ _COMMANDS: Final[dict[str, Callable[[Simulator, object], dict[str, Any] | None]]
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise WrongCommand(f"{name} is not an object")
+        raise InvalidCommand(f"{name} is not an object")
     return value
 
 
-def _number(order: dict[str, Any], name: str) -> float:
-    value = order.get(name)
+def _number(arguments: dict[str, Any], name: str) -> float:
+    value = arguments.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        raise WrongCommand(f"{name} is not a number from 0 on")
+        raise InvalidCommand(f"{name} is not a number of 0 or more")
     return value
 
 
-def _choice(order: dict[str, Any], name: str, choices: tuple[str, ...]) -> Any:
-    value = order.get(name)
+def _choice(arguments: dict[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+    value = arguments.get(name)
     if value not in choices:
-        raise WrongCommand(f"{name} is none of {', '.join(map(repr, choices))}")
+        raise InvalidCommand(f"{name} is not one of {', '.join(map(repr, choices))}")
     return value
 
 
-def _wall(simulator: Simulator, order: dict[str, Any]) -> Wall:
-    wall = simulator.world.wall(int(_number(order, "group_id")))
+def _wall(simulator: Simulator, arguments: dict[str, Any]) -> Wall:
+    wall = simulator.world.wall(int(_number(arguments, "group_id")))
     if wall is None:
-        raise WrongCommand("no community has this group_id")
+        raise InvalidCommand("no community has this group_id")
     return wall
 
 
-def _post(simulator: Simulator, order: dict[str, Any]) -> tuple[Wall, Post]:
-    wall = _wall(simulator, order)
-    post = wall.posts.get(int(_number(order, "post_id")))
+def _post(simulator: Simulator, arguments: dict[str, Any]) -> tuple[Wall, Post]:
+    wall = _wall(simulator, arguments)
+    post = wall.posts.get(int(_number(arguments, "post_id")))
     if post is None:
-        raise WrongCommand("the wall has no post with this post_id")
+        raise InvalidCommand("the wall has no post with this post_id")
     return wall, post
 
 
-def _comment(simulator: Simulator, order: dict[str, Any]) -> tuple[Wall, Comment]:
-    wall = _wall(simulator, order)
-    comment = wall.comments.get(int(_number(order, "comment_id")))
+def _comment(simulator: Simulator, arguments: dict[str, Any]) -> tuple[Wall, Comment]:
+    wall = _wall(simulator, arguments)
+    comment = wall.comments.get(int(_number(arguments, "comment_id")))
     if comment is None:
-        raise WrongCommand("the wall has no comment with this comment_id")
+        raise InvalidCommand("the wall has no comment with this comment_id")
     return wall, comment

@@ -1,6 +1,6 @@
-"""This file holds VK's refusals: their codes, VK's wording, and the envelope they travel in.
+"""VK's errors: their codes, VK's wording, and their envelope.
 
-Codes and short texts: VK API schema 5.199, errors.json; longer texts as seen in recorded replies.
+Codes and short texts: VK API schema 5.199, errors.json; longer texts: recorded replies.
 """
 
 from collections.abc import Mapping
@@ -88,14 +88,14 @@ MESSAGES: Final[dict[int, str]] = {
     9999: "Not supported http method",
     11500: "CheckUserAction confirmation required",
 }
-# Codes that come with more than their message.
+# Codes whose envelope has further fields.
 CAPTCHA: Final = 14
 VALIDATION: Final = 17
 _VALIDATION_PAGE: Final = "https://simulator.invalid/activation?act=validate"
 
 
 class ApiError(Exception):
-    """A refusal by VK: `code` and `message` as VK sends them."""
+    """A rejection by VK: `code` and `message` as VK sends them."""
 
     def __init__(self, code: int, message: str | None = None) -> None:
         self.code = code
@@ -104,43 +104,43 @@ class ApiError(Exception):
 
 
 def invalid(detail: str) -> ApiError:
-    """Error 100 in VK's wording; the detail names the parameter, for instance "count not integer"."""
+    """Return error 100 in VK's wording; the detail names the parameter, for instance "count not integer"."""
     return ApiError(100, f"{MESSAGES[100]}: {detail}")
 
 
 def denied(detail: str) -> ApiError:
-    """Error 15 in VK's wording; the detail says why, for instance "wall is disabled"."""
+    """Return error 15 in VK's wording; the detail is the reason, for instance "wall is disabled"."""
     return ApiError(15, f"{MESSAGES[15]}: {detail}")
 
 
 def uncompilable(detail: str) -> ApiError:
-    """Error 12 in VK's wording: an execute script that cannot be read."""
+    """Return error 12 in VK's wording: an execute script that cannot be parsed."""
     return ApiError(12, f"{MESSAGES[12]}: {detail}")
 
 
 def failed_run(detail: str) -> ApiError:
-    """Error 13 in VK's wording: an execute script that cannot be run to its end."""
+    """Return error 13 in VK's wording: an execute script that fails while it runs."""
     return ApiError(13, f"{MESSAGES[13]}: {detail}")
 
 
 def envelope(
     error: ApiError, method: str, parameters: Mapping[str, str], extras: Mapping[str, object] | None = None
 ) -> dict[str, Any]:
-    """What VK sends instead of an answer (HTTP 200): names oauth, method, v, the other parameters, never the token.
+    """Return VK's error envelope (HTTP 200); it names oauth, method, v and the other parameters, never the token.
 
-    `extras` is what a code tells beside that, such as a captcha (`Captchas.ask`); 17 has a page to open.
+    `extras` are further fields of a code, such as a captcha (`Captchas.issue`); code 17 has a page to open.
     """
     if error.code == VALIDATION:
         extras = {"redirect_uri": _VALIDATION_PAGE}
-    told = {"oauth": "1", "method": method}
+    shown = {"oauth": "1", "method": method}
     if "v" in parameters:
-        told["v"] = parameters["v"]
-    told |= {name: value for name, value in parameters.items() if name not in told and name != "access_token"}
+        shown["v"] = parameters["v"]
+    shown |= {name: value for name, value in parameters.items() if name not in shown and name != "access_token"}
     return {
         "error": {
             "error_code": error.code,
             "error_msg": error.message,
             **(extras or {}),
-            "request_params": [{"key": name, "value": value} for name, value in told.items()],
+            "request_params": [{"key": name, "value": value} for name, value in shown.items()],
         }
     }

@@ -1,4 +1,4 @@
-"""This file runs execute: reads a script, makes its calls, and writes what it returns, within VK's limits."""
+"""Runs execute: parses a script, makes its calls, and serializes its result, within VK's limits."""
 
 from collections.abc import Callable, Mapping
 from itertools import takewhile
@@ -13,10 +13,10 @@ from simulator.vkscript.values import Value, to_text
 
 MAX_CALLS: Final = 25
 MAX_REPLY_BYTES: Final = 5 * 1024 * 1024
-# A list in a list in a list ...: deeper ones can only come from a script that puts a list into itself.
+# Only a script that puts a list into itself makes deeper nesting.
 MAX_REPLY_DEPTH: Final = 100
 
-# Each may be a whole answer, and is held in memory before it is measured.
+# Each item may be a whole answer, and is in memory before its size is known.
 ITEMS_AT_ONCE: Final = 20
 _TOO_BIG: Final = "response size is too big"
 
@@ -25,9 +25,9 @@ CallMethod = Callable[[str, Mapping[str, str]], Any]
 
 
 class Run:
-    """One run of a script; `errors` are the failed calls in order, as `execute_errors` shows them.
+    """One run of a script; `errors` are the failed calls in order, as in `execute_errors`.
 
-    Limits: 25 calls, 1,000 operations (`Memory` says what one is), a reply of 5 MB (vk_api issue 425).
+    Limits: 25 calls, 1,000 operations (`Memory` defines an operation), a reply of 5 MB (vk_api issue 425).
     """
 
     def __init__(self, call: CallMethod, arguments: Mapping[str, str]) -> None:
@@ -38,15 +38,15 @@ class Run:
         self._memory = Memory()
 
     def reply(self, code: str) -> bytes:
-        """The whole reply as JSON: what the script returns, and the calls that failed; each is `false` at its place.
+        """Run the script; return the reply as JSON: its result, in which failed calls are `false`, and their errors.
 
         Raises:
-            ApiError: 12 when the script cannot be read, 13 when it cannot be run or is beyond a limit.
+            ApiError: 12 if the script cannot be parsed, 13 if it fails or exceeds a limit.
         """
         result = Interpreter(self._called, self._arguments, self._memory).run(parse(code))
-        told = Writer(self._memory).json(result)
-        failed = b',"execute_errors":' + orjson.dumps(self.errors) if self.errors else b""
-        return b'{"response":' + told + failed + b"}"
+        written = Writer(self._memory).json(result)
+        errors = b',"execute_errors":' + orjson.dumps(self.errors) if self.errors else b""
+        return b'{"response":' + written + errors + b"}"
 
     def _called(self, method: str, argument: Value) -> Value:
         self._calls += 1
@@ -62,10 +62,10 @@ class Run:
 
 
 def as_parameter(value: Value, memory: Memory) -> str:
-    """A value as the text a request would carry: lists with commas, flags as 1 and 0, null as nothing.
+    """Return a value as a request parameter: lists joined by commas, flags as 1 and 0, null as an empty text.
 
     Raises:
-        ApiError: 13 when it is longer than a whole reply may be.
+        ApiError: 13 if it is longer than a whole reply may be.
     """
     words = [_word(item, memory) for item in (value if isinstance(value, list) else [value])]
     if sum(map(len, words)) > MAX_REPLY_BYTES:
@@ -84,10 +84,10 @@ def _word(value: Value, memory: Memory) -> str:
 
 
 class Writer:
-    """Writes a value as JSON, and stops where it gets larger than VK's replies.
+    """Writes a value as JSON, and stops when it gets larger than VK's limit for replies.
 
-    What the script did not touch is written at once, as fast as any answer. What it made is written item by item: it
-    may hold one list many times over, or itself. An item counts as work.
+    A value that the script did not change is written at once, as fast as any answer. A value that the script made is
+    written item by item, because it may contain one list many times, or itself. Each item counts as work.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -96,10 +96,10 @@ class Writer:
         self._room = MAX_REPLY_BYTES
 
     def json(self, value: Value) -> bytes:
-        """The value as JSON.
+        """Return the value as JSON.
 
         Raises:
-            ApiError: 13 when it is larger than 5 MB, holds itself, or is too much work.
+            ApiError: 13 if it is larger than 5 MB, contains itself, or is too much work.
         """
         self._write(value, MAX_REPLY_DEPTH)
         return b"".join(self._parts)

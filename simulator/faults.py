@@ -1,4 +1,4 @@
-"""This file holds faults and draws them, as a test has written them down or by rate; and it holds the server."""
+"""Faults: which ones are scripted or drawn by rate, and the brake that delays or holds requests."""
 
 import asyncio
 import random
@@ -15,23 +15,23 @@ _LATE_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault for the next `times` requests (or calls inside execute, when `inner`) that name `method`, or for any.
+    """A fault of the next `times` requests (or with `inner`, calls inside execute) of `method`, or of any method.
 
-    What happens is `kind`, or what `code` or `http` say where it is left out:
+    The kind of fault is `kind`; if absent, it follows from `code` or `http`:
     - error: VK's error `code` in VK's envelope with `message`, or with VK's usual one;
-    - http: an HTML page with the HTTP status `http` (200 gives a body that is no JSON);
-    - not_json: a body that is no JSON with status 200 and the content type of JSON;
-    - truncated: the first half of the right reply, with a Content-Length that fits it;
-    - reset: the head and the first half of the right reply, then the connection is reset;
-    - late: the right reply, made at once and sent after `seconds` (30 unless told);
-    - timeout: no reply; the connection is reset after `seconds`, else it stays until the client goes away;
-    - answer: the right answer with a `change` to it, one of `contradictions.CHANGES`.
+    - http: an HTML page with the HTTP status `http` (200: a body that is not JSON);
+    - not_json: a body that is not JSON, with status 200 and the content type of JSON;
+    - truncated: the first half of the correct reply, with a Content-Length that fits it;
+    - reset: the head and the first half of the correct reply, then the connection is reset;
+    - late: the correct reply, made at once and sent after `seconds` (default: 30);
+    - timeout: no reply; the connection is reset after `seconds`, without `seconds` it stays until the client closes it;
+    - answer: the correct answer with a `change`, one of `contradictions.CHANGES`.
 
-    Inside an execute only error and answer can happen. `where` restricts a fault to calls with these parameters, and
-    `from_offset` to pages that begin there or later.
+    Inside an execute only error and answer are possible. `where` restricts a fault to calls with these parameters, and
+    `from_offset` to pages that begin at this offset or later.
 
     Raises:
-        ValueError: a fact has no meaning for this kind, or a value is out of range.
+        ValueError: an attribute has no meaning for this kind, or a value is out of range.
     """
 
     code: int = 10
@@ -47,59 +47,64 @@ class Fault:
     from_offset: int = 0
 
     def __post_init__(self) -> None:
-        if (self.what == "http") != (self.http is not None):
-            raise ValueError("a fault of kind http, and no other, needs http, a status")
-        if (self.what == "answer") != (self.change is not None):
-            raise ValueError("a fault of kind answer, and no other, needs change")
-        if self.what != "error" and self.message is not None:
-            raise ValueError(f"only an error has a message, {self.what} has none")
-        if self.inner and self.what not in {"error", "answer"}:
-            raise ValueError(f"only an error or an answer can happen inside an execute, {self.what} cannot")
-        if self.what not in {"late", "timeout"} and self.seconds is not None:
-            raise ValueError(f"only late and timeout take seconds, {self.what} does not")
+        if (self.effective_kind == "http") != (self.http is not None):
+            raise ValueError("http (a status) is required for the kind http and invalid for others")
+        if (self.effective_kind == "answer") != (self.change is not None):
+            raise ValueError("change is required for the kind answer and invalid for others")
+        if self.effective_kind != "error" and self.message is not None:
+            raise ValueError(f"message is valid for the kind error, not for {self.effective_kind}")
+        if self.inner and self.effective_kind not in {"error", "answer"}:
+            raise ValueError(f"inner is valid for the kinds error and answer, not for {self.effective_kind}")
+        if self.effective_kind not in {"late", "timeout"} and self.seconds is not None:
+            raise ValueError(f"seconds is valid for the kinds late and timeout, not for {self.effective_kind}")
 
     @property
-    def what(self) -> FaultKind:
-        """What happens."""
+    def effective_kind(self) -> FaultKind:
+        """The kind of fault, given or derived."""
         return self.kind or ("error" if self.http is None else "http")
 
     @property
     def label(self) -> str:
-        """What happens, with its number where it has one: "error 6", "http 502", "reset"."""
-        number = {"error": self.code, "http": self.http, "answer": self.change}.get(self.what)
-        return self.what if number is None else f"{self.what} {number}"
+        """The kind of fault with its number, if it has one: "error 6", "http 502", "reset"."""
+        number = {"error": self.code, "http": self.http, "answer": self.change}.get(self.effective_kind)
+        return self.effective_kind if number is None else f"{self.effective_kind} {number}"
 
     @property
     def delay_seconds(self) -> float | None:
-        """How long the reply takes; None for ever."""
-        return _LATE_SECONDS if self.what == "late" and self.seconds is None else self.seconds
+        """The delay of the reply; None: no reply ever comes."""
+        return _LATE_SECONDS if self.effective_kind == "late" and self.seconds is None else self.seconds
 
-    def fits(self, method: str, values: Mapping[str, str], *, inner: bool) -> bool:
-        """Whether it can happen to this call with these parameters."""
-        is_method = self.method == method if self.method else self.what != "answer" or method != "execute"
+    def applies_to(self, method: str, values: Mapping[str, str], *, inner: bool) -> bool:
+        """Return whether the fault applies to this call with these parameters."""
+        is_method = self.method == method if self.method else self.effective_kind != "answer" or method != "execute"
         offset = values.get("offset", "0")
-        is_behind = not self.from_offset or (offset.isdecimal() and int(offset) >= self.from_offset)
-        wanted = (self.where or {}).items()
-        return self.inner == inner and is_method and is_behind and all(values.get(key) == each for key, each in wanted)
+        is_from_offset = not self.from_offset or (offset.isdecimal() and int(offset) >= self.from_offset)
+        conditions = (self.where or {}).items()
+        return (
+            self.inner == inner
+            and is_method
+            and is_from_offset
+            and all(values.get(key) == each for key, each in conditions)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RatedFault(Fault):
-    """A fault that happens to a share `rate` (0 to 1) of what it fits; `times` has no meaning for it."""
+    """A fault of a share `rate` (0 to 1) of the calls that it applies to; `times` has no meaning for it."""
 
     rate: float = 0.0
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
         if self.times != 1:
-            raise ValueError("a fault by rate has no times")
+            raise ValueError("times is invalid for a fault by rate")
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """Faults by rate: for each request (each call inside execute for `inner` ones) each is drawn, the first one holds.
+    """Faults by rate: for each request (for `inner` faults, each call inside execute) the first one drawn applies.
 
-    `limit` ends it after so many faults in all; None is no end.
+    `limit` is the maximum of faults in total; None: no maximum.
     """
 
     rates: tuple[RatedFault, ...] = field(default=())
@@ -108,9 +113,9 @@ class FaultRates:
 
 
 class Faults:
-    """Faults in the order they will be played, each gone when it was played often enough; then those by rate.
+    """Scripted faults in their order, each removed when it was played often enough; then those by rate.
 
-    `played` counts by label what has happened.
+    `played` counts the played faults by label.
     """
 
     def __init__(self, script: Sequence[Fault] = (), rates: FaultRates | None = None) -> None:
@@ -120,29 +125,29 @@ class Faults:
 
     @property
     def waiting(self) -> tuple[Fault, ...]:
-        """What is still to be played by script, the next one first."""
+        """The scripted faults that are still to be played, the next one first."""
         return tuple(self._waiting)
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Forget what waits and play these."""
+        """Replace the scripted faults."""
         self._waiting = [fault for fault in faults if fault.times > 0]
 
     def rate(self, rates: FaultRates | None) -> None:
-        """Play these from now on, with a limit and a random source of their own; None ends them."""
+        """Use these rates from now on, with a new limit and a new random source; None: none."""
         self.rates = rates
         self._left = rates.limit if rates else 0
-        self._random = random.Random(f"faults:{rates.seed if rates else 0}")  # noqa: S311 - a world, not a secret
+        self._random = random.Random(f"faults:{rates.seed if rates else 0}")  # noqa: S311 - simulated data, not a secret
 
-    def take(self, method: str, values: Mapping[str, str], *, inner: bool = False) -> Fault | None:
-        """The fault of this call, once less to be played; None where there is none."""
-        fault = self._next(method, values, inner=inner) or self._drawn(method, values, inner=inner)
+    def play(self, method: str, values: Mapping[str, str], *, inner: bool = False) -> Fault | None:
+        """Return the fault of this call and count it as played; None if the call has none."""
+        fault = self._scripted(method, values, inner=inner) or self._drawn(method, values, inner=inner)
         if fault is not None:
             self.played[fault.label] += 1
         return fault
 
-    def _next(self, method: str, values: Mapping[str, str], *, inner: bool) -> Fault | None:
+    def _scripted(self, method: str, values: Mapping[str, str], *, inner: bool) -> Fault | None:
         for place, fault in enumerate(self._waiting):
-            if fault.fits(method, values, inner=inner):
+            if fault.applies_to(method, values, inner=inner):
                 self._waiting[place : place + 1] = [replace(fault, times=fault.times - 1)] if fault.times > 1 else []
                 return fault
         return None
@@ -151,7 +156,7 @@ class Faults:
         if self.rates is None or self._left == 0:
             return None
         for fault in self.rates.rates:
-            if fault.fits(method, values, inner=inner) and self._random.random() < fault.rate:
+            if fault.applies_to(method, values, inner=inner) and self._random.random() < fault.rate:
                 self._left = None if self._left is None else self._left - 1
                 return fault
         return None
@@ -161,37 +166,37 @@ AnyFault = TypeVar("AnyFault", bound=Fault)
 
 
 def read_fault(kind: type[AnyFault], entry: object) -> AnyFault:
-    """A fault, or one by rate, from JSON.
+    """Parse a fault, or one by rate, from JSON.
 
     Raises:
-        ValueError: the entry is no object, names what a fault has not, or holds a wrong value; the message says which.
+        ValueError: the entry is not an object, has an unknown name, or an invalid value; the message names it.
     """
     known = [each.name for each in fields(kind)]
     if not isinstance(entry, dict):
-        raise ValueError("a fault is not an object")  # noqa: TRY004 - all that is wrong leaves by one door
+        raise ValueError("a fault is not an object")  # noqa: TRY004 - all invalid entries raise the same type
     for name, value in entry.items():
         if name not in known:
-            raise ValueError(f"a fault has no {name}; it may have {', '.join(known)}")
+            raise ValueError(f"a fault has no {name}; valid names: {', '.join(known)}")
         if not _CHECKS[name](value):
             raise ValueError(f"{name} of a fault cannot be {value}")
     if kind is RatedFault and "rate" not in entry:
-        raise ValueError("a fault by rate needs rate, a share from 0 to 1")
+        raise ValueError("a fault by rate needs rate: a share from 0 to 1")
     fault = kind(**entry)
-    if "code" in entry and fault.what != "error":
-        raise ValueError(f"only an error has a code, {fault.what} has none")
+    if "code" in entry and fault.effective_kind != "error":
+        raise ValueError(f"code is valid for the kind error, not for {fault.effective_kind}")
     return fault
 
 
 def read_fault_rates(entry: Mapping[str, Any]) -> FaultRates:
-    """Faults by rate from {"rates": [...], "seed": 1, "limit": null}.
+    """Parse faults by rate from {"rates": [...], "seed": 1, "limit": null}.
 
     Raises:
-        ValueError: as `read_fault`, and when a value beside `rates` is wrong.
+        ValueError: as `read_fault`, and if a value beside `rates` is invalid.
     """
     known = [each.name for each in fields(FaultRates)]
     for name, value in entry.items():
         if name not in known:
-            raise ValueError(f"fault_rates has no {name}; it may have {', '.join(known)}")
+            raise ValueError(f"fault_rates has no {name}; valid names: {', '.join(known)}")
         if name == "rates" and not isinstance(value, list):
             raise ValueError("rates of fault_rates is not a list")
         if name != "rates" and not (_is_whole(value) or (name == "limit" and value is None)):
@@ -226,41 +231,41 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
 
 
 class Brake:
-    """Slows requests down or holds them until released; `waiting` is how many are held, or late, right now."""
+    """Delays requests, or holds them until released; `waiting` is the number of those held or late at the moment."""
 
     def __init__(self) -> None:
         self.delay_ms = 0
         self.waiting = 0
-        self._free = asyncio.Event()
-        self._free.set()
+        self._open = asyncio.Event()
+        self._open.set()
         self._released = asyncio.Event()
 
     @property
     def held(self) -> bool:
-        """Whether requests wait to be released."""
-        return not self._free.is_set()
+        """Whether requests are held."""
+        return not self._open.is_set()
 
     def hold(self, *, held: bool) -> None:
-        """Hold all following requests, or release all that wait, late ones too."""
+        """Hold all following requests, or release all that wait, including late ones."""
         if held:
-            self._free.clear()
+            self._open.clear()
             return
-        self._free.set()
+        self._open.set()
         self._released.set()
         self._released = asyncio.Event()
 
     async def wait(self) -> None:
-        """Wait until released, then as long as every reply is to take."""
+        """Wait until released, then for the configured delay of replies."""
         self.waiting += 1
         try:
-            await self._free.wait()
+            await self._open.wait()
         finally:
             self.waiting -= 1
         if self.delay_ms:
             await asyncio.sleep(self.delay_ms / 1000)
 
     async def pause(self, seconds: float | None, gone: Awaitable[object]) -> None:
-        """Wait so long (None: for ever), or until released, or until the client is `gone`, whatever comes first."""
+        """Wait this long (None: without limit), until released, or until the client is `gone`, whatever comes first."""
         self.waiting += 1
         ends = [asyncio.ensure_future(gone), asyncio.ensure_future(self._released.wait())]
         try:

@@ -1,4 +1,4 @@
-"""This file tells what was ever on a wall, so that a test can compare a database with it."""
+"""The full history of a wall, so that a test can compare a database with it."""
 
 from typing import Any, Literal
 
@@ -6,12 +6,12 @@ from simulator.world import Comment, Wall
 
 
 def history_json(wall: Wall) -> dict[str, dict[str, Any]]:
-    """Comment id -> all facts of a comment that exists or existed, ascending ids; `thread_id` is its top comment's.
+    """Return comment id -> the facts of each comment that exists or existed, by ascending id.
 
-    `texts` are all texts it ever had, oldest first, `text` is the last of them; `deleted` is None, "stub" while its
-    replies keep it on the wall, or "gone". When its post was deleted it keeps the state it had, and `post_deleted` is
-    true. While VK does not show it, `hidden` is true. What is in `/_truth` is what is neither gone, hidden nor on a
-    deleted post. Takes 17 microseconds and a kilobyte a comment.
+    `thread_id` is the id of its top comment. `texts` are all texts that it ever had, oldest first; `text` is the last
+    one. `deleted` is None, "stub" while its replies keep it on the wall, or "gone". When its post is deleted, it keeps
+    its state, and `post_deleted` is true. While VK does not show it, `hidden` is true. `/_truth` contains the comments
+    that are neither gone nor hidden nor on a deleted post. Takes 17 microseconds and a kilobyte per comment.
     """
     everything = wall.comments | wall.gone | wall.hidden
     return {str(comment_id): _facts(wall, everything[comment_id]) for comment_id in sorted(everything)}
@@ -35,7 +35,7 @@ def _facts(wall: Wall, comment: Comment) -> dict[str, Any]:
 
 
 def _state(comment: Comment) -> Literal["stub", "gone"] | None:
-    # Ids never come back and nothing changes under a deleted post, so replies alone tell a stub from a comment gone.
+    # Ids are never reused and nothing changes under a deleted post: replies alone distinguish a stub from a gone one.
     if not comment.deleted:
         return None
     return "stub" if comment.replies else "gone"

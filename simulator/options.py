@@ -1,4 +1,4 @@
-"""This file holds what a simulated world is made from; equal options make equal worlds, byte for byte."""
+"""The options of a simulated world; equal options make equal worlds, byte for byte."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,18 +9,19 @@ from simulator.limits import DAY_QUOTAS
 from simulator.tokens import TokenKind
 
 WallState = Literal["open", "members", "private", "disabled", "comments closed", "banned", "deleted"]
-"""Who reads a community's wall: everybody; its members (a closed or a private community); nobody, as the wall is
-switched off, or the community banned or deleted. With "comments closed" the posts are to be read, but no comment."""
+"""Who can read a community's wall: all (open); its members (members, private: a closed or a private community); nobody
+(the wall is disabled, or the community banned or deleted). With "comments closed", posts can be read, comments not."""
 
 _DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
 class ChurnRates:
-    """How much happens on the walls while a client walks them: expected numbers of changes for each API call.
+    """How much changes on the walls while a client reads them: expected numbers of changes per API call.
 
-    A rate of 0.5 is one change in two calls on average, 3 are three in each. A call is one run of a method, those
-    inside execute included. `limit` ends it after so many changes in all; `seed` draws what happens and where.
+    A rate of 0.5 is one change in two calls on average, a rate of 3 is three per call. A call is one run of a method,
+    including those inside execute. `limit` is the maximum of changes in total; `seed` determines what changes and
+    where.
 
     Raises:
         ValueError: a number is negative.
@@ -49,26 +50,25 @@ CHURN_KINDS: Final = ("comments", "replies", "likes", "edits", "deletions", "pos
 class SimulatorOptions:
     """The size and the rules of a simulated VK.
 
-    `posts` and `comments` are for each group; `comments` counts replies and deleted stubs, and is met exactly wherever
-    there is at least one post that takes comments. `rps` is the number of requests a second that one access token may
-    make; 0 lifts the limit. `start_of_history` is the Unix time from which on posts appear; the posts spread over 200
-    days after it.
+    `posts` and `comments` are per group; `comments` includes replies and deleted stubs, and is exact wherever at
+    least one post takes comments. `rps` is the maximum of requests per second of one access token; 0 disables the
+    limit. `start_of_history` is the Unix time of the first posts; the posts spread over 200 days after it.
 
-    These shape the walls, each 0 (none) unless told; shares go from 0 to 1:
-    - `biggest_post_share` of the comments stand under one post, and `longest_thread` replies in one thread of it (or as
+    These shape the walls, each with the default 0 (none); shares are from 0 to 1:
+    - `biggest_post_share` of the comments belong to one post, and `longest_thread` replies to one of its threads (or as
       many as the post has comments for);
-    - `closed_posts_share` of the posts have their comments switched off, and none there; `donut_share` of them are for
-      paying readers: texts hidden, comments of the most loyal hidden, too;
-    - `rich` is the share of comments and posts with attachments of all kinds that VK's schema knows;
-    - `nasty` is the share of comments and posts with texts that are hard to store: `strange_texts` says which.
-    `pinned` is whether each wall has a pinned post. `walls` gives communities (by positive id) a state.
+    - `closed_posts_share` of the posts have closed comments, and none of them; `donut_share` of them are for paying
+      readers: their texts are hidden, and so are the comments of the most loyal readers;
+    - `rich` is the share of comments and posts with attachments of all kinds of VK's schema;
+    - `nasty` is the share of comments and posts with texts that are hard to store (see `strange_texts`).
+    `pinned` is whether each wall has a pinned post. `walls` sets the state of communities (by positive id).
 
-    `churn` is what happens on the walls while they are read, `faults` and `fault_rates` what goes wrong with requests;
-    nothing unless told.
+    `churn` sets the changes of walls while they are read, `faults` and `fault_rates` the faults of requests; the
+    default is none.
 
-    `tokens` tells the kinds of access tokens; any other one is a live user token. `service_may_execute` is whether
-    service tokens may call execute: VK's schema says no, its page on execute says yes. `day_quotas` is how often a
-    token may call a method within a day; an empty one lifts that limit.
+    `tokens` sets the kinds of access tokens; any other token is a live user token. `service_may_execute` is whether
+    service tokens may call execute: VK's schema says no, its page on execute says yes. `day_quotas` sets how often a
+    token may call a method per day; an empty mapping disables all quotas.
 
     Raises:
         ValueError: a number is negative, or a share is more than 1.

@@ -1,4 +1,4 @@
-"""This file reads requests: where VK takes parameters from, and its rules for numbers, flags, lists and versions."""
+"""Reads requests: where VK accepts parameters, and its rules for numbers, flags, lists and versions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from simulator.tokens import TokenKind
 
 OLDEST_VERSION: Final = (5, 81)
 NEWEST_VERSION: Final = (5, 199)
-# From this version on groups.getById and wall.getById answer with an object, before it with a bare list.
+# From this version on, groups.getById and wall.getById answer with an object; before it, with a bare list.
 OBJECT_ANSWERS_SINCE: Final = (5, 139)
 _LARGEST_FIELD_BYTES: Final = 16 * 1024 * 1024
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -21,12 +21,12 @@ _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 
 
 def parse_query(query: bytes) -> dict[str, str]:
-    """Parameters of a query string or an urlencoded body; of a name that comes twice the last value counts."""
+    """Return the parameters of a query string or an urlencoded body; the last value of a repeated name counts."""
     return dict(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"))
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Parameters of a body, urlencoded or multipart; a broken or another kind of body holds none (VK reads no JSON)."""
+    """Return the parameters of an urlencoded or multipart body; other or broken bodies have none (VK reads no JSON)."""
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
@@ -41,16 +41,16 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def bearer_token(authorization: str) -> str | None:
-    """The token of an `Authorization: Bearer` header, or None."""
+    """Return the token of an `Authorization: Bearer` header, or None."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def parse_version(text: str | None) -> tuple[int, int]:
-    """The API version a request names, for instance (5, 199).
+    """Return the API version of a request, for instance (5, 199).
 
     Raises:
-        ApiError: 8 when it is missing or older than 5.81, 100 when it is no version VK has.
+        ApiError: 8 if it is missing or older than 5.81, 100 if VK has no such version.
     """
     if not text:
         raise ApiError(8)
@@ -69,10 +69,10 @@ def parse_version(text: str | None) -> tuple[int, int]:
 
 
 class Parameters:
-    """The parameters of one method call; every reader raises ApiError 100 in VK's wording on a wrong value.
+    """The parameters of one method call; each reader raises ApiError 100 in VK's wording on an invalid value.
 
-    An empty value counts as absent, as VK has it. Limits are those of VK API schema 5.199; a count whose limit only
-    its description names is cut to it, not refused. `caller` is the kind of the token that calls.
+    As in VK, an empty value counts as absent. Limits are those of VK API schema 5.199; a count whose limit is only in
+    its description is cut to it, not rejected. `caller` is the kind of the calling token.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class Parameters:
         self.caller = caller
 
     def text(self, name: str) -> str | None:
-        """The value as it came, or None."""
+        """Return the value unchanged, or None."""
         return self.values.get(name) or None
 
     def required_text(self, name: str) -> str:
-        """The value as it came."""
+        """Return the value unchanged; it is required."""
         found = self.text(name)
         if found is None:
             raise invalid(f"{name} is undefined")
         return found
 
     def integer(self, name: str, default: int = 0, *, minimum: int | None = None, maximum: int | None = None) -> int:
-        """A number within its limits."""
+        """Return an integer within its limits."""
         found = self.text(name)
         if found is None:
             return default
@@ -108,27 +108,27 @@ class Parameters:
         return number
 
     def required_integer(self, name: str, *, minimum: int | None = None) -> int:
-        """A number that must be there."""
+        """Return an integer; it is required."""
         self.required_text(name)
         return self.integer(name, minimum=minimum)
 
     def count(self, default: int, most: int, *, cut: bool = False) -> int:
-        """How many items to give, from 0 to the most that VK gives; a larger number is cut to that, or refused."""
+        """Return the number of requested items, 0 to `most`; reject a larger one, or with `cut` reduce it to `most`."""
         return min(most, self.integer("count", default, minimum=0, maximum=None if cut else most))
 
     def flag(self, name: str) -> bool:
-        """A yes or no; everything but 0, false and nothing is a yes."""
+        """Return a flag: everything except 0, false and an empty text is true."""
         return (self.text(name) or "0").lower() not in {"0", "false"}
 
     def choice(self, name: str, options: Sequence[str]) -> str:
-        """One of the options; the first is the default."""
+        """Return one of the options; the first is the default."""
         found = self.text(name) or options[0]
         if found not in options:
             raise invalid(f"{name} is invalid")
         return found
 
     def words(self, name: str, most: int = 1000) -> list[str]:
-        """A list, written with commas between its words."""
+        """Return a comma-separated list."""
         words = [word for each in (self.text(name) or "").split(",") if (word := each.strip())]
         if len(words) > most:
             raise invalid(f"{name} should contain less or equal to {most} items")

@@ -1,4 +1,4 @@
-"""This file makes the inhabitants: people and communities, each computed from its id and the seed, none stored."""
+"""Generates the inhabitants: people and communities, each computed from its id and the seed, none stored."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,7 +30,7 @@ _LATIN: Final = str.maketrans(dict(zip("абвгдеёжзийклмнопрст
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An invented user of VK; `gender` is 0 for a man and 1 for a woman, `deactivated` is empty for a live page."""
+    """An invented user of VK; `gender` is 0 for a man and 1 for a woman, `deactivated` is empty for a live account."""
 
     id: int
     first_name: str
@@ -45,13 +45,13 @@ class Person:
 
     @property
     def mention(self) -> str:
-        """The person's mention as VK writes it into texts."""
+        """The mention of the person in VK's markup."""
         return f"[id{self.id}|{self.first_name}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Community:
-    """An invented community; `id` is positive as in groups.*, its wall's owner id is the negative of it."""
+    """An invented community; `id` is positive as in groups.*, the owner id of its wall is the negative of it."""
 
     id: int
     name: str
@@ -65,19 +65,19 @@ class Community:
 
     @property
     def mention(self) -> str:
-        """The community's mention as VK writes it into texts."""
+        """The mention of the community in VK's markup."""
         return f"[club{self.id}|{self.name}]"
 
     def speaker(self, gender: int) -> Speaker:
-        """What sentences written on this community's wall need to know."""
+        """Return what sentences on this community's wall depend on."""
         city, place = texts.CITIES[self.city]
         return Speaker(gender, city, place)
 
 
 class Population:
-    """All people and communities of one world, found by id, number or screen name.
+    """All people and communities of one world, by id, number or screen name.
 
-    `cards` is where `render` keeps the profiles that it has made, by id and fields.
+    `render` stores the profiles that it has rendered in `rendered_profiles`, by id and fields.
     """
 
     def __init__(self, options: SimulatorOptions) -> None:
@@ -89,18 +89,18 @@ class Population:
         self._names: dict[str, Community] = {made.screen_name: made for made in self._communities.values()}
         self._known = lru_cache(maxsize=100_000)(self._find_person)
         self._changed: dict[int, Person] = {}
-        self.cards: dict[tuple[int, tuple[str, ...]], dict[str, Any]] = {}
+        self.rendered_profiles: dict[tuple[int, tuple[str, ...]], dict[str, Any]] = {}
         for group_id, state in options.walls.items():
             self.set_wall(group_id, state)
 
     def person_id(self, number: int) -> int:
-        """The id of the inhabitant with this number, from 0 up to `size`; numbers beyond start over."""
+        """Return the id of the inhabitant with this number, 0 to `size` - 1; larger numbers start over."""
         number %= self.size
         wide = WIDE_ID_SHIFT if number % WIDE_ID_EVERY == WIDE_ID_EVERY - 1 else 0
         return FIRST_PERSON_ID + number * PERSON_ID_STEP + wide
 
     def person(self, person_id: int) -> Person | None:
-        """The person with this id, or None where nobody has it."""
+        """Return the person with this id; None if nobody has it."""
         return self._known(person_id)
 
     def _find_person(self, person_id: int) -> Person | None:
@@ -111,20 +111,20 @@ class Population:
         return self._changed.get(person_id) or self._make_person(number)
 
     def set_person(self, person_id: int, state: PersonState) -> None:
-        """Delete or ban a person's page, or bring it back ("").
+        """Delete or ban a person's account, or restore it ("").
 
         Raises:
-            LookupError: nobody has this id.
+            LookupError: no person has this id.
         """
         person = self.person(person_id)
         if person is None:
-            raise LookupError(f"nobody has the id {person_id}")
+            raise LookupError(f"no person has the id {person_id}")
         self._changed[person_id] = replace(person, deactivated=state)
         self._known.cache_clear()
-        self.cards.clear()
+        self.rendered_profiles.clear()
 
     def set_wall(self, group_id: int, state: WallState) -> None:
-        """Close, ban or delete a community, or open it again.
+        """Close, ban or delete a community, or reopen it.
 
         Raises:
             LookupError: no community has this id.
@@ -133,14 +133,14 @@ class Population:
         if community is None:
             raise LookupError(f"no community has the id {group_id}")
         self._communities[group_id] = self._names[community.screen_name] = replace(community, wall=state)
-        self.cards.clear()
+        self.rendered_profiles.clear()
 
     def community(self, group_id: int) -> Community | None:
-        """The community with this positive id, or None where there is none."""
+        """Return the community with this positive id; None if there is none."""
         return self._communities.get(group_id)
 
     def community_by_name(self, name: str) -> Community | None:
-        """The community with this screen name, id, or one of VK's short forms (club1, public1, event1)."""
+        """Return the community with this screen name, id, or one of VK's short forms (club1, public1, event1)."""
         for prefix in ("club", "public", "event", ""):
             digits = name.removeprefix(prefix)
             if name.startswith(prefix) and is_number(digits):
@@ -148,7 +148,7 @@ class Population:
         return self._names.get(name)
 
     def person_by_name(self, name: str) -> Person | None:
-        """The person with this id or screen name (id1 or latin name with the number at its end)."""
+        """Return the person with this id or screen name (id1, or a Latin name that ends with the number)."""
         digits = name.removeprefix("id")
         if is_number(digits):
             return self.person(int(digits))
@@ -157,7 +157,7 @@ class Population:
         return person if person is not None and person.screen_name == name else None
 
     def guest_id(self, number: int) -> int:
-        """The positive id of one of the communities that comment on the walls of others."""
+        """Return the positive id of one of the communities that comment on other communities' walls."""
         return FIRST_GUEST_ID + number % TALKATIVE_GUESTS
 
     def _make_person(self, number: int) -> Person:
@@ -167,7 +167,7 @@ class Population:
         last_name = dice.pick(texts.SURNAMES)[gender]
         state = dice.below(1000)
         person_id = self.person_id(number)
-        plain = dice.below(10) < 6  # noqa: PLR2004 - six in ten have not chosen a screen name
+        plain = dice.below(10) < 6  # noqa: PLR2004 - six in ten have no screen name of their own
         return Person(
             id=person_id,
             first_name=first_name,
@@ -219,10 +219,10 @@ class Population:
 
 
 def theme_of(group_id: int) -> texts.Theme:
-    """The theme of a community with a wall of its own: the five themes take turns."""
+    """Return the theme of a community with its own wall: the five themes alternate."""
     return texts.THEMES[(group_id - 1) % len(texts.THEMES)]
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is a plain decimal number that fits into 64 bits."""
+    """Return whether the text is a plain decimal number that fits into 64 bits."""
     return text.isascii() and text.isdigit() and len(text) < 19  # noqa: PLR2004 - 10**18 is below 2**63

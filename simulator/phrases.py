@@ -1,4 +1,4 @@
-"""This file writes sentences: templates of `texts` filled by a seed, the same seed always the same sentence."""
+"""Generates sentences: fills the templates of `texts` by a seed; an equal seed gives an equal sentence."""
 
 import functools
 import string
@@ -10,7 +10,7 @@ from simulator import texts
 
 T = TypeVar("T")
 
-# Gives the mention of a friend; asked only where a template has one, as making a person takes time.
+# Returns the mention of a friend; called only if a template contains one, because generating a person takes time.
 Friend = Callable[[], str]
 
 _MULTIPLIER: Final = 6364136223846793005
@@ -20,7 +20,7 @@ _FEW: Final = 1 << 20
 
 
 def scramble(number: int) -> int:
-    """A well mixed 64-bit number for a number: equal for equal arguments, in every process (a splitmix64 step)."""
+    """Return a well mixed 64-bit number, equal for equal arguments in each process (a splitmix64 step)."""
     number = (number + 0x9E3779B97F4A7C15) & _MASK
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -28,7 +28,7 @@ def scramble(number: int) -> int:
 
 
 class Dice:
-    """Draws choices from one 64-bit seed, cheaply: each takes digits off the seed, which is remixed when short."""
+    """Draws choices from one 64-bit seed, cheaply: each draw uses up digits of the seed; a short one is remixed."""
 
     __slots__ = ("_bits", "_seed")
 
@@ -36,7 +36,7 @@ class Dice:
         self._seed = self._bits = scramble(seed)
 
     def below(self, limit: int) -> int:
-        """A number from 0 up to but not `limit`."""
+        """Return a number from 0 to `limit` - 1."""
         if self._bits < _FEW:
             self._seed = (self._seed * _MULTIPLIER + _INCREMENT) & _MASK
             self._bits = scramble(self._seed)
@@ -44,8 +44,8 @@ class Dice:
         return drawn
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of the choices."""
-        # below() written out: a text takes ten of these
+        """Return one of the choices."""
+        # below() is inlined, because a text makes ten of these calls
         if self._bits < _FEW:
             self._seed = (self._seed * _MULTIPLIER + _INCREMENT) & _MASK
             self._bits = scramble(self._seed)
@@ -55,7 +55,7 @@ class Dice:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """What a sentence needs to know of its author and place: gender (0 he, 1 she), the city's two cases."""
+    """What a sentence depends on: gender of its author (0 he, 1 she), and its city in two cases."""
 
     gender: int
     city: str
@@ -63,7 +63,7 @@ class Speaker:
 
 
 class _Slot(NamedTuple):
-    """What fills a slot: a form of the item, words to pick from, forms that agree, a mention, the city or place."""
+    """The filler of a slot: a form of the item, a drawn word, a form that agrees, a mention, the city or the place."""
 
     kind: Literal["item", "words", "speaker", "agreement", "mention", "city", "place"]
     place: int = 0
@@ -89,10 +89,10 @@ def _slot(name: str) -> _Slot:
 
 
 def fill(template: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:
-    """The template with its slots filled: forms of the item, words that agree, drawn words, a friend's mention.
+    """Return the template with its slots filled: forms of the item, words that agree, drawn words, a friend's mention.
 
     Raises:
-        KeyError: the template names a slot that nothing fills.
+        KeyError: the template names an unknown slot.
     """
     written: list[str] = []
     for literal, slot in _pieces(template):
@@ -103,7 +103,7 @@ def fill(template: str, dice: Dice, item: texts.Item, speaker: Speaker, friend: 
         if kind == "words":
             written.append(dice.pick(slot.words))
         elif kind == "item":
-            written.append(item[slot.place])  # type: ignore[arg-type] # the place of a slot is always set here
+            written.append(item[slot.place])  # type: ignore[arg-type] # an item's slot always has its place
         elif kind == "speaker":
             written.append(slot.words[speaker.gender])
         elif kind == "agreement":
@@ -117,12 +117,12 @@ _ITEM_CASES: Final = {"nom": 0, "gen": 1, "acc": 2}
 
 
 def sentence_case(text: str) -> str:
-    """The text with its first letter in upper case; a mention ("[id1|...") stays as it is."""
+    """Return the text with its first letter in upper case; a mention ("[id1|...") stays unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def comment_text(dice: Dice, theme: texts.Theme, topic: texts.Topic, speaker: Speaker, friend: Friend) -> str:
-    """What a person writes under a post of this topic; `friend` gives the mention of one to call."""
+    """Return a person's comment on a post of this topic; `friend` returns the mention of a friend."""
     item = dice.pick(topic.items)
     mood = dice.below(100)
     if mood < 17:  # noqa: PLR2004 - a share of comments in percent, as the shares below
@@ -136,7 +136,7 @@ def comment_text(dice: Dice, theme: texts.Theme, topic: texts.Topic, speaker: Sp
 
 
 def _template(dice: Dice, mood: int, theme: texts.Theme, topic: texts.Topic) -> tuple[str, tuple[str, ...]]:
-    """A template of this mood, and the smileys that go with it."""
+    """Return a template of this mood, and the smileys that go with it."""
     for limit, general, goods, own, tails in (
         (41, texts.PRAISE, texts.GOODS_PRAISE, theme.praise, texts.GLAD_TAILS),
         (61, texts.COMPLAINTS, texts.GOODS_COMPLAINTS, theme.complaints, texts.SAD_TAILS),
@@ -152,12 +152,12 @@ def _template(dice: Dice, mood: int, theme: texts.Theme, topic: texts.Topic) -> 
 
 @functools.cache
 def _without_item(templates: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that do not speak of the item: "latte without sugar" makes sense, "prize draw without sugar" does not."""
+    """Return those that do not name the item: "latte without sugar" makes sense, "raffle without sugar" does not."""
     return tuple(each for each in templates if not any(slot and slot.kind == "item" for _, slot in _pieces(each)))
 
 
 def _ending(text: str, tails: tuple[str, ...], dice: Dice, item: texts.Item, speaker: Speaker, friend: Friend) -> str:
-    """One more sentence, a smiley, or nothing."""
+    """Return another sentence, a smiley, or an empty text."""
     if dice.below(3) == 0:
         detail = fill(dice.pick(texts.DETAILS), dice, item, speaker, friend).lstrip()
         return f"{'' if text[-1] in '?!…)' else '.'} {sentence_case(detail)}"
@@ -169,7 +169,7 @@ def _cased(text: str, dice: Dice) -> str:
 
 
 def reply_text(dice: Dice, theme: texts.Theme, topic: texts.Topic, speaker: Speaker, friend: Friend) -> str:
-    """What a person answers in a thread: a short answer mostly, else a comment like any other."""
+    """Return a person's reply in a thread: mostly a short answer, otherwise a comment like any other."""
     if dice.below(4) == 0:
         return comment_text(dice, theme, topic, speaker, friend)
     item = dice.pick(topic.items)
@@ -178,13 +178,13 @@ def reply_text(dice: Dice, theme: texts.Theme, topic: texts.Topic, speaker: Spea
 
 
 def answer_text(dice: Dice, theme: texts.Theme, topic: texts.Topic, speaker: Speaker) -> str:
-    """What the community itself answers to a comment."""
+    """Return the community's own answer to a comment."""
     template = dice.pick(theme.answers if dice.below(3) == 0 else texts.ANSWERS)
     return sentence_case(fill(template, dice, dice.pick(topic.items), speaker, str))
 
 
 def post_text(dice: Dice, topic: texts.Topic, speaker: Speaker, *, visitor: bool) -> str:
-    """What a post says: the community's own voice, or a visitor's who wrote on the wall."""
+    """Return the text of a post, by the community itself, or by a visitor who wrote on the wall."""
     item = dice.pick(topic.items)
     if visitor:
         return sentence_case(fill(dice.pick(texts.VISITOR_POSTS), dice, item, speaker, str))

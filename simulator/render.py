@@ -1,4 +1,4 @@
-"""This file turns records into the JSON that VK sends. Shapes: VK API schema 5.199, and recorded replies."""
+"""Renders records as the JSON that VK sends. Shapes: VK API schema 5.199, and recorded replies."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, TypeAlias
@@ -12,11 +12,11 @@ from simulator.world import Comment, Post, Wall, is_hidden
 Json: TypeAlias = dict[str, Any]
 
 MAX_THREAD_ITEMS: Final = 10
-_MOST_CARDS: Final = 50_000  # about 60 MB
+_MOST_PROFILES: Final = 50_000  # about 60 MB
 
 
 def person_json(person: Person, fields: Collection[str] = (), *, brief: bool = False) -> Json:
-    """A user; `fields` are added to what is always there, `brief` leaves out what only extended replies hold."""
+    """Return a user with `fields` added; `brief` omits the fields that only extended replies contain."""
     deleted = person.deactivated == "deleted"
     made: Json = {
         "id": person.id,
@@ -27,14 +27,14 @@ def person_json(person: Person, fields: Collection[str] = (), *, brief: bool = F
         made["deactivated"] = person.deactivated
     else:
         made |= {"can_access_closed": not person.is_closed, "is_closed": person.is_closed}
-    wanted = fields if brief else _IN_EXTENDED.union(fields)
+    requested = fields if brief else _IN_EXTENDED.union(fields)
     for name, value in _PERSON_FIELDS.items():
-        if name in wanted:
+        if name in requested:
             made[name] = value(person)
     if person.deactivated:
         return made
     for name, value in _LIVE_FIELDS.items():
-        if name in wanted:
+        if name in requested:
             made[name] = value(person)
     return made
 
@@ -53,7 +53,7 @@ _PERSON_FIELDS: Final[dict[str, Callable[[Person], object]]] = {
     "photo_200": _photo(200),
     "online": lambda _: 0,
 }
-# What VK does not tell of people who are deleted or banned.
+# Fields that VK omits for deleted or banned people.
 _LIVE_FIELDS: Final[dict[str, Callable[[Person], object]]] = {
     "city": lambda person: {"id": person.city + 1, "title": texts.CITIES[person.city][0]},
     "status": lambda person: person.status,
@@ -63,7 +63,7 @@ _LIVE_FIELDS: Final[dict[str, Callable[[Person], object]]] = {
 
 
 def community_json(community: Community, fields: Collection[str] = ()) -> Json:
-    """A community; `fields` (members_count, description, ...) are added to what is always there."""
+    """Return a community with `fields` (members_count, description, ...) added."""
     made: Json = {
         "id": community.id,
         "name": community.name,
@@ -89,36 +89,38 @@ def community_json(community: Community, fields: Collection[str] = ()) -> Json:
 
 
 def authors_json(population: Population, authors: Iterable[int], fields: Collection[str]) -> Json:
-    """`profiles` and `groups` of an extended reply: each author once, in the order of first appearance."""
+    """Return `profiles` and `groups` of an extended reply: each author once, in the order of first appearance."""
     made: Json = {"profiles": [], "groups": []}
     profiles, groups = made["profiles"], made["groups"]
-    asked = tuple(fields)
+    requested = tuple(fields)
     for author in dict.fromkeys(authors):
-        card = population.cards.get((author, asked)) or _new_card(population, author, asked)
-        if card:
-            # a copy, as a script of execute may change what it got
-            (profiles if author > 0 else groups).append(card.copy())
+        profile = population.rendered_profiles.get((author, requested)) or _render_profile(
+            population, author, requested
+        )
+        if profile:
+            # a copy, because a script of execute may change the answer
+            (profiles if author > 0 else groups).append(profile.copy())
     return made
 
 
-def _new_card(population: Population, author: int, fields: tuple[str, ...]) -> Json:
-    """The profile of an author, kept for the next reply; empty where nobody has the id."""
+def _render_profile(population: Population, author: int, fields: tuple[str, ...]) -> Json:
+    """Render the profile of an author and keep it for the next reply; return an empty one if nobody has the id."""
     if author > 0:
         person = population.person(author)
-        card = {} if person is None else person_json(person, fields)
+        profile = {} if person is None else person_json(person, fields)
     else:
         community = population.community(-author)
-        card = {} if community is None else community_json(community, fields)
-    if len(population.cards) >= _MOST_CARDS:
-        population.cards.clear()
-    population.cards[author, fields] = card
-    return card
+        profile = {} if community is None else community_json(community, fields)
+    if len(population.rendered_profiles) >= _MOST_PROFILES:
+        population.rendered_profiles.clear()
+    population.rendered_profiles[author, fields] = profile
+    return profile
 
 
 class CommentForm:
-    """How comments are to be rendered: with likes, with so many thread items, cut to a length in characters (0: whole).
+    """How comments are rendered: with or without likes, number of thread items, length in characters (0: whole text).
 
-    `authors` gathers the signed ids of all authors rendered.
+    `authors` collects the signed ids of all rendered authors.
     """
 
     def __init__(self, wall: Wall, *, need_likes: bool, thread_items: int = 0, preview_length: int = 0) -> None:
@@ -130,7 +132,7 @@ class CommentForm:
         self._preview_length = preview_length
 
     def comment(self, comment: Comment) -> Json:
-        """A comment of the top level with its thread, or a reply; a deleted one as the stub that VK leaves."""
+        """Return a top comment with its thread, or a reply; a deleted one as VK's stub."""
         if comment.deleted:
             return {
                 "id": comment.id,
@@ -140,7 +142,7 @@ class CommentForm:
                 "deleted": True,
             }
         post, top, author = comment.post, comment.top, comment.author
-        # the text at hand saves a call for nearly all comments; text_of knows which are hidden
+        # for nearly all comments, reading the stored text saves a call; text_of handles the hidden ones
         text = comment.text if comment.text is not None and not post.donut else self._wall.text_of(comment)
         if 0 < self._preview_length < len(text):
             text = text[: self._preview_length] + "..."
@@ -186,7 +188,7 @@ def _comment_donut(comment: Comment) -> Json:
 
 
 def post_json(wall: Wall, post: Post, *, copy_history: bool = True) -> Json:
-    """A post of a wall, with the counts of its comments, likes, reposts and views."""
+    """Return a post of a wall, with the counts of its comments, likes, reposts and views."""
     dice = Dice(post.seed ^ 1)
     comments = post.comment_count
     likes = 3 + comments // 4 + dice.below(120)

@@ -1,4 +1,4 @@
-"""This file is the server: routes, the way of a request from its bytes to VK's reply, and what it counts."""
+"""The server: its routes, the handling of a request from its bytes to VK's reply, and its counters."""
 
 import time
 from collections import Counter
@@ -12,14 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator import control
-from simulator.broken import JSON_TYPE, broken
+from simulator.broken_replies import JSON_TYPE, broken_reply
 from simulator.captchas import Captchas
 from simulator.churn import Churn
 from simulator.contradictions import contradicted
 from simulator.errors import CAPTCHA, ApiError, envelope
 from simulator.execute import Run
 from simulator.faults import Brake, Fault, Faults
-from simulator.garbage import paused_search
+from simulator.gc_pause import paused_gc
 from simulator.history import history_json
 from simulator.limits import DayQuotas, RateLimit
 from simulator.methods import METHODS
@@ -27,13 +27,13 @@ from simulator.options import SimulatorOptions
 from simulator.parameters import Parameters, bearer_token, parse_query, parse_version, read_form
 from simulator.people import is_number
 from simulator.site import Site
-from simulator.strange_texts import with_halves
+from simulator.strange_texts import with_lone_surrogates
 from simulator.tokens import Token, Tokens
 from simulator.world import Wall, World
 
 
 class Simulator:
-    """One simulated VK: its world, its rules, its faults, and its counters."""
+    """One simulated VK: its world, rules, faults and counters."""
 
     def __init__(self, options: SimulatorOptions, clock: Callable[[], float]) -> None:
         self.options = options
@@ -50,11 +50,12 @@ class Simulator:
         self.reset_counters()
 
     def reset_counters(self) -> None:
-        """Start counting anew.
+        """Reset the counters.
 
-        `requests` are HTTP requests for methods, `calls` runs of methods (those inside execute, not execute itself),
-        `methods` the same by name with execute, `errors` and `execute_errors` failures by code, outside and inside,
-        `churn.made` changes by kind, `faults.played` faults by what they were; `tokens` has counters of each token.
+        `requests` are HTTP requests for methods, `calls` are runs of methods (including those inside execute, not
+        execute itself), `methods` is the same by name, with execute. `errors` and `execute_errors` are failures by
+        code, outside and inside execute. `churn.made` are changes by kind, `faults.played` faults by label. `tokens`
+        has counters per token.
         """
         self.requests = 0
         self.calls = 0
@@ -66,32 +67,32 @@ class Simulator:
         self.faults.played.clear()
 
     async def method(self, request: Request) -> Response:
-        """Answer `/method/{name}`: the answer or VK's error envelope, both with HTTP 200; or a scripted fault."""
+        """Serve `/method/{name}`: the answer or VK's error envelope, both with HTTP 200; or a fault."""
         self.requests += 1
         name = request.path_params["name"]
         values = parse_query(request.scope["query_string"]) | await read_form(request)
         token = values.pop("access_token", None) or bearer_token(request.headers.get("authorization", ""))
         await self.brake.wait()
-        fault = self.faults.take(name, values)
-        if fault is None or fault.what in {"error", "answer"}:
+        fault = self.faults.play(name, values)
+        if fault is None or fault.effective_kind in {"error", "answer"}:
             return self._reply(name, token, values, fault)
-        return await broken(fault, lambda: self._reply(name, token, values), self.brake, request.receive)
+        return await broken_reply(fault, lambda: self._reply(name, token, values), self.brake, request.receive)
 
     def _reply(self, name: str, text: str | None, values: Mapping[str, str], fault: Fault | None = None) -> Response:
         token = self.tokens.token(text) if text else None
         if token is not None:
             token.requests += 1
         try:
-            answered = self.captchas.take_answer(values)
-            if fault is not None and fault.what == "error" and not (answered and fault.code == CAPTCHA):
-                raise ApiError(fault.code, fault.message)  # noqa: TRY301 - all refusals leave by one door
-            with paused_search():
-                return _json(self._written(self._answer(name, token, values, fault.change if fault else None)))
+            answered = self.captchas.accept_answer(values)
+            if fault is not None and fault.effective_kind == "error" and not (answered and fault.code == CAPTCHA):
+                raise ApiError(fault.code, fault.message)  # noqa: TRY301 - all errors become a reply in one place
+            with paused_gc():
+                return _json(self._encoded(self._answer(name, token, values, fault.change if fault else None)))
         except ApiError as error:
             self.errors[error.code] += 1
             if token is not None:
                 token.errors[error.code] += 1
-            extras = self.captchas.ask() if error.code == CAPTCHA else {}
+            extras = self.captchas.issue() if error.code == CAPTCHA else {}
             return _json(orjson.dumps(envelope(error, name, values, extras)))
 
     def _answer(self, name: str, token: Token | None, values: Mapping[str, str], change: str | None) -> bytes:
@@ -120,7 +121,7 @@ class Simulator:
         try:
             answer = METHODS[name].answer(self.site, parameters)
             return contradicted(answer, change) if change else answer
-        finally:  # between this call and the next, be it the next one of the same execute
+        finally:  # between this call and the next one, which may be in the same execute
             self.churn.pass_call()
 
     def _execute(self, token: Token, parameters: Parameters) -> bytes:
@@ -128,8 +129,8 @@ class Simulator:
         token.check_kind(("user", "group", "service") if self.service_may_execute else ("user", "group"))
 
         def call(name: str, values: Mapping[str, str]) -> Any:
-            fault = self.faults.take(name, values, inner=True)
-            if fault is not None and fault.what == "error":
+            fault = self.faults.play(name, values, inner=True)
+            if fault is not None and fault.effective_kind == "error":
                 raise ApiError(fault.code, fault.message)
             inner = Parameters(values, parameters.version, token.kind)
             return self._call(name, token, inner, fault.change if fault else None)
@@ -142,33 +143,33 @@ class Simulator:
             self.execute_errors.update(int(str(error["error_code"])) for error in run.errors)
 
     async def truth(self, request: Request) -> Response:
-        """Answer `/_truth/{group_id}`: {"comments": {"<post id>": [all ids, ascending, stubs included]}}, or 404."""
-        return self._told(request, Wall.truth)
+        """Serve `/_truth/{group_id}`: {"comments": {"<post id>": [all ids, ascending, stubs included]}}, or 404."""
+        return self._wall_reply(request, Wall.truth)
 
     async def history(self, request: Request) -> Response:
-        """Answer `/_history/{group_id}`: {"comments": {"<comment id>": `history_json`'s facts}}, or 404."""
-        return self._told(request, history_json)
+        """Serve `/_history/{group_id}`: {"comments": {"<comment id>": facts of `history_json`}}, or 404."""
+        return self._wall_reply(request, history_json)
 
-    def _told(self, request: Request, tell: Callable[[Wall], object]) -> Response:
+    def _wall_reply(self, request: Request, render: Callable[[Wall], object]) -> Response:
         group_id = request.path_params["group_id"]
         wall = self.world.wall(int(group_id)) if is_number(group_id) else None
         if wall is None:
             return _json(orjson.dumps({"error": f"no community has the id {group_id}"}), 404)
-        return _json(self._written(orjson.dumps({"comments": tell(wall)})))
+        return _json(self._encoded(orjson.dumps({"comments": render(wall)})))
 
-    def _written(self, reply: bytes) -> bytes:
-        # looking for half pairs takes longer than writing the reply, and only strange texts have them
-        return with_halves(reply) if self.options.nasty else reply
+    def _encoded(self, reply: bytes) -> bytes:
+        # searching for lone surrogates takes longer than writing the reply, and only strange texts have them
+        return with_lone_surrogates(reply) if self.options.nasty else reply
 
     async def show(self, _request: Request) -> Response:
-        """Answer GET `/_control`: options, rules, faults and counters."""
+        """Serve GET `/_control`: options, rules, faults and counters."""
         return _json(orjson.dumps(control.state(self), option=orjson.OPT_NON_STR_KEYS))
 
     async def change(self, request: Request) -> Response:
-        """Answer POST `/_control` (`control.apply` says with what): the new state, or 400 with what is wrong."""
+        """Serve POST `/_control` (commands: see `control.apply`): the new state, or 400 with the reason."""
         try:
             done = control.apply(self, await request.body())
-        except control.WrongCommand as error:
+        except control.InvalidCommand as error:
             return _json(orjson.dumps({"error": str(error)}), 400)
         return _json(orjson.dumps(control.state(self) | done, option=orjson.OPT_NON_STR_KEYS))
 
@@ -178,9 +179,9 @@ def _json(body: bytes, status: int = 200) -> Response:
 
 
 def create_simulator(options: SimulatorOptions, *, clock: Callable[[], float] = time.monotonic) -> Starlette:
-    """A VK API server as an ASGI application; `clock` gives the seconds that the rate limit counts.
+    """Return a VK API server as an ASGI application; `clock` returns the seconds that the rate limit uses.
 
-    Walls are made when first asked for. Serve it in one process: its world and counters live in memory.
+    Walls are generated on first use. Serve it in one process: its world and counters are in memory.
     """
     simulator = Simulator(options, clock)
     return Starlette(

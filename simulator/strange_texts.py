@@ -1,6 +1,6 @@
-"""This file writes texts that are hard to store and to show: long, right to left, with NUL, with half a surrogate pair.
+"""Generates texts that are hard to store and to show: long, right to left, with NUL, with lone surrogates.
 
-Half a pair is no Unicode text, so a stand-in takes its place until the reply is bytes (`with_halves`).
+A lone surrogate is not valid Unicode, so a placeholder replaces it until the reply is bytes (`with_lone_surrogates`).
 """
 
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from typing import Final
 from simulator.phrases import Dice, scramble
 
 LONGEST_TEXT: Final = 16_000
-"""Characters of the longest comment."""
-# Noncharacters of Unicode, which no text of a person holds.
-HIGH_HALF: Final = "\ufdd0"
-LOW_HALF: Final = "\ufdd1"
+"""The length of the longest comment in characters."""
+# Unicode noncharacters, which people's texts do not contain.
+HIGH_PLACEHOLDER: Final = "\ufdd0"
+LOW_PLACEHOLDER: Final = "\ufdd1"
 _PARTS_PER_MILLION: Final = 1_000_000
 
 _FAMILY: Final = "👨‍👩‍👧‍👦"
@@ -22,28 +22,28 @@ _KEYCAPS: Final = "1️⃣ #️⃣ ☺︎ ☺️ ❤️‍🔥"
 
 
 def is_strange(seed: int, share: float) -> bool:
-    """Whether the comment or post of this seed is among the share (0 to 1) that has a strange text."""
+    """Return whether the comment or post of this seed belongs to the share (0 to 1) with a strange text."""
     return share > 0 and scramble(seed ^ 0x5EED) % _PARTS_PER_MILLION < share * _PARTS_PER_MILLION
 
 
 def strange_text(seed: int, friend: Callable[[], str]) -> str:
-    """A strange text; `friend` gives the mention of a person or a community. Never longer than 16,000 characters."""
+    """Return a strange text of up to 16,000 characters; `friend` returns the mention of a person or a community."""
     dice = Dice(seed ^ 0x7E47)
     return dice.pick(_WRITERS)(dice, friend)[:LONGEST_TEXT]
 
 
-def with_halves(reply: bytes) -> bytes:
-    r"""The JSON with stand-ins for half surrogate pairs replaced by what VK sends, "\ud83d" and "\ude00" alone.
+def with_lone_surrogates(reply: bytes) -> bytes:
+    r"""Return the JSON with lone surrogates instead of their placeholders, as VK sends them: "\ud83d" and "\ude00".
 
-    A client's parser may refuse them (orjson does) or hand on a text that cannot be encoded (json does).
+    A client's parser may reject them (orjson does) or return a text that cannot be encoded (json does).
     """
     if _HIGH_BYTES in reply or _LOW_BYTES in reply:
         return reply.replace(_HIGH_BYTES, rb"\ud83d").replace(_LOW_BYTES, rb"\ude00")
     return reply
 
 
-_HIGH_BYTES: Final = HIGH_HALF.encode()
-_LOW_BYTES: Final = LOW_HALF.encode()
+_HIGH_BYTES: Final = HIGH_PLACEHOLDER.encode()
+_LOW_BYTES: Final = LOW_PLACEHOLDER.encode()
 
 
 def _emoji(dice: Dice, _friend: Callable[[], str]) -> str:
@@ -71,7 +71,13 @@ def _controls(dice: Dice, _friend: Callable[[], str]) -> str:
 
 
 def _halves(dice: Dice, _friend: Callable[[], str]) -> str:
-    return dice.pick((f"Смайлик оборван {HIGH_HALF}", f"{LOW_HALF} смайлик оборван", f"{LOW_HALF}и{HIGH_HALF}!"))
+    return dice.pick(
+        (
+            f"Смайлик оборван {HIGH_PLACEHOLDER}",
+            f"{LOW_PLACEHOLDER} смайлик оборван",
+            f"{LOW_PLACEHOLDER}и{HIGH_PLACEHOLDER}!",
+        )
+    )
 
 
 def _markup(dice: Dice, _friend: Callable[[], str]) -> str:

@@ -1,4 +1,4 @@
-"""This file holds the words the simulated world speaks: names, themes, templates. All of it is invented.
+"""The vocabulary of the simulated world: names, themes, templates. All of it is invented.
 
 A template is plain text with slots in braces. Slots of an item: `nom`, `gen`, `acc` (its cases). Words of `AGREEMENT`
 agree with the item, words of `SPEAKER` with the author. Every other slot names a list in `SLOTS`, or is filled by the
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class Item(NamedTuple):
-    """A thing people talk about: nominative, genitive, accusative, and its gender (0 he, 1 she, 2 it, 3 they)."""
+    """A thing that people talk about: nominative, genitive, accusative, and its gender (0 he, 1 she, 2 it, 3 they)."""
 
     nom: str
     gen: str
@@ -18,7 +18,7 @@ class Item(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """What one post is about: ways to write the post, and the items its comments speak of."""
+    """The subject of a post: variants of the post's text, and the items that its comments mention."""
 
     posts: tuple[str, ...]
     items: tuple[Item, ...]
@@ -26,7 +26,7 @@ class Topic(NamedTuple):
 
 
 class Theme(NamedTuple):
-    """A kind of community: its name, page and description, its topics, and what people say only here."""
+    """A kind of community: its name, page and description, its topics, and the phrases that only it uses."""
 
     name: str
     screen_name: str
@@ -41,7 +41,7 @@ class Theme(NamedTuple):
 
     @property
     def sells(self) -> bool:
-        """Whether some topics are about goods; then its own templates mean goods where they name an item."""
+        """Whether some topics are about goods; if so, its own templates mean goods where they name an item."""
         return any(topic.goods for topic in self.topics)
 
 
@@ -79,13 +79,13 @@ _ADJECTIVE_SURNAMES: Final = (
 _SHARED_SURNAMES: Final = (
     "Барвинченко", "Горобенко", "Дубовик", "Зозуленко", "Мельничук", "Сорока", "Соловейко", "Черных",
 )  # fmt: skip
-# His and hers.
+# Masculine and feminine forms.
 SURNAMES: Final = (
     *((name, name + "а") for name in _PLAIN_SURNAMES),
     *((name, name.removesuffix("ий") + "ая") for name in _ADJECTIVE_SURNAMES),
     *((name, name) for name in _SHARED_SURNAMES),
 )
-# In the nominative and the prepositional case.
+# Nominative and prepositional case.
 CITIES: Final = (
     ("Ветлогорск", "Ветлогорске"), ("Заозёрново", "Заозёрнове"), ("Снежноречье", "Снежноречье"),
     ("Янтарный Бор", "Янтарном Бору"), ("Каменноостровье", "Каменноостровье"), ("Верхний Плёс", "Верхнем Плёсе"),
@@ -726,7 +726,7 @@ THEMES: Final = (
     ),
 )
 
-# Communities that have no wall of their own in the world but comment, are reposted, or refuse: (name, screen name).
+# Communities without a wall in the world that comment, are reposted, or reject requests: (name, screen name).
 GUESTS: Final = (
     ("Афиша Ветлогорска", "afisha_vetlogorsk"),
     ("Пекарня «Колобок и сыновья»", "kolobok_i_synovya"),

@@ -1,4 +1,4 @@
-"""This file knows access tokens: their kinds, whether they still hold, and what each was used for."""
+"""Access tokens: their kinds, whether they are valid, and counters of their use."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ _REFUSALS: Final[dict[TokenState, str]] = {
     "revoked": "User authorization failed: invalid access_token (4).",
     "expired": "User authorization failed: access_token has expired.",
 }
-# What VK says to a token of a kind that a method is not for; all of them are for users.
+# VK's error for a token whose kind may not call a method; each method is open to user tokens.
 _WRONG_KIND: Final[dict[TokenKind, int]] = {"group": 27, "service": 28}
 
 
 @dataclass(slots=True, eq=False)
 class Token:
-    """An access token by its number in the order of first use, from 1; its text is kept nowhere but as a key.
+    """An access token, identified by its number in the order of first use, from 1; its text is stored only as a key.
 
-    `requests` are HTTP requests, `calls` runs of methods, `errors` refused requests by code.
+    `requests` are HTTP requests, `calls` are runs of methods, `errors` are rejected requests by code.
     """
 
     number: int
@@ -33,26 +33,26 @@ class Token:
     errors: Counter[int] = field(default_factory=Counter)
 
     def check(self) -> None:
-        """Do nothing for a live token.
+        """Check that the token is live.
 
         Raises:
-            ApiError: 5 for a revoked or expired one.
+            ApiError: 5 for a revoked or expired token.
         """
         if self.state != "live":
             raise ApiError(5, _REFUSALS[self.state])
 
     def check_kind(self, kinds: tuple[TokenKind, ...]) -> None:
-        """Do nothing for a token of one of these kinds.
+        """Check that the token is of one of these kinds.
 
         Raises:
-            ApiError: 27 for a community's, 28 for a service token.
+            ApiError: 27 for a community's token, 28 for a service token.
         """
         if self.kind not in kinds:
             raise ApiError(_WRONG_KIND[self.kind])
 
 
 class Tokens:
-    """All tokens seen or told; one that nobody told of is a live user token."""
+    """All tokens, configured or seen in a request; one that was not configured is a live user token."""
 
     def __init__(self, kinds: Mapping[str, TokenKind]) -> None:
         self._tokens: dict[str, Token] = {}
@@ -60,19 +60,19 @@ class Tokens:
             self.token(text).kind = kind
 
     def token(self, text: str) -> Token:
-        """The token with this text."""
+        """Return the token with this text; create it if it is new."""
         if text not in self._tokens:
             self._tokens[text] = Token(len(self._tokens) + 1, "user")
         return self._tokens[text]
 
     def reset_counters(self) -> None:
-        """Start counting anew; kinds and states stay."""
+        """Reset the counters; kinds and states stay."""
         for token in self._tokens.values():
             token.requests = token.calls = 0
             token.errors.clear()
 
-    def told(self) -> list[dict[str, Any]]:
-        """Number, kind, state and counters of each token, never its text."""
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return number, kind, state and counters of each token, never its text."""
         return [
             {
                 "number": token.number,

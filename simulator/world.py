@@ -1,4 +1,4 @@
-"""This file holds walls: compact records of posts and comments, made from a seed, and changed on demand by tests."""
+"""Walls: compact records of posts and comments, generated from a seed, and changed on demand by tests."""
 
 import random
 from bisect import bisect_left
@@ -8,7 +8,7 @@ from typing import Final
 
 from simulator import phrases, texts
 from simulator.attachments import COMMENT_KINDS, POST_KINDS, WORDLESS
-from simulator.garbage import paused_search
+from simulator.gc_pause import paused_gc
 from simulator.options import SimulatorOptions, WallState
 from simulator.people import Community, Person, Population, theme_of
 from simulator.strange_texts import is_strange, strange_text
@@ -19,12 +19,12 @@ _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _LOCAL_TIME: Final = 3 * _HOUR  # Moscow time, for fewer comments at night
 _LONGEST_DELAY: Final = 45 * _DAY
-_LARGE_WALL: Final = 200_000  # comments; their memory is not given back before the process ends
+_LARGE_WALL: Final = 200_000  # comments; the memory of a larger wall is not freed before the process ends
 
 
 @dataclass(slots=True, eq=False)
 class Comment:
-    """A comment or a reply; `top` is the comment whose thread a reply stands in, `answers` the one it answers.
+    """A comment or a reply; `top` is the top comment of a reply's thread, `answers` the comment it answers.
 
     `attachment` is one of `COMMENT_KINDS` or empty.
     """
@@ -45,10 +45,10 @@ class Comment:
 
 @dataclass(slots=True, eq=False)
 class Post:
-    """A post with its top comments by id; `comment_count` counts replies and stubs as well.
+    """A post with its top comments by id; `comment_count` includes replies and stubs.
 
-    `reposted` is the positive id of the community it was taken from, or 0. A `donut` post is for paying readers.
-    `attachments` are of `POST_KINDS`; a post without may still have a photo.
+    `reposted` is the positive id of the community that the post was reposted from, or 0. A `donut` post is for paying
+    readers only. `attachments` are of `POST_KINDS`; a post without any may still have a photo.
     """
 
     author: int
@@ -65,17 +65,17 @@ class Post:
     comments: list[Comment] = field(default_factory=list)
 
     def all_comments(self) -> Iterator[Comment]:
-        """Top comments each followed by its replies, deleted stubs included."""
+        """Yield the top comments, each followed by its replies; deleted stubs are included."""
         for comment in self.comments:
             yield comment
             yield from comment.replies
 
 
 class Wall:
-    """The wall of one community: its posts by id, and one counter that numbers posts and comments alike.
+    """The wall of one community: its posts by id, and the one counter that numbers both posts and comments.
 
-    `gone` keeps the comments that vanished, by id, `hidden` and `hidden_posts` what VK does not show or count until
-    `show_hidden`, and `former_texts` what edited comments said before, oldest first.
+    `gone` contains the comments that vanished, by id; `hidden` and `hidden_posts` those that VK does not show or count
+    until `show_hidden`; `former_texts` the former texts of edited comments, oldest first.
     """
 
     def __init__(self, community: Community, population: Population, options: SimulatorOptions) -> None:
@@ -92,25 +92,25 @@ class Wall:
         self._population = population
         self._options = options
         self._speakers = community.speaker(0), community.speaker(1)
-        self._random = random.Random(f"{options.seed}:{community.id}:additions")  # noqa: S311 - a world, not a secret
+        self._random = random.Random(f"{options.seed}:{community.id}:additions")  # noqa: S311 - simulated data, not a secret
 
     @property
     def theme(self) -> texts.Theme:
-        """What this community is about."""
+        """The subject of this community."""
         return theme_of(self.community.id)
 
     def newest_first(self) -> list[Post]:
-        """All posts as wall.get lists them: the pinned one first whatever its date, then from new to old."""
+        """Return all posts in the order of wall.get: the pinned one first whatever its date, then from new to old."""
         posts = [*reversed(self.posts.values())]
         posts.sort(key=lambda post: not post.pinned)
         return posts
 
     def truth(self) -> dict[str, list[int]]:
-        """Post id -> the ids of its comments and replies, ascending, deleted stubs included."""
+        """Return post id -> the ids of its comments and replies, ascending, deleted stubs included."""
         return {str(post.id): sorted(comment.id for comment in post.all_comments()) for post in self.posts.values()}
 
-    def file(self, entry: Post | Comment, entry_id: int) -> None:
-        """Number a post or a comment and put it into its place; entries come in the order of their ids."""
+    def add(self, entry: Post | Comment, entry_id: int) -> None:
+        """Number a post or a comment and add it to its list; call it in the order of ids."""
         entry.id = self.last_id = entry_id
         self.last_date = max(self.last_date, entry.date)
         if isinstance(entry, Post):
@@ -121,7 +121,7 @@ class Wall:
         (entry.post.comments if entry.top is None else entry.top.replies).append(entry)
 
     def text_of(self, comment: Comment) -> str:
-        """The text of a comment as a reader sees it; written when first asked for, and kept."""
+        """Return the text of a comment as a reader sees it; it is generated on first use, and kept."""
         if comment.post.donut and is_hidden(comment):
             return ""
         if comment.text is None:
@@ -129,48 +129,48 @@ class Wall:
         return comment.text
 
     def post_text(self, post: Post) -> str:
-        """The text of a post as a reader sees it."""
+        """Return the text of a post as a reader sees it."""
         if post.donut:
             return ""
         if is_strange(post.seed, self._options.nasty):
-            return strange_text(post.seed, self._stranger(post.seed))
+            return strange_text(post.seed, self._mention_writer(post.seed))
         dice = phrases.Dice(post.seed)
         speaker = self._speakers[self._gender(post.author)]
         return phrases.post_text(dice, post.topic, speaker, visitor=post.author > 0)
 
     def add_comments(self, post: Post, count: int, answers: Comment | None = None, author: int = 0) -> list[int]:
-        """Append new comments to a post, or replies to the thread of `answers`; gives their ids, ascending.
+        """Append new comments to a post, or replies to the thread of `answers`; return their ids, ascending.
 
-        Authors are drawn unless the signed id of one is given.
+        Authors are drawn, unless `author` is the signed id of one.
         """
         draw = _Draw(self._random, self._population, self.community.id, self._options)
         for _ in range(count):
             top = None if answers is None else answers.top or answers
             comment = draw.comment(post, self.last_date + self._random.randrange(1, 120), top, answers)
             comment.author = author or comment.author
-            self.file(comment, self.last_id + 1)
+            self.add(comment, self.last_id + 1)
         return list(range(self.last_id - count + 1, self.last_id + 1))
 
     def add_post(self) -> Post:
         """Append a new post by the community itself."""
         draw = _Draw(self._random, self._population, self.community.id, self._options)
-        self.file(post := draw.post(self.last_date + _HOUR), self.last_id + 1)
+        self.add(post := draw.post(self.last_date + _HOUR), self.last_id + 1)
         return post
 
     def pin(self, post: Post | None) -> None:
-        """Pin this post instead of the one that is pinned; None pins none."""
+        """Pin this post instead of the pinned one; None: pin no post."""
         for each in self.posts.values():
             each.pinned = each is post
 
     def set_donut(self, post: Post, *, donut: bool) -> None:
-        """Make a post one for paying readers, or one for all; texts that come or go thereby are edits to a reader."""
+        """Restrict a post to paying readers, or open it to all; record texts that change by this as edits."""
         before = [(comment, self.text_of(comment)) for comment in post.all_comments() if is_hidden(comment)]
         post.donut = donut
         for comment, text in before:
             self._remember(comment, text)
 
     def edit_comment(self, comment: Comment, text: str) -> None:
-        """Give a comment another text; VK's schema has no mark for that, only the text tells."""
+        """Change the text of a comment. VK's schema has no mark of an edit: only a comparison of texts detects it."""
         before = self.text_of(comment)
         comment.text = text
         self._remember(comment, before)
@@ -180,16 +180,16 @@ class Wall:
             self.former_texts.setdefault(comment.id, []).append(before)
 
     def rewrite_comment(self, comment: Comment, seed: int) -> bool:
-        """Give a comment the text that its author would write by another seed; whether it differs from the old one."""
+        """Replace a comment's text by one that is generated from another seed; return whether the text changed."""
         before = self.text_of(comment)
         self.edit_comment(comment, self._write(comment, seed))
         return self.text_of(comment) != before
 
     def delete_comment(self, comment: Comment) -> None:
-        """Delete a comment as VK does: with replies it stays as a stub, a leaf vanishes and later offsets shift.
+        """Delete a comment as VK does: one with replies stays as a stub, a leaf vanishes and later offsets shift.
 
-        A stub vanishes with its last reply: inferred, as no recorded stub is without replies. Replies that answered
-        one that vanished go on naming it, as VK has no way to leave `reply_to_comment` out of them (inferred, too).
+        A stub vanishes with its last reply (inferred: no recorded stub is without replies). Replies to a comment that
+        vanished still contain its id, as VK cannot omit their `reply_to_comment` (inferred, too).
         """
         comment.deleted = True
         if comment.replies:
@@ -208,7 +208,7 @@ class Wall:
         del self.posts[post.id]
 
     def hide_comment(self, comment: Comment) -> None:
-        """Let VK neither show nor count a comment and its replies, as if they had been deleted."""
+        """Make VK neither show nor count a comment and its replies, as if they had been deleted."""
         for each in (*comment.replies, comment):
             level = each.post.comments if each.top is None else each.top.replies
             del level[bisect_left(level, each.id, key=lambda one: one.id)]
@@ -216,13 +216,13 @@ class Wall:
             each.post.comment_count -= 1
 
     def hide_post(self, post: Post) -> None:
-        """Let VK not show a post with all its comments, as if it had been deleted."""
+        """Make VK not show a post and all its comments, as if it had been deleted."""
         for comment in post.all_comments():
             self.hidden[comment.id] = self.comments.pop(comment.id)
         self.hidden_posts[post.id] = self.posts.pop(post.id)
 
     def show_hidden(self) -> None:
-        """Show and count again what was hidden; what stood under something that was deleted meanwhile is gone."""
+        """Show and count hidden items again; those whose post or top comment was deleted meanwhile are gone."""
         self.posts = dict(sorted({**self.posts, **self.hidden_posts}.items()))
         for comment_id in sorted(self.hidden):
             comment = self.hidden[comment_id]
@@ -231,7 +231,7 @@ class Wall:
             (self.comments if is_there else self.gone)[comment_id] = comment
             comment.deleted = comment.deleted or not is_there
             place = bisect_left(level, comment_id, key=lambda each: each.id)
-            # what was hidden with its post has kept its place
+            # comments that were hidden with their post are still in their list
             if is_there and level[place : place + 1] != [comment]:
                 level.insert(place, comment)
                 comment.post.comment_count += 1
@@ -242,7 +242,7 @@ class Wall:
         if comment.attachment in WORDLESS:
             return ""
         if is_strange(seed, self._options.nasty):
-            return strange_text(seed, self._stranger(seed))
+            return strange_text(seed, self._mention_writer(seed))
         dice = phrases.Dice(seed)
         speaker = self._speakers[self._gender(comment.author)]
         theme, topic = self.theme, comment.post.topic
@@ -253,7 +253,7 @@ class Wall:
             text = write(dice, theme, topic, speaker, lambda: self._friend(dice))
         return text if comment.answers is None else f"{self._mention(comment.answers.author)}, {text}"
 
-    def _stranger(self, seed: int) -> Callable[[], str]:
+    def _mention_writer(self, seed: int) -> Callable[[], str]:
         dice = phrases.Dice(seed)
         return lambda: self._friend(dice)
 
@@ -264,23 +264,23 @@ class Wall:
         return self._author(author).mention
 
     def _gender(self, author: int) -> int:
-        who = self._author(author)
-        return who.gender if isinstance(who, Person) else 1
+        person = self._author(author)
+        return person.gender if isinstance(person, Person) else 1
 
     def _author(self, author: int) -> Person | Community:
         found = self._population.person(author) if author > 0 else self._population.community(-author)
-        if found is None:  # pragma: no cover - authors are drawn from the population
-            raise LookupError(f"nobody has the id {author}")
+        if found is None:  # authors are drawn from the population
+            raise LookupError(f"no author has the id {author}")
         return found
 
 
 def is_hidden(comment: Comment) -> bool:
-    """Whether a comment is behind a placeholder while its post is for paying readers: one in three."""
+    """Return whether a comment shows a placeholder while its post is for paying readers: one in three."""
     return comment.seed % 3 == 0
 
 
 class World:
-    """All walls of a simulated VK; a wall is made when it is first asked for, the same one in whatever order."""
+    """All walls of a simulated VK. A wall is generated on first use, and does not depend on the order of use."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
@@ -288,12 +288,12 @@ class World:
         self._walls: dict[int, Wall] = {}
 
     @property
-    def made(self) -> list[Wall]:
-        """The walls that have been asked for, in the order of asking."""
+    def generated(self) -> list[Wall]:
+        """The walls that were generated so far, in the order of first use."""
         return [*self._walls.values()]
 
     def wall(self, group_id: int) -> Wall | None:
-        """The wall of the community with this positive id; None where the id is nobody's."""
+        """Return the wall of the community with this positive id; None if no community has it."""
         if group_id not in self._walls:
             community = self.population.community(group_id)
             if community is None:
@@ -304,11 +304,11 @@ class World:
     def _make(self, community: Community) -> Wall:
         if self.options.comments < _LARGE_WALL:
             return make_wall(community, self.population, self.options)
-        with paused_search(keep=True):
+        with paused_gc(keep=True):
             return make_wall(community, self.population, self.options)
 
     def set_wall(self, group_id: int, state: WallState) -> None:
-        """Close, ban or delete a community, or open it again; "comments closed" closes them under all its posts.
+        """Close, ban or delete a community, or reopen it; "comments closed" closes the comments of all its posts.
 
         Raises:
             LookupError: no community has this id.
@@ -320,16 +320,16 @@ class World:
 
 
 def make_wall(community: Community, population: Population, options: SimulatorOptions) -> Wall:
-    """A community's wall with all its posts and comments; empty for a guest, but one post where comments are closed.
+    """Generate a community's wall with posts and comments. A guest's is empty, or has one post with closed comments.
 
-    The same arguments make the same wall. Takes about 4 microseconds and 450 bytes a comment.
+    The same arguments make the same wall. Takes about 4 microseconds and 450 bytes per comment.
     """
     wall = Wall(community, population, options)
     source = random.Random(f"{options.seed}:{community.id}")  # noqa: S311 - see Wall
     draw = _Draw(source, population, community.id, options)
     if community.id > options.groups:
         if community.wall == "comments closed":
-            wall.file(draw.post(options.start_of_history, comments_closed=True), 1)
+            wall.add(draw.post(options.start_of_history, comments_closed=True), 1)
         return wall
     posts = draw.posts()
     if community.wall == "comments closed":
@@ -340,14 +340,14 @@ def make_wall(community: Community, population: Population, options: SimulatorOp
     entries: list[Post | Comment] = [*posts]
     for number, post in enumerate(posts):
         entries += draw.comments(post, shares[number], options.longest_thread if number == biggest else 0)
-    entries.sort(key=lambda entry: entry.date)  # stable: a reply never comes before what it answers
+    entries.sort(key=lambda entry: entry.date)  # stable: a reply never precedes the comment that it answers
     for entry in entries:
-        wall.file(entry, wall.last_id + draw.step() if wall.last_id else 1)
+        wall.add(entry, wall.last_id + draw.step() if wall.last_id else 1)
     return wall
 
 
 class _Draw:
-    """Draws records of one wall at random."""
+    """Draws the records of one wall at random."""
 
     def __init__(self, source: random.Random, population: Population, group_id: int, options: SimulatorOptions) -> None:
         self._options = options
@@ -357,24 +357,24 @@ class _Draw:
         self._group_id = group_id
 
     def step(self) -> int:
-        """By how much the counter of ids moves on: one, and now and then two, as something was deleted."""
+        """Return the increment of the id counter: one, and sometimes two, as if an item had been deleted."""
         return 1 if self._random() < 0.99 else 2  # noqa: PLR2004 - one id in a hundred
 
     def post(self, date: int, *, comments_closed: bool = False) -> Post:
-        """A post by the community itself."""
+        """Draw a post by the community itself."""
         topic = self._source.choice(theme_of(self._group_id).topics)
         seed = self._source.getrandbits(64)
         return Post(-self._group_id, _awake(date), seed, topic, comments_closed=comments_closed)
 
     def posts(self) -> list[Post]:
-        """All posts, old to new: one in twenty by a visitor, one in twenty-five a repost, one pinned."""
+        """Draw all posts, old to new: one in twenty by a visitor, one in twenty-five a repost, one pinned."""
         options = self._options
         gap = options.history_seconds / max(1, options.posts)
         posts = []
         for number in range(options.posts):
             post = self.post(options.start_of_history + int(gap * (number + self._random() * 0.8)))
             if number % 20 == 13:  # noqa: PLR2004 - see the docstring
-                post.author = self._somebody()
+                post.author = self._random_person()
             elif number % 25 == 9:  # noqa: PLR2004 - see the docstring
                 post.reposted = self._population.guest_id(number)
             posts.append(post)
@@ -388,36 +388,36 @@ class _Draw:
         return posts
 
     def _happens(self, share: float) -> bool:
-        # without a share nothing is drawn, so that worlds without it stay what they were
+        # a share of 0 draws nothing, so that a new option leaves the worlds without it unchanged
         return share > 0 and self._random() < share
 
     def shares(self, posts: list[Post]) -> list[int]:
-        """How many comments each post gets: a few get thousands, most get few; they add up exactly.
+        """Return the number of comments of each post: thousands for a few, few for most; the sum is exact.
 
-        Posts whose comments are switched off get none.
+        Posts with closed comments get none.
         """
         weights = [self._source.lognormvariate(0, 1.5) for _ in posts]
         by_weight = sorted(range(len(posts)), key=lambda number: -weights[number])
-        takers = [number for number in by_weight if not posts[number].comments_closed]
+        open_posts = [number for number in by_weight if not posts[number].comments_closed]
         shares = [0] * len(posts)
-        if not takers:
+        if not open_posts:
             return shares
         left = self._options.comments
-        if self._options.biggest_post_share and len(takers) > 1:
-            biggest = takers.pop(0)
+        if self._options.biggest_post_share and len(open_posts) > 1:
+            biggest = open_posts.pop(0)
             shares[biggest] = round(left * self._options.biggest_post_share)
             left -= shares[biggest]
-        total = sum(weights[number] for number in sorted(takers))
-        for number in takers:
+        total = sum(weights[number] for number in sorted(open_posts))
+        for number in open_posts:
             shares[number] = int(left * weights[number] / total)
-        for turn in range(left - sum(shares[number] for number in takers)):
-            shares[takers[turn % len(takers)]] += 1
+        for extra in range(left - sum(shares[number] for number in open_posts)):
+            shares[open_posts[extra % len(open_posts)]] += 1
         return shares
 
     def comments(self, post: Post, count: int, longest_thread: int = 0) -> list[Comment]:
-        """Comments of one post, each reply after what it answers; a thread that has replies draws more of them.
+        """Draw the comments of one post, each reply after what it answers; threads with replies attract more of them.
 
-        With `longest_thread` one top comment and so many replies to it are among the `count`, as far as they suffice.
+        With `longest_thread`, the `count` includes one top comment with that many replies, if it suffices.
         """
         if longest_thread and count:
             long = self._thread(post, min(longest_thread, count - 1))
@@ -434,7 +434,7 @@ class _Draw:
         return made
 
     def _thread(self, post: Post, replies: int) -> list[Comment]:
-        """A top comment and so many replies to it and to each other."""
+        """Draw a top comment and that many replies, to it and to each other."""
         top = self.comment(post, post.date + self._delay(), None, None)
         made = [top]
         for _ in range(replies):
@@ -443,11 +443,11 @@ class _Draw:
         return made
 
     def comment(self, post: Post, date: int, top: Comment | None, answers: Comment | None) -> Comment:
-        """A comment at about this time: one at night is put off until the morning."""
+        """Draw a comment at about this time; most comments at night are moved to the morning."""
         source = self._random
         author = self._author(is_reply=top is not None)
         if answers is not None and author == answers.author:
-            author = self._somebody()
+            author = self._random_person()
         fame = source()
         likes = 0 if fame < 0.55 else min(900, int(1 / (1.001 - fame)) - 1)  # noqa: PLR2004 - most have no likes
         seed = self._source.getrandbits(64)
@@ -455,7 +455,7 @@ class _Draw:
 
     def _reply(self, post: Post, tops: list[Comment], made: list[Comment]) -> Comment:
         answered = len(made) - len(tops)
-        if answered and self._random() < 0.72:  # noqa: PLR2004 - growth by what is there: few threads get long
+        if answered and self._random() < 0.72:  # noqa: PLR2004 - preferential attachment: few threads get long
             target = made[len(tops) + int(self._random() * answered)]
         else:
             target = tops[int(self._random() * len(tops))]
@@ -473,12 +473,12 @@ class _Draw:
         chance = self._random()
         if chance < (0.08 if is_reply else 0.005):
             return -self._group_id
-        if chance > 0.993:  # noqa: PLR2004 - seven in a thousand are written by other communities
+        if chance > 0.993:  # noqa: PLR2004 - seven in a thousand comments are by other communities
             return -self._population.guest_id(int(chance * 1_000_000))
-        return self._somebody()
+        return self._random_person()
 
-    def _somebody(self) -> int:
-        # A power of the draw lets few people write much; neighbouring walls share a third of their people.
+    def _random_person(self) -> int:
+        # The power makes few people write much; neighbouring walls share a third of their people.
         pool = self._population.pool
         rank = int(pool * self._random() ** 2.2)
         return self._population.person_id((self._group_id - 1) * pool * 2 // 3 + (rank * 7919) % pool)
@@ -493,7 +493,7 @@ class _Draw:
 
 
 def _awake(date: int) -> int:
-    """The time itself, or for three in four night hours a time in the next morning."""
+    """Return the time itself, or for three in four night hours a time in the next morning."""
     seconds = (date + _LOCAL_TIME) % _DAY
     if _HOUR <= seconds < 7 * _HOUR and date % 4:
         return date + 8 * _HOUR - seconds + date % (2 * _HOUR)

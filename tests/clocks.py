@@ -1,4 +1,4 @@
-"""A clock of PostgreSQL that a test sets back or forward, as NTP or a person may do while everything runs."""
+"""A clock of PostgreSQL that tests set back or forward, as NTP or a person may do during operation."""
 
 import asyncpg
 
@@ -8,17 +8,17 @@ SHADOWED = ("now", "clock_timestamp", "transaction_timestamp", "statement_timest
 
 
 class SteppingClock:
-    """Replaces PostgreSQL's functions of time in one database; `step` changes what all connections read from then on.
+    """Replaces PostgreSQL's time functions in one database; `step` changes the time that all connections read.
 
-    The functions are found before PostgreSQL's own by the search path, and the
-    defaults of columns are made to call them. Connections have to be opened after `install`.
+    The search path finds these functions before PostgreSQL's own, and the defaults
+    of columns are changed to call them. Open connections after `install`.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     async def install(self) -> None:
-        """Put the clock into the database; it shows the right time until it is stepped."""
+        """Install the clock in the database; it shows the correct time until it is stepped."""
         connection = await asyncpg.connect(self._url)
         try:
             await connection.execute("""
@@ -31,7 +31,7 @@ class SteppingClock:
                 await connection.execute(f"""
                     CREATE FUNCTION clock.{name}() RETURNS timestamptz LANGUAGE sql {kind} AS
                     'SELECT pg_catalog.{name}() + (SELECT by FROM clock.steps)'
-                """)  # noqa: S608 - only names of this file are put in
+                """)  # noqa: S608 - constants of this file
             defaults = await connection.fetch("""
                 SELECT table_name, column_name FROM information_schema.columns
                  WHERE table_schema = 'public' AND column_default = 'now()'
@@ -46,7 +46,7 @@ class SteppingClock:
             await connection.close()
 
     async def step(self, seconds: float) -> None:
-        """Set the clock forward, or back where `seconds` are negative."""
+        """Set the clock forward, or back if `seconds` is negative."""
         connection = await asyncpg.connect(self._url)
         try:
             await connection.execute("UPDATE clock.steps SET by = by + make_interval(secs => $1)", seconds)
@@ -55,7 +55,7 @@ class SteppingClock:
 
 
 async def stepping_clock(resources: Resources) -> SteppingClock:
-    """Install a clock in the database of these resources, whose connections read it from now on."""
+    """Install a clock in the database of these resources; their connections read it from now on."""
     clock = SteppingClock(resources.database.dsn)
     await clock.install()
     await resources.database.engine.dispose()

@@ -1,4 +1,4 @@
-"""Real parts for all tests: PostgreSQL, a simulated VK over HTTP, a server over HTTP and WebSocket."""
+"""Real components for all tests: PostgreSQL, a simulated VK over HTTP, a server over HTTP and WebSocket."""
 
 import asyncio
 import gc
@@ -48,8 +48,8 @@ from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
 TOKEN = "a-token-of-nobody"
 
-# No property test fails because a machine is slow. The examples are the same in each run, so that a run covers the
-# same lines and passes or fails on every machine alike; `--hypothesis-profile=random` draws others each time.
+# A property test does not fail because a machine is slow. The examples are the same in each run, so that each run
+# covers the same lines and has the same result on each machine; `--hypothesis-profile=random` draws other examples.
 hypothesis.settings.register_profile(
     "random", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
@@ -58,16 +58,16 @@ hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting() -> Iterator[None]:
-    """Retries happen as often as in earnest, but at once."""
+def _retry_at_once() -> Iterator[None]:
+    """Retry as often as in operation, but without waiting."""
     stamina.set_testing(True, attempts=6)
     yield
     stamina.set_testing(False)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _prepared_once() -> Iterator[None]:
-    """Reading the certificates for each HTTP client and making the schema for each server takes 30 to 50 ms."""
+def _cached_setup() -> Iterator[None]:
+    """Cache the certificates of HTTP clients and the schema of servers, which take 30 to 50 ms each time."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("httpx2._transports.default.create_ssl_context", cache(httpx2.create_ssl_context))
         patched.setattr("app.main.make_schema", cache(make_schema))
@@ -75,13 +75,13 @@ def _prepared_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _patient() -> Iterator[None]:
-    """What answers within seconds on an idle machine may take longer; tests of these time limits set their own."""
+def _long_time_limits() -> Iterator[None]:
+    """Raise time limits that a slow machine could exceed; tests of these limits set their own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("app.db.engine.CONNECT_TIMEOUT_SECONDS", WAIT_SECONDS)
         patched.setattr("app.notifications.REDIS_TIMEOUT_SECONDS", WAIT_SECONDS)
         patched.setattr("app.health.LONGEST_ANSWER_SECONDS", WAIT_SECONDS)
-        # a worker whose listener has not answered so long opens its queue anew
+        # a worker whose listener does not answer within this time reopens its queue
         probe = "pgqueuer.core.qm.QueueManager._run_periodic_health_check.__defaults__"
         patched.setattr(probe, (timedelta(seconds=WAIT_SECONDS),))
         for name in ("connect", "read", "write", "pool"):
@@ -94,12 +94,12 @@ def _patient() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_leftovers() -> Iterator[None]:
-    """What one test does to the log does not reach the next."""
+def _reset_logging() -> Iterator[None]:
+    """Undo a test's changes of the logging configuration."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     structlog.contextvars.clear_contextvars()
-    # structlog's default draws traces with the values of variables, which takes long
+    # structlog's default traceback contains the values of variables, which is slow to render
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure([structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain])
     yield
@@ -113,12 +113,12 @@ def _no_leftovers() -> Iterator[None]:
 
 
 SHARED = "VK_COMMENTS_TESTS"
-"""The environment variable by which the first test process tells the others where their server is."""
+"""The environment variable by which the first test process passes the directory of the shared server to the others."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Limit the time of each test, and make a directory for the shared server in the process that starts the others."""
-    # a shell lets what it runs in the background ignore Ctrl-C, and so would all that tests start and interrupt
+    """Limit the time of each test, and create the directory of the shared server in the first process."""
+    # Background commands of a shell ignore Ctrl-C, and so would all processes that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.timeout is None:
@@ -130,7 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests be run in any order."""
+    """Add the option that shuffles the tests."""
     parser.addoption("--shuffle", metavar="SEED", help="run the tests in an order drawn from this seed")
 
 
@@ -138,33 +138,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle the tests, in all test processes alike."""
     if seed := config.getoption("--shuffle"):
-        random.Random(seed).shuffle(items)  # noqa: S311 - no secret
+        random.Random(seed).shuffle(items)  # noqa: S311 - not a secret
 
 
 def pytest_collection_finish() -> None:
-    """Leave what has been imported out of all searches for garbage: they took a sixth of the processor time."""
+    """Exclude imported modules from garbage collection: scanning them took a sixth of the processor time."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Lend a directory for an embedded PostgreSQL of the test's own."""
+    """Yield a directory for the test's own embedded PostgreSQL."""
     with processes.open_directory() as directory:
         yield directory / "data"
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Lend the address of a server that all test processes share."""
-    # durable enough to survive a killed process, which is all that a test does to it
+    """Yield the URL of a server that all test processes share."""
+    # durable enough to survive a killed process, which is the worst that tests cause
     fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     with embedded_postgres(Path(os.environ[SHARED]), server_settings=fast) as server:
         yield server.url
 
 
 def with_database(url: str, name: str) -> str:
-    """Return the address of another database of the same server."""
+    """Return the URL of another database of the same server."""
     address, _, options = url.partition("?")
     return f"{address.rpartition('/')[0]}/{name}?{options}"
 
@@ -179,7 +179,7 @@ async def _sql(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def empty_database(postgres_url: str) -> Iterator[Callable[[], str]]:
-    """Lend a function that makes an empty database and returns its address."""
+    """Yield a function that creates an empty database and returns its URL."""
     made: list[str] = []
 
     def make() -> str:
@@ -208,9 +208,9 @@ def template(empty_database: Callable[[], str]) -> str:
 
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """Lend a migrated database of the test's own."""
+    """Yield the URL of the test's own migrated database."""
     name = f"t_{uuid.uuid4().hex[:12]}"
-    # copying the files takes less than half of what copying them through the log does
+    # copying files takes less than half as long as copying through the write-ahead log
     await _sql(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     yield with_database(postgres_url, name)
     await _sql(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -218,7 +218,7 @@ async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 def unused_port() -> Iterator[Callable[[], int]]:
-    """Lend a function that returns ports which nobody else takes during the test."""
+    """Yield a function that returns ports that no other test uses during the test."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(reserved_port())
 
@@ -232,15 +232,15 @@ class Simulator:
 
     url: str
 
-    def control(self, **wishes: Any) -> dict[str, Any]:
-        """Change the simulated world or read its counters."""
-        if not wishes:
+    def control(self, **arguments: Any) -> dict[str, Any]:
+        """Change the simulated world, or read its counters."""
+        if not arguments:
             return dict(httpx2.get(f"{self.url}/_control", timeout=WAIT_SECONDS).json())
-        reply = httpx2.post(f"{self.url}/_control", json=wishes, timeout=WAIT_SECONDS)
+        reply = httpx2.post(f"{self.url}/_control", json=arguments, timeout=WAIT_SECONDS)
         return dict(reply.raise_for_status().json())
 
     def truth(self, group_id: int = 1) -> dict[int, list[int]]:
-        """Return what a community has: post id -> ids of its comments and replies."""
+        """Return the existing comments of a community: post id -> ids of its comments and replies."""
         found = httpx2.get(f"{self.url}/_truth/{group_id}", timeout=WAIT_SECONDS).json()["comments"]
         return {int(post_id): ids for post_id, ids in found.items()}
 
@@ -252,7 +252,7 @@ class Simulator:
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve an application by HTTP from a thread of its own and lend its address."""
+    """Serve an application over HTTP from a separate thread and yield its URL."""
     with listen("127.0.0.1", 0) as sock:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
@@ -264,7 +264,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
 
 @pytest.fixture
 def simulate() -> Iterator[Callable[..., Simulator]]:
-    """Lend a function that starts a simulated VK with options of the caller's; without a rate limit."""
+    """Yield a function that starts a simulated VK with the given options, without a rate limit."""
     with ExitStack() as stack:
 
         def start(**options: Any) -> Simulator:
@@ -276,15 +276,15 @@ def simulate() -> Iterator[Callable[..., Simulator]]:
 
 @pytest.fixture
 def simulator(simulate: Callable[..., Simulator]) -> Simulator:
-    """Return a simulated VK with one community, id 1, that has 6 posts and 400 comments."""
+    """Return a simulated VK with one community, id 1, with 6 posts and 400 comments."""
     return simulate()
 
 
-# our own process
+# the process under test
 
 
 class MakeSettings(Protocol):
-    """Makes settings for a test; names of fields win over the test's defaults."""
+    """Makes settings for a test; arguments override the test's defaults."""
 
     def __call__(self, **overrides: Any) -> Settings:
         """Return the settings."""
@@ -301,7 +301,7 @@ def make_settings(database_url: str, tmp_path: Path) -> MakeSettings:
             "vk_api_url": "http://127.0.0.1:9",
             "vk_tokens": (TOKEN,),
             "vk_requests_per_second": 10_000,
-            # however slow the machine is, the simulator answers and statements end
+            # long enough on any machine: the simulator answers and statements end
             "vk_timeout_seconds": 120,
             "database_statement_timeout_seconds": WAIT_SECONDS,
             "workers": 0,
@@ -341,18 +341,18 @@ class _QuietServer(uvicorn.Server):
 
 
 class Api:
-    """A server of ours, asked over the network as an SPA would."""
+    """A client of a server, which sends its requests over the network as an SPA does."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.client = Client(url)
 
     async def execute(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Execute an operation that has to succeed and return its data."""
+        """Execute an operation that must succeed and return its data."""
         return await self.client.execute(query, variables)
 
     async def fail(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Execute an operation that has to fail and return its first error."""
+        """Execute an operation that must fail and return its first error."""
         async with httpx2.AsyncClient() as http:
             reply = await http.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
         errors: list[dict[str, Any]] = reply.json()["errors"]
@@ -364,7 +364,7 @@ class Api:
 
     @asynccontextmanager
     async def socket(self, **init: Any) -> AsyncIterator["Socket"]:
-        """Open a WebSocket by graphql-transport-ws; `init` is the payload of connection_init."""
+        """Open a WebSocket with graphql-transport-ws; `init` is the payload of connection_init."""
         protocol = websockets.Subprotocol("graphql-transport-ws")
         async with connect(f"{self.url.replace('http', 'ws')}/graphql", subprotocols=[protocol], proxy=None) as opened:
             await opened.send(json.dumps({"type": "connection_init", "payload": init}))
@@ -374,7 +374,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Socket:
-    """A WebSocket that has been let in."""
+    """A WebSocket whose connection_init was acknowledged."""
 
     connection: ClientConnection
 
@@ -389,7 +389,7 @@ class Socket:
 
 
 async def serve(opened: Resources) -> AsyncIterator[Api]:
-    """Serve the API on a port of this machine, in the test's own loop."""
+    """Serve the API on a port of this machine, in the test's event loop."""
     with listen("127.0.0.1", 0) as sock:
         server = _QuietServer(uvicorn.Config(create_app(opened), log_config=None, timeout_graceful_shutdown=1))
         task = asyncio.create_task(server.serve(sockets=[sock]))
@@ -406,18 +406,18 @@ async def api(resources: Resources) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def vk_api(vk_resources: Resources, worker: None) -> AsyncIterator[Api]:  # noqa: ARG001 - the worker runs beside
+async def vk_api(vk_resources: Resources, worker: None) -> AsyncIterator[Api]:  # noqa: ARG001 - the fixture runs a worker
     """Serve the API with the simulated VK and a worker."""
     async for served in serve(vk_resources):
         yield served
 
 
-# looking at what happened
+# observing effects
 
 
 @dataclass
 class Statements:
-    """The SQL statements that were executed while it looked."""
+    """The SQL statements that were executed while it recorded."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -427,7 +427,7 @@ class Statements:
 
 @contextmanager
 def statements(opened: Resources) -> Iterator[Statements]:
-    """Collect the SQL statements that these resources execute."""
+    """Record the SQL statements that these resources execute."""
     seen = Statements()
 
     def note(_: object, __: object, text: str, *___: object) -> None:
@@ -440,7 +440,7 @@ def statements(opened: Resources) -> Iterator[Statements]:
 
 
 async def stored_comments(opened: Resources, owner_id: int = -1) -> dict[int, list[int]]:
-    """Return what is stored of a community: post id -> ids of its comments and replies, ascending."""
+    """Return the stored comments of a community: post id -> ids of its comments and replies, ascending."""
     connection = await asyncpg.connect(opened.database.dsn)
     try:
         rows = await connection.fetch("SELECT post_id, id FROM comments WHERE owner_id = $1 ORDER BY id", owner_id)
@@ -464,8 +464,8 @@ async def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> 
             await asyncio.sleep(0.01)
 
 
-async def somebody_waits(url: str) -> bool:
-    """Tell whether a connection to this database waits for a lock that another one holds."""
+async def has_lock_waiter(url: str) -> bool:
+    """Return whether a connection to this database waits for a lock that another one holds."""
     connection = await asyncpg.connect(url)
     try:
         sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -479,7 +479,7 @@ async def somebody_waits(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Wall:
-    """A small community that was written to the database: group -1, posts 1 .. `posts`, comments under each."""
+    """A small community that was written to the database: group -1, posts 1 .. `posts`, comments on each."""
 
     owner_id: int
     post_ids: list[int]
@@ -489,10 +489,10 @@ class Wall:
 async def write_wall(
     opened: Resources, owner_id: int = -1, *, posts_count: int = 3, comments_per_post: int = 4
 ) -> Wall:
-    """Write a community; every post has comments, each second of which is a reply to the one before.
+    """Write a community; each post has comments, every second of which is a reply to the previous one.
 
-    Ids count 1, 2, 3 ... over posts and comments, as VK does, and times grow with them, one minute each.
-    Authors are 100 + the comment's place under its post; the last comment of each post is the community's own.
+    Ids count 1, 2, 3 ... over posts and comments, as in VK, and times grow with them, by one minute each.
+    Authors are 100 + the comment's position in its post; the last comment of each post is the community's own.
     """
     start = 1_772_323_200
     next_id = 1

@@ -1,4 +1,4 @@
-"""Measures effort without a clock where that is possible, and otherwise compares growth, never seconds."""
+"""Measures effort without a clock where possible, and otherwise compares growth, never seconds."""
 
 import math
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 FEWEST_TRIES, MOST_TRIES = 3, 20
-"""Other programs only ever make a measurement longer, so the shortest of several counts."""
+"""Other programs only ever prolong a measurement, so the shortest of several counts."""
 
 
 MEASURING = "slipcover.probe"
@@ -18,7 +18,7 @@ def calls_of(work: Callable[[], object]) -> int:
 
     def note(_frame: object, event: str, argument: object) -> None:
         nonlocal count
-        # before Python 3.12 each line whose coverage is measured calls this
+        # before Python 3.12, each line whose coverage is measured calls a function of this module
         count += event == "call" or (event == "c_call" and getattr(argument, "__module__", "") != MEASURING)
 
     before = sys.getprofile()
@@ -31,10 +31,10 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 def grows_linearly(work: Callable[[int], Callable[[], object]], size: int, *, times: int = 8) -> bool:
-    """Tell whether `times` as much input costs about `times` the processor time, not the square of that.
+    """Return whether `times` as much input takes about `times` the processor time, not the square of that.
 
-    `work(size)` prepares the input and returns what is to be measured. For work
-    whose steps cannot be counted, as those of regular expressions. The bound is
+    `work(size)` prepares the input and returns the function to measure. It is for work
+    whose steps cannot be counted, such as that of regular expressions. The limit is
     halfway (on a logarithmic scale) between linear and quadratic growth.
     """
     small, large = work(size), work(size * times)

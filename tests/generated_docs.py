@@ -1,6 +1,6 @@
-"""Writes the parts of the documentation that follow from the code: `make docs`; a test compares them.
+"""Writes the generated parts of the documentation: `make docs`; a test compares them.
 
-Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`; `.env.example` is generated as a whole.
+Generated parts are between `<!-- generated: NAME -->` and `<!-- end -->`; `.env.example` is generated as a whole.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS = {"database_url": "embedded PostgreSQL", "data_dir": "./.data", "vk_api_url": "https://api.vk.ru"}
-"""How defaults are shown whose value in the code says less."""
+"""How to show defaults whose value in the code is not informative."""
 QUERY = (
     "app.main:create_app",
     "schema.transport.view:GraphQLView",
@@ -68,11 +68,11 @@ def layers() -> str:
 
 
 def path(steps: tuple[str, ...]) -> str:
-    """Return a diagram of what a request runs through. Every step has to exist in the code.
+    """Return a diagram of the functions that a request passes through. Each step must exist in the code.
 
     Raises:
         AttributeError: a step does not exist.
-        ImportError: its module does not.
+        ImportError: its module does not exist.
     """
     nodes = []
     for place, step in enumerate(steps):
@@ -84,7 +84,7 @@ def path(steps: tuple[str, ...]) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Return the files with generated parts as they should be."""
+    """Return the files with generated parts in their correct state."""
     parts = {"settings": settings_table(), "layers": layers(), "query": path(QUERY), "job": path(JOB)}
     files = {ROOT / ".env.example": env_example()}
     for file in (ROOT / "docs").glob("*.md"):

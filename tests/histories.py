@@ -1,4 +1,4 @@
-"""The whole history of simulated walls, what the database has to hold of it, and what VK may answer instead."""
+"""The full history of simulated walls, the database's expected contents, and the possible errors of VK's answers."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ CONTRADICTIONS = [
     "numbers as texts",
     "likes beyond 63 bits",
 ]
-"""All that the simulator can change of an answer, but for what changes the texts and likes that are stored."""
+"""All corruptions of answers by the simulator, except those that change the stored texts and likes."""
 
 NO_COMMENT: Mapping[str, Any] = {"deleted": "gone", "post_deleted": False, "hidden": False}
 
@@ -43,7 +43,7 @@ Rows = Mapping[int, asyncpg.Record]
 
 
 class Difference(NamedTuple):
-    """A value of one comment that is not what VK's history says: `part` is what kind of value."""
+    """A value of one comment that differs from VK's history: `part` is its kind."""
 
     part: str
     comment_id: int
@@ -52,11 +52,11 @@ class Difference(NamedTuple):
 
 
 PARTS = ("comments", "places", "times", "authors", "deletions", "texts", "likes")
-"""What `differences` compares of comments."""
+"""The parts of comments that `differences` compares."""
 
 
-def there(history: History) -> set[int]:
-    """Return the comments that VK shows, stubs among them."""
+def visible_ids(history: History) -> set[int]:
+    """Return the comments that VK shows, including stubs."""
     return {
         comment_id
         for comment_id, facts in history.items()
@@ -65,18 +65,18 @@ def there(history: History) -> set[int]:
 
 
 def is_alive(facts: Mapping[str, Any]) -> bool:
-    """Tell whether a comment is shown and no stub. Nothing that was deleted comes back, but what was hidden may."""
+    """Return whether a comment is visible and not a stub. A deleted comment never returns, a hidden one may."""
     return facts["deleted"] is None and not facts["post_deleted"] and not facts["hidden"]
 
 
 def clean(text: str) -> str:
-    """Return a text as PostgreSQL can hold it."""
+    """Return a text as PostgreSQL can store it."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def differences(history: History, rows: Rows) -> Iterator[Difference]:
-    """Compare all that is stored of a community after a full collection with its history, to the letter."""
-    for comment_id in there(history) - rows.keys():
+    """Compare all stored comments of a community after a full collection with its history, in every field."""
+    for comment_id in visible_ids(history) - rows.keys():
         yield Difference("comments", comment_id, None, history[comment_id])
     for comment_id in rows.keys() - history.keys():
         yield Difference("comments", comment_id, rows[comment_id], None)
@@ -85,7 +85,7 @@ def differences(history: History, rows: Rows) -> Iterator[Difference]:
 
 
 def _differences_of_one(comment_id: int, facts: Mapping[str, Any], row: asyncpg.Record) -> Iterator[Difference]:
-    # VK tells neither the author nor the text of a stub; what was seen alive before keeps them
+    # VK omits author and text of a stub; a comment that was collected before its deletion keeps them
     was_always_a_stub = row["is_deleted"] and row["changed_at"] is None
     names = ("post_id", "thread_id", "reply_to_id")
     author = None if was_always_a_stub else facts["from_id"]

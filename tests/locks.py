@@ -1,6 +1,6 @@
-"""Shows without chance what locks do: one transaction is held open, and another one has to wait for it.
+"""Tests locks deterministically: one transaction is held open, and another one must wait for it.
 
-Where the other one does not wait, it ends, and the test fails at once.
+If the other one does not wait, it ends, and the test fails at once.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _WAITING = """
 
 @asynccontextmanager
 async def held(resources: Resources, statement: str, **values: Any) -> AsyncIterator[AsyncConnection]:
-    """Hold open a transaction that has executed a statement, and roll it back at the end."""
+    """Hold a transaction open that has executed a statement, and roll it back at the end."""
     async with resources.database.connect() as connection:
         await connection.execute(text(statement), values)
         yield connection
@@ -34,7 +34,7 @@ async def until_it_waits(resources: Resources, holder: AsyncConnection, other: "
     """Return the process id of the session that waits for a lock of `holder`, as soon as one does.
 
     Raises:
-        AssertionError: `other`, which is to wait, has ended instead.
+        AssertionError: `other`, which should wait, has ended.
     """
     pid = await holder.scalar(text("SELECT pg_backend_pid()"))
     async with asyncio.timeout(WAIT_SECONDS), resources.database.engine.connect() as looking:
@@ -70,17 +70,17 @@ async def hash_of(resources: Resources, name: str, seed: int = 0) -> int:
 async def assert_one_order(
     resources: Resources, lock: Callable[[AsyncConnection, Sequence[Key]], Awaitable[Any]], keys: Sequence[Key]
 ) -> None:
-    """Check that `lock` locks `keys` in this order, however they are given.
+    """Check that `lock` locks `keys` in this order, in whatever order they are given.
 
     One transaction locks the first key, waits until another one, which was given
-    all of them in the opposite order, waits for it, and then locks the rest. If
-    the other one had locked any of these, each would wait for the other: then
-    PostgreSQL ends one of them with an error.
+    all keys in the opposite order, waits for it, and then locks the rest. If the
+    other one had locked any of these, there would be a deadlock, which PostgreSQL
+    ends with an error.
     """
 
     async def lock_all() -> None:
         async with resources.database.transaction() as connection:
-            # so it meets rows as they lie in the table, and not by chance in the order of an index
+            # so that rows are met in the order of the table, and not by chance in that of an index
             for plan in ("indexscan", "bitmapscan", "nestloop", "mergejoin"):
                 await connection.execute(text(f"SET LOCAL enable_{plan} = off"))
             await lock(connection, keys[::-1])

@@ -1,4 +1,4 @@
-"""Lends ports that stay free until a server of a test takes them."""
+"""Reserves ports until a test's server listens on them."""
 
 import socket
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from contextlib import contextmanager
 from itertools import count
 
 PORTS = range(20_000, 30_000)
-"""Below the ports that systems give to connections by themselves, so that none of these takes a lent one."""
+"""Below the ephemeral ports of systems, so that no outgoing connection occupies a reserved port."""
 _numbers = count()
 
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Lend a TCP port that nobody listens on; other tests, also of other processes, get other ones meanwhile.
+    """Yield a TCP port that is not in use; other tests, also in other processes, get other ports meanwhile.
 
-    A UDP socket of the same number is the reservation, and leaves the TCP port to the server that the test starts.
+    A UDP socket with the same number is the reservation, and leaves the TCP port to the server of the test.
     """
     with socket.socket(type=socket.SOCK_DGRAM) as reservation:
         yield next(port for port in _candidates() if _is_free(port) and _is_bound(reservation, port))
 
 
 def _candidates() -> Iterator[int]:
-    # one after the other, so that a port which was just lent, and may have connections that linger, comes last
+    # in ascending order, so that a port with lingering connections from its last use comes last
     for _ in PORTS:
         yield PORTS[next(_numbers) % len(PORTS)]
     raise RuntimeError(f"Of the ports {PORTS.start} to {PORTS.stop - 1} none is free.")

@@ -1,4 +1,4 @@
-"""Runs `vk-comments` in processes of its own, as a person at a terminal would, and lets none of them stay."""
+"""Runs `vk-comments` in separate processes, as in a terminal, and lets none of them outlive the test."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from app.settings import Settings
 from tests.line_coverage import LINE_COVERAGE
 from tests.timeouts import WAIT_SECONDS
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - the directories in it have names of their own
+MEMORY = Path("/dev/shm")  # noqa: S108 - the directories in it have unique names
 FEWEST_BYTES = 4 * 2**30
-"""What has to be free in memory for the databases of all test processes: ten times what they need."""
+"""The free memory required for the databases of all test processes: ten times their needs."""
 
 
 def environment(**variables: object) -> dict[str, str]:
-    """Return this process' environment without our settings, and with these variables."""
-    ours = {name.upper() for name in Settings.model_fields}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
-    # nobody balances load over what a test runs
+    """Return this process's environment without this project's settings, and with these variables."""
+    settings = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in settings}
+    # no load balancer distributes requests to a process of a test
     return kept | {"COLUMNS": "200", "DRAIN_SECONDS": "0"} | {name: str(value) for name, value in variables.items()}
 
 
 def unmeasured(variables: dict[str, str]) -> dict[str, str]:
-    """Return an environment in which a process' lines are not measured, for tests of its memory and speed."""
+    """Return an environment without line coverage, for tests of memory and speed."""
     return {name: value for name, value in variables.items() if name != LINE_COVERAGE}
 
 
@@ -42,7 +42,7 @@ def run(
     *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(  # noqa: S603 - a constant command
         [sys.executable, "-m", "app.cli", *arguments],
         env=env or environment(),
         cwd=cwd,
@@ -66,22 +66,22 @@ def until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that runs."""
+    """A running command."""
 
     popen: subprocess.Popen[bytes]
     output_file: Path
 
     def output(self) -> str:
-        """Return all that it has printed."""
+        """Return all its output."""
         return self.output_file.read_text(errors="replace")
 
     def prints(self, text: str, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until it has printed this."""
+        """Wait until its output contains this."""
         until(lambda: text in self.output() or self.popen.poll() is not None, seconds)
         assert text in self.output()
 
     def event(self, name: str) -> dict[str, Any]:
-        """Wait for an event of its log, which has to be written as JSON, and return it."""
+        """Wait for an event of its log, which must be written as JSON, and return it."""
 
         def find() -> dict[str, Any] | None:
             lines = [
@@ -94,16 +94,16 @@ class Command:
         return found
 
     def url(self) -> str:
-        """Return where it serves."""
+        """Return the URL where it serves."""
         return f"http://127.0.0.1:{self.event('serving')['port']}"
 
     def family(self) -> list[psutil.Process]:
-        """Return its process and all that came from it."""
+        """Return its process and all descendants."""
         process = psutil.Process(self.popen.pid)
         return [process, *process.children(recursive=True)]
 
     def interrupt(self, number: int = signal.SIGINT) -> int:
-        """Press Ctrl-C and return the exit code; neither it nor anything it started may be left."""
+        """Send Ctrl-C and return the exit code; no process of it may remain."""
         family = self.family()
         self.popen.send_signal(number)
         code = self.popen.wait(WAIT_SECONDS)
@@ -111,22 +111,22 @@ class Command:
         return code
 
     def kill(self) -> None:
-        """End it as the kernel would that has no memory left."""
+        """Kill it, as the kernel does when memory is exhausted."""
         self.popen.kill()
         self.popen.wait()
 
 
 def gone(processes: list[psutil.Process], seconds: float = WAIT_SECONDS) -> bool:
-    """Tell whether processes end."""
+    """Wait for the end of processes, and return whether they have ended."""
     _, alive = psutil.wait_procs(processes, seconds)
     return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @contextmanager
 def started(*arguments: str, env: dict[str, str]) -> Iterator[Command]:
-    """Run a command beside the test; what is left of it and its children at the end is killed."""
+    """Run a command concurrently with the test; at the end, kill the remaining processes of it."""
     with tempfile.NamedTemporaryFile(prefix="vkc-", suffix=".log") as output:
-        popen = subprocess.Popen(  # noqa: S603 - our own command
+        popen = subprocess.Popen(  # noqa: S603 - a constant command
             [sys.executable, "-m", "app.cli", *arguments],
             env=env,
             stdin=subprocess.DEVNULL,
@@ -148,10 +148,10 @@ def started(*arguments: str, env: dict[str, str]) -> Iterator[Command]:
 
 
 def fast_directory() -> Path:
-    """Return where databases of tests are made: in memory, if that holds enough; otherwise where temporary files are.
+    """Return the directory for databases of tests: in memory if that is large enough, otherwise the temporary one.
 
-    Thousands of databases are created and removed, each of which has 300 files: file systems on disks spend a fifth of
-    all processor time on that, and write some GB.
+    Thousands of databases are created and removed, with 300 files each: file systems on disks take a fifth of all
+    processor time for that, and write some GB.
     """
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FEWEST_BYTES:
         return MEMORY
@@ -160,7 +160,7 @@ def fast_directory() -> Path:
 
 @contextmanager
 def open_directory() -> Iterator[Path]:
-    """Lend an empty directory that an embedded PostgreSQL can use wherever the tests run as root."""
+    """Yield an empty directory for an embedded PostgreSQL, usable also if the tests run as root."""
     directory = Path(tempfile.mkdtemp(prefix="vkc-", dir=fast_directory()))
     directory.chmod(0o755)
     yield directory

@@ -49,7 +49,7 @@ async def test_every_form_of_a_reference(vk_resources: Resources, reference: str
     assert again.message.endswith("was already added.")
 
 
-async def test_what_is_stored(vk_resources: Resources) -> None:
+async def test_stored_values(vk_resources: Resources) -> None:
     await add_groups(vk_resources, ["1"])
     row = (await read(vk_resources, table))[(-1,)]
     assert row["name"]
@@ -80,27 +80,27 @@ async def test_each_reference_has_its_outcome(vk_resources: Resources, simulator
 
 
 @pytest.mark.parametrize("references", [["no_such_community"], ["club777", "778"]])
-async def test_vk_knows_none_of_them(vk_resources: Resources, references: list[str]) -> None:
+async def test_communities_that_vk_does_not_have(vk_resources: Resources, references: list[str]) -> None:
     found = await add_groups(vk_resources, references)
     assert outcomes(found) == [UNKNOWN] * len(references)
     assert await read(vk_resources, table) == {}
 
 
-async def test_nothing_to_ask_vk_for(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_no_vk_request_is_needed(vk_resources: Resources, simulator: Simulator) -> None:
     assert outcomes(await add_groups(vk_resources, ["?", "id1"])) == [MALFORMED, MALFORMED]
     assert simulator.control()["requests"] == 0
 
 
 async def test_many_references_in_one_request(make_settings: MakeSettings, simulate: Callable[..., Simulator]) -> None:
-    """Of three calls inside it, 500 communities each, one holds unknown ones only."""
+    """Of three calls inside it, with 500 communities each, one contains only unknown ones."""
     simulator = simulate(groups=700, posts=1, comments=0)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as resources:
         references = [str(number) for number in range(1, 701)] + [f"club{number}" for number in range(1001, 1801)]
         found = await add_groups(resources, references)
         assert outcomes(found) == [ADDED] * 700 + [UNKNOWN] * 800
         assert set(await read(resources, table)) == {(-number,) for number in range(1, 701)}
-    told = simulator.control()
-    assert (told["requests"], told["calls"]) == (1, 3)
+    counters = simulator.control()
+    assert (counters["requests"], counters["calls"]) == (1, 3)
 
 
 @pytest.mark.parametrize("count", [0, MOST_REFERENCES + 1])
@@ -111,7 +111,7 @@ async def test_too_few_and_too_many(vk_resources: Resources, simulator: Simulato
     assert simulator.control()["requests"] == 0
 
 
-async def test_as_many_as_there_may_be(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_the_maximum_of_references(vk_resources: Resources, simulator: Simulator) -> None:
     found = await add_groups(vk_resources, ["1"] * MOST_REFERENCES)
     assert outcomes(found) == [ADDED] + [ALREADY] * (MOST_REFERENCES - 1)
     assert simulator.control()["requests"] == 1
@@ -135,6 +135,6 @@ async def test_one_of_several_calls_fails_and_nothing_is_added(vk_resources: Res
     assert simulator.control()["requests"] == 1
 
 
-async def test_two_that_add_the_same_at_once(vk_resources: Resources) -> None:
+async def test_two_clients_add_the_same_concurrently(vk_resources: Resources) -> None:
     first, second = await asyncio.gather(add_groups(vk_resources, ["1"]), add_groups(vk_resources, [NAME]))
     assert {first[0].outcome, second[0].outcome} == {ADDED, ALREADY}

@@ -1,4 +1,4 @@
-"""docker-compose.yml is one, holds no secret, and sets nothing that the settings do not know."""
+"""docker-compose.yml is valid, contains no secret, and sets only existing settings."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.processes import environment, run
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "tests" / "data" / "compose" / "compose-spec.json"
 FROM_OUTSIDE = r"\$\{[A-Z_]+:\?[^}]+\}"
-"""A variable without which Compose refuses to start."""
+"""A variable without which Compose does not start."""
 AFTER_MIGRATION = {
     "postgres": {"condition": "service_healthy"},
     "migrate": {"condition": "service_completed_successfully"},
@@ -39,7 +39,7 @@ def test_is_a_compose_file(compose: dict[str, Any]) -> None:
     assert [error.message for error in validator.iter_errors(compose)] == []
 
 
-def test_a_mistake_would_be_found(compose: dict[str, Any]) -> None:
+def test_an_invalid_file_is_detected(compose: dict[str, Any]) -> None:
     validator = jsonschema.Draft201909Validator(json.loads(SCHEMA.read_bytes()))
     compose = {**compose, "services": {**compose["services"], "web": {"comand": ["vk-comments"]}}}
     assert not validator.is_valid(compose)
@@ -57,7 +57,7 @@ def test_no_secret_has_a_value(services: dict[str, dict[str, Any]]) -> None:
     assert found == SECRETS
 
 
-def test_secrets_of_the_settings_are_known_here() -> None:
+def test_the_list_of_secret_settings_is_complete() -> None:
     secret = {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     assert secret - {"DATABASE_URL", "REDIS_URL"} <= SECRETS
 
@@ -81,7 +81,7 @@ def test_settings_of_each_service_are_accepted(
         assert settings.workers > 0
 
 
-def test_each_waits_for_what_it_needs(services: dict[str, dict[str, Any]]) -> None:
+def test_services_wait_for_their_dependencies(services: dict[str, dict[str, Any]]) -> None:
     assert {name: service.get("depends_on", {}) for name, service in services.items()} == {
         "postgres": {},
         "migrate": {"postgres": {"condition": "service_healthy"}},
@@ -90,22 +90,24 @@ def test_each_waits_for_what_it_needs(services: dict[str, dict[str, Any]]) -> No
     }
 
 
-def test_each_that_stays_is_looked_at(services: dict[str, dict[str, Any]]) -> None:
+def test_long_running_services_have_health_checks(services: dict[str, dict[str, Any]]) -> None:
     ending = {name for name, service in services.items() if "restart" not in service}
     unwatched = {name for name, service in services.items() if "test" not in service["healthcheck"]}
     assert ending == unwatched == {"migrate"}
 
 
-def test_the_worker_is_asked_for_a_sign_of_life(services: dict[str, dict[str, Any]]) -> None:
+def test_the_health_check_of_the_worker(services: dict[str, dict[str, Any]]) -> None:
     kind, command, *arguments = services["worker"]["healthcheck"]["test"]
     assert (kind, command) == ("CMD", "vk-comments")
-    # there is none here, and that it says so shows that the command is one
+    # no worker runs here: the message proves that the command is valid
     result = run(*arguments, env=environment(DATA_DIR=ROOT / "tests" / "data"))
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("error: No worker runs on ")
 
 
-def test_web_servers_hand_out_what_workers_write(services: dict[str, dict[str, Any]], compose: dict[str, Any]) -> None:
+def test_web_servers_share_the_directory_of_exports(
+    services: dict[str, dict[str, Any]], compose: dict[str, Any]
+) -> None:
     [volume] = services["web"]["volumes"]
     assert services["worker"]["volumes"] == [volume]
     name, _, directory = volume.partition(":")
@@ -113,13 +115,13 @@ def test_web_servers_hand_out_what_workers_write(services: dict[str, dict[str, A
     assert f"DATA_DIR={directory.removesuffix('/exports')}\n" in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_password_may_stand_in_a_url() -> None:
+def test_the_password_is_valid_in_a_url() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert "# POSTGRES_PASSWORD: letters and digits only." in text
     assert set(re.findall(r"\$\{POSTGRES_PASSWORD:\?([^}]*)\}", text)) == {"set it to letters and digits"}
 
 
-def test_the_way_to_run_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_to_run_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "Dockerfile").read_text()
     [line] = re.findall(r"^#   docker run .*", text, re.MULTILINE)
     for name, value in re.findall(r"-e ([A-Z_]+)=(\S+)", line):

@@ -1,4 +1,4 @@
-"""`GET /exports/{id}/{name}`: files of exports as a whole and in parts, for those who may see them."""
+"""`GET /exports/{id}/{name}`: files of exports, whole and in parts, for authorized clients."""
 
 import os
 from collections.abc import AsyncIterator
@@ -18,14 +18,14 @@ from tests.jobs.test_export_comments import taken
 
 
 async def make(resources: Resources, options: ExportOptions | None = None) -> tuple[int, dict[str, Any]]:
-    """Make a file, and return its job's id and its facts."""
+    """Create a file, and return its job's id and its facts."""
     job = await taken(resources, options or ExportOptions(ExportFormat.JSON_LINES))
     return job.id, await run_handler(job, JobKind.EXPORT_COMMENTS)
 
 
 @pytest.fixture
 async def http(api: Api, wall: Wall) -> AsyncIterator[httpx2.AsyncClient]:
-    """Lend a client of the server."""
+    """Open a client of the server."""
     assert wall.owner_id == -1
     async with httpx2.AsyncClient(base_url=api.url) as client:
         yield client
@@ -81,11 +81,11 @@ async def test_media_types(
     job_id, facts = await make(resources, options)
     reply = await http.get(f"/exports/{job_id}/{facts['name']}")
     assert reply.headers["content-type"] == media_type
-    # a packed file is what was asked for: clients are not to unpack it
+    # a compressed file was requested: clients must not decompress it
     assert "content-encoding" not in reply.headers
 
 
-async def test_what_is_not_there(http: httpx2.AsyncClient, resources: Resources) -> None:
+async def test_files_that_do_not_exist(http: httpx2.AsyncClient, resources: Resources) -> None:
     job_id, facts = await make(resources)
     name = facts["name"]
     secret = export_directory(resources.settings) / "secret"
@@ -110,7 +110,7 @@ async def test_what_is_not_there(http: httpx2.AsyncClient, resources: Resources)
     assert (gone.status_code, gone.json()["message"]) == (404, "This file does not exist. It may have expired.")
 
 
-async def test_an_expired_file_and_one_whose_job_is_gone(http: httpx2.AsyncClient, resources: Resources) -> None:
+async def test_an_expired_file_and_one_whose_job_was_removed(http: httpx2.AsyncClient, resources: Resources) -> None:
     (one, facts), (two, other) = await make(resources), await make(resources)
     async with resources.database.transaction() as connection:
         await connection.execute(text("UPDATE exports SET expires_at = now() WHERE job_id = :id"), {"id": one})
@@ -133,7 +133,7 @@ async def test_keys(make_settings: MakeSettings) -> None:
                 assert (await http.get(path, headers={"Authorization": "Bearer the-right-key-1234"})).status_code == 200
 
 
-async def test_postgresql_is_away(
+async def test_postgresql_is_unavailable(
     http: httpx2.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await resources.database.engine.dispose()
@@ -157,7 +157,7 @@ async def test_a_slow_query(make_settings: MakeSettings, resources: Resources) -
 
 
 async def test_all_connections_are_in_use(make_settings: MakeSettings) -> None:
-    # the limit of a statement is that of waiting for a connection, too
+    # the statement timeout also limits the wait for a connection
     limits = {"database_pool_size": 1, "database_pool_overflow": 0, "database_statement_timeout_seconds": 0.05}
     async with open_resources(make_settings(**limits)) as opened, opened.database.connect():
         async for api in serve(opened):

@@ -1,4 +1,4 @@
-"""Feeds: one reader for all subscribers of a process, bounded memory, nothing missed and nothing told twice."""
+"""Feeds: one reader for all subscribers of a process, bounded memory, no missed and no repeated event."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch, _no_pauses: None) -> int:
-    """Have as few events and jobs kept as this, and fewer read at once."""
+    """Limit the stored events and jobs to this number, and read fewer at a time."""
     kept = 10
     monkeypatch.setattr(job_feed, "EVENTS_KEPT", kept)
     monkeypatch.setattr(all_jobs_feed, "JOBS_KEPT", kept)
@@ -51,14 +51,14 @@ def few(monkeypatch: pytest.MonkeyPatch, _no_pauses: None) -> int:
 
 @pytest.fixture
 async def writer(make_settings: MakeSettings) -> AsyncIterator[Resources]:
-    """Open a second process, which writes what `resources` reads."""
+    """Open a second process, which writes the data that `resources` reads."""
     async with open_resources(make_settings()) as opened:
         yield opened
 
 
-async def add_events(writer: Resources, job_id: int, count: int, *, is_told: bool = True) -> None:
+async def add_events(writer: Resources, job_id: int, count: int, *, publishes: bool = True) -> None:
     """Write events of a job in one transaction."""
-    async with writer.notifications.publish_on_commit([job_topic(job_id)] if is_told else []) as connection:
+    async with writer.notifications.publish_on_commit([job_topic(job_id)] if publishes else []) as connection:
         for _ in range(count):
             await jobs.add_event(connection, job_id, "POST_FAILED", "event", {})
 
@@ -79,7 +79,7 @@ async def cut(resources: Resources) -> None:
 
 
 async def seqs(changes: AsyncGenerator[JobUpdate], last: int | None = None) -> list[int]:
-    """Return the numbers of the events that are told, up to one of them or to the end."""
+    """Return the numbers of the received events, up to this one or to the end."""
     found = []
     async with aclosing(changes):
         async for change in changes:
@@ -91,30 +91,30 @@ async def seqs(changes: AsyncGenerator[JobUpdate], last: int | None = None) -> l
     return found
 
 
-async def soon(changes: AsyncGenerator[Any]) -> Any:
+async def next_change(changes: AsyncGenerator[Any]) -> Any:
     """Return the next change."""
     async with asyncio.timeout(WAIT_SECONDS):
         return await anext(changes)
 
 
-async def to_the_end(changes: AsyncGenerator[Any], told: list[Any] | None = None) -> None:
-    """Take every change, into `told` if that is given."""
+async def receive_all_changes(changes: AsyncGenerator[Any], received: list[Any] | None = None) -> None:
+    """Receive all changes, and append them to the list if it is given."""
     async for change in changes:
-        if told is not None:
-            told.append(change)
+        if received is not None:
+            received.append(change)
 
 
-async def news(changes: AsyncGenerator[JobChange], job_id: int, state: str) -> JobChange:
-    """Return the next change that tells that a job is in a state."""
+async def change_to_state(changes: AsyncGenerator[JobChange], job_id: int, state: str) -> JobChange:
+    """Return the next change in which a job is in this state."""
     while True:
-        change: JobChange = await soon(changes)
+        change: JobChange = await next_change(changes)
         if (change.job.id, change.job.state) == (job_id, state):
             return change
 
 
 @asynccontextmanager
 async def following(*subscriptions: AsyncGenerator[Any]) -> AsyncIterator[None]:
-    """End subscriptions with the block."""
+    """End subscriptions at the end of the block."""
     async with AsyncExitStack() as stack:
         for subscription in subscriptions:
             await stack.enter_async_context(aclosing(subscription))
@@ -131,7 +131,7 @@ def subscribers(subscription: str) -> float:
 
 @contextmanager
 def dropped(subscription: str, count: int = 1) -> Iterator[None]:
-    """Expect that so many subscribers are dropped in the block."""
+    """Check that this many subscribers are dropped in the block."""
     name = "vk_comments_job_subscribers_dropped_total"
     before = metric(name, subscription)
     yield
@@ -140,7 +140,7 @@ def dropped(subscription: str, count: int = 1) -> Iterator[None]:
 
 def is_idle(resources: Resources) -> bool:
     feeds = resources.feeds
-    return not (feeds._tasks or feeds._by_job or feeds._all)  # noqa: SLF001 - nothing may be left behind
+    return not (feeds._tasks or feeds._by_job or feeds._all)  # noqa: SLF001 - nothing may be left
 
 
 # one reader
@@ -148,24 +148,24 @@ def is_idle(resources: Resources) -> bool:
 
 async def test_a_hundred_subscribers_cost_one_reader(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
-    told: list[list[int]] = [[] for _ in range(100)]
+    received: list[list[int]] = [[] for _ in range(100)]
 
     async def collect(place: int) -> None:
         async for change in follow(resources, job_id, 0):
-            told[place].append(change.seq)
+            received[place].append(change.seq)
 
     started = time.monotonic()
     with statements(resources) as seen:
         tasks = [asyncio.create_task(collect(place)) for place in range(100)]
-        await until(lambda: all(told))
+        await until(lambda: all(received))
         assert subscribers("jobProgress") == 100
         assert len(resources.feeds._tasks) == 1  # noqa: SLF001 - one task for all
         for _ in range(5):
             await add_events(writer, job_id, 3)
         await cancel(writer, job_id)
         await asyncio.gather(*tasks)
-    assert all(list(dict.fromkeys(numbers)) == list(range(1, 18)) for numbers in told)
-    # the row and its events, five times a second at the most, as for a single subscriber
+    assert all(list(dict.fromkeys(numbers)) == list(range(1, 18)) for numbers in received)
+    # the row and its events, at most five times per second, as for a single subscriber
     looks = (time.monotonic() - started) / base.TICK_SECONDS + 1
     assert len(seen) <= 2 * looks
     assert subscribers("jobProgress") == 0
@@ -173,23 +173,23 @@ async def test_a_hundred_subscribers_cost_one_reader(resources: Resources, write
 
 async def test_a_hundred_subscribers_of_all_jobs_cost_one_reader(resources: Resources, writer: Resources) -> None:
     ids = [await queue_job(writer, -owner) for owner in (1, 2, 3)]
-    told: list[dict[int, str]] = [{} for _ in range(100)]
+    received: list[dict[int, str]] = [{} for _ in range(100)]
 
     async def collect(place: int) -> None:
         async for change in follow_all(resources, EVERYTHING):
-            told[place][change.job.id] = change.job.state
-            if set(told[place].values()) == {"CANCELLED"}:
+            received[place][change.job.id] = change.job.state
+            if set(received[place].values()) == {"CANCELLED"}:
                 return
 
     started = time.monotonic()
     with statements(resources) as seen:
         tasks = [asyncio.create_task(collect(place)) for place in range(100)]
-        await until(lambda: all(len(states) == 3 for states in told))
+        await until(lambda: all(len(states) == 3 for states in received))
         assert subscribers("jobs") == 100
         for job_id in ids:
             await cancel(writer, job_id)
         await asyncio.gather(*tasks)
-    # one statement a look; two for the first one and after connecting, which read everything
+    # one statement per read; two for the first read and after a reconnect, which read everything
     assert len(seen) <= (time.monotonic() - started) / base.TICK_SECONDS + 1 + 3
     assert subscribers("jobs") == 0
 
@@ -198,18 +198,18 @@ async def test_a_foreign_notification_ends_no_feed(resources: Resources, writer:
     job_id = await queue_job(writer)
     changes = follow_all(resources, EVERYTHING)
     async with following(changes):
-        await news(changes, job_id, "QUEUED")
+        await change_to_state(changes, job_id, "QUEUED")
         for payload in ("job:nonsense", f"job:{2**70}", "job:-1", "\U0001f600" * 100):
             await execute(writer, "SELECT pg_notify($1, $2)", resources.notifications.channel, payload)
         await cancel(writer, job_id)
-        await news(changes, job_id, "CANCELLED")
+        await change_to_state(changes, job_id, "CANCELLED")
 
 
-async def test_who_leaves_the_feed_of_all_jobs_is_offered_nothing_more(resources: Resources) -> None:
-    async with resources.feeds.follow_all(EVERYTHING) as taker:
-        feed = resources.feeds._all  # noqa: SLF001 - nothing else tells who takes from it
+async def test_a_former_subscriber_of_all_jobs_receives_no_more_changes(resources: Resources) -> None:
+    async with resources.feeds.follow_all(EVERYTHING) as subscriber:
+        feed = resources.feeds._all  # noqa: SLF001 - no public attribute shows its subscribers
         assert feed
-        assert feed.subscribers == {taker}
+        assert feed.subscribers == {subscriber}
     assert feed.subscribers == set()
 
 
@@ -219,7 +219,7 @@ async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resource
     before = asyncio.all_tasks()
     one, other, all_jobs = follow(resources, job_id, 0), follow(resources, job_id, 0), follow_all(resources, EVERYTHING)
     for changes in (one, other, all_jobs):
-        await soon(changes)
+        await next_change(changes)
     await one.aclose()
     assert not is_idle(resources)
     await other.aclose()
@@ -228,7 +228,7 @@ async def test_a_feed_ends_when_its_last_subscriber_has_left(resources: Resource
     assert asyncio.all_tasks() == before
 
 
-async def test_who_comes_a_moment_later_finds_the_same_feed(resources: Resources, writer: Resources) -> None:
+async def test_a_subscriber_that_comes_soon_after_gets_the_same_feed(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     with resources.feeds.follow_job(job_id) as first:
         await first.newest()
@@ -242,22 +242,22 @@ async def test_a_process_that_closes_ends_its_feeds(make_settings: MakeSettings,
     before = asyncio.all_tasks()
     async with open_resources(make_settings()) as resources:
         changes = follow(resources, job_id, 0)
-        await soon(changes)
+        await next_change(changes)
     assert asyncio.all_tasks() == before
     await changes.aclose()
 
 
-async def test_a_bug_in_a_feed_reaches_all_who_follow(resources: Resources, writer: Resources) -> None:
+async def test_a_bug_in_a_feed_reaches_all_subscribers(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     one, other, all_jobs = follow(resources, job_id, 0), follow(resources, job_id, 0), follow_all(resources, EVERYTHING)
     async with following(one, other, all_jobs):
         for changes in (one, other, all_jobs):
-            await soon(changes)
+            await next_change(changes)
         await execute(resources, "ALTER TABLE jobs RENAME COLUMN stage TO other")
         await writer.notifications.publish(job_topic(job_id))
         for changes in (one, other, all_jobs):
             with pytest.raises(DBAPIError, match="stage"):
-                await to_the_end(changes)
+                await receive_all_changes(changes)
     await until(lambda: is_idle(resources))
     with pytest.raises(DBAPIError, match="stage"):
         await anext(follow(resources, job_id, 0))
@@ -266,18 +266,18 @@ async def test_a_bug_in_a_feed_reaches_all_who_follow(resources: Resources, writ
     assert await seqs(follow(resources, job_id, 0), 1) == [1]
 
 
-async def test_a_subscriber_that_goes_while_others_have_their_turn(
+async def test_a_subscriber_that_leaves_during_the_fairness_turn_of_others(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "TURNS", 2)
     feeds = JobFeeds(resources.database, resources.notifications)
     order: list[int] = []
 
-    async def take(place: int) -> None:
+    async def receive(place: int) -> None:
         await feeds.turn()
         order.append(place)
 
-    tasks = [asyncio.create_task(take(place)) for place in range(7)]
+    tasks = [asyncio.create_task(receive(place)) for place in range(7)]
     await asyncio.sleep(0)
     assert order == [0, 1]
     tasks[3].cancel()
@@ -297,32 +297,30 @@ async def test_catching_up_while_events_are_written(resources: Resources, writer
         await add_events(writer, job_id, 1 + number % 5)
     await cancel(writer, job_id)
     last = 100 + 90 + 1
-    told = await asyncio.gather(*subscribed)
-    assert told == [list(range(seq + 1, last + 1)) for seq in (0, 0, 42, 95, 100)]
+    received = await asyncio.gather(*subscribed)
+    assert received == [list(range(seq + 1, last + 1)) for seq in (0, 0, 42, 95, 100)]
 
 
-async def test_a_slow_subscriber_is_told_and_goes_on_from_where_it_was(
-    resources: Resources, writer: Resources, few: int
-) -> None:
+async def test_a_slow_subscriber_is_dropped_and_resumes(resources: Resources, writer: Resources, few: int) -> None:
     job_id = await queue_job(writer)
     slow, fast = follow(resources, job_id, 0), follow(resources, job_id, 0)
     async with following(slow, fast):
-        assert (await soon(slow)).seq == 1
+        assert (await next_change(slow)).seq == 1
         in_time = asyncio.create_task(seqs(fast, 51))
         for _ in range(10):
             await add_events(writer, job_id, few // 2)
         assert await in_time == list(range(1, 52))
-        await until(lambda: len(resources.feeds._by_job[job_id].events) == few)  # noqa: SLF001 - no more are kept
+        await until(lambda: len(resources.feeds._by_job[job_id].events) == few)  # noqa: SLF001 - no more are stored
         with dropped("jobProgress"), pytest.raises(SubscriberTooSlow) as caught:
             await anext(slow)
         assert caught.value.limit == few
     assert await seqs(follow(resources, job_id, 1), 51) == list(range(2, 52))
 
 
-async def test_many_events_at_once_throw_nobody_out(resources: Resources, writer: Resources, few: int) -> None:
+async def test_many_events_at_once_drop_no_subscriber(resources: Resources, writer: Resources, few: int) -> None:
     job_id = await queue_job(writer)
     changes = follow(resources, job_id, 0)
-    assert (await soon(changes)).seq == 1
+    assert (await next_change(changes)).seq == 1
     await add_events(writer, job_id, 10 * few)
     assert await seqs(changes, 10 * few + 1) == list(range(2, 10 * few + 2))
 
@@ -331,43 +329,43 @@ async def test_progress_is_conflated(resources: Resources, writer: Resources) ->
     job_id = await queue_job(writer)
     changes = follow(resources, job_id, 1)
     async with following(changes):
-        assert (await soon(changes)).job.done == 0
+        assert (await next_change(changes)).job.done == 0
         for done in range(1, 100):
             async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"done": done})
-        told: list[int] = []
+        received: list[int] = []
         started = time.monotonic()
-        while not told or told[-1] < 99:
-            told.append((await soon(changes)).job.done)
-        assert len(told) <= (time.monotonic() - started) / base.TICK_SECONDS + 2
-    assert told == sorted(set(told))
+        while not received or received[-1] < 99:
+            received.append((await next_change(changes)).job.done)
+        assert len(received) <= (time.monotonic() - started) / base.TICK_SECONDS + 2
+    assert received == sorted(set(received))
 
 
-async def test_signs_of_life_are_no_news(resources: Resources, writer: Resources) -> None:
+async def test_heartbeats_are_not_changes(resources: Resources, writer: Resources) -> None:
     job_id = await queue_job(writer)
     changes, all_jobs = follow(resources, job_id, 1), follow_all(resources, EVERYTHING)
     async with following(changes, all_jobs):
         for each in (changes, all_jobs):
-            await soon(each)
+            await next_change(each)
         one, any_job = asyncio.ensure_future(anext(changes)), asyncio.ensure_future(anext(all_jobs))
         for _ in range(3):
             async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"checkpoint": {"at": 1}})
-            await resources.feeds._by_job[job_id].newest()  # noqa: SLF001 - it has looked
+            await resources.feeds._by_job[job_id].newest()  # noqa: SLF001 - the feed has read
         assert not one.done()
         assert not any_job.done()
         await cancel(writer, job_id)
         assert (await one).job.state == (await any_job).job.state == "CANCELLED"
 
 
-async def test_an_event_that_only_other_processes_know_yet(resources: Resources, writer: Resources) -> None:
-    """A client that comes from another process may know more than the feed of this one."""
+async def test_an_event_that_this_process_has_not_read_yet(resources: Resources, writer: Resources) -> None:
+    """A client that comes from another process may know more events than the feed of this one."""
     job_id = await queue_job(writer)
     changes, later = follow(resources, job_id, 0), follow(resources, job_id, 3)
     async with following(changes, later):
-        await soon(changes)
-        await add_events(writer, job_id, 2, is_told=False)
-        assert (await soon(later)).seq == 3
+        await next_change(changes)
+        await add_events(writer, job_id, 2, publishes=False)
+        assert (await next_change(later)).seq == 3
     with pytest.raises(ValidationFailed):
         await anext(follow(resources, job_id, 4))
 
@@ -378,12 +376,12 @@ async def test_a_notification_is_lost(resources: Resources, writer: Resources, m
     job_id = await queue_job(writer)
     changes, all_jobs = follow(resources, job_id, 1), follow_all(resources, EVERYTHING)
     async with following(changes, all_jobs):
-        await soon(changes)
-        await soon(all_jobs)
+        await next_change(changes)
+        await next_change(all_jobs)
         monkeypatch.setattr("app.jobs.queue.job_topic", lambda _: "somewhere else")
         await cancel(writer, job_id)
         assert await seqs(changes) == [2]
-        assert (await news(all_jobs, job_id, "CANCELLED")).is_matching
+        assert (await change_to_state(all_jobs, job_id, "CANCELLED")).is_matching
 
 
 @pytest.mark.usefixtures("few")
@@ -400,19 +398,19 @@ async def test_connections_are_cut_meanwhile(
         follow_all(resources, EVERYTHING),
     )
     async with following(late, all_jobs):
-        assert (await soon(changes)).seq == 1
-        assert (await soon(late)).seq == 99
-        assert [(await soon(all_jobs)).job.id for _ in range(2)] == [job_id, other_id]
+        assert (await next_change(changes)).seq == 1
+        assert (await next_change(late)).seq == 99
+        assert [(await next_change(all_jobs)).job.id for _ in range(2)] == [job_id, other_id]
         await cut(resources)
         catching_up = asyncio.create_task(seqs(changes, 100))
-        # what happens while nobody listens: something in both, and a job that comes and goes
+        # changes without a listener: one in both, and a job that is created and removed
         await execute(resources, "UPDATE jobs SET done = 5 WHERE id = $1", job_id)
         await execute(
             resources,
             "INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds, state, finished_at)"
             " VALUES ('collect_comments', '{}', 0, 1, 1, 'SUCCEEDED', now())",
         )
-        assert await news(all_jobs, other_id + 1, "SUCCEEDED")
+        assert await change_to_state(all_jobs, other_id + 1, "SUCCEEDED")
         await cut(resources)
         await execute(resources, "UPDATE jobs SET last_seq = 100 WHERE id = $1", job_id)
         await execute(
@@ -439,7 +437,7 @@ async def test_older_events_are_read_again_after_a_failure(resources: Resources,
         return any(line["event"] == "follow_delayed" for line in logs)
 
     async with following(changes):
-        assert (await soon(changes)).seq == 1
+        assert (await next_change(changes)).seq == 1
         with capture_logs() as logs:
             async with writer.database.transaction() as connection:
                 await connection.execute(text("LOCK TABLE job_events"))
@@ -454,27 +452,27 @@ async def test_a_job_is_removed_meanwhile(resources: Resources, writer: Resource
     await add_events(writer, job_id, 49)
     catching_up, joined = follow(resources, job_id, 0), follow(resources, job_id, 45)
     async with following(catching_up, joined):
-        assert (await soon(catching_up)).seq == 1
-        assert (await soon(joined)).seq == 46
+        assert (await next_change(catching_up)).seq == 1
+        assert (await next_change(joined)).seq == 46
         await execute(resources, "DELETE FROM jobs WHERE id = $1", job_id)
         await writer.notifications.publish(job_topic(job_id))
-        told: list[JobUpdate] = []
+        received: list[JobUpdate] = []
         with pytest.raises(JobNotFound):
-            await to_the_end(joined, told)
-        assert [change.seq for change in told] == [47, 48, 49, 50]
+            await receive_all_changes(joined, received)
+        assert [change.seq for change in received] == [47, 48, 49, 50]
         with pytest.raises(JobNotFound):
-            await to_the_end(catching_up)
+            await receive_all_changes(catching_up)
 
 
 class Readers:
-    """Three subscribers of one job, each at its own pace; one that is told that it is too slow comes back."""
+    """Three subscribers of one job, each at its own pace; a dropped one subscribes again."""
 
     def __init__(self, resources: Resources, job_id: int) -> None:
-        self.told: list[list[int]] = [[], [], []]
+        self.received: list[list[int]] = [[], [], []]
         self.written = 1
         self._resources = resources
         self._job_id = job_id
-        self._changes = [follow(resources, job_id, 0) for _ in self.told]
+        self._changes = [follow(resources, job_id, 0) for _ in self.received]
 
     async def write(self, count: int) -> None:
         """Write events."""
@@ -482,44 +480,44 @@ class Readers:
         self.written += count
 
     async def look(self, _: int) -> None:
-        """Let the feed read, whether anybody takes from it or not."""
+        """Make the feed read, whether or not a subscriber receives."""
         with self._resources.feeds.follow_job(self._job_id) as feed:
             await feed.newest()
             assert len(feed.events) <= job_feed.EVENTS_KEPT
 
-    async def come_back(self, place: int) -> None:
-        """Subscribe again with the last event that is known."""
+    async def resubscribe(self, place: int) -> None:
+        """Subscribe again with the last known event."""
         await self._changes[place].aclose()
-        self._changes[place] = follow(self._resources, self._job_id, (self.told[place] or [0])[-1])
+        self._changes[place] = follow(self._resources, self._job_id, (self.received[place] or [0])[-1])
 
-    async def take(self, place: int, count: int = 1) -> None:
-        """Take some messages, as long as there is an event to come."""
-        numbers = self.told[place]
+    async def receive(self, place: int, count: int = 1) -> None:
+        """Receive some messages, as long as an event is outstanding."""
+        numbers = self.received[place]
         for _ in range(count):
             if numbers[-1:] != [self.written]:
                 try:
-                    change = await soon(self._changes[place])
+                    change = await next_change(self._changes[place])
                 except SubscriberTooSlow:
-                    await self.come_back(place)
+                    await self.resubscribe(place)
                 else:
                     numbers += [change.seq] if change.event else []
 
-    async def take_many(self, place: int) -> None:
-        """Take more messages than one."""
-        await self.take(place, 8)
+    async def receive_many(self, place: int) -> None:
+        """Receive several messages."""
+        await self.receive(place, 8)
 
-    async def take_all(self) -> None:
-        """Take the rest, and leave."""
-        for place, numbers in enumerate(self.told):
+    async def receive_all(self) -> None:
+        """Receive the rest, and unsubscribe."""
+        for place, numbers in enumerate(self.received):
             while numbers[-1:] != [self.written]:
-                await self.take(place)
+                await self.receive(place)
             await self._changes[place].aclose()
 
 
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just(Readers.write), st.integers(1, 12)),
-        st.tuples(st.sampled_from([Readers.take, Readers.take_many, Readers.come_back]), st.integers(0, 2)),
+        st.tuples(st.sampled_from([Readers.receive, Readers.receive_many, Readers.resubscribe]), st.integers(0, 2)),
         st.tuples(st.just(Readers.look), st.just(0)),
     ),
     max_size=25,
@@ -529,15 +527,15 @@ STEPS = st.lists(
 @pytest.mark.usefixtures("few")
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-async def test_whatever_the_order_nothing_is_missed_and_nothing_told_twice(
+async def test_in_any_order_no_event_is_missed_or_repeated(
     resources: Resources, steps: list[tuple[Callable[[Readers, int], Awaitable[None]], int]]
 ) -> None:
     job_id = await queue_job(resources)
     readers = Readers(resources, job_id)
     for step, number in steps:
         await step(readers, number)
-    await readers.take_all()
-    assert readers.told == [list(range(1, readers.written + 1))] * 3
+    await readers.receive_all()
+    assert readers.received == [list(range(1, readers.written + 1))] * 3
     await cancel(resources, job_id)
     await until(lambda: is_idle(resources))
 
@@ -545,20 +543,20 @@ async def test_whatever_the_order_nothing_is_missed_and_nothing_told_twice(
 # all jobs
 
 
-async def test_first_what_has_not_ended_then_changes(resources: Resources, writer: Resources) -> None:
+async def test_first_the_unfinished_jobs_then_changes(resources: Resources, writer: Resources) -> None:
     ended_id = await queue_job(writer, -1)
     await cancel(writer, ended_id)
     first_id, second_id = await queue_job(writer, -2), await queue_job(writer, -3)
     changes = follow_all(resources, EVERYTHING)
     async with following(changes):
-        assert [await soon(changes) for _ in range(2)] == [
+        assert [await next_change(changes) for _ in range(2)] == [
             (row, True) for row in (await rows_of(resources, first_id, second_id))
         ]
         await cancel(writer, second_id)
-        assert (await news(changes, second_id, "CANCELLED")).is_matching
+        assert (await change_to_state(changes, second_id, "CANCELLED")).is_matching
         third_id = await queue_job(writer, -4)
         await writer.notifications.publish(job_topic(third_id))
-        assert (await news(changes, third_id, "QUEUED")).is_matching
+        assert (await change_to_state(changes, third_id, "QUEUED")).is_matching
 
 
 async def rows_of(resources: Resources, *ids: int) -> list[Any]:
@@ -566,44 +564,44 @@ async def rows_of(resources: Resources, *ids: int) -> list[Any]:
         return sorted(await jobs.followed_jobs(connection, ids), key=lambda row: int(row.id))
 
 
-async def test_a_job_that_changes_before_it_was_told(resources: Resources, writer: Resources) -> None:
+async def test_a_job_that_changes_before_it_was_received(resources: Resources, writer: Resources) -> None:
     first_id, second_id = await queue_job(writer, -1), await queue_job(writer, -2)
     slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
     async with following(slow, fast):
-        assert (await soon(slow)).job.id == first_id
+        assert (await next_change(slow)).job.id == first_id
         for _ in range(2):
-            await soon(fast)
+            await next_change(fast)
         await cancel(writer, second_id)
-        await news(fast, second_id, "CANCELLED")
-        change = await soon(slow)
+        await change_to_state(fast, second_id, "CANCELLED")
+        change = await next_change(slow)
         assert (change.job.id, change.job.state) == (second_id, "CANCELLED")
 
 
 @pytest.mark.usefixtures("_no_pauses")
-async def test_a_job_that_leaves_the_filter_is_told_once_more(resources: Resources, writer: Resources) -> None:
+async def test_a_job_that_leaves_the_filter_is_sent_once_more(resources: Resources, writer: Resources) -> None:
     job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
     queued = follow_all(resources, JobConditions(states=("QUEUED",)))
     cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
     others = follow_all(resources, JobConditions(kinds=("other",)))
     async with following(queued, cancelled, others):
-        assert [(await soon(queued)).job.id for _ in range(2)] == [job_id, other_id]
+        assert [(await next_change(queued)).job.id for _ in range(2)] == [job_id, other_id]
         waiting = [asyncio.ensure_future(anext(each)) for each in (cancelled, others)]
         await cancel(writer, job_id)
-        left = await soon(queued)
+        left = await next_change(queued)
         assert (left.job.id, left.job.state, left.is_matching) == (job_id, "CANCELLED", False)
         entered = await waiting[0]
         assert (entered.job.id, entered.is_matching) == (job_id, True)
         await retry(writer, job_id)
-        assert (await news(queued, job_id, "QUEUED")).is_matching
-        assert not (await news(cancelled, job_id, "QUEUED")).is_matching
+        assert (await change_to_state(queued, job_id, "QUEUED")).is_matching
+        assert not (await change_to_state(cancelled, job_id, "QUEUED")).is_matching
         assert not waiting[1].done()
-        await queue_job(writer, -3)  # nothing of it meets the filter, before or now
+        await queue_job(writer, -3)  # the job never matches the filter
         waiting[1].cancel()
         await asyncio.wait(waiting)
 
 
-async def test_a_job_that_ended_before_anybody_looked_is_retried(resources: Resources, writer: Resources) -> None:
-    """It may be on the list of a client, which has read it there."""
+async def test_a_job_that_ended_before_the_subscription_is_retried(resources: Resources, writer: Resources) -> None:
+    """A client may have read it in a list, and show it."""
     job_id = await queue_job(writer, -1)
     await cancel(writer, job_id)
     await execute(writer, "UPDATE jobs SET finished_at = finished_at - interval '1 day'")
@@ -611,7 +609,7 @@ async def test_a_job_that_ended_before_anybody_looked_is_retried(resources: Reso
     cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
     everything = follow_all(resources, EVERYTHING)
     async with following(cancelled, everything):
-        assert (await soon(everything)).job.id == marker_id
+        assert (await next_change(everything)).job.id == marker_id
         waiting = asyncio.ensure_future(anext(cancelled))
         await until(lambda: subscribers("jobs") == 2)
         await retry(writer, job_id)
@@ -623,17 +621,17 @@ async def test_a_slow_subscriber_of_all_jobs(resources: Resources, writer: Resou
     ids = [await queue_job(writer, -1 - number) for number in range(2 * few)]
     slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
     async with following(slow, fast):
-        # what has not ended is told at any pace, however much it is
+        # unfinished jobs are sent at any pace, however many they are
         for changes in (slow, fast):
-            assert [(await soon(changes)).job.id for _ in ids] == ids
+            assert [(await next_change(changes)).job.id for _ in ids] == ids
         with dropped("jobs"):
             for job_id in ids:
                 await cancel(writer, job_id)
-                await news(fast, job_id, "CANCELLED")
+                await change_to_state(fast, job_id, "CANCELLED")
             with pytest.raises(SubscriberTooSlow) as caught:
                 await anext(slow)
         assert caught.value.limit == few
-        feed = resources.feeds._all  # noqa: SLF001 - how much is kept
+        feed = resources.feeds._all  # noqa: SLF001 - the number of stored changes
         assert feed
         assert not feed.rows
 
@@ -643,59 +641,59 @@ async def test_changes_of_one_job_are_conflated(resources: Resources, writer: Re
     slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
     async with following(slow, fast):
         for changes in (slow, fast):
-            await soon(changes)
+            await next_change(changes)
         for done in range(1, 2 * few + 1):
             async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
                 await jobs.write_progress(connection, job_id, {"done": done})
-            assert (await soon(fast)).job.done == done
-        assert (await soon(slow)).job.done == 2 * few
+            assert (await next_change(fast)).job.done == done
+        assert (await next_change(slow)).job.done == 2 * few
 
 
-async def test_more_topics_than_are_remembered(resources: Resources, writer: Resources, few: int) -> None:
-    """All are read, in one statement. Who takes so many in time is told of them, though more are left than are kept."""
+async def test_more_topics_than_are_accumulated(resources: Resources, writer: Resources, few: int) -> None:
+    """All are read in one statement. A subscriber that keeps up receives all, though the backlog exceeds the limit."""
     ids = [await queue_job(writer, -1 - number) for number in range(2 * few)]
     slow, fast = follow_all(resources, EVERYTHING), follow_all(resources, EVERYTHING)
 
     async def make_progress(job_id: int, done: int) -> None:
         async with writer.notifications.publish_on_commit([job_topic(job_id)]) as connection:
             await jobs.write_progress(connection, job_id, {"done": done})
-        assert (await soon(fast)).job.done == done
+        assert (await next_change(fast)).job.done == done
 
     async with following(slow, fast):
         for _ in ids:
-            await soon(slow)
-            await soon(fast)
+            await next_change(slow)
+            await next_change(fast)
         await execute(writer, "UPDATE jobs SET done = id")
         for job_id in ids:
             resources.notifications.wake(job_topic(job_id))
-        assert {(change.job.id, change.job.done) for change in [await soon(fast) for _ in ids]} == {
+        assert {(change.job.id, change.job.done) for change in [await next_change(fast) for _ in ids]} == {
             (job_id, job_id) for job_id in ids
         }
         for _ in range(few // 2):
-            await soon(slow)
+            await next_change(slow)
         await make_progress(ids[0], 1_001)
-        await soon(slow)
+        await next_change(slow)
         with dropped("jobs"):
             for done in (1_002, 1_003):
                 await make_progress(ids[0], done)
             with pytest.raises(SubscriberTooSlow):
-                await soon(slow)
+                await next_change(slow)
 
 
-async def test_many_jobs_that_ended_lately_are_told_once(
+async def test_many_jobs_that_ended_recently_are_sent_once(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(base, "LOOK_SECONDS", 0.05)
     changes = follow_all(resources, EVERYTHING)
-    told: list[JobChange] = []
+    received: list[JobChange] = []
 
-    def are_told(count: int) -> bool:
-        return len(told) >= count
+    def have_arrived(count: int) -> bool:
+        return len(received) >= count
 
     await queue_job(writer)
     async with following(changes):
-        await soon(changes)
-        taking = asyncio.create_task(to_the_end(changes, told))
+        await next_change(changes)
+        receiving = asyncio.create_task(receive_all_changes(changes, received))
         for number in range(1, 6):
             await execute(
                 writer,
@@ -703,19 +701,19 @@ async def test_many_jobs_that_ended_lately_are_told_once(
                 " SELECT 'collect_comments', '{}', 0, 1, 1, 'SUCCEEDED', now() FROM generate_series(1, $1)",
                 few // 2,
             )
-            await until(partial(are_told, number * few // 2))
-        feed = resources.feeds._all  # noqa: SLF001 - what is kept
+            await until(partial(have_arrived, number * few // 2))
+        feed = resources.feeds._all  # noqa: SLF001 - the stored jobs
         assert feed
-        looks = feed._done  # noqa: SLF001 - each reads everything
-        await until(lambda: feed._done > looks + 3)  # noqa: SLF001 - nothing else tells what the feed keeps
-        assert len({change.job.id for change in told}) == len(told) == 5 * few // 2
-        assert len(feed._ended) == len(told)  # noqa: SLF001 - nothing else tells what the feed keeps
-        # they are forgotten when they are read no more
+        looks = feed._done  # noqa: SLF001 - each read reads everything
+        await until(lambda: feed._done > looks + 3)  # noqa: SLF001 - no public attribute shows the stored jobs
+        assert len({change.job.id for change in received}) == len(received) == 5 * few // 2
+        assert len(feed._ended) == len(received)  # noqa: SLF001 - no public attribute shows the stored jobs
+        # they are forgotten when they are no longer read
         monkeypatch.setattr(all_jobs_feed, "SETTLING", timedelta(0))
-        await until(lambda: len(feed._ended) == few)  # noqa: SLF001 - nothing else tells what the feed keeps
-        assert len(told) == 5 * few // 2
-        taking.cancel()
-        await asyncio.wait({taking})
+        await until(lambda: len(feed._ended) == few)  # noqa: SLF001 - no public attribute shows the stored jobs
+        assert len(received) == 5 * few // 2
+        receiving.cancel()
+        await asyncio.wait({receiving})
 
 
 async def test_jobs_that_are_removed(
@@ -725,19 +723,19 @@ async def test_jobs_that_are_removed(
     ids = [await queue_job(writer, -1 - number) for number in range(few)]
     changes = follow_all(resources, EVERYTHING)
     async with following(changes):
-        assert (await soon(changes)).job.id == ids[0]
+        assert (await next_change(changes)).job.id == ids[0]
         await execute(writer, "DELETE FROM jobs WHERE id < $1", ids[-1])
-        feed = resources.feeds._all  # noqa: SLF001 - what is kept
+        feed = resources.feeds._all  # noqa: SLF001 - the stored jobs
         assert feed
         await until(lambda: [*feed.rows] == ids[-1:])
-        assert (await soon(changes)).job.id == ids[-1]
+        assert (await next_change(changes)).job.id == ids[-1]
 
 
-# the order of what a feed does
+# the order of a feed's actions
 
 
 class _Probe(base.Feed):
-    """A feed that notes whether it listened at each look, and whose looks fail as often as it is told."""
+    """A feed that records whether it listened at each read, and whose reads fail as often as configured."""
 
     def __init__(self, resources: Resources, failures: int = 0) -> None:
         super().__init__(resources.database)
@@ -760,10 +758,10 @@ class _Probe(base.Feed):
 
 @pytest.mark.usefixtures("_no_pauses")
 @pytest.mark.parametrize("failures", [0, 2])
-async def test_a_feed_listens_before_it_looks(
+async def test_a_feed_listens_before_it_reads(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
-    """What happens between the two is noticed; and a look that failed is repeated, though nothing happens."""
+    """A change between the two is noticed; a failed read is repeated, even if nothing changes."""
     monkeypatch.setattr(base, "LOOK_SECONDS", 2 * WAIT_SECONDS)
     probe = _Probe(resources, failures)
     with probe.followed():
@@ -775,10 +773,10 @@ async def test_a_feed_listens_before_it_looks(
 
 
 @pytest.mark.usefixtures("_no_pauses")
-async def test_an_event_is_told_with_a_row_that_is_as_new(
+async def test_an_event_comes_with_an_equally_new_row(
     resources: Resources, writer: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one that happens after the row was read and before its events are."""
+    """Also one that happens after the row and before its events are read."""
     job_id = await queue_job(resources)
     events_after = jobs.events_after
     more = iter([1])

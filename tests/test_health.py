@@ -28,7 +28,7 @@ def valkey() -> Iterator[Valkey]:
 
 @asynccontextmanager
 async def opened(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Resources]:
-    """Open a process that listens already, on a database that a worker serves."""
+    """Open a process that already listens, on a database that a worker serves."""
     async with open_resources(make_settings(**overrides)) as resources:
         async with resources.database.transaction() as connection:
             await write_heartbeat(connection, "host:1", 4, ["collect_comments"])
@@ -41,7 +41,7 @@ def component(report: HealthReport, name: str) -> ComponentHealth:
     return found
 
 
-async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulator: Simulator) -> None:
+async def test_everything_is_healthy(make_settings: MakeSettings, valkey: Valkey, simulator: Simulator) -> None:
     async with opened(make_settings, redis_url=valkey.url, vk_api_url=simulator.url) as resources:
         await resources.vk.call(groups_by_id(["1"]))
         report = await resources.health.report()
@@ -58,7 +58,7 @@ async def test_all_is_well(make_settings: MakeSettings, valkey: Valkey, simulato
     assert report.version
 
 
-async def test_without_redis_it_is_not_looked_at(make_settings: MakeSettings) -> None:
+async def test_without_redis_it_is_not_checked(make_settings: MakeSettings) -> None:
     async with opened(make_settings) as resources:
         report = await resources.health.report()
     assert [each.name for each in report.components] == ["postgresql", "workers", "notifications", "vk"]
@@ -74,7 +74,7 @@ async def test_no_worker_is_alive(make_settings: MakeSettings) -> None:
     assert component(report, "workers").detail == "none is alive, so jobs only wait"
 
 
-async def test_redis_stops_and_comes_back(make_settings: MakeSettings, valkey: Valkey) -> None:
+async def test_redis_stops_and_restarts(make_settings: MakeSettings, valkey: Valkey) -> None:
     async with opened(make_settings, redis_url=valkey.url) as resources:
         valkey.kill()
         report = await resources.health.report()
@@ -93,7 +93,7 @@ async def test_redis_hangs(make_settings: MakeSettings, valkey: Valkey, monkeypa
     assert component(report, "redis").status is DEGRADED
 
 
-async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resources) -> None:
+async def test_postgresql_is_unavailable(make_settings: MakeSettings, resources: Resources) -> None:
     settings = make_settings(database_url=NOBODY)
     async with open_database(settings, NOBODY) as database, open_notifications(settings, database) as events:
         check = HealthCheck(database, events, resources.vk, resources.health.started)
@@ -109,7 +109,7 @@ async def test_postgresql_is_away(make_settings: MakeSettings, resources: Resour
     assert component(report, "vk").detail == "1 token(s)"
 
 
-async def test_postgresql_refuses(make_settings: MakeSettings, resources: Resources) -> None:
+async def test_postgresql_rejects_connections(make_settings: MakeSettings, resources: Resources) -> None:
     url = resources.database.dsn.replace("/t_", "/no_")
     async with open_database(make_settings(), url) as database:
         check = HealthCheck(database, resources.notifications, resources.vk, 0.0)
@@ -165,7 +165,7 @@ async def test_no_token_is_configured(make_settings: MakeSettings) -> None:
         ({"code": 15}, HEALTHY, "1 of 1 token(s) ready"),
     ],
 )
-async def test_how_vk_answered_last(
+async def test_the_last_answer_of_vk(
     vk_resources: Resources, simulator: Simulator, fault: dict[str, int], status: HealthStatus, detail: str
 ) -> None:
     simulator.control(faults=[{**fault, "times": 6}])
@@ -184,9 +184,7 @@ async def test_vk_answers_again(vk_resources: Resources, simulator: Simulator) -
     assert component(await vk_resources.health.report(), "vk").status is HEALTHY
 
 
-async def test_another_process_was_told_that_no_token_is_left(
-    make_settings: MakeSettings, simulator: Simulator
-) -> None:
+async def test_another_process_had_its_last_token_rejected(make_settings: MakeSettings, simulator: Simulator) -> None:
     settings = make_settings(vk_api_url=simulator.url)
     async with open_resources(settings) as first, open_resources(settings) as second:
         simulator.control(faults=[{"code": 14}])

@@ -45,7 +45,7 @@ def valkey() -> Iterator[Valkey]:
 
 @asynccontextmanager
 async def process_of(make_settings: MakeSettings, **overrides: object) -> AsyncIterator[Notifications]:
-    """Open what one process has: a pool and notifications of its own."""
+    """Open one process's pool and notifications."""
     settings = make_settings(**overrides)
     assert settings.database_url
     async with (
@@ -92,7 +92,7 @@ def foreign() -> float:
 
 
 async def payloads(notifications: Notifications, topic: str) -> list[str]:
-    """Publish and return what NOTIFY carries meanwhile, up to a mark of the test's own."""
+    """Publish, and return the payloads of NOTIFY up to a marker of the test."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     connection = await notifications.database.listen()
     await connection.add_listener(notifications.channel, lambda *message: heard.put_nowait(str(message[-1])))
@@ -117,7 +117,7 @@ async def end_listeners(notifications: Notifications) -> None:
 # within a process
 
 
-async def test_a_wake_is_remembered_until_somebody_waits() -> None:
+async def test_a_wake_is_kept_until_the_next_wait() -> None:
     wake = Wake()
     assert not await wake.wait(0)
     wake.wake()
@@ -134,7 +134,7 @@ async def test_a_wake_ends_a_wait() -> None:
     assert await waiting
 
 
-def test_only_those_of_the_topic_wake(two: tuple[Notifications, Notifications]) -> None:
+def test_only_listeners_of_the_topic_wake(two: tuple[Notifications, Notifications]) -> None:
     notifications, _ = two
     with (
         notifications.subscribe(TOPIC) as mine,
@@ -144,10 +144,10 @@ def test_only_those_of_the_topic_wake(two: tuple[Notifications, Notifications]) 
         notifications.wake(TOPIC)
         notifications.wake("unknown")
         assert [wake._flag.is_set() for wake in (mine, also, others)] == [True, True, False]  # noqa: SLF001 - waiting would reset it
-    assert not notifications._listeners  # noqa: SLF001 - nothing is left behind
+    assert not notifications._listeners  # noqa: SLF001 - nothing is left
 
 
-async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Notifications, Notifications]) -> None:
+async def test_an_accumulator_returns_the_notified_topics(two: tuple[Notifications, Notifications]) -> None:
     notifications, _ = two
     with notifications.subscribe_prefix(JOBS, limit=2) as accumulator:
         for topic in (TOPIC, TOPIC, CANCELLATIONS, job_topic(8)):
@@ -156,10 +156,10 @@ async def test_a_gathering_remembers_which_topics_had_an_event(two: tuple[Notifi
         assert accumulator.take() == {TOPIC, job_topic(8)}
         assert accumulator.take() == set()
         assert not await accumulator.wait(0)
-    assert not notifications._accumulators  # noqa: SLF001 - nothing is left behind
+    assert not notifications._accumulators  # noqa: SLF001 - nothing is left
 
 
-async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Notifications, Notifications]) -> None:
+async def test_an_accumulator_drops_excess_and_unknown_topics(two: tuple[Notifications, Notifications]) -> None:
     notifications, _ = two
     with notifications.subscribe_prefix(JOBS, limit=2) as accumulator:
         for number in range(4):
@@ -176,36 +176,36 @@ async def test_a_gathering_forgets_what_is_too_much_or_unknown(two: tuple[Notifi
 # by PostgreSQL
 
 
-async def test_an_event_reaches_other_processes(two: tuple[Notifications, Notifications]) -> None:
+async def test_a_notification_reaches_other_processes(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
-    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
-        await here.wait(0)
-        await there.wait(0)
-        await elsewhere.wait(0)
+    with one.subscribe(TOPIC) as own, other.subscribe(TOPIC) as remote, other.subscribe(CANCELLATIONS) as other_topic:
+        await own.wait(0)
+        await remote.wait(0)
+        await other_topic.wait(0)
         await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
-        assert await here.wait(WAIT_SECONDS)
-        assert not await elsewhere.wait(0)
+        assert await remote.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
+        assert not await other_topic.wait(0)
 
 
-async def test_a_lost_connection_is_made_again(two: tuple[Notifications, Notifications]) -> None:
+async def test_a_lost_connection_is_reopened(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
-    with other.subscribe(TOPIC) as there, other.subscribe(CANCELLATIONS) as elsewhere:
-        await there.wait(0)
-        await elsewhere.wait(0)
+    with other.subscribe(TOPIC) as remote, other.subscribe(CANCELLATIONS) as other_topic:
+        await remote.wait(0)
+        await other_topic.wait(0)
         await end_listeners(one)
-        # nobody knows what was missed, so everybody looks again
-        assert await there.wait(WAIT_SECONDS)
-        assert await elsewhere.wait(WAIT_SECONDS)
+        # missed notifications are unknown, so all listeners are woken
+        assert await remote.wait(WAIT_SECONDS)
+        assert await other_topic.wait(WAIT_SECONDS)
         await until(lambda: other.is_listening)
         await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
 
 
-async def test_listeners_look_again_once_the_connection_listens(
+async def test_listeners_are_woken_once_the_connection_listens(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is told just before that reaches nobody: who had looked even earlier would miss it for good."""
+    """Earlier notifications are lost: a listener that had read even before would miss the change for good."""
     was_woken: list[bool] = []
     listen = asyncpg.Connection.add_listener
 
@@ -227,9 +227,9 @@ async def test_without_postgresql(make_settings: MakeSettings) -> None:
         open_database(settings, "postgresql://nobody@127.0.0.1:9/nothing") as database,
         open_notifications(settings, database) as notifications,
     ):
-        with notifications.subscribe(TOPIC) as here, capture_logs() as logged:
+        with notifications.subscribe(TOPIC) as own, capture_logs() as logged:
             await notifications.publish(TOPIC)
-            assert await here.wait(0)
+            assert await own.wait(0)
         assert not notifications.is_listening
     assert logged == [{"event": "event_lost", "topic": TOPIC, "log_level": "warning"}]
 
@@ -263,18 +263,18 @@ async def test_foreign_notifications_wake_nobody(two: tuple[Notifications, Notif
     one, other = two
     before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
-    with one.subscribe(TOPIC) as here, other.subscribe_prefix(JOBS, limit=5) as accumulator:
+    with one.subscribe(TOPIC) as own, other.subscribe_prefix(JOBS, limit=5) as accumulator:
         for payload in FOREIGN:
             await connection.execute("SELECT pg_notify($1, $2)", other.channel, payload)
         await one.publish(TOPIC)  # notifications arrive in the order in which they were sent
         assert await accumulator.wait(WAIT_SECONDS)
         assert accumulator.take() == {TOPIC}
-        assert await here.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
     await connection.close()
     assert foreign() - before == 2 * len(FOREIGN)  # both processes listen
 
 
-async def test_tasks_end_that_lose_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tasks_that_lose_a_cancellation_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications_module, "CANCEL_AGAIN_SECONDS", 0.01)
     lost: list[int] = []
 
@@ -297,42 +297,44 @@ async def test_tasks_end_that_lose_a_cancellation(monkeypatch: pytest.MonkeyPatc
 # by Redis
 
 
-async def test_an_event_travels_by_redis_alone(two_with_redis: tuple[Notifications, Notifications]) -> None:
+async def test_a_notification_is_sent_by_redis_only(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
-    with one.subscribe(TOPIC) as here, other.subscribe(TOPIC) as there:
-        await here.wait(0)
-        await there.wait(0)
+    with one.subscribe(TOPIC) as own, other.subscribe(TOPIC) as remote:
+        await own.wait(0)
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == []
-        assert await there.wait(WAIT_SECONDS)
-        assert await here.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
+        assert await own.wait(WAIT_SECONDS)
 
 
-async def test_a_transaction_is_told_of_by_redis_after_it(two_with_redis: tuple[Notifications, Notifications]) -> None:
+async def test_redis_publishes_after_the_commit(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there:
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote:
+        await remote.wait(0)
         async with one.publish_on_commit([TOPIC]):
-            assert not await there.wait(0)
-        assert await there.wait(WAIT_SECONDS)
+            assert not await remote.wait(0)
+        assert await remote.wait(WAIT_SECONDS)
 
 
-async def test_redis_dies_and_comes_back(two_with_redis: tuple[Notifications, Notifications], valkey: Valkey) -> None:
+async def test_redis_is_killed_and_restarts(
+    two_with_redis: tuple[Notifications, Notifications], valkey: Valkey
+) -> None:
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there, capture_logs() as logged:
+    with other.subscribe(TOPIC) as remote, capture_logs() as logged:
         valkey.kill()
         for _ in range(3):
-            await there.wait(0)
+            await remote.wait(0)
             assert await payloads(one, TOPIC) == [TOPIC]
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
         await until(lambda: not (one.redis_is_up or other.redis_is_up))
 
         valkey.start()
         await until(lambda: one.redis_is_up and other.redis_is_up)
         assert await subscribers(one) == 2
-        await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - it is left alone for a moment
-        await there.wait(0)
+        await until(lambda: time.monotonic() > one._redis_again_at)  # noqa: SLF001 - Redis is not used until this time
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == []
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged].count("redis_lost") <= 1
 
 
@@ -342,42 +344,42 @@ async def test_redis_hangs(
     one, other = two_with_redis
     monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(notifications_module, "RECONNECT_SECONDS", 10 * WAIT_SECONDS)
-    with other.subscribe(TOPIC) as there, capture_logs() as logged, valkey.frozen():
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote, capture_logs() as logged, valkey.frozen():
+        await remote.wait(0)
         assert await payloads(one, TOPIC) == [TOPIC]
-        assert await there.wait(WAIT_SECONDS)
-        # Redis is left alone for a while: one that would be asked again would be waited for until the test is ended
+        assert await remote.wait(WAIT_SECONDS)
+        # Redis is not used for a while: a request to it would wait until the end of the test
         monkeypatch.setattr(notifications_module, "REDIS_TIMEOUT_SECONDS", 10 * WAIT_SECONDS)
         async with asyncio.timeout(WAIT_SECONDS):
             await one.publish(TOPIC)
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
     assert [line["event"] for line in logged] == ["redis_lost"]
     assert not one.redis_is_up
 
 
-async def test_redis_was_never_there(make_settings: MakeSettings) -> None:
+async def test_redis_never_ran(make_settings: MakeSettings) -> None:
     async with (
         process_of(make_settings, redis_url="redis://127.0.0.1:9") as one,
         process_of(make_settings, redis_url="redis://127.0.0.1:9") as other,
     ):
-        with other.subscribe(TOPIC) as there:
+        with other.subscribe(TOPIC) as remote:
             assert await payloads(one, TOPIC) == [TOPIC]
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
         await until(lambda: not other.redis_is_up)
 
 
-async def test_a_missed_event_of_redis(two_with_redis: tuple[Notifications, Notifications]) -> None:
-    """A connection that is lost and made again wakes everybody, for nobody knows what was missed."""
+async def test_a_missed_notification_of_redis(two_with_redis: tuple[Notifications, Notifications]) -> None:
+    """A reconnect wakes all listeners, because missed notifications are unknown."""
     one, other = two_with_redis
-    with other.subscribe(TOPIC) as there:
-        await there.wait(0)
+    with other.subscribe(TOPIC) as remote:
+        await remote.wait(0)
         assert one.redis
         await one.redis.client_kill_filter(_type="pubsub")
-        assert await there.wait(WAIT_SECONDS)
+        assert await remote.wait(WAIT_SECONDS)
         await until(lambda: other.redis_is_up)
 
 
-async def test_listeners_look_again_once_redis_has_subscribed_them(
+async def test_listeners_are_woken_once_redis_has_subscribed_them(
     make_settings: MakeSettings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_woken: list[bool] = []
@@ -396,7 +398,7 @@ async def test_listeners_look_again_once_redis_has_subscribed_them(
         assert notifications.redis
         before = foreign()
         await notifications.redis.publish(notifications.channel, "nonsense")
-        await until(lambda: foreign() > before)  # it has taken what Redis answered before that, too
+        await until(lambda: foreign() > before)  # it has processed all earlier answers of Redis
         with notifications.subscribe(TOPIC) as wake:
             monkeypatch.setattr(PubSub, "handle_message", noted)
             await notifications.redis.client_kill_filter(_type="pubsub")
@@ -424,48 +426,48 @@ async def test_deployments_that_share_a_redis(make_settings: MakeSettings, valke
     async with (
         process_of(make_settings, **first) as one,
         process_of(make_settings, **first) as other,
-        process_of(make_settings, **second) as elsewhere,
+        process_of(make_settings, **second) as other_deployment,
     ):
 
         async def all_listen() -> bool:
-            return (await subscribers(one), await subscribers(elsewhere)) == (2, 1)
+            return (await subscribers(one), await subscribers(other_deployment)) == (2, 1)
 
         await until(all_listen)
         with (
-            other.subscribe(TOPIC) as there,
-            elsewhere.subscribe(TOPIC) as far,
-            elsewhere.subscribe(CANCELLATIONS) as end,
+            other.subscribe(TOPIC) as remote,
+            other_deployment.subscribe(TOPIC) as far,
+            other_deployment.subscribe(CANCELLATIONS) as end,
         ):
-            for wake in (there, far, end):
+            for wake in (remote, far, end):
                 await wake.wait(0)
             await one.publish(TOPIC)
-            assert await there.wait(WAIT_SECONDS)
+            assert await remote.wait(WAIT_SECONDS)
             assert await payloads(one, TOPIC) == []
-            await elsewhere.publish(CANCELLATIONS)  # comes after what was sent before
+            await other_deployment.publish(CANCELLATIONS)  # it follows everything that was sent before
             assert await end.wait(WAIT_SECONDS)
             assert not await far.wait(0)
 
 
 @pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:9"])
-async def test_the_prefix_is_that_of_notify_as_well(make_settings: MakeSettings, redis_url: str | None) -> None:
+async def test_the_prefix_equals_that_of_notify(make_settings: MakeSettings, redis_url: str | None) -> None:
     async with process_of(make_settings, redis_url=redis_url, channel_prefix="staging:1") as notifications:
         assert notifications.channel == "staging:1_events"
-        with notifications.subscribe(TOPIC) as here:
-            await here.wait(0)
+        with notifications.subscribe(TOPIC) as own:
+            await own.wait(0)
             assert await payloads(notifications, TOPIC) == [TOPIC]
-            assert await here.wait(WAIT_SECONDS)
+            assert await own.wait(WAIT_SECONDS)
 
 
-async def test_redis_tells_only_of_what_is_committed(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is woken reads PostgreSQL at once, and would not find it there."""
-    told: list[bool] = []
+async def test_redis_publishes_only_committed_changes(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A woken listener reads PostgreSQL at once, and would not yet find the change there."""
+    found: list[bool] = []
 
     async def publish(_: str) -> None:
         async with resources.database.connect() as connection:
-            told.append(bool(await connection.scalar(text("SELECT count(*) FROM tokens WHERE fingerprint = 'a'"))))
+            found.append(bool(await connection.scalar(text("SELECT count(*) FROM tokens WHERE fingerprint = 'a'"))))
 
     monkeypatch.setattr(resources.notifications, "_redis_may_be_up", lambda: True)
     monkeypatch.setattr(resources.notifications, "publish", publish)
     async with resources.notifications.publish_on_commit([TOPIC]) as connection:
         await connection.execute(text("INSERT INTO tokens (fingerprint) VALUES ('a')"))
-    assert told == [True]
+    assert found == [True]

@@ -29,7 +29,7 @@ def embedded(data_dir: Path) -> Settings:
 
 
 def leftovers() -> set[str]:
-    """Return the names of this process's tasks beside the caller's."""
+    """Return the names of this process's tasks except the caller's."""
     return {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
@@ -38,7 +38,7 @@ def leftovers() -> set[str]:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """Lend a data directory; the cluster goes with it, which for root lies elsewhere."""
+    """Yield a data directory; remove its cluster with it, which for root is elsewhere."""
     yield tmp_path
     cluster = cluster_directory(tmp_path)
     if cluster.is_dir():
@@ -55,7 +55,7 @@ async def test_the_embedded_database_is_migrated(data_dir: Path) -> None:
         dsn = resources.database.dsn
     with pytest.raises((OSError, asyncpg.CannotConnectNowError)):
         await asyncpg.connect(dsn)
-    async with open_resources(settings) as resources:  # what was stored is still there
+    async with open_resources(settings) as resources:  # the stored data still exists
         assert set(await read(resources, table)) == {(name_of(TOKEN),)}
 
 
@@ -132,22 +132,22 @@ async def test_no_database_listens(make_settings: MakeSettings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("former", "latter", "told"),
+    ("former", "latter", "message"),
     [
         ("/t_", "/no_", "PostgreSQL says: database "),
         ("postgres@", "nobody_at_all@", 'PostgreSQL says: role "nobody_at_all" does not exist. Check DATABASE_URL.'),
     ],
 )
-async def test_a_database_that_refuses(
-    make_settings: MakeSettings, database_url: str, former: str, latter: str, told: str
+async def test_a_database_that_rejects_connections(
+    make_settings: MakeSettings, database_url: str, former: str, latter: str, message: str
 ) -> None:
     with pytest.raises(StartFailed) as caught:
         async with open_resources(make_settings(database_url=database_url.replace(former, latter))):
             pytest.fail("PostgreSQL refuses")
-    assert caught.value.message.startswith(told)
+    assert caught.value.message.startswith(message)
 
 
-async def test_a_mistake_of_ours_is_no_refusal(make_settings: MakeSettings, database_url: str) -> None:
+async def test_a_bug_is_not_reported_as_a_rejection(make_settings: MakeSettings, database_url: str) -> None:
     async with open_postgresql(make_settings()) as database, database.transaction() as connection:
         await connection.execute(text("ALTER TABLE alembic_version RENAME COLUMN version_num TO other"))
     with pytest.raises(Exception, match="version_num"):
@@ -155,7 +155,7 @@ async def test_a_mistake_of_ours_is_no_refusal(make_settings: MakeSettings, data
             pytest.fail("its version cannot be read")
 
 
-# what is opened
+# opened resources
 
 
 async def test_nothing_is_left_open(make_settings: MakeSettings, database_url: str) -> None:
@@ -176,7 +176,7 @@ async def test_nothing_is_left_open(make_settings: MakeSettings, database_url: s
     await own.close()
 
 
-async def test_an_exception_inside_comes_out(make_settings: MakeSettings) -> None:
+async def test_an_exception_inside_is_raised(make_settings: MakeSettings) -> None:
     before = leftovers()
     with pytest.raises(ValueError, match="on the way"):
         async with open_resources(make_settings()):
@@ -188,7 +188,7 @@ def name_of(token: str) -> str:
     return fingerprint(SecretStr(token))
 
 
-async def test_tokens_are_known_by_their_fingerprints(make_settings: MakeSettings) -> None:
+async def test_tokens_are_identified_by_their_fingerprints(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(vk_tokens=("one", "two"))) as resources:
         assert set(await read(resources, table)) == {(name_of("one"),), (name_of("two"),)}
         assert resources.vk.fingerprints == [name_of("one"), name_of("two")]
@@ -196,7 +196,7 @@ async def test_tokens_are_known_by_their_fingerprints(make_settings: MakeSetting
         assert resources.vk.fingerprints == []
 
 
-async def test_keys_are_asked_for_as_the_settings_say(make_settings: MakeSettings) -> None:
+async def test_keys_are_required_according_to_the_settings(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(auth="keys", api_keys=("key-of-a-client-1",))) as resources:
         resources.keys.check("Bearer key-of-a-client-1")
         with pytest.raises(Exception, match="requires an API key"):
@@ -206,7 +206,7 @@ async def test_keys_are_asked_for_as_the_settings_say(make_settings: MakeSetting
 # tokens that all processes share
 
 
-async def test_processes_share_what_vk_said_of_a_token(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_processes_share_the_state_of_a_token(make_settings: MakeSettings, simulator: Simulator) -> None:
     settings = make_settings(vk_api_url=simulator.url, vk_tokens=("one", "two"))
     async with open_resources(settings) as first, open_resources(settings) as second:
         simulator.control(faults=[{"code": 14, "times": 2}])
@@ -217,7 +217,7 @@ async def test_processes_share_what_vk_said_of_a_token(make_settings: MakeSettin
     assert simulator.control()["requests"] == 2
 
 
-async def test_processes_share_which_kind_a_token_is_of(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_processes_share_the_kind_of_a_token(make_settings: MakeSettings, simulator: Simulator) -> None:
     settings = make_settings(vk_api_url=simulator.url)
     calls = [groups_by_id(["1"])] * 2
     async with open_resources(settings) as first, open_resources(settings) as second:
@@ -241,7 +241,7 @@ async def test_a_start_tries_a_revoked_token_again(make_settings: MakeSettings, 
 
 
 async def test_the_rate_of_a_token_is_kept(make_settings: MakeSettings, simulator: Simulator) -> None:
-    """By two processes together: no machine is so fast that 24 requests at 20 a second take less than 23 intervals."""
+    """By two processes together: on any machine, 24 requests at 20 per second take at least 23 intervals."""
     settings = make_settings(vk_api_url=simulator.url, vk_requests_per_second=20)
     async with open_resources(settings) as first, open_resources(settings) as second:
         calls = [process.vk.call(groups_by_id(["1"])) for process in (first, second) * 12]

@@ -1,4 +1,4 @@
-"""A blocked event loop is noticed and counted while it is blocked, with the place."""
+"""A blocked event loop is detected, logged and counted while it is blocked, with the place in the code."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def blocked_times() -> float:
 
 
 def block_until(condition: Any) -> None:
-    """Keep the loop from doing anything else, as a body does that computes."""
+    """Block the event loop until a condition is true, like a handler that computes."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -41,14 +41,14 @@ async def test_a_blocked_loop_is_logged_and_counted(monkeypatch: pytest.MonkeyPa
     assert logs[1]["blocked_seconds"] > 0
 
 
-async def test_a_loop_that_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_responsive_loop_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.001)
     before = blocked_times()
-    asked = 0
+    answers = 0
     with capture_logs() as logs, watching_loop(WAIT_SECONDS):
         watcher = next(thread for thread in threading.enumerate() if thread.name == "watchdog")
-        while asked < 50:
-            asked += 1
+        while answers < 50:
+            answers += 1
             await until(watcher.is_alive)
     await until(lambda: not watcher.is_alive())
     assert logs == []

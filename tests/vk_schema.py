@@ -1,8 +1,8 @@
-"""Checks VK replies against VK's own published schema (a subset of VKCOM/vk-api-schema 5.199).
+"""Validates VK replies against VK's own published schema (a subset of VKCOM/vk-api-schema 5.199).
 
-The schema is not plain JSON Schema draft 7: `required: true` stands on the property itself, also beside a `$ref`; here
-it is lifted to the object. `groups_group` forbids further properties inside the `allOf` of `groups_group_full`, which
-can then never hold one; here the ban is dropped.
+The schema is not plain JSON Schema draft 7: `required: true` is on the property itself, also beside a `$ref`; this
+module moves it to the object. `groups_group` forbids further properties inside the `allOf` of `groups_group_full`,
+which could then never have one; this module removes that restriction.
 """
 
 import json
@@ -19,7 +19,7 @@ _BASE = "http://vk.schema/"
 
 
 class VkSchema:
-    """The schema, loaded once; `violations` checks whole replies such as {"response": ...}.
+    """The schema, loaded once; `violations` validates whole replies such as {"response": ...}.
 
     With `stubs_allowed` a comment may lack `from_id` and `text`: VK sends deleted comments without them (seen), though
     its schema requires both.
@@ -34,7 +34,7 @@ class VkSchema:
             if path.name == "methods.json":
                 for method in content["methods"]:
                     replies = method["responses"].items()
-                    self._replies[method["name"]] = {kind: _absolute(place, told["$ref"]) for kind, told in replies}
+                    self._replies[method["name"]] = {kind: _absolute(place, reply["$ref"]) for kind, reply in replies}
             else:
                 definitions[place] = _lifted(content)
         definitions["groups/objects.json"]["definitions"]["groups_group"].pop("additionalProperties")
@@ -46,11 +46,11 @@ class VkSchema:
         )
 
     def violations(self, method: str, reply: object, kind: str = "response") -> list[str]:
-        """Where the reply breaks the schema, in words; empty for a valid one. `kind` may be "extendedResponse"."""
+        """Return descriptions of the reply's violations of the schema. `kind` may be "extendedResponse"."""
         return self._violations(self._replies[method][kind], reply)
 
     def definition_violations(self, place: str, value: object) -> list[str]:
-        """Where a value breaks a definition, named by file and pointer: "wall/objects.json#/definitions/..."."""
+        """Return a value's violations of a definition ("file#/definitions/..."), such as of "wall/objects.json"."""
         return self._violations(_BASE + place, value)
 
     def _violations(self, reference: str, value: object) -> list[str]:
@@ -74,7 +74,7 @@ def _absolute(place: str, reference: str) -> str:
 
 
 def _lifted(node: Any) -> Any:
-    """The schema with each property's `required: true` lifted to the object, and without formats."""
+    """Return the schema with each property's `required: true` moved to the object, and without formats."""
     if isinstance(node, list):
         return [_lifted(item) for item in node]
     if not isinstance(node, dict):

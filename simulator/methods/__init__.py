@@ -1,7 +1,7 @@
-"""This package answers VK's methods, a file a section; `METHODS` lists them under VK's names.
+"""VK's methods, one file per section; `METHODS` lists them under VK's names.
 
-Parameters, limits, answers, and the kinds of tokens: VK API schema 5.199; what the schema leaves open: recorded
-replies, or said at its place.
+Source of parameters, limits, answers, and token kinds: VK API schema 5.199; for what it leaves open, recorded replies,
+or the source named at the place.
 """
 
 from collections.abc import Callable

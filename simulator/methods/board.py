@@ -1,11 +1,11 @@
-"""This file answers board.getTopics and board.getComments; communities are named by positive ids here."""
+"""board.getTopics and board.getComments; both identify communities by positive ids."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from simulator.annexes import Discussion
+from simulator.discussions import Discussion
 from simulator.errors import denied, invalid
-from simulator.methods.owners import seen_wall
+from simulator.methods.owners import visible_wall
 from simulator.methods.pages import page_of
 from simulator.parameters import Parameters
 from simulator.people import Community
@@ -24,14 +24,15 @@ _ORDERS: Final[dict[int, Callable[[Discussion], Any]]] = {
 
 
 def get_topics(site: Site, parameters: Parameters) -> Json:
-    """board.getTopics: a page of topics, fixed ones first; 40 unless told. `topic_ids` names them instead.
+    """board.getTopics: a page of topics (default: 40), fixed ones first; or those of `topic_ids`.
 
-    `comments` counts the first one, which opens a topic. Previews are cut to 90 letters unless told, 0: whole.
+    `comments` includes the first one, which opens a topic. Previews are cut to `preview_length` characters (default:
+    90; 0: whole).
 
     Raises:
-        ApiError: 15 or 19 when the community is not to be seen, 100 when there is none and on wrong parameters.
+        ApiError: 15 or 19 if the community is not visible, 100 if it does not exist or a parameter is invalid.
     """
-    board = site.annexes.board(_community(site, parameters))
+    board = site.discussions.board(_community(site, parameters))
     order = parameters.integer("order", minimum=-2, maximum=2) or _DEFAULT_ORDER
     offset = parameters.integer("offset", minimum=0)
     count = parameters.count(default=40, most=100)
@@ -54,12 +55,12 @@ def get_topics(site: Site, parameters: Parameters) -> Json:
 
 
 def get_comments(site: Site, parameters: Parameters) -> Json:
-    """board.getComments: a page of a topic's comments, the first one included; 20 unless told. There are no threads.
+    """board.getComments: a page of a topic's comments (default: 20), the first one included. There are no threads.
 
     Raises:
-        ApiError: 15 when the community is not to be seen or the topic is not there, 100 on wrong parameters.
+        ApiError: 15 if the community is not visible or the topic does not exist, 100 if a parameter is invalid.
     """
-    board = site.annexes.board(_community(site, parameters))
+    board = site.discussions.board(_community(site, parameters))
     topic = board.get(parameters.required_integer("topic_id", minimum=0))
     if topic is None:
         raise denied("topic was not found check topic_id param")
@@ -77,7 +78,7 @@ def _community(site: Site, parameters: Parameters) -> Community:
     community = site.world.population.community(parameters.required_integer("group_id", minimum=1))
     if community is None:
         raise invalid("group_id is invalid")
-    return seen_wall(site.world, community).community
+    return visible_wall(site.world, community).community
 
 
 def _topic_json(topic: Discussion, preview: int, length: int) -> Json:
@@ -102,6 +103,6 @@ def _topic_json(topic: Discussion, preview: int, length: int) -> Json:
 
 
 def _comment_json(comment: Json) -> Json:
-    """What a board tells of a comment: no threads, and no page that it stands on."""
+    """Return a comment with the fields that a board shows: without threads and without the owner."""
     kept = ("id", "from_id", "date", "text", "attachments", "likes")
     return {name: comment[name] for name in kept if name in comment} | {"can_edit": 0}

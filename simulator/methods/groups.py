@@ -1,4 +1,4 @@
-"""This file answers groups.getById, search and getMembers."""
+"""groups.getById, groups.search and groups.getMembers."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from simulator.people import FIRST_GUEST_ID, Community
 from simulator.render import Json, community_json
 from simulator.site import Site
 
-_MOST_FOUND: Final = 1000
+_MAX_RESULTS: Final = 1000
 _SORTS_BY_ID: Final = ("id_asc", "id_desc")
 _SORTS_BY_TIME: Final = ("time_asc", "time_desc")
 _BY_MEMBERS: Final = 6
@@ -18,10 +18,10 @@ _HIDDEN: Final = {*_GONE, "private"}
 
 
 def get_by_id(site: Site, parameters: Parameters) -> Json | list[Json]:
-    """groups.getById: communities by id or screen name, up to 500; unknown ones are left out.
+    """groups.getById: communities by id or screen name, up to 500; unknown ones are omitted.
 
     Raises:
-        ApiError: 100 when none is named or none is known.
+        ApiError: 100 if none is given or none is known.
     """
     named = "group_ids" if parameters.text("group_ids") else "group_id"
     parameters.required_text(named)
@@ -34,13 +34,13 @@ def get_by_id(site: Site, parameters: Parameters) -> Json | list[Json]:
 
 
 def search(site: Site, parameters: Parameters) -> Json:
-    """groups.search: communities whose name, screen name or description holds all words of `q`; 20 unless told.
+    """groups.search: communities whose name, screen name or description contains all words of `q` (default: 20).
 
-    VK gives the first 1,000 results whatever `offset` and `count` are. Private, banned and deleted ones are not found.
-    `sort` 6 is by members, all other orders are the world's. No event lies ahead, and no community sells.
+    VK returns only the first 1,000 results whatever `offset` and `count` are. Private, banned and deleted ones are not
+    found. `sort` 6 is by members, all other orders are the world's. There are no future events, and no community sells.
 
     Raises:
-        ApiError: 100 on wrong parameters.
+        ApiError: 100 if a parameter is invalid.
     """
     words = parameters.required_text("q").casefold().split()
     kind = parameters.choice("type", ("", "group", "page", "event"))
@@ -49,25 +49,25 @@ def search(site: Site, parameters: Parameters) -> Json:
     sort = parameters.integer("sort", minimum=0, maximum=_BY_MEMBERS)
     offset = parameters.integer("offset", minimum=0)
     count = parameters.count(default=20, most=1000)
-    nobody = parameters.flag("market") or (parameters.flag("future") and kind == "event")
+    excludes_all = parameters.flag("market") or (parameters.flag("future") and kind == "event")
     found = [
         community
-        for community in ([] if nobody else _findable(site))
+        for community in ([] if excludes_all else _findable(site))
         if kind in {"", community.kind} and city in {0, community.city + 1} and _has_all(community, words)
     ]
     if sort == _BY_MEMBERS:
         found.sort(key=lambda community: -community.members)
-    page = found[:_MOST_FOUND][offset : offset + count]
+    page = found[:_MAX_RESULTS][offset : offset + count]
     return {"count": len(found), "items": [community_json(community) for community in page]}
 
 
 def get_members(site: Site, parameters: Parameters) -> Json:
-    """groups.getMembers: ids of members, or profiles where `fields` are named; 1,000 unless told.
+    """groups.getMembers: ids of members, or profiles if `fields` are given (default: 1,000).
 
-    `filter` finds nobody: the token's owner has no friends there, and nobody subscribes.
+    With `filter` the result is empty: the token's owner has no friends in the world, and there are no subscriptions.
 
     Raises:
-        ApiError: 125 when there is no such community, 15 for what only its managers may see, and for a closed one.
+        ApiError: 125 if the community does not exist, 15 for what only its managers may see, and for a closed one.
     """
     community = site.world.population.community_by_name(parameters.required_text("group_id"))
     if community is None or community.wall in _GONE:
@@ -93,7 +93,7 @@ def get_members(site: Site, parameters: Parameters) -> Json:
 
 
 def _findable(site: Site) -> list[Community]:
-    """All communities that search finds, the ones with walls of their own first."""
+    """Return all communities that search finds, those with their own wall first."""
     population = site.world.population
     ids = (*range(1, population.groups + 1), *range(FIRST_GUEST_ID, FIRST_GUEST_ID + len(texts.GUESTS)))
     known = [population.community(group_id) for group_id in ids]

@@ -1,4 +1,4 @@
-"""This file answers likes.getList."""
+"""likes.getList."""
 
 from typing import Final
 
@@ -17,13 +17,13 @@ _MOST_KINDS_OF_FRIENDS: Final = 3
 
 
 def get_list(site: Site, parameters: Parameters) -> Json:
-    """likes.getList: who liked a post or a comment, or with filter `copies` reposted a post; 100 unless told.
+    """likes.getList: who liked a post or a comment, or with filter `copies` reposted a post (default: 100).
 
-    `count` is the number that the post or comment itself tells. Nobody is the token owner's friend.
+    `count` is the number that the post or comment itself states. The token's owner has no friends.
 
     Raises:
-        ApiError: 100 when there is no such thing, 232 when it cannot be liked: a deleted comment, or another type;
-            15, 18, 19 or 30 when the wall is not to be seen.
+        ApiError: 100 if the object does not exist, 232 if it cannot be liked: a deleted comment, or another type;
+            15, 18, 19 or 30 if the wall is not visible.
     """
     parameters.required_text("type")
     kind = parameters.choice("type", _TYPES)
@@ -36,7 +36,7 @@ def get_list(site: Site, parameters: Parameters) -> Json:
     wall = owner_of(site.world, parameters)
     seed, likes, copies = _liked(wall, kind, item_id) if isinstance(wall, Wall) else _unknown()
     count = 0 if friends else copies if chosen == "copies" else likes
-    page = site.members.admirers(seed, count)[offset : offset + most]
+    page = site.members.likers(seed, count)[offset : offset + most]
     if not parameters.flag("extended"):
         return {"count": count, "items": page}
     profiles = [site.members.profile(person_id, parameters.words("fields")) or {} for person_id in page]
@@ -44,11 +44,11 @@ def get_list(site: Site, parameters: Parameters) -> Json:
 
 
 def _liked(wall: Wall, kind: str, item_id: int) -> tuple[int, int, int]:
-    """The seed of those who like it, how many likes it has, and how many reposts."""
+    """Return the seed of its likers, its number of likes, and its number of reposts."""
     if kind == "post" and item_id in wall.posts:
         post = wall.posts[item_id]
-        told = post_json(wall, post)
-        return post.seed, told["likes"]["count"], told["reposts"]["count"]
+        stated = post_json(wall, post)
+        return post.seed, stated["likes"]["count"], stated["reposts"]["count"]
     if kind == "comment" and item_id in wall.comments:
         comment = wall.comments[item_id]
         if comment.deleted:

@@ -1,9 +1,9 @@
-"""This file answers photos.getComments and video.getComments."""
+"""photos.getComments and video.getComments."""
 
 from collections.abc import Collection
 from typing import Final
 
-from simulator.annexes import Discussion, MediaKind
+from simulator.discussions import Discussion, MediaKind
 from simulator.errors import ApiError, denied
 from simulator.methods.owners import owner_of
 from simulator.methods.pages import page_of, thread_of
@@ -12,17 +12,17 @@ from simulator.render import MAX_THREAD_ITEMS, CommentForm, Json, authors_json
 from simulator.site import Site
 from simulator.world import Wall
 
-# What a comment on a wall tells that one on a photo or on a video does not.
+# Fields of a comment on a wall that one on a photo or on a video lacks.
 _NOT_ON_PHOTOS: Final = ("post_id", "owner_id", "parents_stack", "thread", "is_from_post_author")
 _NOT_ON_VIDEOS: Final = ("post_id", "is_from_post_author")
 
 
 def get_photo_comments(site: Site, parameters: Parameters) -> Json:
-    """photos.getComments: a page of the comments on a photo; 20 unless told. There are no threads.
+    """photos.getComments: a page of the comments on a photo (default: 20). There are no threads.
 
     Raises:
-        ApiError: 15, 18, 19 or 30 when the owner is not to be seen, 15 when the photo is not there, 100 on wrong
-            parameters.
+        ApiError: 15, 18, 19 or 30 if the owner is not visible, 15 if the photo does not exist, 100 if a parameter is
+            invalid.
     """
     photo = _found(site, parameters, "photo")
     start, page = page_of(photo.wall, photo.comments, parameters, sorts=("asc", "desc"), default=20)
@@ -33,10 +33,10 @@ def get_photo_comments(site: Site, parameters: Parameters) -> Json:
 
 
 def get_video_comments(site: Site, parameters: Parameters) -> Json:
-    """video.getComments: a page of the comments on a video, or of the thread of `comment_id`; 20 unless told.
+    """video.getComments: a page of the comments on a video, or of the thread of `comment_id` (default: 20).
 
     Raises:
-        ApiError: 801 when comments are closed; else as photos.getComments.
+        ApiError: 801 if comments are closed; otherwise as photos.getComments.
     """
     video = _found(site, parameters, "video")
     if video.closed:
@@ -61,7 +61,7 @@ def _found(site: Site, parameters: Parameters, kind: MediaKind) -> Discussion:
     media_id = parameters.required_integer(f"{kind}_id", minimum=0)
     parameters.required_integer("owner_id")
     wall = owner_of(site.world, parameters)
-    found = site.annexes.media(kind, wall, media_id) if isinstance(wall, Wall) else None
+    found = site.discussions.media(kind, wall, media_id) if isinstance(wall, Wall) else None
     if found is None:
         raise denied(f"{kind} was not found check {kind}_id param")
     return found

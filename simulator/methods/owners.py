@@ -1,4 +1,4 @@
-"""This file finds out whose page is asked for, and whether it is to be seen."""
+"""Finds the owner that a request names, and checks that it is visible."""
 
 from simulator.errors import ApiError, denied, invalid
 from simulator.parameters import Parameters
@@ -7,24 +7,24 @@ from simulator.world import Wall, World
 
 
 def owner_of(world: World, parameters: Parameters) -> Person | Wall:
-    """Whose page is asked for, by `owner_id` or `domain`.
+    """Return the owner that `owner_id` or `domain` names.
 
     Raises:
-        ApiError: 100 when it is nobody's, 15, 18, 19 or 30 when it is not to be seen.
+        ApiError: 100 if there is no such owner, 15, 18, 19 or 30 if it is not visible.
     """
     if parameters.text("owner_id"):
         owner_id = parameters.required_integer("owner_id")
-        who = world.population.person(owner_id) if owner_id > 0 else world.population.community(-owner_id)
+        owner = world.population.person(owner_id) if owner_id > 0 else world.population.community(-owner_id)
     elif name := parameters.text("domain"):
-        who = world.population.community_by_name(name) or world.population.person_by_name(name)
+        owner = world.population.community_by_name(name) or world.population.person_by_name(name)
     else:
         raise invalid("owner_id is undefined")
-    if who is None:
+    if owner is None:
         raise invalid("owner_id is invalid" if parameters.text("owner_id") else "domain is invalid")
-    return seen_wall(world, who) if isinstance(who, Community) else _seen_person(who)
+    return visible_wall(world, owner) if isinstance(owner, Community) else _visible_person(owner)
 
 
-def _seen_person(person: Person) -> Person:
+def _visible_person(person: Person) -> Person:
     if person.deactivated:
         raise ApiError(18)
     if person.is_closed:
@@ -32,11 +32,11 @@ def _seen_person(person: Person) -> Person:
     return person
 
 
-def seen_wall(world: World, community: Community) -> Wall:
-    """The wall of a community.
+def visible_wall(world: World, community: Community) -> Wall:
+    """Return the wall of a community.
 
     Raises:
-        ApiError: 15 or 19 when it is not to be seen.
+        ApiError: 15 or 19 if it is not visible.
     """
     if community.wall == "banned":
         raise ApiError(19)

@@ -1,4 +1,4 @@
-"""This file cuts a page out of a list of comments, as all methods that list comments do."""
+"""Returns a page of a list of comments, for all methods that list comments."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from simulator.world import Comment, Wall
 def page_of(
     wall: Wall, level: list[Comment], parameters: Parameters, *, sorts: Sequence[str], default: int, cut: bool = False
 ) -> tuple[int, list[Comment]]:
-    """Where the page starts in the sorted list, and its comments: `default` unless told, 100 at most.
+    """Return the start of the page in the sorted list, and its comments (default: `default`, maximum: 100).
 
-    A larger `count` is refused, or `cut` where only the method's description names its limit.
+    A larger `count` is rejected, or with `cut` reduced, for methods that name the limit only in their description.
 
-    `sorts` are the orders the method has: asc, desc, and what it calls the order by likes. `offset` counts from
-    `start_comment_id` where given, and may be negative; a page never starts before the first comment.
+    `sorts` are the orders of the method: asc, desc, and its name of the order by likes. `offset` counts from
+    `start_comment_id`, if given, and may be negative; a page never starts before the first comment.
 
     Raises:
-        ApiError: 100 on wrong parameters.
+        ApiError: 100 if a parameter is invalid.
     """
     sort = parameters.choice("sort", sorts)
     if sort == "desc":
@@ -32,7 +32,7 @@ def page_of(
 
 
 def thread_of(wall: Wall, level: list[Comment], comment_id: int) -> list[Comment]:
-    """The replies to one of these comments; none where it is gone or stands elsewhere."""
+    """Return the replies to one of these comments; an empty list if it is gone or not among them."""
     comment = wall.comments.get(comment_id)
     return comment.replies if comment is not None and comment.top is None and _holds(level, comment) else []
 
@@ -43,7 +43,7 @@ def _holds(level: list[Comment], comment: Comment) -> bool:
 
 
 def _place(wall: Wall, level: list[Comment], comment_id: int, sort: str) -> int:
-    """Where a comment stands in its level; a reply stands where its top does, one that is gone where it would be."""
+    """Return a comment's position in its level; for a reply, its top comment's; for a gone one, where it would be."""
     comment = wall.comments.get(comment_id)
     if comment is not None and comment.top is not None and comment not in level:
         comment_id = comment.top.id

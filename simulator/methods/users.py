@@ -1,4 +1,4 @@
-"""This file answers users.get and utils.resolveScreenName."""
+"""users.get and utils.resolveScreenName."""
 
 from typing import Final
 
@@ -12,12 +12,12 @@ _CASES: Final = ("nom", "gen", "dat", "acc", "ins", "abl")
 
 
 def get(site: Site, parameters: Parameters) -> list[Json]:
-    """users.get: people by id or screen name, up to 1,000; unknown ones are left out.
+    """users.get: people by id or screen name, up to 1,000; unknown ones are omitted.
 
-    A user token that names nobody asks for its owner. Names are told in the nominative whatever `name_case` is.
+    Without `user_ids`, a user token gets its owner. Names are in the nominative whatever `name_case` is.
 
     Raises:
-        ApiError: 100 when another token names nobody, 113 when none is known.
+        ApiError: 100 if `user_ids` is missing with another token, 113 if no id is known.
     """
     parameters.choice("name_case", _CASES)
     population = site.world.population
@@ -35,10 +35,10 @@ def get(site: Site, parameters: Parameters) -> list[Json]:
 
 
 def resolve_screen_name(site: Site, parameters: Parameters) -> Json:
-    """utils.resolveScreenName: what a screen name stands for: type group, page or user, and its positive id.
+    """utils.resolveScreenName: the type (group, page or user) and the positive id of a screen name.
 
     Raises:
-        ApiError: 104 when the name is nobody's.
+        ApiError: 104 if the name is unknown.
     """
     name = parameters.required_text("screen_name")
     community = site.world.population.community_by_name(name)
@@ -51,7 +51,7 @@ def resolve_screen_name(site: Site, parameters: Parameters) -> Json:
 
 
 def _id_of(site: Site, word: str) -> int | None:
-    """The id that a word names: a number, id with a number, or a screen name."""
+    """Return the id that a word names: a number, id with a number, or a screen name."""
     digits = word.removeprefix("id")
     if is_number(digits):
         return int(digits)

@@ -1,4 +1,4 @@
-"""This file answers wall.get, getById, search, getComments and getComment."""
+"""wall.get, wall.getById, wall.search, wall.getComments and wall.getComment."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,10 +18,10 @@ _LONGEST_QUERY: Final = 9000
 
 
 def get(site: Site, parameters: Parameters) -> Json:
-    """wall.get: a page of posts, the pinned one first whatever its date, then from new to old; 20 unless told.
+    """wall.get: a page of posts (default: 20), the pinned one first whatever its date, then from new to old.
 
     Raises:
-        ApiError: 15, 18, 19 or 30 when the wall is closed, 100 when nobody has it.
+        ApiError: 15, 18, 19 or 30 if the wall is closed, 100 if it does not exist.
     """
     owner = owner_of(site.world, parameters)
     found = _filtered(owner, parameters.choice("filter", _FILTERS))
@@ -29,9 +29,9 @@ def get(site: Site, parameters: Parameters) -> Json:
 
 
 def search(site: Site, parameters: Parameters) -> Json:
-    """wall.search: posts that hold all words of a query, from new to old; 20 unless told.
+    """wall.search: posts that contain all words of a query, from new to old (default: 20).
 
-    No words find nothing, nor are texts found that only paying readers see.
+    A query without words has no results; texts that only paying readers see are not searched.
 
     Raises:
         ApiError: as wall.get.
@@ -48,7 +48,7 @@ def search(site: Site, parameters: Parameters) -> Json:
 
 
 def get_by_id(site: Site, parameters: Parameters) -> Json | list[Json]:
-    """wall.getById: posts by "owner_post", up to 100, in the order asked for; posts that are not there are left out."""
+    """wall.getById: up to 100 posts by "owner_post", in the requested order; posts that do not exist are omitted."""
     parameters.required_text("posts")
     depth = parameters.integer("copy_history_depth", 2)
     items = [
@@ -63,15 +63,15 @@ def get_by_id(site: Site, parameters: Parameters) -> Json | list[Json]:
 
 
 def get_comments(site: Site, parameters: Parameters) -> Json:
-    """wall.getComments: a page of a post's top comments, or of the thread of `comment_id`; 10 unless told.
+    """wall.getComments: a page of a post's top comments, or of the thread of `comment_id` (default: 10).
 
-    `count` says how many comments the post has with all replies (the thread: its replies), `current_level_count` how
-    many the walked level has. With `start_comment_id` the answer tells its `real_offset`. Stubs count like others.
-    A `comment_id` that is gone gives an empty thread, texts are whole without `preview_length`: the schema says
-    nothing of the first and otherwise of the second, recorded replies are whole.
+    `count` is the number of the post's comments with all replies (of a thread: its replies), `current_level_count`
+    the number of comments of the requested level. With `start_comment_id` the answer has a `real_offset`. Stubs are
+    counted. The thread of a gone `comment_id` is empty, which the schema leaves open. Texts are whole without
+    `preview_length`: the schema says otherwise, but recorded replies are whole.
 
     Raises:
-        ApiError: 15 when the wall or post is not there, 212 when comments are closed, 100 on wrong parameters.
+        ApiError: 15 if the wall or post does not exist, 212 if comments are closed, 100 if a parameter is invalid.
     """
     wall, post = _commented_post(site.world, parameters)
     form = CommentForm(
@@ -98,10 +98,10 @@ def get_comments(site: Site, parameters: Parameters) -> Json:
 
 
 def get_comment(site: Site, parameters: Parameters) -> Json:
-    """wall.getComment: one comment or reply, with its likes; a top comment tells the size of its thread.
+    """wall.getComment: one comment or reply, with its likes; a top comment has the size of its thread.
 
     Raises:
-        ApiError: 15 when the wall or comment is not there, 212 when comments are closed, 100 on wrong parameters.
+        ApiError: 15 if the wall or comment does not exist, 212 if comments are closed, 100 if a parameter is invalid.
     """
     comment_id = parameters.required_integer("comment_id", minimum=0)
     wall = owner_of(site.world, parameters)
@@ -119,7 +119,7 @@ def get_comment(site: Site, parameters: Parameters) -> Json:
 
 
 def _posts(site: Site, parameters: Parameters, found: list[tuple[Wall, Post]], count: int) -> Json:
-    """A page of posts with the number of all of them."""
+    """Return a page of posts with the number of all of them."""
     offset = parameters.integer("offset", minimum=0)
     items = [post_json(wall, post) for wall, post in found[offset : offset + count]]
     return {"count": len(found), "items": items} | _post_authors(site.world, parameters, items)
@@ -128,8 +128,8 @@ def _posts(site: Site, parameters: Parameters, found: list[tuple[Wall, Post]], c
 def _filtered(owner: Person | Wall, chosen: str) -> list[tuple[Wall, Post]]:
     if isinstance(owner, Person) or chosen not in _FILTERS[:3]:
         return []
-    wanted = {"owner": (True,), "others": (False,)}.get(chosen, (True, False))
-    return [(owner, post) for post in owner.newest_first() if (post.author == owner.owner_id) in wanted]
+    sides = {"owner": (True,), "others": (False,)}.get(chosen, (True, False))
+    return [(owner, post) for post in owner.newest_first() if (post.author == owner.owner_id) in sides]
 
 
 def _has_all(found: tuple[Wall, Post], words: list[str]) -> bool:
@@ -139,7 +139,7 @@ def _has_all(found: tuple[Wall, Post], words: list[str]) -> bool:
 
 
 def _post_named(world: World, word: str) -> Sequence[tuple[Wall, Post]]:
-    """The post of "-1_2" as a list of one, empty where it is not there or not to be seen."""
+    """Return the post of "-1_2" as a list of one; an empty list if it does not exist or is not visible."""
     owner, _, rest = word.partition("_")
     ids = Parameters({"owner_id": owner, "post_id": rest.partition("_")[0]})
     try:

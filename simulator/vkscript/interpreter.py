@@ -1,4 +1,4 @@
-"""This file runs the tree of a script: each kind of expression and statement by a method of its own."""
+"""Interprets the tree of a script, with one method per kind of expression and statement."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,16 +9,16 @@ from simulator.vkscript.memory import EXPRESSION, Memory
 from simulator.vkscript.methods import CHANGING, METHODS
 from simulator.vkscript.values import Value
 
-# method name, argument (any value) -> the answer, or false where the call failed
+# method name, argument (any value) -> the answer, or false if the call failed
 CallApi = Callable[[str, Value], Value]
-_GO_ON: Final = object()
+_CONTINUE: Final = object()
 
 
 class Interpreter:
-    """One run of a script; `memory` bounds it and knows what it made.
+    """One run of a script; `memory` limits it and records which lists and objects it made.
 
-    Lists and objects are shared, not copied, when they are assigned. An answer is the one that the method gave, until
-    the script changes a part of one.
+    Assignments share lists and objects, and do not copy them. An answer is the method's own object, until the script
+    changes a part of an answer.
     """
 
     def __init__(self, call: CallApi, arguments: Mapping[str, str], memory: Memory) -> None:
@@ -59,15 +59,15 @@ class Interpreter:
         }
 
     def run(self, script: tree.Block) -> Value:
-        """What the script returns; null when it ends without a return.
+        """Run a script; return its result, null if it ends without a return.
 
         Raises:
-            ApiError: 13 when it cannot go on, or does more than is allowed.
+            ApiError: 13 if it fails, or exceeds a limit.
         """
         result = self._block(script)
-        return None if result is _GO_ON else result
+        return None if result is _CONTINUE else result
 
-    # statements: each gives what the script returns, or _GO_ON
+    # statements: each method returns the script's result, or _CONTINUE
 
     def _perform(self, statement: tree.Statement) -> object:
         if not isinstance(statement, tree.Block):
@@ -77,18 +77,18 @@ class Interpreter:
     def _block(self, block: tree.Block) -> object:
         for statement in block.statements:
             result = self._perform(statement)
-            if result is not _GO_ON:
+            if result is not _CONTINUE:
                 return result
-        return _GO_ON
+        return _CONTINUE
 
     def _declaration(self, declaration: tree.Declaration) -> object:
         for name, value in declaration.variables:
             self._variables[name] = None if value is None else self._value(value)
-        return _GO_ON
+        return _CONTINUE
 
     def _evaluation(self, evaluation: tree.Evaluation) -> object:
         self._value(evaluation.expression)
-        return _GO_ON
+        return _CONTINUE
 
     def _condition(self, statement: tree.Condition) -> object:
         for condition, then in statement.branches:
@@ -100,20 +100,20 @@ class Interpreter:
         while values.is_true(self._value(loop.condition)):
             self._memory.count_operation()
             result = self._perform(loop.body)
-            if result is not _GO_ON:
+            if result is not _CONTINUE:
                 return result
-        return _GO_ON
+        return _CONTINUE
 
     def _deletion(self, deletion: tree.Deletion) -> object:
         if isinstance(deletion.target, tree.Variable):
             self._variables[deletion.target.name] = None
-            return _GO_ON
+            return _CONTINUE
         holder, place = self._holder(deletion.target)
         if isinstance(holder, dict):
             self._own(holder).pop(values.to_text(place), None)
         elif values.item(holder, place) is not None:
             self._put(holder, place, None)
-        return _GO_ON
+        return _CONTINUE
 
     # expressions
 
@@ -168,7 +168,7 @@ class Interpreter:
         return self._sum(left, right) if sign == "+" else values.calculate(sign, left, right)
 
     def _sum(self, left: Value, right: Value) -> Value:
-        """Numbers add up, texts and lists are joined; null and false beside a list are an empty one."""
+        """Add numbers, or concatenate texts or lists; null and false beside a list count as an empty list."""
         if isinstance(left, list) or isinstance(right, list):
             return self._memory.hold([*self._items(left), *self._items(right)])
         if isinstance(left, str) or isinstance(right, str):
@@ -178,7 +178,7 @@ class Interpreter:
         return values.calculate("+", left, right)
 
     def _items(self, value: Value) -> list[Value]:
-        # a failed call's `false.items` is null: public scripts add it to what they have, and VK goes on (vk-io)
+        # A failed call's `false.items` is null. Public scripts add it to their list, and VK accepts that (vk-io).
         if value is None or value is False:
             return []
         if not isinstance(value, list):
@@ -220,7 +220,7 @@ class Interpreter:
         return self._joined(assignment.operator, former, value) if assignment.operator else value
 
     def _holder(self, target: tree.Path) -> tuple[Value, Value]:
-        """What the last step of a path goes into, and where: a name or a number."""
+        """Return the container that the last step of a path changes, and the position: a name or a number."""
         holder = self._value(target.start)
         for step in target.steps[:-1]:
             holder = self._steps[type(step)](holder, step)
@@ -231,7 +231,7 @@ class Interpreter:
         """Set a member of an object, or an item of a list, at most one behind its last.
 
         Raises:
-            ApiError: 13 when there is no such place.
+            ApiError: 13 if the position does not exist.
         """
         if isinstance(holder, dict):
             self._own(holder)[values.to_text(place)] = self._memory.current(value)
@@ -242,5 +242,5 @@ class Interpreter:
         self._own(holder)[number : number + 1] = [self._memory.current(value)]
 
     def _own(self, value: Value) -> Value:
-        """The value itself, or a list or object that may be changed in its place."""
+        """Return the value itself, or its replacement: a list or object that may be changed."""
         return self._memory.own(value, self._variables) if isinstance(value, list | dict) else value

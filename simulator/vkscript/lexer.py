@@ -1,4 +1,4 @@
-"""This file cuts a script into tokens."""
+"""Splits a script into tokens."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of source with the line it stands in, from 1; `kind` is name, number, text, sign or end."""
+    """A piece of source with its line number, from 1; `kind` is name, number, text, sign or end."""
 
     kind: str
     text: str
@@ -27,7 +27,7 @@ class Token:
 
 
 def tokenize(code: str) -> Iterator[Token]:
-    """The tokens of a script without spaces and comments, the last one of kind "end" with an empty text."""
+    """Yield the tokens of a script without spaces and comments; the last one has kind "end" and an empty text."""
     line = 1
     for match in _TOKEN.finditer(code):
         if match.lastgroup != "space":
@@ -37,7 +37,7 @@ def tokenize(code: str) -> Iterator[Token]:
 
 
 def unquote(quoted: str) -> str:
-    """The text a quoted literal stands for; a half of a surrogate pair alone becomes U+FFFD."""
+    """Return the text of a quoted literal; a lone surrogate becomes U+FFFD."""
     text = _ESCAPE.sub(_unescape, quoted[1:-1])
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -1,4 +1,4 @@
-"""This file holds the methods of lists and texts that VKScript has; `METHODS` lists them under their names."""
+"""VKScript's methods of lists and texts; `METHODS` lists them under their names."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -12,7 +12,7 @@ Method = Callable[[Memory, Value, Sequence[Value]], Value]
 
 def _list(name: str, subject: Value) -> list[Value]:
     if not isinstance(subject, list):
-        raise failed_run(f"Method {name} requires an array")  # the wording is VK's: vk_api issue 286
+        raise failed_run(f"Method {name} requires an array")  # VK's wording: vk_api issue 286
     return subject
 
 
@@ -27,7 +27,7 @@ def _whole(arguments: Sequence[Value], place: int, default: int) -> int:
 
 
 def _changed(memory: Memory, name: str, subject: Value) -> list[Value]:
-    """A list that is to be changed; moving its items counts as work."""
+    """Return a list to change; moving its items counts as work."""
     found = _list(name, subject)
     memory.count_work(len(found))
     return found
@@ -71,13 +71,13 @@ def _shift(memory: Memory, subject: Value, _arguments: Sequence[Value]) -> Value
 
 
 def _index_of(memory: Memory, subject: Value, arguments: Sequence[Value]) -> Value:
-    wanted = arguments[0] if arguments else None
+    searched = arguments[0] if arguments else None
     if isinstance(subject, str):
         memory.count_work(len(subject))
-        return subject.find(to_text(wanted))
+        return subject.find(to_text(searched))
     found = _list("indexOf", subject)
     memory.count_work(len(found))
-    return next((place for place, each in enumerate(found) if are_equal(each, wanted)), -1)
+    return next((place for place, each in enumerate(found) if are_equal(each, searched)), -1)
 
 
 def _substr(memory: Memory, subject: Value, arguments: Sequence[Value]) -> Value:
@@ -96,7 +96,7 @@ def _split(memory: Memory, subject: Value, arguments: Sequence[Value]) -> Value:
     return memory.hold(text.split(separator) if separator else list(text))
 
 
-# These change their list, which is to be the script's own (`Memory.own`).
+# These change their list, which must be the script's own (`Memory.own`).
 CHANGING: Final = {"splice", "push", "pop", "shift", "unshift"}
 METHODS: Final[dict[str, Method]] = {
     "slice": _slice,

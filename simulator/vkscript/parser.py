@@ -1,4 +1,4 @@
-"""This file turns the tokens of a script into its tree, by recursive descent, one method a rule."""
+"""Parses the tokens of a script into its tree, by recursive descent, with one method per rule."""
 
 import math
 from collections.abc import Iterator
@@ -39,9 +39,9 @@ from simulator.vkscript.tree import (
     Variable,
 )
 
-# How deep expressions and statements may stand in each other; a level takes at most 20 calls of Python to run.
+# Maximum nesting of expressions and statements; running one level takes at most 20 nested Python calls.
 MAX_DEPTH: Final = 30
-# A second of reading; 25 calls that name 1,000 people each take 50,000. (VK's own limit is not known.)
+# A second of parsing; 25 calls with 1,000 ids each take 50,000 tokens. (VK's own limit is not known.)
 MAX_TOKENS: Final = 200_000
 _WORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 _RESERVED: Final = {*_WORDS, "API", "Args", "var", "if", "else", "while", "return", "delete", "parseInt", "parseDouble"}
@@ -59,7 +59,7 @@ _LONGEST_INTEGER: Final = 18
 
 
 def parse(code: str) -> Block:
-    """The statements of a script.
+    """Parse the statements of a script.
 
     Raises:
         ApiError: 12 in VK's wording: "';' expected, '' found in line 1" (recorded), "undefined identifier 'a' in line
@@ -92,11 +92,11 @@ class _Parser:
         return token
 
     def _sign(self) -> str:
-        """The next token where it is a sign, else nothing."""
+        """Return the next token if it is a sign, otherwise an empty text."""
         return self._next.text if self._next.kind == "sign" else ""
 
     def _accept(self, text: str) -> bool:
-        """Whether the next token is this sign or word; if so it is taken."""
+        """Consume the next token if it is this sign or word; return whether it is."""
         if self._next.text != text:
             return False
         self._take()
@@ -196,7 +196,7 @@ class _Parser:
         return found
 
     def _target(self, found: Expression, purpose: str) -> Target:
-        """What may be assigned to or deleted: a variable, or a member or item of one."""
+        """Return what may be assigned to or deleted: a variable, or a member or item of one."""
         if isinstance(found, Variable):
             return found
         if isinstance(found, Path) and isinstance(found.start, Variable):
@@ -214,7 +214,7 @@ class _Parser:
         return Choice(condition, yes, self._expression())
 
     def _binary(self, lowest: int) -> Expression:
-        """Operands joined by operators of this rank and those that bind tighter."""
+        """Parse operands joined by operators of this rank and of those that bind tighter."""
         found = self._unary()
         while (rank := _RANKS.get(self._sign(), -1)) >= lowest:
             rest = []

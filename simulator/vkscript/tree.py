@@ -1,4 +1,4 @@
-"""This file names the parts of a script: expressions, which have a value, and statements, which do something.
+"""The nodes of a script's tree: expressions, which have a value, and statements, which have an effect.
 
 Chains of operators and steps are flat, not nested, so that a long one costs no depth.
 """
@@ -32,7 +32,7 @@ class ObjectOf:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable that a `var` before it declares."""
+    """A variable that an earlier `var` declares."""
 
     name: str
 
@@ -44,7 +44,7 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`start.a[b]@.c.slice(d)`: steps from a value on."""
+    """`start.a[b]@.c.slice(d)`: a value and the steps from it."""
 
     start: Expression
     steps: tuple[Step, ...]
@@ -81,7 +81,7 @@ class MethodCall:
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """`API.section.method(argument)`; `method` is "section.method", no argument is an empty object."""
+    """`API.section.method(argument)`; `method` is "section.method"; a missing argument is an empty object."""
 
     method: str
     argument: Expression
@@ -89,7 +89,7 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`parseInt(operand)`, or `parseDouble(operand)` where not `whole`."""
+    """`parseInt(operand)` if `whole`, otherwise `parseDouble(operand)`."""
 
     operand: Expression
     whole: bool
@@ -113,14 +113,14 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """`a && b && c`: the first that counts as no, else the last."""
+    """`a && b && c`: the first falsy value, or the last."""
 
     operands: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """`a || b || c`: the first that counts as yes, else the last."""
+    """`a || b || c`: the first truthy value, or the last."""
 
     operands: tuple[Expression, ...]
 
@@ -152,7 +152,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """An expression whose value is not looked at."""
+    """An expression whose value is ignored."""
 
     expression: Expression
 
@@ -166,7 +166,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`if (a) b else if (c) d else e`: conditions with what to do, in their order, and what to do otherwise."""
+    """`if (a) b else if (c) d else e`: conditions and their statements in order, and the final else statement."""
 
     branches: tuple[tuple[Expression, Statement], ...]
     otherwise: Statement

@@ -1,6 +1,6 @@
-"""This file says how values behave: what counts as yes, what is equal, how they add up and turn into one another.
+"""The semantics of values: which are truthy, which are equal, how they are added and converted.
 
-A value is what JSON knows: null, true, false, a finite number, a text, a list, or an object with texts as keys.
+A value is what JSON can represent: null, true, false, a finite number, a text, a list, or an object with text keys.
 """
 
 import math
@@ -26,12 +26,12 @@ _PLAIN: Final[dict[str, Callable[[Number, Number], Number]]] = {
 
 
 def is_true(value: Value) -> bool:
-    """Whether a value counts as yes: all but null, false, 0 and an empty text; empty lists do (as in JavaScript)."""
+    """Return whether a value is truthy: not null, false, 0 or an empty text (as in JavaScript; empty lists are)."""
     return isinstance(value, list | dict) or bool(value)
 
 
 def are_equal(left: Value, right: Value) -> bool:
-    """Whether two values are equal: lists and objects only to themselves, null to null, a number to its text."""
+    """Return whether two values are equal; lists and objects equal only themselves, null null, a number its text."""
     if left is None or right is None or isinstance(left, list | dict) or isinstance(right, list | dict):
         return left is right
     if isinstance(left, str) != isinstance(right, str):
@@ -41,7 +41,7 @@ def are_equal(left: Value, right: Value) -> bool:
 
 
 def is_less(left: Value, right: Value) -> bool:
-    """Whether a number is below another (null and false count as 0, true as 1), or a text before another.
+    """Return whether a number is below another (null and false count as 0, true as 1), or a text before another.
 
     Raises:
         ApiError: 13 in VK's wording for values of different kinds (wording seen in public code).
@@ -54,10 +54,10 @@ def is_less(left: Value, right: Value) -> bool:
 
 
 def calculate(sign: str, left: Value, right: Value) -> Number:
-    """`+ - * / %` of numbers; a remainder has the sign of the left one, a division that comes out even is whole.
+    """Return `+ - * / %` of numbers; a remainder has the sign of the left one, a division without remainder is whole.
 
     Raises:
-        ApiError: 13 when a value is no number, for a division by zero, or when the result is too large.
+        ApiError: 13 if a value is not a number, for a division by zero, or if the result is too large.
     """
     one, other = to_number(left), to_number(right)
     if sign in _PLAIN:
@@ -72,7 +72,7 @@ def calculate(sign: str, left: Value, right: Value) -> Number:
 
 
 def _checked(number: Number) -> Number:
-    """The number itself; beyond 64 bits as a fraction, which keeps its size bounded."""
+    """Return the number itself; beyond 64 bits as a float, which bounds its size."""
     if isinstance(number, int):
         return number if -_LARGEST <= number < _LARGEST else float(number)
     if not math.isfinite(number):
@@ -81,7 +81,7 @@ def _checked(number: Number) -> Number:
 
 
 def to_number(value: Value) -> Number:
-    """A value as a number: null and false are 0, true is 1, a text is the number it spells.
+    """Return a value as a number: null and false are 0, true is 1, a text is the number that it represents.
 
     Raises:
         ApiError: 13 for anything else.
@@ -97,15 +97,15 @@ def to_number(value: Value) -> Number:
 
 
 def number_of_text(text: str) -> Number | None:
-    """The number that a whole text spells, or None."""
+    """Return the number that a whole text represents, or None."""
     match = _NUMBER.fullmatch(text.rstrip())
     return _number(match[1]) if match else None
 
 
 def parse_int(value: Value) -> int:
-    """`parseInt`: the whole number a text begins with, a number without its fraction, and 0 for all else.
+    """`parseInt`: the integer at the beginning of a text, a number without its fraction, and 0 for anything else.
 
-    JavaScript says NaN there, which JSON does not know.
+    JavaScript returns NaN for the latter, which JSON cannot represent.
     """
     if isinstance(value, str):
         match = _WHOLE.match(value)
@@ -114,7 +114,7 @@ def parse_int(value: Value) -> int:
 
 
 def parse_double(value: Value) -> float:
-    """`parseDouble`: the number a text begins with, a number itself, and 0 for all else."""
+    """`parseDouble`: the number at the beginning of a text, a number itself, and 0 for anything else."""
     if isinstance(value, str):
         match = _NUMBER.match(value)
         return float(_number(match[1])) if match else 0.0
@@ -129,7 +129,7 @@ def _number(digits: str) -> Number:
 
 
 def to_text(value: Value) -> str:
-    """A single value as `+` joins it to a text.
+    """Return a single value as the text that `+` appends to a text.
 
     Raises:
         ApiError: 13 for lists and objects.
@@ -142,19 +142,19 @@ def to_text(value: Value) -> str:
 
 
 def number_text(number: float) -> str:
-    """A number as JavaScript writes it: without a fraction where there is none."""
+    """Return a number as JavaScript writes it: without a fraction if that is zero."""
     return str(int(number)) if number.is_integer() and abs(number) < _LARGEST else str(number)
 
 
 def member(value: Value, name: str) -> Value:
-    """`value.name`: `length` of lists and texts, the member of an object; null where there is none, and of null."""
+    """`value.name`: `length` of lists and texts, or an object's member; null if it does not exist, and for null."""
     if isinstance(value, dict):
         return value.get(name)
     return len(value) if name == "length" and isinstance(value, str | list) else None
 
 
 def item(value: Value, place: Value) -> Value:
-    """`value[place]`: an item of a list, a letter of a text, a member of an object; null where there is none."""
+    """`value[place]`: an item of a list, a character of a text, an object's member; null if it does not exist."""
     if isinstance(value, dict):
         return value.get(to_text(place))
     if not isinstance(value, list | str):

@@ -1,4 +1,4 @@
-"""A simulated VK and a server in processes of their own, and what a client asks of them."""
+"""A simulated VK and a server in separate processes, and the requests of a client."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ class StartSimulator(Protocol):
     """Starts a simulated VK; options are those of `simulate-vk`."""
 
     def __call__(self, **options: int) -> Simulator:
-        """Return it."""
+        """Start it and return it."""
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def start_simulator() -> Iterator[StartSimulator]:
 
 @pytest.fixture
 def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Return a function that makes the environment of a server on the test's database."""
+    """Return a function that builds the environment of a server on the test's database."""
 
     def make(simulator: Simulator, **variables: object) -> dict[str, str]:
-        # what runs in them is measured by other tests; measured, each would need twice the processor time
+        # Their lines are covered by other tests; measuring line coverage here would double the processor time.
         environment = processes.environment(
             **{
                 "DATABASE_URL": database_url,
@@ -54,7 +54,7 @@ def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[
                 "VK_API_URL": simulator.url,
                 "VK_TOKENS": TOKEN,
                 "VK_REQUESTS_PER_SECOND": 10_000,
-                "VK_TIMEOUT_SECONDS": 120,  # longer than VK is ever held
+                "VK_TIMEOUT_SECONDS": 120,  # longer than the simulator ever holds requests
                 "JOB_HEARTBEAT_TIMEOUT_SECONDS": 4,
                 **variables,
             }
@@ -65,17 +65,17 @@ def server_environment(database_url: str, tmp_path: Path) -> Callable[..., dict[
 
 
 @dataclass
-class Person:
-    """Somebody who uses a server: starts a collection and follows it."""
+class ApiUser:
+    """A user of a server: starts a collection and follows it."""
 
     client: Client
     seqs: list[int] = field(default_factory=list)
-    """The events that were seen, in the order in which they came."""
+    """The events seen, in the order of arrival."""
     states: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, server: Command) -> "Person":
-        """Return one who talks to this server."""
+    def of(cls, server: Command) -> "ApiUser":
+        """Return a user of this server."""
         return cls(Client(server.url()))
 
     async def add_group(self) -> str:
@@ -83,14 +83,14 @@ class Person:
         answer = await self.client.execute(ADD_GROUPS, {"references": ["1"]})
         return str(answer["addGroups"]["outcomes"][0]["group"]["id"])
 
-    async def start(self, **wishes: Any) -> str:
+    async def start(self, **arguments: Any) -> str:
         """Start a collection of the simulated community and return the job's id."""
         group_id = await self.add_group()
-        answer = await self.client.execute(START_COLLECTION, {"input": {"groupIds": [group_id], **wishes}})
+        answer = await self.client.execute(START_COLLECTION, {"input": {"groupIds": [group_id], **arguments}})
         return str(answer["startCollection"]["job"]["id"])
 
     async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the messages of a job from the last event seen on, on a connection of its own."""
+        """Yield the messages of a job from the last event seen on, over a new connection."""
         after = max(self.seqs, default=0)
         async for message in self.client.subscribe(JOB_PROGRESS, {"jobId": job_id, "afterSeq": after}):
             progress = message["jobProgress"]
@@ -100,21 +100,21 @@ class Person:
             yield progress
 
     async def follow_to_the_end(self, job_id: str) -> dict[str, Any]:
-        """Follow a job and return it as it was in the end."""
+        """Follow a job to its end and return its last state."""
         job: dict[str, Any] = {}
         async for progress in self.follow(job_id):
             job = progress["job"]
         return job
 
     async def follow_until(self, job_id: str, done: int) -> None:
-        """Follow a job until it has read so many comments."""
+        """Follow a job until it has read this many comments."""
         async for progress in self.follow(job_id):
             if progress["job"]["progress"]["done"] >= done:
                 return
 
 
 async def stored(url: str) -> Truth:
-    """Return what a database holds of the simulated community: post id -> ids of its comments, ascending."""
+    """Return the stored comments of the simulated community: post id -> ids of its comments, ascending."""
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch("SELECT post_id, id FROM comments WHERE owner_id = -1 ORDER BY id")
@@ -126,8 +126,8 @@ async def stored(url: str) -> Truth:
     return found
 
 
-async def in_the_middle(simulator: Simulator, person: Person, job_id: str, done: int) -> None:
-    """Let a collection come as far as `done` comments, and hold it there: it waits for VK and nothing moves."""
-    await person.follow_until(job_id, done)
+async def hold_at(simulator: Simulator, user: ApiUser, job_id: str, done: int) -> None:
+    """Let a collection read `done` comments, then hold it: it waits for VK, and nothing changes."""
+    await user.follow_until(job_id, done)
     simulator.control(hold=True)
     await until(lambda: simulator.control()["waiting"])

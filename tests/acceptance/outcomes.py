@@ -1,4 +1,4 @@
-"""How the jobs of an installation have ended: their rows and events, and what is wrong with these."""
+"""How the jobs of an installation ended: their rows and events, and the inconsistencies in these."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -10,8 +10,8 @@ import asyncpg
 import orjson
 
 from app.jobs.states import FORMER, JobState
-from tests.acceptance.fleet import Running
-from tests.acceptance.people import Follower, Watcher
+from tests.acceptance.clients import Follower, Watcher
+from tests.acceptance.installation import PostgresServer
 from tests.graphql.conftest import gid
 
 
@@ -23,8 +23,8 @@ class Outcome:
     events: dict[str, list[asyncpg.Record]]
 
     @classmethod
-    async def of(cls, postgres: Running) -> "Outcome":
-        """Read it."""
+    async def of(cls, postgres: PostgresServer) -> "Outcome":
+        """Read the jobs and events."""
         jobs = {gid("Job", row["id"]): row for row in await postgres.fetch("SELECT * FROM jobs ORDER BY id")}
         events: dict[str, list[asyncpg.Record]] = {job_id: [] for job_id in jobs}
         for row in await postgres.fetch("SELECT * FROM job_events ORDER BY job_id, seq"):
@@ -32,15 +32,15 @@ class Outcome:
         return cls(jobs, events)
 
     def moves(self, job_id: str) -> list[dict[str, Any]]:
-        """Return the facts of a job's moves, in order."""
+        """Return the facts of a job's state changes, in order."""
         return [orjson.loads(row["facts"]) for row in self.events[job_id] if row["kind"] == "STATE_CHANGED"]
 
     def reasons(self) -> Counter[str]:
-        """Count why jobs have moved."""
+        """Count the reasons of state changes."""
         return Counter(move["reason"] for job_id in self.jobs for move in self.moves(job_id))
 
     def problems(self, job_id: str) -> list[str]:
-        """Return what is wrong with a job's events: gaps, illegal moves, another last state or epoch than the row."""
+        """Return inconsistencies: gaps in its events, illegal transitions, last state or epoch unlike the row's."""
         row = self.jobs[job_id]
         states = [JobState(move["state"]) for move in self.moves(job_id)]
         found = []
@@ -54,10 +54,10 @@ class Outcome:
             found.append(f"it was claimed {states.count(JobState.RUNNING)} times, but its epoch is {row['epoch']}")
         return found
 
-    def check(self, asked_to_cancel: Collection[str] = ()) -> None:
-        """Check that each job has ended once, as it should, by legal moves, and that its events have no gap."""
+    def check(self, cancel_requested: Collection[str] = ()) -> None:
+        """Check that each job has ended once, in an allowed state, by legal transitions, without gaps in its events."""
         for job_id, row in self.jobs.items():
-            allowed = {"SUCCEEDED", "CANCELLED"} if job_id in asked_to_cancel else {"SUCCEEDED"}
+            allowed = {"SUCCEEDED", "CANCELLED"} if job_id in cancel_requested else {"SUCCEEDED"}
             assert row["state"] in allowed, dict(row)
             assert self.problems(job_id) == []
             assert sum(JobState(move["state"]).is_final for move in self.moves(job_id)) == 1
@@ -69,6 +69,6 @@ class Outcome:
         assert follower.state == self.jobs[follower.job_id]["state"]
 
     def check_watcher(self, watcher: Watcher) -> None:
-        """Check that a watcher knows how each job has ended that it was told of."""
-        told = {job_id: states[-1] for job_id, states in watcher.states.items()}
-        assert told == {job_id: self.jobs[job_id]["state"] for job_id in told}
+        """Check that a watcher has seen the end of each job that it knows."""
+        last_states = {job_id: states[-1] for job_id, states in watcher.states.items()}
+        assert last_states == {job_id: self.jobs[job_id]["state"] for job_id in last_states}

@@ -1,4 +1,4 @@
-"""The demo as a person runs it: one command, everything real but VK."""
+"""The demo as a user runs it: one command, with real components except VK."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ UnusedPort = Callable[[], int]
 
 
 def truth(comments: int) -> dict[int, list[int]]:
-    """Return what the demo's community has: post id -> ids of its comments and replies, where there are any."""
+    """Return post id -> ids of its comments and replies in the demo's community; posts without comments are absent."""
     wall = World(SimulatorOptions(posts=60, comments=comments, seed=1)).wall(1)
     assert wall
     return {int(post_id): ids for post_id, ids in wall.truth().items() if ids}
@@ -61,13 +61,13 @@ def test_a_second_demo_follows_the_live_one(data_dir: Path, unused_port: UnusedP
 
 def test_the_demo_has_its_own_rules(data_dir: Path, unused_port: UnusedPort) -> None:
     keys = "key-of-a-client-1"
-    env = environment(DATA_DIR=data_dir, PORT=unused_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS=keys, WORKERS=0)  # noqa: S104 - the demo is tested with a server for everybody
+    env = environment(DATA_DIR=data_dir, PORT=unused_port(), HOST="0.0.0.0", AUTH="keys", API_KEYS=keys, WORKERS=0)  # noqa: S104 - the demo is tested with a server that listens on all interfaces
     result = run("demo", "--once", "--comments", "100", env=unmeasured(env))
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_demo_takes_the_next_free_port(data_dir: Path) -> None:
-    """By one test, as there is one port that everybody wants; if another program has it already, so much the better."""
+    """Occupy the demo's default port, unless another program has it: only one test may do this."""
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 8000)))

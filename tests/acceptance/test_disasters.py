@@ -1,6 +1,6 @@
 """No job is lost: processes are killed, frozen and replaced and PostgreSQL is restarted while 200 jobs run.
 
-`DISASTER_SEEDS=1,2,3` in the environment chooses which disasters befall them, and when.
+The environment variable `DISASTER_SEEDS=1,2,3` determines the faults and their times.
 """
 
 import asyncio
@@ -19,10 +19,17 @@ import orjson
 import pytest
 
 from app.cli.client import ADD_GROUPS, START_COLLECTION
+from tests.acceptance.clients import Follower, RetryingClient, Watcher
 from tests.acceptance.conftest import StartSimulator, Truth
-from tests.acceptance.fleet import Installation, MakeEnvironment, Node, Postgres, Running, beside
+from tests.acceptance.installation import (
+    Installation,
+    MakeEnvironment,
+    Node,
+    PostgresServer,
+    RestartablePostgres,
+    in_background,
+)
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Caller, Follower, Watcher
 from tests.conftest import Simulator, until
 from tests.timeouts import TEST_SECONDS, WAIT_SECONDS
 
@@ -32,19 +39,19 @@ FOLLOWED = 40
 CANCELLED = 20
 URGENT = 10
 BACKLOG = 60
-"""How many jobs are unfinished at once: they are asked for during all of the test, through whatever happens."""
+"""The number of unfinished jobs: new ones are requested during the whole test, whatever fails."""
 CANCEL = "mutation ($id: ID!) { cancelJob(input: {jobId: $id}) { __typename ... on Error { code message } } }"
 
 
 class Disasters:
-    """What happens when, all of it drawn from one seed: after so many jobs have ended, this befalls that."""
+    """The faults, drawn from one seed: each happens when a certain number of jobs has ended."""
 
-    def __init__(self, installation: Installation, postgres: Postgres, seed: int) -> None:
-        self.told: list[str] = []
-        """What has happened, in words."""
+    def __init__(self, installation: Installation, postgres: RestartablePostgres, seed: int) -> None:
+        self.log: list[str] = []
+        """What has happened, as text."""
         self._installation = installation
         self._postgres = postgres
-        self._random = random.Random(f"disasters {seed}")  # noqa: S311 - the same each time
+        self._random = random.Random(f"disasters {seed}")  # noqa: S311 - reproducible, not a secret
         self._begun_at = time.monotonic()
         self._kinds: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *[self._kill_worker] * 3,
@@ -56,71 +63,71 @@ class Disasters:
         self._random.shuffle(self._kinds)
         self._moments = sorted(self._random.sample(range(5, JOBS - 20), len(self._kinds)))
 
-    async def befall(self) -> None:
-        """Let one disaster after the other begin, whether or not the one before is over."""
+    async def run(self) -> None:
+        """Start the faults one after the other, whether or not the previous one is over."""
         async with asyncio.TaskGroup() as group:
             for moment, kind in zip(self._moments, self._kinds, strict=True):
-                await self._installation.reached(moment)
+                await self._installation.wait_for_ended(moment)
                 group.create_task(kind())
 
     async def _kill_worker(self) -> None:
         worker = self._worker()
-        self._tell("worker killed")
+        self._log("worker killed")
         await worker.kill()
 
     async def _replace_worker(self) -> None:
         worker = self._worker()
-        self._tell("worker replaced")
+        self._log("worker replaced")
         await worker.replace()
 
     async def _freeze_worker(self) -> None:
         worker = self._worker()
-        self._tell("worker frozen")
+        self._log("worker frozen")
         async with worker.frozen():
-            await until(lambda: self._installation.has_none(worker))
-        self._tell("worker thawed")
+            await until(lambda: self._installation.has_no_jobs(worker))
+        self._log("worker thawed")
 
     async def _kill_web(self) -> None:
         web = self._random.choice(self._installation.webs)
-        self._tell("web process killed")
+        self._log("web process killed")
         await web.kill()
 
     async def _restart_database(self) -> None:
         number = self._random.choice([signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
         seconds = self._random.uniform(0, 2)
-        self._tell(f"database ended by {number.name} for {seconds:.1f} s")
+        self._log(f"database ended by {number.name} for {seconds:.1f} s")
         await self._postgres.restart(number, seconds)
-        self._tell("database started")
+        self._log("database started")
 
     def _worker(self) -> Node:
-        """Choose one to which nothing else happens at the moment, if there is one."""
+        """Choose a worker without another fault at the moment, if there is one."""
         workers = self._installation.workers
-        return self._random.choice([worker for worker in workers if not worker.calm.locked()] or workers)
+        return self._random.choice([worker for worker in workers if not worker.fault_lock.locked()] or workers)
 
-    def _tell(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         seconds = time.monotonic() - self._begun_at
-        self.told.append(f"{seconds:.1f} s, {self._installation.ended} jobs ended: {text}")
+        self.log.append(f"{seconds:.1f} s, {self._installation.ended} jobs ended: {text}")
 
 
-class People:
-    """Those who ask for jobs, follow some of them, and cancel some."""
+class Clients:
+    """Clients that start jobs, follow some of them, and cancel some."""
 
     def __init__(self, installation: Installation, http: httpx2.AsyncClient, seed: int) -> None:
-        self.asked_to_cancel: set[str] = set()
+        self.cancel_requested: set[str] = set()
         self.followers: list[Follower] = []
         self.job_ids: list[str] = []
         self._installation = installation
-        self._caller = Caller(http, installation.urls)
-        self._random = random.Random(f"people {seed}")  # noqa: S311 - the same each time
+        self._client = RetryingClient(http, installation.urls)
+        self._random = random.Random(f"people {seed}")  # noqa: S311 - reproducible, not a secret
 
     async def use(self, jobs: int, *, followed: int, cancelled: int = 0, urgent: int = 0) -> None:
-        """Ask for a job for each of so many communities, and see all that are followed to their ends."""
-        groups = await self._caller.ask(ADD_GROUPS, references=[str(number) for number in range(1, jobs + 1)])
+        """Start one job for each of `jobs` communities, and follow the chosen ones to their ends."""
+        groups = await self._client.execute(ADD_GROUPS, references=[str(number) for number in range(1, jobs + 1)])
         chosen = [set(self._random.sample(range(jobs), count)) for count in (followed, cancelled, urgent)]
         async with asyncio.TaskGroup() as group:
             for number, outcome in enumerate(groups["outcomes"]):
                 is_followed, is_cancelled, is_urgent = (number in numbers for numbers in chosen)
-                await self._installation.reached(number - BACKLOG)
+                await self._installation.wait_for_ended(number - BACKLOG)
                 job_id = await self._start(outcome["group"]["id"], "CRITICAL" if is_urgent else "NORMAL")
                 self.job_ids.append(job_id)
                 if is_followed:
@@ -132,20 +139,20 @@ class People:
                     group.create_task(self._cancel(job_id, min(moment, jobs - cancelled)))
 
     async def _start(self, group_id: str, priority: str) -> str:
-        # where the answer to a first try was lost, the second one says that the job is there
-        answer = await self._caller.ask(START_COLLECTION, input={"groupIds": [group_id], "priority": priority})
+        # if the answer to the first try was lost, the answer to the second one is that the job exists
+        answer = await self._client.execute(START_COLLECTION, input={"groupIds": [group_id], "priority": priority})
         return str(answer["job"]["id"])
 
     async def _cancel(self, job_id: str, moment: int) -> None:
-        await self._installation.reached(moment)
-        self.asked_to_cancel.add(job_id)
-        answer = await self._caller.ask(CANCEL, id=job_id)
-        # it may have ended before
+        await self._installation.wait_for_ended(moment)
+        self.cancel_requested.add(job_id)
+        answer = await self._client.execute(CANCEL, id=job_id)
+        # the job may have ended before
         assert answer["__typename"] in ("CancelJobSuccess", "JobStateConflictError"), answer
 
 
-async def check_effects(outcome: Outcome, postgres: Running, simulator: Simulator) -> None:
-    """Look whether all is stored that was to be collected, each comment counted once, and whether nothing is left."""
+async def check_effects(outcome: Outcome, postgres: PostgresServer, simulator: Simulator) -> None:
+    """Check that all comments are stored, that each was counted once, and that nothing remains of the jobs."""
     stored: dict[int, Truth] = {}
     for row in await postgres.fetch("SELECT owner_id, post_id, id FROM comments ORDER BY owner_id, id"):
         stored.setdefault(-row["owner_id"], {}).setdefault(row["post_id"], []).append(row["id"])
@@ -167,7 +174,7 @@ async def check_effects(outcome: Outcome, postgres: Running, simulator: Simulato
 
 @contextmanager
 def reporting(*notes: Callable[[], str]) -> Iterator[None]:
-    """Say with any failure what was going on."""
+    """Add these notes to any failure."""
     try:
         yield
     except BaseException as error:
@@ -178,7 +185,7 @@ def reporting(*notes: Callable[[], str]) -> Iterator[None]:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Lend what everything that runs is ended by."""
+    """Provide the exit stack that stops everything that was started."""
     with ExitStack() as entered:
         yield entered
 
@@ -201,35 +208,35 @@ async def test_disasters(
 ) -> None:
     simulator = start_simulator(groups=JOBS, posts=3, comments=150)
     simulator.control(delay_ms=400)
-    postgres = Postgres(stack, data_dir)
+    postgres = RestartablePostgres(stack, data_dir)
     await postgres.migrate()
     installation = Installation(stack, postgres, simulator)
     await installation.start(server_environment, tmp_path, webs=2, workers=3, heartbeat_seconds=2)
     disasters = Disasters(installation, postgres, seed)
-    people = People(installation, http, seed)
+    clients = Clients(installation, http, seed)
     watchers = [Watcher(url) for url in installation.urls]
-    with reporting(lambda: f"seed {seed}", lambda: "\n".join(disasters.told)):
-        async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as beside_it:
+    with reporting(lambda: f"seed {seed}", lambda: "\n".join(disasters.log)):
+        async with asyncio.timeout(TEST_SECONDS / 2), AsyncExitStack() as background:
             for work in (installation.count_ended(), *(watcher.watch() for watcher in watchers)):
-                await beside_it.enter_async_context(beside(work))
+                await background.enter_async_context(in_background(work))
             async with asyncio.TaskGroup() as group:
-                group.create_task(disasters.befall())
-                group.create_task(people.use(JOBS, followed=FOLLOWED, cancelled=CANCELLED, urgent=URGENT))
+                group.create_task(disasters.run())
+                group.create_task(clients.use(JOBS, followed=FOLLOWED, cancelled=CANCELLED, urgent=URGENT))
             await until(postgres.all_have_ended)
             await until(lambda: all(watcher.has_seen_all_end() for watcher in watchers))
         outcome = await Outcome.of(postgres)
-        assert set(people.job_ids) <= outcome.jobs.keys()
-        outcome.check(people.asked_to_cancel)
+        assert set(clients.job_ids) <= outcome.jobs.keys()
+        outcome.check(clients.cancel_requested)
         await check_effects(outcome, postgres, simulator)
-        for follower in people.followers:
+        for follower in clients.followers:
             outcome.check_follower(follower)
         for watcher in watchers:
             outcome.check_watcher(watcher)
-        assert len(people.followers) == 2 * FOLLOWED
+        assert len(clients.followers) == 2 * FOLLOWED
         assert [failure for node in (*installation.webs, *installation.workers) for failure in node.failures()] == []
-        # it was no quiet day
+        # faults did interrupt jobs and connections
         assert outcome.reasons()["RESCUED"]
-        assert sum(follower.connections for follower in people.followers) > len(people.followers)
+        assert sum(follower.connections for follower in clients.followers) > len(clients.followers)
 
 
 async def test_a_rolling_restart(
@@ -240,28 +247,28 @@ async def test_a_rolling_restart(
     start_simulator: StartSimulator,
     server_environment: MakeEnvironment,
 ) -> None:
-    """One process after the other is replaced that serves and runs jobs: nobody and nothing notices."""
+    """Replace all processes that serve and run jobs, one after the other: no client and no job is affected."""
     simulator = start_simulator(groups=20, posts=3, comments=150)
     simulator.control(delay_ms=400)
-    installation = Installation(stack, Running(database_url), simulator)
+    installation = Installation(stack, PostgresServer(database_url), simulator)
     await installation.start(server_environment, tmp_path, webs=2, workers=0, heartbeat_seconds=600)
-    people = People(installation, http, seed=1)
-    async with beside(installation.count_ended()), asyncio.TaskGroup() as group:
-        group.create_task(people.use(20, followed=20))
+    clients = Clients(installation, http, seed=1)
+    async with in_background(installation.count_ended()), asyncio.TaskGroup() as group:
+        group.create_task(clients.use(20, followed=20))
         await until(installation.has_all_groups)
-        # from now on no job comes to its end, however long the processes take that are started anew
+        # from now on no job ends, however long the restarts take
         simulator.control(hold=True)
         for web in installation.webs:
-            await until(partial(installation.has_some, web))
+            await until(partial(installation.has_jobs, web))
             await web.replace()
         simulator.control(hold=False)
     outcome = await Outcome.of(installation.postgres)
     assert len(outcome.jobs) == 20
     outcome.check()
     await check_effects(outcome, installation.postgres, simulator)
-    for follower in people.followers:
+    for follower in clients.followers:
         outcome.check_follower(follower)
-    assert len(people.followers) == 40
+    assert len(clients.followers) == 40
     assert {row["attempts"] for row in outcome.jobs.values()} == {1}
     assert {row["kind"] for rows in outcome.events.values() for row in rows} == {"STATE_CHANGED", "STAGE_CHANGED"}
     assert outcome.reasons().keys() == {"REQUESTED", "TAKEN", "WORKER_STOPPED", "DONE"}

@@ -1,4 +1,4 @@
-"""The wheel contains everything: in an environment with nothing but its requirements it runs the demo."""
+"""The wheel is complete: it runs the demo in an environment that contains only its requirements."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from tests.timeouts import WAIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("app", "schema", "simulator", "migrations", "pyproject.toml", "README.md", "LICENSE")
-PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
+PIP = ("-m", "pip", "--unchanged", "--disable-pip-version-check", "--no-input")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command without any setting of this process' own, and return what it prints."""
+    """Run a command without this process's settings, and return its output."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "PIP_CONFIG_FILE") if name in os.environ}
-    result = subprocess.run(  # noqa: S603 - our own commands
+    result = subprocess.run(  # noqa: S603 - constant commands
         command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         timeout=2 * WAIT_SECONDS,
     )  # fmt: skip

@@ -94,7 +94,7 @@ def test_the_rest_is_without_them() -> None:
     assert contacts_of("просто текст").rest == "просто текст"
 
 
-def test_how_much_is_kept() -> None:
+def test_the_number_of_contacts_is_limited() -> None:
     many = contacts_of(" ".join(f"site{number}.ru" for number in range(MOST_OF_A_KIND + 5)))
     assert len(many.links) == MOST_OF_A_KIND
     [long] = contacts_of(f"https://site.ru/{'x' * 1_000}").links
@@ -132,7 +132,7 @@ PIECES = [
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("start", ["", "https://a.ru/", "["])
 def test_a_long_text_is_read_once(piece: str, start: str) -> None:
-    """And not again from each place in it: that would take the square of the time."""
+    """And not again from each position, which would take quadratic time."""
 
     def reading(size: int) -> Callable[[], object]:
         return partial(contacts_of, start + piece * (size // len(piece)))

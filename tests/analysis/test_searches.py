@@ -14,7 +14,7 @@ from app.analysis.searches import MOST_WORDS, forms_of_search
         ("", []),
     ],
 )
-def test_words_that_have_forms(search: str, words: list[str]) -> None:
+def test_words_with_forms(search: str, words: list[str]) -> None:
     assert [forms[0] for forms in forms_of_search(search)] == [word.lower() for word in words]
 
 

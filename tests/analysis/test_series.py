@@ -47,7 +47,7 @@ def test_nothing() -> None:
 
 
 def test_a_day_that_does_not_exist() -> None:
-    """Samoa crossed the date line: after 29 December 2011 came the 31st."""
+    """Samoa crossed the date line: 29 December 2011 was followed by the 31st."""
     points = {local(2011, 12, 29): 1, local(2011, 12, 31): 2}
     found = [(start.isoformat(), point) for start, point in filled(points, "day", ZoneInfo("Pacific/Apia"))]
     assert found == [("2011-12-29T10:00:00+00:00", 1), ("2011-12-30T10:00:00+00:00", 2)]
@@ -58,11 +58,11 @@ def test_a_day_that_does_not_exist() -> None:
     [
         ("America/Sao_Paulo", (2017, 10, 15), "2017-10-15T03:00"),  # begins at 01:00
         ("America/Havana", (2020, 11, 1), "2020-11-01T04:00"),  # has midnight twice
-        ("America/St_Johns", (2010, 11, 7), "2010-11-07T02:30"),  # is left for an hour after a minute
+        ("America/St_Johns", (2010, 11, 7), "2010-11-07T02:30"),  # is interrupted for an hour after one minute
         ("Australia/Lord_Howe", (2020, 4, 5), "2020-04-04T13:00"),
     ],
 )
-def test_days_begin_at_their_first_moment(zone: str, day: tuple[int, ...], start: str) -> None:
+def test_days_begin_at_their_first_existing_moment(zone: str, day: tuple[int, ...], start: str) -> None:
     points = {local(*day) + timedelta(days=days): days for days in (-1, 1)}
     found = [(each.isoformat()[:16], point) for each, point in filled(points, "day", ZoneInfo(zone))]
     assert [point for _, point in found] == [-1, None, 1]
@@ -70,7 +70,7 @@ def test_days_begin_at_their_first_moment(zone: str, day: tuple[int, ...], start
 
 
 def label(moment: datetime, step: str, zone: ZoneInfo) -> datetime:
-    """Return the point that a moment belongs to."""
+    """Return the point that a time belongs to."""
     if step == "hour":
         start = offsets_of(zone.key).starts
         there = moment.astimezone(zone)
@@ -84,9 +84,9 @@ def label(moment: datetime, step: str, zone: ZoneInfo) -> datetime:
 
 @st.composite
 def moments(draw: st.DrawFn, zone: str, days: int) -> list[datetime]:
-    """Draw moments within some days, most of them near changes of the zone's offset."""
+    """Draw times within some days, most of them near changes of the zone's offset."""
     changes = [start for start in offsets_of(zone).starts[1:] if start.year > 2000]
-    anywhere = st.datetimes(datetime(2001, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is given
+    anywhere = st.datetimes(datetime(2001, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the time zone
     near_a_change = bool(changes) and draw(st.booleans())
     first = draw(st.sampled_from(changes)) if near_a_change else draw(anywhere)
     spread = st.timedeltas(timedelta(days=-days), timedelta(days=days))
@@ -119,7 +119,7 @@ def test_steps_ascend_cover_everything_and_hold_each_row_once(data: st.DataObjec
         "month": timedelta(days=32),
     }
     assert all(after - before <= longest[step] for before, after in pairwise(starts))
-    # each step begins in itself, and the moment before it in another one
+    # each step contains its start, and the moment before it is in another one
     for start in starts:
         mine, former = label(start, step, place), label(start - timedelta(microseconds=1), step, place)
         assert former < mine

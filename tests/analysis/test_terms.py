@@ -1,4 +1,4 @@
-"""Terms of texts and which of them stand out."""
+"""Terms of texts, and the characteristic ones among them."""
 
 import pytest
 
@@ -30,13 +30,13 @@ def test_terms(text: str, terms: list[str]) -> None:
     assert [term for term in found if term != "ыва"] == terms
 
 
-def test_words_are_remembered() -> None:
+def test_lemmas_are_cached() -> None:
     before = term_of.cache_info().hits
     assert term_of("банками") == term_of("банками") is not None
     assert term_of.cache_info().hits > before
 
 
-def test_what_stands_out() -> None:
+def test_characteristic_terms() -> None:
     assert standing_out(0, 10, 5, 100) == 0
     assert standing_out(10, 10, 100, 100) == 0
     assert standing_out(10, 10, 200, 100) == 0  # counted a moment later

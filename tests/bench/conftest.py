@@ -1,4 +1,4 @@
-"""The measurements are tried as they are made: without measuring which lines their processes run."""
+"""Tests of the benchmarks. Their processes run as in use: without measuring line coverage."""
 
 import pytest
 
@@ -6,5 +6,5 @@ from tests.line_coverage import LINE_COVERAGE
 
 
 @pytest.fixture(autouse=True)
-def _as_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_line_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LINE_COVERAGE, raising=False)

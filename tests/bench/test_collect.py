@@ -1,25 +1,25 @@
-"""The measurements run: whether their numbers are good, nobody can say on a machine that does other things beside."""
+"""The benchmark runs. Its results are not checked: they mean nothing on a machine with other load."""
 
 import asyncio
 
 import pytest
 
 from bench import collect
-from bench.collect import QUICK, Sizes, least_requests
+from bench.collect import QUICK, Sizes, minimum_requests
 
 
-def test_the_least_requests_of_a_wall() -> None:
-    # a page of posts, and then one of comments for each of them
-    assert least_requests(20, 40) == 2
-    assert least_requests(60, 30_000) == 17
-    assert least_requests(1_000, 100_000) == 81
+def test_the_minimum_of_requests_of_a_wall() -> None:
+    # a request for the page of posts, then one for a page of comments of each post
+    assert minimum_requests(20, 40) == 2
+    assert minimum_requests(60, 30_000) == 17
+    assert minimum_requests(1_000, 100_000) == 81
 
 
-def test_the_measurements_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
     small = Sizes(requests=[(3, 60)], paced=(3, 60), stored=200, memory=[(3, 60)])
     asyncio.run(collect.run(small))
-    told = capsys.readouterr().out
-    for title in ("HTTP requests", "Time at 3 requests a second", "Storing", "Without a rate limit"):
-        assert title in told
-    assert "60 comments" in told
+    output = capsys.readouterr().out
+    for title in ("HTTP requests", "Time at 3 requests per second", "Storing", "Without a rate limit"):
+        assert title in output
+    assert "60 comments" in output
     assert QUICK.requests

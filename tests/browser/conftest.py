@@ -27,7 +27,7 @@ FLAGS = [
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _there_is_a_browser() -> None:
+def _require_browser() -> None:
     missing = [
         what
         for what, is_there in (
@@ -44,7 +44,7 @@ def _there_is_a_browser() -> None:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Run a browser of the test's own."""
+    """Run the test's own browser."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -53,7 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """Open a window without a history."""
+    """Open a window without history."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
     yield context
     await context.close()
@@ -70,12 +70,12 @@ async def page(context: BrowserContext) -> Page:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def other_origin(tmp_path: Path) -> Iterator[str]:
-    """Serve an empty page from another origin and lend that origin."""
+    """Serve an empty page from another origin and yield that origin."""
     (tmp_path / "index.html").write_text("<!doctype html><title>An application</title>")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=tmp_path)) as server:
         thread = threading.Thread(target=server.serve_forever)

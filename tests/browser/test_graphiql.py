@@ -1,4 +1,4 @@
-"""GraphiQL at /graphql in a real browser: from its own origin only, and it can do what its tabs promise."""
+"""GraphiQL at /graphql in a real browser: it loads only from its own origin, and its tabs work."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.conftest import Api, Simulator
 
 PICTURE = os.environ.get("PICTURE")
-"""Where to leave a picture of the page for somebody who wants to look at it."""
+"""The file for a screenshot of the page, if any."""
 
 
 class GraphiQL:
@@ -21,9 +21,9 @@ class GraphiQL:
         self.result: Locator = page.locator(".result-window")
 
     async def open_tab(self, name: str) -> None:
-        """Turn to another tab."""
+        """Switch to another tab."""
         await self.page.get_by_role("tab", name=name).click()
-        # GraphiQL notes the query 0.1 s later; until then it sends the name of the former tab's operation
+        # GraphiQL stores the query 0.1 s later; until then it sends the operation name of the former tab
         noted = "(name) => (localStorage.getItem('graphiql:query') ?? '').includes(` ${name}(`)"
         await self.page.wait_for_function(noted, arg=name)
 
@@ -36,21 +36,21 @@ class GraphiQL:
         await self.page.keyboard.insert_text(json.dumps(variables))
 
     async def run(self) -> None:
-        """Press the button that runs the open tab, once GraphiQL has an editor to show the result in."""
+        """Press the button that runs the open tab, once GraphiQL has an editor for the result."""
         await expect(self.page.locator(".result-window[data-mode-id=json]")).to_be_visible()
         await self.page.get_by_role("button", name="Execute query").click()
 
     async def text(self) -> str:
-        """Return the result pane as it is seen."""
+        """Return the visible text of the result pane."""
         # Monaco shows spaces as no-break spaces
         return (await self.result.inner_text()).replace("\xa0", " ")
 
 
-async def test_the_page_needs_nothing_from_elsewhere(vk_api: Api, page: Page) -> None:
-    asked: list[str] = []
+async def test_the_page_loads_nothing_from_other_origins(vk_api: Api, page: Page) -> None:
+    requested: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("websocket", lambda socket: requested.append(socket.url))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -58,8 +58,8 @@ async def test_the_page_needs_nothing_from_elsewhere(vk_api: Api, page: Page) ->
     await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("AddCommunity")
     await page.wait_for_load_state("networkidle")
     own = urlsplit(vk_api.url).netloc
-    foreign = [url for url in asked if urlsplit(url).netloc != own and not url.startswith(("data:", "blob:"))]
-    assert len(asked) > 5
+    foreign = [url for url in requested if urlsplit(url).netloc != own and not url.startswith(("data:", "blob:"))]
+    assert len(requested) > 5
     assert (foreign, wrong) == ([], [])
 
 

@@ -1,4 +1,4 @@
-"""Pages of other origins may use the API from a browser where CORS_ORIGINS lists them, and else not."""
+"""Pages of other origins may use the API from a browser only if CORS_ORIGINS lists them."""
 
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,7 @@
-"""Plays faults against real processes for some minutes, then compares all that is stored with the truth.
+"""Causes faults in real processes for some minutes, then compares all stored data with the truth.
 
-`make chaos MINUTES=10 SEED=1` calls it. The seed draws which faults happen and what clients request; when exactly
-each of these happens depends on the machine. Exits with 1 if anything differs.
+`make chaos MINUTES=10 SEED=1` runs it. The seed determines the faults and the requests of clients; their exact times
+depend on the machine. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from app.cli.client import ADD_GROUPS, START_ANALYSIS, START_COLLECTION, START_E
 from app.db import programs
 from simulator import SimulatorOptions, create_simulator
 from tests import processes
-from tests.acceptance.fleet import Installation, Postgres, beside
+from tests.acceptance.clients import Follower, RetryingClient
+from tests.acceptance.installation import Installation, RestartablePostgres, in_background
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Caller, Follower
 from tests.chaos.activity import CANCEL, RETRY, Activity
 from tests.chaos.clocks import PROBE_SECONDS, Clocks, SteppedClock, open_clocks
 from tests.chaos.faults import Faults
@@ -47,7 +47,7 @@ from tests.chaos.truth import (
     compare_keywords,
     compare_rollups,
     compare_walls,
-    true_rows,
+    expected_rows,
 )
 from tests.conftest import TOKEN, Simulator, serving, until
 from tests.graphql.conftest import gid
@@ -66,17 +66,24 @@ WORLD = SimulatorOptions(
     nasty=0.3,
 )
 DELAY_MS = 100
-"""How long VK takes, so that jobs run long enough for faults to meet them."""
+"""The delay of VK's replies, so that jobs run long enough to be hit by faults."""
 WEBS, WORKERS = 2, 3
 HEARTBEAT_SECONDS = 2
 EXAMPLES = 5
-"""How many differences of a kind are printed."""
-QUIET = ("posts", "new_comments", "changed_comments", "deleted_comments", "incomplete_posts", "broken_items")
-"""What a collection counts, and has to be 0 where nothing has changed since the one before."""
+"""The maximum of differences printed per comparison."""
+CHANGE_COUNTERS = (
+    "posts",
+    "new_comments",
+    "changed_comments",
+    "deleted_comments",
+    "incomplete_posts",
+    "broken_items",
+)
+"""Counters of a collection that must be 0 if nothing has changed since the previous one."""
 
 
 class Chaos:
-    """One play: an installation, the clients that use it, and the faults."""
+    """One run: an installation, its clients, and the faults."""
 
     def __init__(self, stack: ExitStack, directory: Path, seed: int) -> None:
         self._stack = stack
@@ -87,11 +94,11 @@ class Chaos:
         self._worker_clocks: list[SteppedClock] = []
         self._nodes = 0
         self.played_by_vk: dict[str, int] = {}
-        """The faults of replies, by their names."""
-        self.left_out: list[str] = [] if self._clocks else ["clock steps: there is no compiler, or it preloads nothing"]
+        """The faults of VK's replies, by label."""
+        self.skipped: list[str] = [] if self._clocks else ["clock steps: no compiler, or preloading has no effect"]
 
     async def play(self, seconds: float) -> tuple[Faults, Activity, list[Comparison]]:
-        """Let faults happen for so long, heal everything, and compare."""
+        """Cause faults for this long, heal everything, and compare."""
         stack = self._stack
         self._simulator = self._start_simulator()
         self._valkey = stack.enter_context(running_valkey())
@@ -102,41 +109,41 @@ class Chaos:
         )
         urls = self._installation.urls
         async with httpx2.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as self._http:
-            caller = Caller(self._http, urls)
-            answer = await caller.ask(ADD_GROUPS, references=[str(number) for number in range(1, WORLD.groups + 1)])
+            client = RetryingClient(self._http, urls)
+            answer = await client.execute(ADD_GROUPS, references=[str(number) for number in range(1, WORLD.groups + 1)])
             groups = [outcome["group"]["id"] for outcome in answer["outcomes"]]
             texts = " ".join(str(facts["text"]) for facts in self._simulator.history(1).values())
-            activity = Activity(caller, urls, self._postgres, groups, texts, self._seed)
+            activity = Activity(client, urls, self._postgres, groups, texts, self._seed)
             faults = Faults(
                 self._installation, self._postgres, self._valkey, self._seed, self._postgres_clock, self._worker_clocks
             )
-            async with beside(faults.supervise()):
-                async with beside(activity.use()):
+            async with in_background(faults.supervise()):
+                async with in_background(activity.use()):
                     await faults.play(seconds)
                 faults.heal()
                 self.played_by_vk = self._simulator.control()["played"]
-                await self._calm_down(activity)
+                await self._wait_for_jobs(activity)
                 return faults, activity, await self._compare(activity, faults, groups)
 
-    # what everything runs in
+    # the components
 
     def _start_simulator(self) -> Simulator:
         simulator = Simulator(self._stack.enter_context(serving(create_simulator(replace(WORLD, seed=self._seed)))))
         simulator.control(delay_ms=DELAY_MS)
         return simulator
 
-    async def _start_postgres(self) -> Postgres:
+    async def _start_postgres(self) -> RestartablePostgres:
         data_dir = self._stack.enter_context(processes.open_directory()) / "data"
         if self._clocks:
             clock = self._clocks.add("postgres")
-            # the embedded server passes on no environment: what its programs get is put together there
+            # The embedded server passes no environment on: the environment of its programs is built from this mapping.
             self._stack.enter_context(patch.dict(programs._ENVIRONMENT, clock.environment))  # noqa: SLF001 - no setting has it
             self._postgres_clock = clock
-        postgres = Postgres(self._stack, data_dir)
+        postgres = RestartablePostgres(self._stack, data_dir)
         await postgres.migrate()
         if self._postgres_clock and not await self._is_stepped(postgres, self._postgres_clock):
             self._postgres_clock = None
-            self.left_out.append("clock steps of PostgreSQL: it does not load the library")
+            self.skipped.append("clock steps of PostgreSQL: it does not load the library")
         connection = await asyncpg.connect(postgres.url)
         try:
             await connection.execute(WATCH_WRITERS)
@@ -144,7 +151,7 @@ class Chaos:
             await connection.close()
         return postgres
 
-    async def _is_stepped(self, postgres: Postgres, clock: SteppedClock) -> bool:
+    async def _is_stepped(self, postgres: RestartablePostgres, clock: SteppedClock) -> bool:
         clock.set(PROBE_SECONDS)
         [row] = await postgres.fetch("SELECT extract(epoch FROM clock_timestamp())::float8 AS shown")
         is_shown = clock.is_shown(row["shown"])
@@ -154,7 +161,7 @@ class Chaos:
     def _environment(self, simulator: Simulator, **variables: Any) -> dict[str, str]:
         self._nodes += 1
         name = f"node-{self._nodes}"
-        # asyncpg passes on what it does not know as a setting of the session, which is noted with each write
+        # asyncpg passes unknown options on as settings of the session, which is recorded with each write
         url = f"{self._postgres.url}&chaos.node={name}"
         own: dict[str, object] = {"DATABASE_URL": url, "DATA_DIR": self._directory / "data"}
         if self._clocks and self._nodes > WEBS:
@@ -171,8 +178,8 @@ class Chaos:
 
     # after the faults
 
-    async def _calm_down(self, activity: Activity) -> None:
-        """Wait until all jobs have ended. Cancel those that are queued: they may wait for minutes to be retried."""
+    async def _wait_for_jobs(self, activity: Activity) -> None:
+        """Wait until all jobs have ended; cancel those that wait for a retry, which may take minutes."""
 
         async def have_ended() -> bool:
             # running jobs may be queued again meanwhile
@@ -186,9 +193,9 @@ class Chaos:
 
         await until(have_ended)
         await activity.finish()
-        # a matching that was cancelled has left keywords without their matches, as its client wished
+        # a cancelled matching job leaves keywords without their matches, as its client requested
         ended = "kind = 'match_keywords' AND state IN ('FAILED', 'CANCELLED')"
-        for row in await self._postgres.fetch(f"SELECT id FROM jobs WHERE {ended} ORDER BY id"):  # noqa: S608 - ours
+        for row in await self._postgres.fetch(f"SELECT id FROM jobs WHERE {ended} ORDER BY id"):  # noqa: S608 - a constant of this file
             await activity.request(RETRY, id=gid("Job", row["id"]))
         await until(self._postgres.all_have_ended)
 
@@ -197,10 +204,12 @@ class Chaos:
         group_ids = range(1, WORLD.groups + 1)
         deletions = await compare_deletions(self._postgres, self._simulator, group_ids, faults.hidden)
         await self._run(activity, failed, START_COLLECTION, groupIds=groups, full=True)
-        quiet = await self._run(activity, failed, START_COLLECTION, groupIds=groups)
-        changed = [f"{name} of a collection without changes: {quiet[name]}" for name in QUIET if quiet.get(name)]
+        counts = await self._run(activity, failed, START_COLLECTION, groupIds=groups)
+        changed = [
+            f"{name} of a collection without changes: {counts[name]}" for name in CHANGE_COUNTERS if counts.get(name)
+        ]
         await self._run(activity, failed, START_ANALYSIS)
-        rows = await true_rows(self._postgres)
+        rows = await expected_rows(self._postgres)
         columns = list(EXPORT_COLUMNS)
         options = {"escapeFormulas": False, "byteOrderMark": False}
         as_csv = await self._export(activity, failed, format="CSV", columns=columns, csv=options)
@@ -211,7 +220,7 @@ class Chaos:
         return [
             deletions,
             *await compare_walls(self._postgres, self._simulator, group_ids),
-            Comparison("a collection without changes", len(QUIET), changed),
+            Comparison("a collection without changes", len(CHANGE_COUNTERS), changed),
             *await compare_rollups(self._postgres),
             await compare_keywords(self._postgres),
             *await compare_jobs(self._postgres, outcome, activity.cancelled, activity.followers),
@@ -224,9 +233,9 @@ class Chaos:
             Comparison("errors in logs", sum(len(node.commands) for node in nodes), errors),
         ]
 
-    async def _run(self, activity: Activity, failed: list[str], query: str, **wishes: Any) -> dict[str, Any]:
-        """Run a job that has to succeed, and return its result with `id`, the number of the job."""
-        answer = await activity.request(query, input=wishes)
+    async def _run(self, activity: Activity, failed: list[str], query: str, **arguments: Any) -> dict[str, Any]:
+        """Run a job that must succeed; return its result with the job's number as `id`."""
+        answer = await activity.request(query, input=arguments)
         if answer is None:
             failed.append(f"{query.split('(', maxsplit=1)[0].strip()} was refused")
             return {}
@@ -240,8 +249,8 @@ class Chaos:
             return {}
         return {"id": row["id"], **orjson.loads(row["result"])}
 
-    async def _export(self, activity: Activity, failed: list[str], **wishes: Any) -> bytes:
-        result = await self._run(activity, failed, START_EXPORT, **wishes)
+    async def _export(self, activity: Activity, failed: list[str], **arguments: Any) -> bytes:
+        result = await self._run(activity, failed, START_EXPORT, **arguments)
         if not result:
             return b""
         [row] = await self._postgres.fetch("SELECT name FROM exports WHERE job_id = $1", result["id"])
@@ -252,8 +261,8 @@ class Chaos:
 def print_tables(
     console: Console, faults: Faults, activity: Activity, chaos: Chaos, comparisons: Sequence[Comparison]
 ) -> None:
-    """Print what happened how often, and what was compared."""
-    table = Table("what happened", "times", title="Faults and requests")
+    """Print how often what happened, and what was compared."""
+    table = Table("event", "count", title="Faults and requests")
     for name, times in sorted(faults.played.items()):
         table.add_row(name, str(times))
     table.add_section()
@@ -263,26 +272,26 @@ def print_tables(
     for name, times in sorted(activity.requested.items()):
         table.add_row(f"clients: {name}", str(times))
     console.print(table)
-    for reason in chaos.left_out:
-        console.print(f"Left out: {reason}.")
-    table = Table("what", "compared", "differences", title="Compared with the truth")
+    for reason in chaos.skipped:
+        console.print(f"Skipped: {reason}.")
+    table = Table("subject", "compared", "differences", title="Compared with the truth")
     for each in comparisons:
-        table.add_row(each.what, f"{each.compared:,}", str(len(each.differences)))
+        table.add_row(each.subject, f"{each.compared:,}", str(len(each.differences)))
     console.print(table)
     for each in comparisons:
         for text in each.differences[:EXAMPLES]:
-            console.print(f"{each.what}: {text}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{each.subject}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _is_worth_printing(record: logging.LogRecord) -> bool:
-    """Tell whether the simulated VK is to print this: a worker that is killed in a request is no fault of it."""
+    """Return whether to print a record of the simulator: a worker that is killed during a request is not its fault."""
     return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
 
 
 async def main(minutes: float, seed: int) -> int:
-    """Play, print the tables, and return the exit code."""
+    """Run, print the tables, and return the exit code."""
     console = Console()
-    console.print(f"Playing faults for {minutes:g} minutes, drawn from seed {seed} ...")
+    console.print(f"Causing faults for {minutes:g} minutes with seed {seed} ...")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_printing)
     begun_at = time.monotonic()
     with ExitStack() as stack:
@@ -297,10 +306,10 @@ async def main(minutes: float, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Play faults, then compare all that is stored with the truth.")
-    parser.add_argument("--minutes", type=float, default=10, help="how long faults happen")
-    parser.add_argument("--seed", type=int, default=1, help="draws what happens")
+    parser = argparse.ArgumentParser(description="Cause faults, then compare all stored data with the truth.")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of the faults")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random faults and requests")
     arguments = parser.parse_args()
-    # as after Ctrl-C, all processes that were started are ended
+    # end all started processes as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(asyncio.run(main(arguments.minutes, arguments.seed)))

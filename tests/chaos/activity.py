@@ -1,4 +1,4 @@
-"""What clients request while faults happen: collections, keywords, analyses and exports, cancelled and retried jobs."""
+"""The requests of clients during faults: collections, keywords, analyses and exports, cancelled and retried jobs."""
 
 import asyncio
 import random
@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from app.cli.client import START_ANALYSIS, START_COLLECTION, START_EXPORT
-from tests.acceptance.fleet import Running
-from tests.acceptance.people import Caller, Follower
+from tests.acceptance.clients import Follower, RetryingClient
+from tests.acceptance.installation import PostgresServer
 from tests.graphql.conftest import gid
 
 CANCEL = "mutation ($id: ID!) { cancelJob(input: {jobId: $id}) { __typename ... on Error { code message } } }"
@@ -33,9 +33,9 @@ EXPECTED = (
     "KeywordAlreadyThereError",
     "KeywordNotFoundError",
 )
-"""Refusals that a client gets who does not know what others do, or whether the answer to a first request was lost."""
+"""Errors that a client gets because of other clients, or because the answer to its first request was lost."""
 MATCHINGS = ("WORD_FORMS", "EXACT_WORD", "SUBSTRING", "CASE_SENSITIVE")
-MOST_UNFINISHED = 20
+MAX_UNFINISHED = 20
 FOLLOWED_SHARE = 0.2
 PAUSE_SECONDS = (0.05, 0.3)
 FORMATS: Sequence[Mapping[str, str]] = (
@@ -51,19 +51,25 @@ class Activity:
     """Requests of clients, drawn from a seed. `problems` are answers and messages that no fault explains."""
 
     def __init__(
-        self, caller: Caller, urls: Sequence[str], postgres: Running, groups: Sequence[str], texts: str, seed: int
+        self,
+        client: RetryingClient,
+        urls: Sequence[str],
+        postgres: PostgresServer,
+        groups: Sequence[str],
+        texts: str,
+        seed: int,
     ) -> None:
         self.requested: Counter[str] = Counter()
         self.cancelled: set[str] = set()
         self.problems: list[str] = []
         self.followers: list[Follower] = []
-        self._caller = caller
+        self._client = client
         self._urls = urls
         self._postgres = postgres
         self._groups = groups
         self._words = sorted(set(re.findall(r"\w{3,12}", texts)))
         self._keywords: list[str] = []
-        self._random = random.Random(f"activity {seed}")  # noqa: S311 - the same each time
+        self._random = random.Random(f"activity {seed}")  # noqa: S311 - reproducible, not a secret
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -80,7 +86,7 @@ class Activity:
         }
 
     async def use(self) -> None:
-        """Send one request after the other, for ever."""
+        """Send one request after the other, in an endless loop."""
         names, weights = zip(*((name, weight) for name, (weight, _) in self._kinds.items()), strict=True)
         while True:
             [name] = self._random.choices(names, weights)
@@ -92,7 +98,7 @@ class Activity:
             await asyncio.sleep(self._random.uniform(*PAUSE_SECONDS))
 
     async def finish(self) -> None:
-        """Wait until the jobs that are followed have ended for their followers as well."""
+        """Wait until the followed jobs have ended for their followers, too."""
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(result, AssertionError):
                 self.problems.append(f"follower: {result}")
@@ -100,28 +106,28 @@ class Activity:
                 raise result
 
     async def request(self, query: str, **variables: Any) -> dict[str, Any] | None:
-        """Execute an operation; None where it was refused for an expected reason.
+        """Execute an operation; return None if it was rejected for an expected reason.
 
         Raises:
-            AssertionError: it was refused for another one.
+            AssertionError: it was rejected for another reason.
         """
-        answer = await self._caller.ask(query, **variables)
+        answer = await self._client.execute(query, **variables)
         kind = answer["__typename"]
         assert kind.endswith("Success") or kind in EXPECTED, answer
         return answer if kind.endswith("Success") else None
 
     async def _jobs(self, condition: str) -> list[str]:
-        rows = await self._postgres.fetch(f"SELECT id FROM jobs WHERE {condition} ORDER BY id")  # noqa: S608 - ours
+        rows = await self._postgres.fetch(f"SELECT id FROM jobs WHERE {condition} ORDER BY id")  # noqa: S608 - the conditions are constants of this file
         return [gid("Job", row["id"]) for row in rows]
 
     async def _has_room(self) -> bool:
-        return len(await self._jobs("state IN ('QUEUED', 'RUNNING')")) < MOST_UNFINISHED
+        return len(await self._jobs("state IN ('QUEUED', 'RUNNING')")) < MAX_UNFINISHED
 
-    async def _start(self, query: str, **wishes: Any) -> None:
+    async def _start(self, query: str, **arguments: Any) -> None:
         if not await self._has_room():
             return
         priority = self._random.choice(["LOW", "NORMAL", "HIGH", "CRITICAL"])
-        answer = await self.request(query, input={**wishes, "priority": priority})
+        answer = await self.request(query, input={**arguments, "priority": priority})
         if answer and self._random.random() < FOLLOWED_SHARE:
             follower = Follower(answer["job"]["id"], self._random.sample(self._urls, len(self._urls)))
             self.followers.append(follower)

@@ -1,4 +1,4 @@
-"""Clocks of processes that are set back and forward while they run, by a library that is preloaded into them."""
+"""Steps the clocks of processes back and forward while they run, by a preloaded library."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.timeouts import WAIT_SECONDS
 SOURCE = Path(__file__).with_name("clock.c")
 PROBE_SECONDS = 3600.0
 STEPS = (-86_400.0, -3600.0, -15.0, -1.0, 0.0, 1.0, 15.0, 3600.0, 86_400.0)
-"""What clocks are set to, relative to the right time: seconds, an hour, a day."""
+"""Offsets from the correct time, in seconds: seconds, an hour, a day."""
 
 
 class SteppedClock:
@@ -26,34 +26,34 @@ class SteppedClock:
         self._file = file
         self.environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(file)}
         self.seconds = 0.0
-        """How far it is ahead of the right time, or behind it where negative."""
+        """The offset from the correct time, negative if the clock is behind."""
         file.write_bytes(struct.pack("=q", 0))
-        file.chmod(0o644)  # PostgreSQL may run as another account
+        file.chmod(0o644)  # PostgreSQL may run as another user
 
     def set(self, seconds: float) -> None:
-        """Set the clock so many seconds ahead of the right time."""
+        """Set the clock this many seconds ahead of the correct time."""
         self.seconds = seconds
-        # in place and as a whole: the file is mapped by all processes that read this clock
+        # in place and in one write: all processes that read this clock have mapped the file
         with self._file.open("r+b", buffering=0) as file:
             file.write(struct.pack("=q", round(seconds * 1e9)))
 
     def is_shown(self, shown_at: float) -> bool:
-        """Tell whether a process that has just read its clock (Unix time) sees this clock, not the right one."""
+        """Return whether a process that has just read its clock (Unix time) sees this clock, not the correct one."""
         return abs(shown_at - time.time() - self.seconds) < PROBE_SECONDS / 2
 
 
 class Clocks:
-    """Makes clocks of one library. Enter `clocks` to get them."""
+    """Creates clocks of one library; see `open_clocks`."""
 
     def __init__(self, library: Path) -> None:
         self._library = library
 
     def add(self, name: str) -> SteppedClock:
-        """Return a clock of its own."""
+        """Create a clock."""
         return SteppedClock(self._library, self._library.with_name(name))
 
-    def do_processes_see_them(self) -> bool:
-        """Tell whether a process of Python sees a stepped clock: a system may not preload, or not this library."""
+    def are_seen_by_processes(self) -> bool:
+        """Return whether a Python process sees a stepped clock: the system may not support preloading this library."""
         clock = self.add("probe")
         clock.set(PROBE_SECONDS)
         shown = subprocess.run(
@@ -69,13 +69,13 @@ class Clocks:
 
 @contextmanager
 def open_clocks() -> Iterator[Clocks | None]:
-    """Compile the library into a temporary directory; None where there is no compiler, or it has no effect."""
-    # not in memory: that may be mounted so that nothing in it can be executed
+    """Compile the library into a temporary directory; yield None if there is no compiler, or it has no effect."""
+    # not in /dev/shm, which may be mounted noexec
     with tempfile.TemporaryDirectory(prefix="vkc-clocks-") as name:
         directory = Path(name)
         directory.chmod(0o755)
         clocks = _compiled(directory)
-        yield clocks if clocks and clocks.do_processes_see_them() else None
+        yield clocks if clocks and clocks.are_seen_by_processes() else None
 
 
 def _compiled(directory: Path) -> Clocks | None:
@@ -83,14 +83,14 @@ def _compiled(directory: Path) -> Clocks | None:
     if compiler is None or not sys.platform.startswith("linux"):
         return None
     library = directory / "clock.so"
-    compiled = subprocess.run(  # noqa: S603 - our own command
+    compiled = subprocess.run(  # noqa: S603 - a constant command
         [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o", library, SOURCE],
         stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
     if compiled.returncode:
-        print(compiled.stderr, file=sys.stderr)  # noqa: T201 - a person reads it who plays chaos
+        print(compiled.stderr, file=sys.stderr)  # noqa: T201 - for the person who runs chaos
         return None
     library.chmod(0o755)
     return Clocks(library)

@@ -1,4 +1,4 @@
-"""The faults that happen to an installation while clients use it, all drawn from one seed."""
+"""The faults that hit an installation while clients use it, all drawn from one seed."""
 
 import asyncio
 import random
@@ -8,36 +8,36 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from tests.acceptance.fleet import Installation, Node, Postgres
+from tests.acceptance.installation import Installation, Node, RestartablePostgres
 from tests.chaos.clocks import STEPS, SteppedClock
 from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, is_alive
 from tests.valkey import Valkey
 
-MOST_AT_ONCE = 3
+MAX_CONCURRENT = 3
 PAUSE_SECONDS = (0.2, 1.5)
-LONGEST_FREEZE_SECONDS = 6.0
-"""Longer than the heartbeat timeout, so that some processes count as dead and come back."""
-LONGEST_AWAY_SECONDS = 2.0
+MAX_FREEZE_SECONDS = 6.0
+"""Longer than the heartbeat timeout, so that some frozen processes count as dead and then continue."""
+MAX_DOWNTIME_SECONDS = 2.0
 CHURN = ("comments", "replies", "likes", "edits", "deletions", "posts")
 CHANGES_AT_ONCE = 100
 RATES = (0.0, 0.3, 2.0)
 POST_DELETION_RATES = (0.0, 0.02)
 """Lower than the others: each deletes many comments, and the walls should not become empty."""
 AT_ONCE = (0, 2, 3, 4)
-"""How many kinds of errors, or of contradictions, VK answers with at a time."""
+"""The number of kinds of errors, or of contradictions, in VK's answers at the same time."""
 METHODS = ("wall.getComments", "wall.get")
 UNDETECTABLE_OF_WALLS = ("everything zero",)
-"""A wall that VK says is empty contradicts nothing: its posts are marked as deleted, as if they were hidden."""
+"""A wall that VK reports as empty contradicts nothing: its posts are marked as deleted, as if they were hidden."""
 SUPERVISE_SECONDS = 0.2
 
 
 class Faults:
-    """Plays faults of all kinds in a drawn order, each kind once before any comes again."""
+    """Causes faults of all kinds in a random order, each kind once before any is repeated."""
 
     def __init__(
         self,
         installation: Installation,
-        postgres: Postgres,
+        postgres: RestartablePostgres,
         valkey: Valkey,
         seed: int,
         postgres_clock: SteppedClock | None,
@@ -45,16 +45,16 @@ class Faults:
     ) -> None:
         self.played: Counter[str] = Counter()
         self.problems: list[str] = []
-        """What went wrong with processes that should have ended in order."""
+        """Failures of processes that should have stopped in order."""
         self.hidden: set[tuple[int, int]] = set()
-        """Community and id of each comment that VK has not shown for a while."""
+        """Community and id of each comment that VK has hidden for some time."""
         self._installation = installation
         self._postgres = postgres
         self._valkey = valkey
         self._postgres_clock = postgres_clock
         self._worker_clocks = list(worker_clocks)
-        self._random = random.Random(f"faults {seed}")  # noqa: S311 - the same each time
-        self._valkey_calm = asyncio.Lock()
+        self._random = random.Random(f"faults {seed}")  # noqa: S311 - reproducible, not a secret
+        self._valkey_lock = asyncio.Lock()
         self._error_rates: list[dict[str, Any]] = []
         self._contradiction_rates: list[dict[str, Any]] = []
         self._churn_rates: dict[str, float] | None = None
@@ -84,9 +84,9 @@ class Faults:
         return kinds
 
     async def play(self, seconds: float) -> None:
-        """Play for so long, and return when the last fault is over."""
+        """Cause faults for this long, and return when the last one is over."""
         ends_at = time.monotonic() + seconds
-        room = asyncio.Semaphore(MOST_AT_ONCE)
+        room = asyncio.Semaphore(MAX_CONCURRENT)
         deck: list[str] = []
         for begin in (self._rate_errors, self._rate_contradictions, self._churn):
             await begin()
@@ -110,17 +110,17 @@ class Faults:
             room.release()
 
     async def supervise(self) -> None:
-        """Start processes anew that end by themselves, for ever: without PostgreSQL or their worker they may."""
+        """Restart processes that end by themselves, in an endless loop: without PostgreSQL or a worker they may end."""
         while True:
             for node in (*self._installation.webs, *self._installation.workers):
-                if not node.calm.locked() and node.command.popen.poll() is not None:
-                    async with node.calm:
+                if not node.fault_lock.locked() and node.command.popen.poll() is not None:
+                    async with node.fault_lock:
                         self.played["process ended by itself"] += 1
                         await node.start()
             await asyncio.sleep(SUPERVISE_SECONDS)
 
     def heal(self) -> None:
-        """Set all clocks right, and let VK answer as it should."""
+        """Correct all clocks, and make VK answer correctly."""
         for clock in (self._postgres_clock, *self._worker_clocks):
             if clock:
                 clock.set(0)
@@ -136,8 +136,8 @@ class Faults:
     # processes
 
     def _choose(self, nodes: Collection[Node]) -> Node:
-        """Choose a process to which nothing else happens at the moment, if there is one."""
-        return self._random.choice([node for node in nodes if not node.calm.locked()] or list(nodes))
+        """Choose a process without another fault at the moment, if there is one."""
+        return self._random.choice([node for node in nodes if not node.fault_lock.locked()] or list(nodes))
 
     async def _kill_worker(self) -> None:
         await self._choose(self._installation.workers).kill()
@@ -158,27 +158,27 @@ class Faults:
 
     async def _freeze(self, node: Node) -> None:
         async with node.frozen():
-            await asyncio.sleep(self._random.uniform(0.5, LONGEST_FREEZE_SECONDS))
+            await asyncio.sleep(self._random.uniform(0.5, MAX_FREEZE_SECONDS))
 
     # PostgreSQL and Valkey
 
     async def _restart_postgres(self) -> None:
         number = self._random.choice([signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGKILL])
-        await self._postgres.restart(number, self._random.uniform(0, LONGEST_AWAY_SECONDS))
+        await self._postgres.restart(number, self._random.uniform(0, MAX_DOWNTIME_SECONDS))
 
     async def _kill_backend(self) -> None:
         await self._postgres.kill_backend(self._random)
 
     async def _kill_valkey(self) -> None:
-        async with self._valkey_calm:
+        async with self._valkey_lock:
             await asyncio.to_thread(self._valkey.kill)
-            await asyncio.sleep(self._random.uniform(0, LONGEST_AWAY_SECONDS))
+            await asyncio.sleep(self._random.uniform(0, MAX_DOWNTIME_SECONDS))
             await asyncio.to_thread(self._valkey.start)
 
     async def _freeze_valkey(self) -> None:
-        async with self._valkey_calm:
+        async with self._valkey_lock:
             with self._valkey.frozen():
-                await asyncio.sleep(self._random.uniform(0.5, LONGEST_FREEZE_SECONDS))
+                await asyncio.sleep(self._random.uniform(0.5, MAX_FREEZE_SECONDS))
 
     # VK
 
@@ -208,7 +208,7 @@ class Faults:
         self._installation.simulator.control(churn=None)
         history = self._installation.simulator.history(group_id)
         alive = [comment_id for comment_id, facts in history.items() if is_alive(facts)]
-        # a stub is on the wall only because of its replies: hidden with them, it could not come back
+        # a stub is on the wall only because of its replies: hidden with them, it could not be shown again
         free = [each for each in alive if is_alive(history.get(history[each]["thread_id"], NO_COMMENT))]
         post_ids = sorted({history[each]["post_id"] for each in alive})
         hidden_posts = self._random.sample(post_ids, min(1, len(post_ids)))

@@ -1,4 +1,4 @@
-"""The play of faults runs, its clocks step, and its comparisons notice what is wrong."""
+"""Chaos runs, its clocks step, and its comparisons detect each kind of error."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from app.analysis.keywords import KeywordMatching
 from app.background import open_worker
 from app.resources import Resources
 from tests import processes
-from tests.acceptance.fleet import Running
+from tests.acceptance.installation import PostgresServer
 from tests.acceptance.outcomes import Outcome
 from tests.chaos.clocks import open_clocks
 from tests.chaos.truth import (
@@ -55,7 +55,7 @@ CHANGES = {
     "jobs: writers of an epoch": "INSERT INTO chaos.writers SELECT job_id, epoch, 'another' FROM chaos.writers",
     "jobs: nothing left": "INSERT INTO job_groups SELECT -1, id FROM jobs LIMIT 1",
 }
-"""What is wrong -> a statement that makes it so."""
+"""The comparison that must detect an error -> a statement that causes the error."""
 
 
 async def collect(resources: Resources) -> None:
@@ -66,7 +66,7 @@ async def collect(resources: Resources) -> None:
         await ended(resources, row.id)
 
 
-async def compare(postgres: Running, simulator: Simulator) -> list[Comparison]:
+async def compare(postgres: PostgresServer, simulator: Simulator) -> list[Comparison]:
     return [
         await compare_deletions(postgres, simulator, [1], []),
         *await compare_walls(postgres, simulator, [1]),
@@ -76,8 +76,8 @@ async def compare(postgres: Running, simulator: Simulator) -> list[Comparison]:
     ]
 
 
-class InTransaction(Running):
-    """Reads in the transaction of a connection, so that what a test changes is seen and rolled back."""
+class InTransaction(PostgresServer):
+    """Reads in a connection's transaction, so that a test's changes are visible and rolled back."""
 
     def __init__(self, url: str, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(url)
@@ -100,14 +100,14 @@ async def test_each_comparison_notices_what_is_wrong(vk_resources: Resources, si
         postgres = InTransaction(url, connection)
         right = await compare(postgres, simulator)
         assert [each for each in right if each.differences] == []
-        assert {each.what for each in right} == {*CHANGES, "jobs: events that followers saw"}
-        for what, change in CHANGES.items():
+        assert {each.subject for each in right} == {*CHANGES, "jobs: events that followers saw"}
+        for subject, change in CHANGES.items():
             transaction = connection.transaction()
             await transaction.start()
             await connection.execute(change)
             wrong = await compare(postgres, simulator)
             await transaction.rollback()
-            assert what in {each.what for each in wrong if each.differences}
+            assert subject in {each.subject for each in wrong if each.differences}
     finally:
         await connection.close()
 
@@ -125,10 +125,10 @@ def test_exports_are_compared() -> None:
 def test_clocks_step() -> None:
     with open_clocks() as clocks:
         if clocks is None:
-            pytest.skip("there is no compiler, or it preloads nothing")
+            pytest.skip("no compiler, or preloading has no effect")
         clock = clocks.add("test")
         command = [sys.executable, "-uc", "import time\nwhile input(): print(time.time(), time.monotonic())"]
-        with subprocess.Popen(  # noqa: S603 - our own command
+        with subprocess.Popen(  # noqa: S603 - a constant command
             command, env=processes.environment(**clock.environment), stdin=PIPE, stdout=PIPE, text=True
         ) as process:
             assert process.stdin
@@ -150,7 +150,7 @@ def test_clocks_step() -> None:
 def test_a_short_play_finds_no_difference() -> None:
     env = processes.unmeasured(processes.environment())
     command = [sys.executable, "-m", "tests.chaos", "--minutes", "0.1", "--seed", "1"]
-    played = subprocess.run(  # noqa: S603 - our own command
+    played = subprocess.run(  # noqa: S603 - a constant command
         command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, text=True, timeout=TEST_SECONDS, check=False
     )
     assert played.returncode == 0, played.stdout

@@ -1,4 +1,4 @@
-"""Compares what is stored with the truth: VK's history, recounts of rollups, keywords matched anew, events, exports."""
+"""Compares stored data with the truth: VK's history, recounted rollups, fresh keyword matches, events, exports."""
 
 import csv
 import hashlib
@@ -13,21 +13,21 @@ import orjson
 
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
 from app.jobs.states import JobState
-from tests.acceptance.fleet import Running
+from tests.acceptance.clients import Follower
+from tests.acceptance.installation import PostgresServer
 from tests.acceptance.outcomes import Outcome
-from tests.acceptance.people import Follower
 from tests.conftest import Simulator
 from tests.histories import PARTS, differences, is_alive
 
 TRANSIENT_CODES = ("VK_UNAVAILABLE", "VK_RATE_LIMITED")
-"""With these a job may fail while VK answers with errors."""
+"""The codes with which a job may fail while VK answers with errors."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many things of a kind were compared, and what is different."""
+    """What was compared, how many items, and their differences."""
 
-    what: str
+    subject: str
     compared: int
     differences: list[str] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Comparison:
 # comments and posts
 
 
-async def compare_walls(postgres: Running, simulator: Simulator, group_ids: Iterable[int]) -> list[Comparison]:
+async def compare_walls(postgres: PostgresServer, simulator: Simulator, group_ids: Iterable[int]) -> list[Comparison]:
     """Compare comments and posts after a full collection with the histories of their communities."""
     found: dict[str, list[str]] = {part: [] for part in (*PARTS, "posts")}
     comments = posts = 0
@@ -59,11 +59,11 @@ async def compare_walls(postgres: Running, simulator: Simulator, group_ids: Iter
 
 
 async def compare_deletions(
-    postgres: Running, simulator: Simulator, group_ids: Iterable[int], hidden: Collection[tuple[int, int]]
+    postgres: PostgresServer, simulator: Simulator, group_ids: Iterable[int], hidden: Collection[tuple[int, int]]
 ) -> Comparison:
-    """Look for comments that are marked as deleted though VK has them and never hid them.
+    """Find comments that are marked as deleted although VK has them and never hid them.
 
-    To be called before a full collection, which would show them again.
+    Call it before a full collection, which would mark them as not deleted.
     """
     alive = {
         (-group_id, comment_id)
@@ -96,7 +96,7 @@ ROLLUPS = {
         "comments",
         "owner_id, month, author_id, comments, replies, likes",
         f"""SELECT owner_id, {_MONTH}, from_id, count(*), count(thread_id), sum(like_count)
-              FROM comments WHERE from_id IS NOT NULL GROUP BY 1, 2, 3""",  # noqa: S608 - ours
+              FROM comments WHERE from_id IS NOT NULL GROUP BY 1, 2, 3""",  # noqa: S608 - a constant
     ),
     "post_stats": (
         "comments",
@@ -106,24 +106,24 @@ ROLLUPS = {
                    count(*) FILTER (WHERE delay > interval '168 hours')
               FROM (SELECT c.*, c.published_at - p.published_at AS delay
                       FROM comments c JOIN posts p ON p.owner_id = c.owner_id AND p.id = c.post_id) AS d
-             GROUP BY 1, 2""",  # noqa: S608 - ours
+             GROUP BY 1, 2""",  # noqa: S608 - a constant
     ),
     "keyword_months": (
         "comments",
         "owner_id, month, keyword_id, comments, matches",
         f"""SELECT owner_id, {_MONTH}, keyword_id, count(*), sum(cardinality(positions) / 2)
-              FROM comment_keywords GROUP BY 1, 2, 3""",  # noqa: S608 - ours
+              FROM comment_keywords GROUP BY 1, 2, 3""",  # noqa: S608 - a constant
     ),
     "language_months": (
         "comments",
         "owner_id, month, language, comments",
-        f"SELECT owner_id, {_MONTH}, language, count(*) FROM comment_features GROUP BY 1, 2, 3",  # noqa: S608 - ours
+        f"SELECT owner_id, {_MONTH}, language, count(*) FROM comment_features GROUP BY 1, 2, 3",  # noqa: S608 - a constant
     ),
     "term_months": (
         "comments",
         "owner_id, month, term_id, comments",
         f"""SELECT owner_id, {_MONTH}, term_id, count(*)
-              FROM comment_features, unnest(term_ids) AS term_id GROUP BY 1, 2, 3""",  # noqa: S608 - ours
+              FROM comment_features, unnest(term_ids) AS term_id GROUP BY 1, 2, 3""",  # noqa: S608 - a constant
     ),
     "comment_search": (
         "owner_id",
@@ -132,31 +132,31 @@ ROLLUPS = {
              FROM comments, LATERAL (SELECT lower(translate(text, 'ёЁ', 'еЕ')) AS folded) AS f""",
     ),
 }
-"""Table -> a column that is 0 in rows that count nothing, the columns, and the query that counts them anew."""
+"""Table -> a column that is 0 in rows without counts, the columns, and the query that recounts them."""
 
 
-async def compare_rollups(postgres: Running) -> list[Comparison]:
-    """Compare the tables that triggers keep with counts over the rows themselves."""
+async def compare_rollups(postgres: PostgresServer) -> list[Comparison]:
+    """Compare the tables that triggers maintain with counts over the rows themselves."""
     return [await _compare_rollup(postgres, table) for table in ROLLUPS]
 
 
-async def _compare_rollup(postgres: Running, table: str) -> Comparison:
+async def _compare_rollup(postgres: PostgresServer, table: str) -> Comparison:
     counted, columns, recount = ROLLUPS[table]
-    stored = f"SELECT {columns} FROM {table} WHERE {counted} <> 0"  # noqa: S608 - ours
+    stored = f"SELECT {columns} FROM {table} WHERE {counted} <> 0"  # noqa: S608 - the names are constants
     rows = await postgres.fetch(f"""
         WITH stored AS ({stored}), recounted AS ({recount})
         SELECT 'stored' AS source, d::text AS row FROM (TABLE stored EXCEPT ALL TABLE recounted) AS d
          UNION ALL SELECT 'truth', d::text FROM (TABLE recounted EXCEPT ALL TABLE stored) AS d
-    """)  # noqa: S608 - ours
-    [count] = await postgres.fetch(f"SELECT count(*) FROM ({recount}) AS r")  # noqa: S608 - ours
-    what = "search texts" if table == "comment_search" else f"rollup {table}"
-    return Comparison(what, count["count"], [f"only in {row['source']}: {row['row']}" for row in rows])
+    """)  # noqa: S608 - the queries are constants
+    [count] = await postgres.fetch(f"SELECT count(*) FROM ({recount}) AS r")  # noqa: S608 - a constant
+    subject = "search texts" if table == "comment_search" else f"rollup {table}"
+    return Comparison(subject, count["count"], [f"only in {row['source']}: {row['row']}" for row in rows])
 
 
 # keywords
 
 
-async def compare_keywords(postgres: Running) -> Comparison:
+async def compare_keywords(postgres: PostgresServer) -> Comparison:
     """Compare the matches of active keywords with a search of all stored texts; removed keywords match nothing."""
     keywords = await postgres.fetch("SELECT * FROM keywords ORDER BY id")
     active = tuple(
@@ -200,20 +200,20 @@ WATCH_WRITERS = """
             AND (NEW.state = 'SUCCEEDED' OR (OLD.checkpoint, OLD.done) IS DISTINCT FROM (NEW.checkpoint, NEW.done)))
       EXECUTE FUNCTION chaos.note_writer();
 """
-"""Notes which process writes the progress of a job: each is told its name as the setting `chaos.node`."""
+"""Records which process writes the progress of a job: each has its name as the setting `chaos.node`."""
 
 
 async def compare_jobs(
-    postgres: Running, outcome: Outcome, cancelled: Collection[str], followers: Iterable[Follower]
+    postgres: PostgresServer, outcome: Outcome, cancelled: Collection[str], followers: Iterable[Follower]
 ) -> list[Comparison]:
-    """Compare how jobs have ended, their events, who wrote with which epoch, and what is left of them."""
+    """Compare how jobs have ended, their events, which processes wrote per epoch, and what remains of the jobs."""
     ends, events = [], []
     for job_id, row in outcome.jobs.items():
         failure = orjson.loads(row["failure"] or "{}")
         if row["state"] == "FAILED" and failure.get("code") not in TRANSIENT_CODES:
             ends.append(f"job {row['id']} ({row['kind']}) failed: {failure}")
         elif row["state"] == "CANCELLED" and job_id not in cancelled:
-            ends.append(f"job {row['id']} ({row['kind']}) was cancelled by nobody")
+            ends.append(f"job {row['id']} ({row['kind']}) was cancelled without a request")
         events += [f"job {row['id']} ({row['kind']}): {problem}" for problem in outcome.problems(job_id)]
     writers = await postgres.fetch("SELECT job_id, epoch, array_agg(node) AS nodes FROM chaos.writers GROUP BY 1, 2")
     several = [row for row in writers if len(row["nodes"]) > 1]
@@ -237,11 +237,11 @@ async def compare_jobs(
 def _followed(outcome: Outcome, follower: Follower) -> str:
     events = outcome.events[follower.job_id]
     true = [(row["seq"], row["kind"], row["message"]) for row in events]
-    # a job that is retried after its end goes on without those who had seen it end
+    # a job that is retried after its end continues without the followers that had seen that end
     seen_rows = events[: len(follower.seen)]
     has_seen_an_end = bool(seen_rows) and JobState(orjson.loads(seen_rows[-1]["facts"]).get("state", "QUEUED")).is_final
-    is_right = follower.seen == true[: len(follower.seen)] and has_seen_an_end
-    return "" if is_right else f"{follower.job_id}: {follower.seen} != {true}"
+    is_correct = follower.seen == true[: len(follower.seen)] and has_seen_an_end
+    return "" if is_correct else f"{follower.job_id}: {follower.seen} != {true}"
 
 
 # exports
@@ -258,18 +258,18 @@ EXPORT_COLUMNS = {
     "KEYWORDS": """ARRAY(SELECT k.phrase FROM comment_keywords m JOIN keywords k ON k.id = m.keyword_id
                           WHERE m.owner_id = c.owner_id AND m.comment_id = c.id ORDER BY m.keyword_id)""",
 }
-"""Column of an export -> its value of a comment `c`."""
+"""Column of an export -> its SQL expression over a comment `c`."""
 
 
-async def true_rows(postgres: Running) -> list[list[Any]]:
-    """Return the rows of all comments that an export with EXPORT_COLUMNS has to hold, in its order."""
+async def expected_rows(postgres: PostgresServer) -> list[list[Any]]:
+    """Return the rows of all comments that an export with EXPORT_COLUMNS must contain, in its order."""
     values = ", ".join(f"{value} AS c{number}" for number, value in enumerate(EXPORT_COLUMNS.values()))
-    rows = await postgres.fetch(f"SELECT {values} FROM comments c ORDER BY owner_id, id")  # noqa: S608 - ours
+    rows = await postgres.fetch(f"SELECT {values} FROM comments c ORDER BY owner_id, id")  # noqa: S608 - the expressions are constants
     return [list(row.values()) for row in rows]
 
 
 def compare_csv(data: bytes, rows: Sequence[Sequence[Any]]) -> Comparison:
-    """Compare a file with semicolons, without a byte order mark, and with formulas as they are."""
+    """Compare a CSV file with semicolons, without byte order mark and without escaped formulas."""
     with io.StringIO(data.decode(), newline="") as file:
         lines = list(csv.reader(file, delimiter=";"))[1:]
     return _compare_rows("export: CSV", lines, [[_csv_value(value) for value in row] for row in rows])
@@ -289,15 +289,15 @@ def compare_json_lines(data: bytes, rows: Sequence[Sequence[Any]]) -> Comparison
     return _compare_rows("export: JSON lines", lines, rows)
 
 
-def _compare_rows(what: str, found: Sequence[Sequence[Any]], true: Sequence[Sequence[Any]]) -> Comparison:
+def _compare_rows(subject: str, found: Sequence[Sequence[Any]], true: Sequence[Sequence[Any]]) -> Comparison:
     wrong = [f"file {a}, database {b}" for a, b in zip(found, true, strict=False) if list(a) != list(b)]
     if len(found) != len(true):
         wrong.append(f"{len(found)} rows instead of {len(true)}")
-    return Comparison(what, len(true), wrong)
+    return Comparison(subject, len(true), wrong)
 
 
-async def compare_files(postgres: Running, directory: Path) -> Comparison:
-    """Compare the files of all exports, also of those made amid faults, with their sizes and checksums."""
+async def compare_files(postgres: PostgresServer, directory: Path) -> Comparison:
+    """Compare size and checksum of the files of all exports, including those made during faults."""
     rows = await postgres.fetch("SELECT * FROM exports")
     return Comparison("exports: files", len(rows), [wrong for row in rows if (wrong := _wrong_file(row, directory))])
 
@@ -307,5 +307,5 @@ def _wrong_file(row: asyncpg.Record, directory: Path) -> str:
     if not path.exists():
         return f"{path} is missing"
     data = path.read_bytes()
-    is_right = (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
-    return "" if is_right else f"{path} has another size or checksum"
+    is_correct = (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
+    return "" if is_correct else f"{path} has another size or checksum"

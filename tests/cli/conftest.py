@@ -11,7 +11,7 @@ MakeEnvironment = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def env(database_url: str, tmp_path: Path) -> MakeEnvironment:
-    """Return a function that makes the environment of a server on the test's database; variables win over it."""
+    """Return a function that makes the environment of a server on the test's database; its arguments override it."""
 
     def make(**variables: object) -> dict[str, str]:
         defaults = {"DATABASE_URL": database_url, "DATA_DIR": tmp_path, "PORT": 0, "LOG_FORMAT": "json"}

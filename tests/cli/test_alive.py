@@ -1,4 +1,4 @@
-"""A worker shows that it can work, and `vk-comments worker --check` looks."""
+"""A worker writes a heartbeat file while it can work, and `vk-comments worker --check` reads it."""
 
 import os
 import signal
@@ -21,44 +21,44 @@ from tests.processes import Command, run, started, until
 LONG_AGO = 1_000_000_000
 
 
-def checked(env: dict[str, str]) -> str:
-    """Return what the check complains of."""
+def check_output(env: dict[str, str]) -> str:
+    """Return the error output of the check."""
     result = run("worker", "--check", env=env)
     assert (result.returncode, result.stdout) == ((1, "") if result.stderr else (0, ""))
     assert result.stderr.count("\n") == (1 if result.stderr else 0)
     return result.stderr.removeprefix("error: ").rstrip("\n")
 
 
-def forget(sign: Path) -> None:
-    """Let a sign of life be an old one."""
-    os.utime(sign, (LONG_AGO, LONG_AGO))
+def make_old(heartbeat: Path) -> None:
+    """Make a heartbeat file an old one."""
+    os.utime(heartbeat, (LONG_AGO, LONG_AGO))
 
 
-def is_fresh(sign: Path) -> bool:
-    """Tell whether a sign has been touched since it was forgotten."""
-    return sign.exists() and sign.stat().st_mtime > LONG_AGO
+def is_fresh(heartbeat: Path) -> bool:
+    """Return whether a heartbeat file has been touched since it was made old."""
+    return heartbeat.exists() and heartbeat.stat().st_mtime > LONG_AGO
 
 
-def test_a_worker_that_works_hangs_and_ends(env: MakeEnvironment, tmp_path: Path) -> None:
-    there, sign = env(DATA_DIR=tmp_path / "new"), tmp_path / "new" / alive.HEARTBEAT_FILE
-    assert checked(there) == f"No worker runs on {tmp_path}/new: No such file or directory."
-    with started("worker", env=there) as worker:
-        until(lambda: is_fresh(sign))
-        assert checked(there) == ""
-        forget(sign)
-        until(lambda: is_fresh(sign))
+def test_a_worker_that_works_hangs_and_stops(env: MakeEnvironment, tmp_path: Path) -> None:
+    variables, heartbeat = env(DATA_DIR=tmp_path / "new"), tmp_path / "new" / alive.HEARTBEAT_FILE
+    assert check_output(variables) == f"No worker runs on {tmp_path}/new: No such file or directory."
+    with started("worker", env=variables) as worker:
+        until(lambda: is_fresh(heartbeat))
+        assert check_output(variables) == ""
+        make_old(heartbeat)
+        until(lambda: is_fresh(heartbeat))
         worker.popen.send_signal(signal.SIGSTOP)
-        forget(sign)
-        assert checked(there).startswith(f"The worker on {tmp_path}/new has written no heartbeat for ")
+        make_old(heartbeat)
+        assert check_output(variables).startswith(f"The worker on {tmp_path}/new has written no heartbeat for ")
         worker.popen.send_signal(signal.SIGCONT)
-        until(lambda: is_fresh(sign))
+        until(lambda: is_fresh(heartbeat))
         assert worker.interrupt() == 0
-    assert not sign.exists()
+    assert not heartbeat.exists()
 
 
 @asynccontextmanager
 async def no_connections(url: str) -> AsyncIterator[None]:
-    """Let a database refuse everybody, and cut those that are connected."""
+    """Make a database reject connections, and close the existing ones."""
     name = url.partition("?")[0].rpartition("/")[2]
     connection = await asyncpg.connect(with_database(url, "postgres"))
     try:
@@ -70,42 +70,42 @@ async def no_connections(url: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-def silences(worker: Command) -> int:
-    """Return how often a worker has said that it shows no life."""
+def pauses(worker: Command) -> int:
+    """Return how often a worker has logged that it writes no heartbeat."""
     return worker.output().count('"no_sign_of_life"')
 
 
 async def test_a_worker_without_its_database(env: MakeEnvironment, database_url: str, tmp_path: Path) -> None:
-    there, sign = env(), tmp_path / alive.HEARTBEAT_FILE
-    with started("worker", env=there) as worker:
-        await until_async(lambda: is_fresh(sign))
+    variables, heartbeat = env(), tmp_path / alive.HEARTBEAT_FILE
+    with started("worker", env=variables) as worker:
+        await until_async(lambda: is_fresh(heartbeat))
         async with no_connections(database_url):
-            await until_async(lambda: silences(worker))
-            forget(sign)
-            said = silences(worker)
-            await until_async(lambda: silences(worker) > said)
-            assert not is_fresh(sign)
+            await until_async(lambda: pauses(worker))
+            make_old(heartbeat)
+            before = pauses(worker)
+            await until_async(lambda: pauses(worker) > before)
+            assert not is_fresh(heartbeat)
             assert "PostgreSQL cannot be reached" in worker.event("no_sign_of_life")["reason"]
-            assert "has written no heartbeat for" in checked(there)
-        await until_async(lambda: is_fresh(sign))
+            assert "has written no heartbeat for" in check_output(variables)
+        await until_async(lambda: is_fresh(heartbeat))
         assert worker.interrupt() == 0
 
 
-def test_a_sign_that_cannot_be_written(env: MakeEnvironment, tmp_path: Path) -> None:
+def test_a_heartbeat_file_that_cannot_be_written(env: MakeEnvironment, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    there = env(DATA_DIR=file)
-    with started("worker", env=there) as worker:
+    variables = env(DATA_DIR=file)
+    with started("worker", env=variables) as worker:
         assert f"File exists: '{file}'" in worker.event("no_sign_of_life")["reason"]
-        assert checked(there) == f"No worker runs on {file}: Not a directory."
+        assert check_output(variables) == f"No worker runs on {file}: Not a directory."
         assert worker.interrupt() == 0
 
 
 class Recovering(HealthCheck):
-    """Finds PostgreSQL away, then too slow, and then as it is."""
+    """A health check that reports PostgreSQL as unavailable, then as too slow, and then its real state."""
 
     async def postgresql(self) -> ComponentHealth:
-        """Look at it."""
+        """Check PostgreSQL."""
         if not ANSWERS:
             return await HealthCheck.postgresql(self)
         answer = ANSWERS.pop()
@@ -117,7 +117,9 @@ class Recovering(HealthCheck):
 ANSWERS: list[HealthStatus | None] = []
 
 
-async def test_life_is_shown_once_the_database_is_back(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_resume_once_the_database_is_available(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(alive, "HEARTBEAT_SECONDS", 0.0)
     ANSWERS[:] = [None, HealthStatus.UNHEALTHY]
     seen = resources.health

@@ -1,4 +1,4 @@
-"""The command line's GraphQL client, against a server that says what a test has written down."""
+"""The command line's GraphQL client, against a server that sends scripted messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -16,13 +16,13 @@ from tests.timeouts import WAIT_SECONDS
 
 
 def progress(seq: int) -> dict[str, Any]:
-    """Return what the server sends for an event of a job."""
+    """Return the message of the server for an event of a job."""
     return {"type": "next", "payload": {"data": {"jobProgress": {"__typename": "JobProgress", "seq": seq}}}}
 
 
 COMPLETE = {"type": "complete"}
 LOST: dict[str, Any] = {}
-"""Here the connection ends."""
+"""Marks where the connection is lost."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Script:
     """A server that answers each subscription, one connection after the other, with the next list of messages."""
 
     connections: list[Sequence[dict[str, Any]]]
-    asked: list[int] = field(default_factory=list)
+    after_seqs: list[int] = field(default_factory=list)
     """The `afterSeq` of each subscription."""
     close: tuple[int, str] = (1011, "")
 
@@ -38,7 +38,7 @@ class Script:
         """Answer one connection."""
         await socket.recv()
         await socket.send('{"type": "connection_ack"}')
-        self.asked.append(orjson.loads(await socket.recv())["payload"]["variables"]["afterSeq"])
+        self.after_seqs.append(orjson.loads(await socket.recv())["payload"]["variables"]["afterSeq"])
         for message in self.connections.pop(0):
             if message is LOST:
                 await socket.close(*self.close)
@@ -49,7 +49,7 @@ class Script:
 
 @asynccontextmanager
 async def serving(script: Script) -> AsyncIterator[Client]:
-    async with serve(script.answer, "127.0.0.1", 0, subprotocols=["graphql-transport-ws"]) as server:  # type: ignore[list-item] # websockets takes any string
+    async with serve(script.answer, "127.0.0.1", 0, subprotocols=["graphql-transport-ws"]) as server:  # type: ignore[list-item] # websockets accepts any string
         port = next(iter(server.sockets)).getsockname()[1]
         yield Client(f"http://127.0.0.1:{port}/")
 
@@ -60,7 +60,7 @@ async def seqs(script: Script) -> list[int]:
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
 
 
@@ -69,20 +69,20 @@ async def test_follow_to_the_end() -> None:
     assert await seqs(script) == [1, 2]
 
 
-async def test_a_lost_connection_goes_on_after_the_last_event() -> None:
+async def test_a_lost_connection_resumes_after_the_last_event() -> None:
     script = Script([[progress(1), progress(2), LOST], [LOST], [progress(3), COMPLETE]])
     assert await seqs(script) == [1, 2, 3]
-    assert script.asked == [0, 2, 2]
+    assert script.after_seqs == [0, 2, 2]
 
 
-async def test_a_server_that_stays_away() -> None:
+async def test_a_server_that_stays_unreachable() -> None:
     script = Script([[LOST]] * (client.RECONNECTS + 1))
     with pytest.raises(RequestFailed, match=r"is lost\. The job continues on the server"):
         await seqs(script)
-    assert len(script.asked) == client.RECONNECTS + 1
+    assert len(script.after_seqs) == client.RECONNECTS + 1
 
 
-async def test_a_refusal_is_not_tried_again() -> None:
+async def test_a_rejection_is_not_retried() -> None:
     script = Script([[LOST]], close=(4403, "Forbidden"))
     with pytest.raises(RequestFailed, match=r"The server refused the connection: Forbidden\."):
         await seqs(script)

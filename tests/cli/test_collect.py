@@ -1,4 +1,4 @@
-"""`vk-comments collect` in a process of its own, against a server that listens."""
+"""`vk-comments collect` in a separate process, against a running server."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ JOBS = "{ jobs { nodes { id state } } }"
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has said."""
+    """The output and the exit code of a command."""
 
     code: int
     output: str
@@ -83,8 +83,8 @@ async def test_collections(vk_api: Api, simulator: Simulator, vk_resources: Reso
     whole = await collect(vk_api, "1", "--full", "--max-posts", "2", "--since", "2026-03-02")
     assert "of 2 posts read, 0 of them new. VK received " in whole.output
 
-    told = simulator.history()
-    leaf = next(key for key, facts in told.items() if facts["deleted"] is None)
+    history = simulator.history()
+    leaf = next(key for key, facts in history.items() if facts["deleted"] is None)
     simulator.control(edit_comment={"group_id": 1, "comment_id": leaf, "text": "другое"})
     edited = await collect(vk_api, "1", "--full")
     assert "0 of them new, 1 edited. VK received " in edited.output
@@ -99,7 +99,7 @@ async def test_unknown_references(vk_api: Api) -> None:
     assert (unknown.code, unknown.errors.count("\n")) == (1, 1)
 
 
-async def test_vk_is_away(vk_api: Api, simulator: Simulator) -> None:
+async def test_vk_is_unavailable(vk_api: Api, simulator: Simulator) -> None:
     simulator.control(faults=[{"http": 500, "times": 100}])
     result = await collect(vk_api, "1")
     assert (result.code, result.errors.count("\n")) == (1, 1)
@@ -108,7 +108,7 @@ async def test_vk_is_away(vk_api: Api, simulator: Simulator) -> None:
 
 @pytest.fixture
 async def full_api(make_settings: MakeSettings, simulate: Callable[..., Simulator]) -> AsyncIterator[Api]:
-    """Serve the API with room for one job, and without a worker."""
+    """Serve the API with a queue limit of one job, and without a worker."""
     settings = make_settings(vk_api_url=simulate(groups=2).url, queue_limit=1)
     async with open_resources(settings) as resources:
         async for served in serve(resources):
@@ -137,8 +137,8 @@ async def test_a_post_that_cannot_be_read(vk_api: Api, simulator: Simulator) -> 
 
 @asynccontextmanager
 async def held_job(api: Api, simulator: Simulator) -> AsyncIterator[tuple[Process, str]]:
-    """Lend a command that follows a job which waits for VK, and the job's id."""
-    # after the community has been added, which asks VK twice at most
+    """Yield a command that follows a job which waits for VK, and the job's id."""
+    # after the community has been added, which takes at most two requests
     simulator.control(delay_ms=50)
     process = await begin(api, "1")
     job_id = (await job(api))["id"]
@@ -163,7 +163,7 @@ async def test_a_failed_collection(vk_api: Api, simulator: Simulator) -> None:
     assert result.errors.startswith("error: The collection is FAILED. ")
 
 
-async def test_ctrl_c_leaves_the_job_alone(vk_api: Api, simulator: Simulator) -> None:
+async def test_ctrl_c_does_not_affect_the_job(vk_api: Api, simulator: Simulator) -> None:
     async with held_job(vk_api, simulator) as (process, job_id):
         process.send_signal(SIGINT)
         async with asyncio.timeout(WAIT_SECONDS):
@@ -173,7 +173,7 @@ async def test_ctrl_c_leaves_the_job_alone(vk_api: Api, simulator: Simulator) ->
         assert (await job(vk_api))["id"] == job_id
 
 
-# others are in the way
+# other jobs have the communities
 
 
 @pytest.fixture
@@ -186,20 +186,20 @@ async def idle(make_settings: MakeSettings, simulate: Callable[..., Simulator]) 
 
 @asynccontextmanager
 async def collected_already(api: Api, *references: str) -> AsyncIterator[str]:
-    """Lend the id of a job that somebody else waits for."""
+    """Yield the id of another client's job."""
     other = await begin(api, *references)
     yield (await job(api, "QUEUED"))["id"]
     await end(other)
 
 
 async def line(process: Process) -> str:
-    """Wait for the next line that a command prints."""
+    """Wait for the next line of a command's output."""
     assert process.stdout
     async with asyncio.timeout(WAIT_SECONDS):
         return (await process.stdout.readline()).decode().rstrip()
 
 
-async def test_what_is_asked_for_starts_after_a_collection_that_runs(idle: tuple[Api, Resources]) -> None:
+async def test_a_collection_starts_after_a_running_one(idle: tuple[Api, Resources]) -> None:
     api, resources = idle
     async with collected_already(api, "1"):
         two = await begin(api, "1", "2", "--full", "--max-posts", "2")
@@ -214,7 +214,7 @@ async def test_what_is_asked_for_starts_after_a_collection_that_runs(idle: tuple
     assert await stored_comments(resources, -2)
 
 
-async def test_a_collection_that_was_in_the_way_is_cancelled(idle: tuple[Api, Resources]) -> None:
+async def test_the_running_collection_is_cancelled(idle: tuple[Api, Resources]) -> None:
     api, resources = idle
     async with collected_already(api, "1", "2") as job_id:
         two = await begin(api, "2", "1")
@@ -228,23 +228,23 @@ async def test_a_collection_that_was_in_the_way_is_cancelled(idle: tuple[Api, Re
 
 
 class BusyClient(Client):
-    """A client of a server on which others are always first."""
+    """A client whose communities other jobs always have."""
 
     async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Name a job that is in the way."""
+        """Return the job that has the community."""
         assert (query, variables["input"]["groupIds"]) == (START_COLLECTION, ["a"])
         named = [{"id": "a", "name": "A [b]"}, {"id": "b", "name": "B"}]
         job = {"id": "other", "kind": "COLLECT_COMMENTS", "groups": named}
         return {"startCollection": {"__typename": "JobAlreadyRunningError", "job": job}}
 
     async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
-        """Be at its end at once."""
+        """End at once."""
         assert job_id == "other"
         progress = {"done": 0, "total": 0, "stage": None, "message": None, "ratePerSecond": None, "etaSeconds": None}
         yield {"event": None, "job": {"state": "SUCCEEDED", "progress": progress}}
 
 
-async def test_others_are_always_first() -> None:
+async def test_other_jobs_always_have_the_communities() -> None:
     shown = StringIO()
     with pytest.raises(RequestFailed, match="Jobs of others came first 20 times, so nothing was started"):
         await collect_groups(BusyClient("http://none"), Console(file=shown), [{"id": "a", "name": "A [b]"}])
@@ -253,7 +253,7 @@ async def test_others_are_always_first() -> None:
 
 @pytest.fixture
 async def locked_api(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Api]:
-    """Serve the API to clients with a key only."""
+    """Serve the API only to clients with a key."""
     settings = make_settings(
         vk_api_url=simulator.url, auth="keys", api_keys=("the-right-key-1234", "also-the-right-key")
     )

@@ -20,10 +20,10 @@ def test_schema_to_the_terminal_and_to_a_file(tmp_path: Path) -> None:
 
 
 def test_migrate_up_and_down(env: MakeEnvironment, empty_database: Callable[[], str]) -> None:
-    there = env(DATABASE_URL=empty_database())
+    variables = env(DATABASE_URL=empty_database())
 
     def migrate(*arguments: str) -> str:
-        result = run("migrate", *arguments, env=there)
+        result = run("migrate", *arguments, env=variables)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

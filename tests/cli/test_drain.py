@@ -1,4 +1,4 @@
-"""A server that is told to end by SIGTERM lets others take over first."""
+"""A server that is stopped by SIGTERM lets other servers take over first."""
 
 import asyncio
 import signal
@@ -19,14 +19,14 @@ from tests.timeouts import WAIT_SECONDS
 
 
 async def readiness(server_url: str) -> tuple[int, str]:
-    """Return what /health/ready says."""
+    """Return the response of /health/ready."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         reply = await http.get(f"{server_url}/health/ready")
     return reply.status_code, reply.json()["status"]
 
 
 async def close_code(url: str, job_id: str, is_following: asyncio.Event) -> int:
-    """Follow a job on a socket until the server closes it, and return the code."""
+    """Follow a job on a socket until the server closes it, and return the close code."""
     protocol = websockets.Subprotocol("graphql-transport-ws")
     async with connect(f"{url.replace('http', 'ws')}/graphql", subprotocols=[protocol], proxy=None) as socket:
         await socket.send(orjson.dumps({"type": "connection_init"}).decode())
@@ -61,13 +61,13 @@ async def test_drain(vk_env: MakeEnvironment, simulator: Simulator) -> None:
 
         server.popen.send_signal(signal.SIGTERM)
         client = Client(other.url())
-        # readiness fails first, and the job goes back; requests and sockets go on meanwhile
+        # readiness fails first, and the job returns to the queue; requests and sockets continue meanwhile
         await until_async(lambda: _fails(url))
         await until_async(lambda: _is_queued(client, job_id))
         assert await state_of(Client(url), job_id) == "QUEUED"
         assert not closing.done()
 
-        # in a hurry: nobody waits for what is left of the minute
+        # a second signal skips the rest of the minute
         assert await asyncio.to_thread(server.interrupt) == 0
         assert await closing == 1012
         assert "Traceback" not in server.output()

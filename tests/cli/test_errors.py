@@ -1,4 +1,4 @@
-"""Whatever goes wrong as expected is one line on standard error and exit code 1."""
+"""Each expected error is one line on standard error and exit code 1."""
 
 import socket
 import sys
@@ -16,7 +16,7 @@ from tests.processes import environment, run
 
 
 def error_of(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run a command that has to fail, and return what it says."""
+    """Run a command that must fail, and return its error output."""
     result = run(*arguments, env=env)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
@@ -37,7 +37,7 @@ def test_each_command_reads_the_settings_first(command: tuple[str, ...]) -> None
 
 
 def test_an_open_server_needs_keys() -> None:
-    assert "set AUTH=keys and API_KEYS" in error_of("serve", env=environment(HOST="0.0.0.0"))  # noqa: S104 - refused
+    assert "set AUTH=keys and API_KEYS" in error_of("serve", env=environment(HOST="0.0.0.0"))  # noqa: S104 - rejected
 
 
 @pytest.mark.parametrize("command", [("demo", "--once"), ("simulate-vk",)])
@@ -50,7 +50,7 @@ def test_an_installation_without_the_simulator(command: tuple[str, ...], monkeyp
 
 @pytest.fixture
 def busy_port() -> Iterator[int]:
-    """Lend a port that somebody listens on."""
+    """Yield a port that another socket listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -71,7 +71,7 @@ def test_address_of_another_machine() -> None:
     assert error_of("serve", env=env).startswith("Cannot listen on 192.0.2.1 port 8000: ")
 
 
-def test_demo_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_demo_in_a_directory_that_is_not_writable(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     message = error_of("demo", "--once", env=environment(DATA_DIR=file, PORT=0))
@@ -83,7 +83,7 @@ def test_no_server() -> None:
     assert message == "No VK Comments server answers at http://127.0.0.1:9. Start one with `vk-comments serve`."
 
 
-def test_what_answers_is_no_server_of_ours(simulator: Simulator) -> None:
+def test_another_program_answers(simulator: Simulator) -> None:
     assert error_of("collect", "1", "--server", simulator.url).startswith("No VK Comments server answers at ")
 
 
@@ -100,7 +100,7 @@ def test_database_without_tables(env: MakeEnvironment, empty_database: Callable[
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
-def test_database_that_is_away(command: str, env: MakeEnvironment) -> None:
+def test_database_that_is_unavailable(command: str, env: MakeEnvironment) -> None:
     url = "postgresql://me:hush@127.0.0.1:9/db"
     message = error_of(command, env=env(DATABASE_URL=url))
     assert message.startswith("PostgreSQL cannot answer at the moment.")

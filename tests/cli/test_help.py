@@ -20,7 +20,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert (result.exit_code, result.output) == (0, version("vk-comments") + "\n")
 
 
-def test_commands_are_listed_here() -> None:
+def test_the_list_of_commands_is_complete() -> None:
     names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     assert sorted(names) == sorted(COMMANDS)
 

@@ -42,7 +42,7 @@ async def test_import(api: Api, resources: Resources, wall: Wall, tmp_path: Path
     assert "0 keywords added, 3 existed already." in again.output
 
 
-async def test_a_matching_that_is_cancelled(api: Api, resources: Resources, wall: Wall, tmp_path: Path) -> None:
+async def test_a_cancelled_matching(api: Api, resources: Resources, wall: Wall, tmp_path: Path) -> None:
     assert wall
     path = tmp_path / "words.csv"
     path.write_text("comment")
@@ -59,7 +59,7 @@ async def test_a_matching_that_is_cancelled(api: Api, resources: Resources, wall
     assert result.exception.message == "The matching is CANCELLED."
 
 
-async def test_files_that_cannot_be_taken(api: Api, tmp_path: Path) -> None:
+async def test_files_that_are_rejected(api: Api, tmp_path: Path) -> None:
     missing = await run(api, tmp_path / "none.txt")
     assert isinstance(missing.exception, RequestFailed)
     assert missing.exception.message == f"Cannot read {tmp_path / 'none.txt'}: No such file or directory."

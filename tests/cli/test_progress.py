@@ -1,4 +1,4 @@
-"""What the progress bar shows of the numbers that the server sends."""
+"""The progress bar's columns for the numbers that the server sends."""
 
 from io import StringIO
 
@@ -21,7 +21,7 @@ def test_columns(rate: float | None, left: float | None, shown: str) -> None:
     assert " ".join(str(part) for part in parts).strip() == shown.strip()
 
 
-def test_the_time_that_it_took() -> None:
+def test_elapsed_time() -> None:
     bar = Progress(console=Console(file=StringIO()), get_time=iter([0.0, 0.0, 75.0, 75.0]).__next__)
     bar.update(bar.add_task("", total=5), completed=5)
     assert str(_LeftColumn().render(bar.tasks[0])) == "in 1:15"

@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped: they serve, stop in time, and leave nothing behind."""
+"""Commands that run until they are stopped: they serve, stop in time, and leave no process."""
 
 import asyncio
 import errno
@@ -108,7 +108,7 @@ main()
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_a_process_ends_with_its_worker(env: MakeEnvironment, command: str) -> None:
-    result = subprocess.run(  # noqa: S603 - our own command
+    result = subprocess.run(  # noqa: S603 - a constant command
         [sys.executable, "-c", WITHOUT_LUCK, command],
         env=env(WORKERS=1),
         stdin=subprocess.DEVNULL,
@@ -137,7 +137,7 @@ def test_simulate_vk(env: MakeEnvironment) -> None:
         assert simulator.interrupt() == 0
 
 
-# processes that belong to one of ours
+# child processes of a command
 
 
 async def test_a_process_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,15 +148,15 @@ async def test_a_process_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
             pass
 
 
-async def test_a_process_that_says_nothing(tmp_path: Path) -> None:
+async def test_a_process_without_output(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with pytest.raises(StartFailed, match=f"The process ended without output. See {log}"):
         async with running(["schema", "-o", str(tmp_path / "schema")], {}, log, "http://127.0.0.1:9/"):
             pass
 
 
-def test_a_process_has_the_time_that_its_jobs_may_take() -> None:
-    # the worker is given one more second to end
+def test_a_process_has_more_time_to_stop_than_its_jobs() -> None:
+    # the worker has one more second to end
     assert processes.STOP_SECONDS >= worker.STOP_SECONDS + 1
 
 
@@ -189,7 +189,7 @@ def test_children_end_with_a_demo_that_is_killed(data_dir: Path, unused_port: Ca
         assert {"postgres"} < {process.name() for process in family}
         demo.kill()
         assert gone(family)
-    # and the next one is not misled by what it has left
+    # the file that it leaves does not mislead the next one
     assert (data_dir / "demo.json").exists()
     with started("demo", "--once", "--comments", "100", env=env) as demo:
         assert until(lambda: demo.popen.poll() is not None)

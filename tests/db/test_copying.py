@@ -7,7 +7,7 @@ from sqlalchemy import text
 from app.db.copying import copy_new_rows
 from app.db.engine import Database, open_database
 from app.errors import QueryTimedOut, ServiceUnavailable
-from tests.conftest import MakeSettings, somebody_waits, until
+from tests.conftest import MakeSettings, has_lock_waiter, until
 from tests.db.test_engine import kill_waiting
 
 
@@ -30,13 +30,13 @@ async def notes(database: Database) -> list[int]:
         return list(await connection.scalars(text("SELECT value FROM notes ORDER BY value")))
 
 
-async def test_all_or_none(database: Database) -> None:
+async def test_all_rows_or_none(database: Database) -> None:
     assert await copy(database, 1, 2)
     assert not await copy(database, 3, 2)
     assert await notes(database) == [1, 2]
 
 
-async def test_the_transaction_goes_on(database: Database) -> None:
+async def test_the_transaction_continues(database: Database) -> None:
     async with database.transaction() as connection:
         assert await copy_new_rows(connection, "notes", ["value"], [(1,)])
         assert not await copy_new_rows(connection, "notes", ["value"], [(1,)])
@@ -68,7 +68,7 @@ async def test_a_connection_is_killed(database: Database) -> None:
     other = await database.listen()
     await other.execute("BEGIN; INSERT INTO notes VALUES (1)")
     task = asyncio.create_task(copy(database, 1))
-    await until(lambda: somebody_waits(database.dsn))
+    await until(lambda: has_lock_waiter(database.dsn))
     await kill_waiting(database.dsn)
     with pytest.raises(ServiceUnavailable):
         await task

@@ -1,4 +1,4 @@
-"""The launcher against the wheel's real PostgreSQL: starts, shares, crashes, refusals, and nothing left behind."""
+"""The launcher with the wheel's real PostgreSQL: starts, sharing, crashes and errors, with no process or file left."""
 
 import asyncio
 import fcntl
@@ -52,7 +52,7 @@ with embedded_postgres(data_dir, root_directory=root_directory) as postgres:
     print(postgres.url, flush=True)
     sys.stdin.readline()
 """
-"""Enters a server, tells its URL, and leaves when its standard input ends; as another account if a user id is given."""
+"""Enters a server, prints its URL, and leaves when its standard input ends; as another account, if given a user id."""
 
 FORKING_PROCESS = """
 import os, signal, sys
@@ -74,7 +74,7 @@ finally:
 
 
 class Place:
-    """A directory of its own for each test, which any account may enter."""
+    """A separate directory for each test, which any account may enter."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -82,16 +82,16 @@ class Place:
         self.root_directory = directory / "root"
 
     def enter(self, data_dir: Path | None = None, **options: Any) -> AbstractContextManager[EmbeddedPostgres]:
-        """Use a server in here."""
+        """Use a server in this directory."""
         return embedded_postgres(data_dir or self.data_dir, root_directory=self.root_directory, **options)
 
     def start_and_stop(self) -> Path:
-        """Use a server for a moment; returns its cluster directory."""
+        """Use a server for a moment; return its cluster directory."""
         with self.enter() as postgres:
             return postgres.directory
 
     def servers(self) -> list[psutil.Process]:
-        """Return all that runs on data in here: postmasters and, orphaned or not, their children."""
+        """Return all server processes with data in this directory: postmasters and, orphaned or not, their children."""
         return [process for process in psutil.process_iter() if self._is_server(process)]
 
     def _is_server(self, process: psutil.Process) -> bool:
@@ -125,16 +125,16 @@ def fresh_place() -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[EmbeddedPostgres]:
-    """One server for the tests that only look at it."""
+    """One server for the tests that only read."""
     with fresh_place() as place, place.enter() as postgres:
         yield postgres
 
 
 class OtherProcess:
-    """Another process that uses the server of `place`, from its first answer until the end of the block."""
+    """Another process that uses the server of `place`, from its first output until the end of the block."""
 
     def __init__(self, place: Place, *, data_dir: Path | None = None, uid: int = 0, **environment: str) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - our own script
+        self.process = subprocess.Popen(  # noqa: S603 - a constant script
             [sys.executable, "-c", OTHER_PROCESS, data_dir or place.data_dir, place.root_directory, str(uid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -146,7 +146,7 @@ class OtherProcess:
         return self
 
     def url(self) -> str:
-        """Wait until it has entered."""
+        """Wait until it has entered; return the URL."""
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
@@ -177,7 +177,7 @@ def wait_until(condition: Callable[[], object], timeout_seconds: float = WAIT_SE
 
 
 def listing(directory: Path) -> dict[str, tuple[int, int, str]]:
-    """Return all that is in a directory: path -> mode, time of change, hash of the content."""
+    """Return all entries of a directory: path -> mode, time of change, hash of the content."""
     return {
         str(path): (
             path.lstat().st_mode,
@@ -190,7 +190,7 @@ def listing(directory: Path) -> dict[str, tuple[int, int, str]]:
 
 @contextmanager
 def ordinary_account() -> Iterator[None]:
-    """Give up root in this process for a while."""
+    """Drop root privileges in this process while the block lasts."""
     if IS_ROOT:
         os.seteuid(ORDINARY_UID)
     try:
@@ -200,7 +200,7 @@ def ordinary_account() -> Iterator[None]:
             os.seteuid(0)
 
 
-# What a client finds
+# The state that a client finds
 
 
 def test_asyncpg_uses_the_url(shared: EmbeddedPostgres) -> None:
@@ -237,7 +237,7 @@ def test_cyrillic_has_upper_and_lower_case(shared: EmbeddedPostgres) -> None:
 
 
 @pytest.mark.parametrize("extension", ["pg_trgm", "unaccent", "pg_stat_statements"])
-def test_extensions_are_there(shared: EmbeddedPostgres, extension: str) -> None:
+def test_extensions_are_installed(shared: EmbeddedPostgres, extension: str) -> None:
     assert query(shared.url, "SELECT count(*) FROM pg_available_extensions WHERE name = $1", extension) == 1
 
 
@@ -257,7 +257,7 @@ def test_other_accounts_are_kept_out(shared: EmbeddedPostgres) -> None:
     assert owner == (pwd.getpwnam("nobody").pw_uid if IS_ROOT else os.getuid())
 
 
-def test_the_server_sees_nothing_of_our_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_does_not_inherit_our_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VK_TOKENS", "vk1.a.secret")
     with place.enter() as postgres:
         assert not [name for name in postmaster(postgres).environ() if name.startswith("VK_")]
@@ -300,31 +300,31 @@ def test_a_second_user_shares_the_server(place: Place) -> None:
         assert query(first.url, "SELECT 1") == 1
 
 
-def test_a_second_user_may_have_a_database_of_its_own(place: Place) -> None:
+def test_a_second_user_may_have_its_own_database(place: Place) -> None:
     with place.enter(), place.enter(database='Ёж "2"/%') as second:
         assert query(second.url, "SELECT current_database()") == 'Ёж "2"/%'
 
 
-def test_settings_of_the_caller_win(place: Place) -> None:
+def test_settings_of_the_caller_take_precedence(place: Place) -> None:
     with place.enter(server_settings={"work_mem": "9MB", "cluster_name": "it's \\ here"}) as postgres:
         assert query(postgres.url, "SELECT current_setting('work_mem')") == "9MB"
         assert query(postgres.url, "SELECT current_setting('cluster_name')") == "it's \\ here"
 
 
-def test_no_zombie_stays_when_somebody_else_stops_the_server(place: Place) -> None:
+def test_no_zombie_remains_when_another_process_stops_the_server(place: Place) -> None:
     with OtherProcess(place) as other, place.enter() as postgres:
         process = postmaster(postgres)
         assert other.url() == postgres.url
     wait_until(lambda: not psutil.pid_exists(process.pid))
 
 
-def test_two_processes_at_once_on_an_empty_directory(place: Place) -> None:
+def test_two_concurrent_processes_on_an_empty_directory(place: Place) -> None:
     with OtherProcess(place) as one, OtherProcess(place) as two:
         assert one.url() == two.url() != ""
         assert len([process for process in place.servers() if process.parent() not in place.servers()]) == 1
 
 
-def test_many_at_once_in_one_process(place: Place) -> None:
+def test_many_concurrent_uses_in_one_process(place: Place) -> None:
     def use(number: int) -> int:
         with place.enter() as postgres:
             return int(query(postgres.url, "SELECT $1::int", number))
@@ -359,7 +359,7 @@ def test_the_server_of_a_killed_starter_is_found_and_stopped(place: Place) -> No
 
 
 def test_a_forked_child_does_not_block_the_next_start(place: Place) -> None:
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(  # noqa: S603 - a constant script
         [sys.executable, "-c", FORKING_PROCESS, place.data_dir, place.root_directory],
         capture_output=True,
         text=True,
@@ -368,7 +368,7 @@ def test_a_forked_child_does_not_block_the_next_start(place: Place) -> None:
     assert done.stdout == "entered again\n", done.stderr
 
 
-def test_a_busy_start_is_waited_for_and_then_told(place: Place) -> None:
+def test_a_busy_start_is_awaited_and_then_reported(place: Place) -> None:
     directory = place.start_and_stop()
     with (directory / "start.lock").open("rb+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -379,7 +379,7 @@ def test_a_busy_start_is_waited_for_and_then_told(place: Place) -> None:
             pass
 
 
-def test_who_cannot_leave_in_order_leaves_the_server_to_the_others(place: Place) -> None:
+def test_a_user_that_cannot_leave_in_order_leaves_the_server_to_the_others(place: Place) -> None:
     with ExitStack() as user:
         postgres = user.enter_context(place.enter(stop_timeout_seconds=0.1))
         with (postgres.directory / "start.lock").open("rb+") as lock:
@@ -406,7 +406,7 @@ def test_a_killed_server_recovers_all_rows(place: Place) -> None:
 def test_a_killed_server_leaves_no_shared_memory(place: Place) -> None:
     with place.enter() as postgres:
         segment = postmaster_pid_file(postgres).read_text().splitlines()[6].split()[1]
-        dynamic = {mapping.path for mapping in postmaster(postgres).memory_maps() if "/dev/shm" in mapping.path}  # noqa: S108 - where PostgreSQL puts it
+        dynamic = {mapping.path for mapping in postmaster(postgres).memory_maps() if "/dev/shm" in mapping.path}  # noqa: S108 - PostgreSQL's location of it
         postmaster(postgres).kill()
         place.start_and_stop()
     assert dynamic
@@ -414,7 +414,7 @@ def test_a_killed_server_leaves_no_shared_memory(place: Place) -> None:
     assert segment not in [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
 
 
-def test_children_of_a_killed_server_are_waited_for(place: Place) -> None:
+def test_children_of_a_killed_server_are_awaited(place: Place) -> None:
     with place.enter() as postgres, ThreadPoolExecutor() as threads:
         query(postgres.url, "CREATE TABLE kept AS SELECT 42 AS number")
         sleeper = threads.submit(partial(query, postgres.url, "SELECT pg_sleep(600)"))
@@ -439,7 +439,7 @@ def wait_for_backend(postgres: EmbeddedPostgres) -> psutil.Process:
     return psutil.Process(query(postgres.url, find))
 
 
-def test_a_hung_server_is_told(place: Place) -> None:
+def test_a_hung_server_is_reported(place: Place) -> None:
     with place.enter() as postgres:
         postmaster(postgres).suspend()
         with pytest.raises(StartFailed, match="End its processes"), place.enter(start_timeout_seconds=0.5):
@@ -449,7 +449,7 @@ def test_a_hung_server_is_told(place: Place) -> None:
             pass
 
 
-def test_processes_of_a_server_without_a_log_are_told(place: Place) -> None:
+def test_processes_of_a_server_without_a_log_are_reported(place: Place) -> None:
     directory = cluster_directory(place.data_dir, root_directory=place.root_directory)
     directory.mkdir(parents=True)
     with (directory / "server.lock").open("wb") as lock:
@@ -466,7 +466,7 @@ def test_a_server_that_does_not_stop_is_stopped_at_once(place: Place) -> None:
         with place.enter(stop_timeout_seconds=0.5) as postgres:
             sleeper = threads.submit(partial(query, postgres.url, "SELECT pg_sleep(600)"))
             wait_for_backend(postgres).suspend()
-        # PostgreSQL itself kills children that do not follow within 5 s.
+        # PostgreSQL itself kills children that do not end within 5 s.
         wait_until(lambda: not place.servers())
         assert sleeper.exception()
     assert [event["event"] for event in events] == ["embedded_postgres_still_runs"]
@@ -477,7 +477,7 @@ def test_a_pid_file_that_now_names_another_process(place: Place) -> None:
         pid_file = postmaster_pid_file(postgres)
         lines = pid_file.read_text().splitlines()
         uid = postmaster(postgres).uids().real
-    # A signal reaches a process of the same account only, so PostgreSQL takes that one for a server.
+    # A signal reaches only processes of the same account, so PostgreSQL takes that process for a server.
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=uid if IS_ROOT else None) as innocent:
         pid_file.write_text("\n".join([str(innocent.pid), *lines[1:], ""]))
         if IS_ROOT:
@@ -488,7 +488,7 @@ def test_a_pid_file_that_now_names_another_process(place: Place) -> None:
         innocent.communicate()
 
 
-def test_a_half_made_cluster_is_made_anew(place: Place) -> None:
+def test_an_incomplete_cluster_is_created_again(place: Place) -> None:
     half = cluster_directory(place.data_dir, root_directory=place.root_directory) / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -500,14 +500,14 @@ def test_a_directory_that_vanishes_while_in_use(place: Place) -> None:
     with place.enter() as postgres:
         process = postmaster(postgres)
         shutil.rmtree(postgres.directory)
-    process.send_signal(signal.SIGQUIT)  # what it would do itself within a minute; a kill would leave its shared memory
+    process.send_signal(signal.SIGQUIT)  # it would do so itself within a minute; SIGKILL would leave its shared memory
     wait_until(lambda: not place.servers())
 
 
-# Refusals
+# Errors
 
 
-def test_a_cluster_of_another_major_version_is_left_alone(place: Place) -> None:
+def test_a_cluster_of_another_major_version_is_not_touched(place: Place) -> None:
     directory = place.start_and_stop()
     (directory / "data" / "PG_VERSION").write_text("17\n")
     before = listing(place.directory)
@@ -516,7 +516,7 @@ def test_a_cluster_of_another_major_version_is_left_alone(place: Place) -> None:
     assert listing(place.directory) == before
 
 
-def test_a_directory_of_something_else_is_left_alone(place: Place) -> None:
+def test_a_directory_with_other_contents_is_not_touched(place: Place) -> None:
     directory = cluster_directory(place.data_dir, root_directory=place.root_directory)
     (directory / "data").mkdir(parents=True)
     (directory / "data" / "diary.txt").write_text("Dear diary")
@@ -527,7 +527,7 @@ def test_a_directory_of_something_else_is_left_alone(place: Place) -> None:
 
 
 @as_root
-def test_a_cluster_of_another_account_is_left_alone(place: Place) -> None:
+def test_a_cluster_of_another_account_is_not_touched(place: Place) -> None:
     directory = place.start_and_stop()
     os.chown(directory / "data", 12345, -1)
     with pytest.raises(StartFailed, match=r"belongs to user id 12345, but PostgreSQL would run as"), place.enter():
@@ -561,7 +561,7 @@ def test_a_wheel_without_binaries(place: Place, monkeypatch: pytest.MonkeyPatch)
         pass
 
 
-def test_settings_that_postgresql_refuses(place: Place) -> None:
+def test_settings_that_postgresql_rejects(place: Place) -> None:
     with (
         pytest.raises(StartFailed, match=r"(?s)ended while it started.*invalid value for parameter \"work_mem\""),
         place.enter(server_settings={"work_mem": "much"}),
@@ -570,7 +570,7 @@ def test_settings_that_postgresql_refuses(place: Place) -> None:
     place.start_and_stop()
 
 
-def test_a_database_that_postgresql_refuses(place: Place) -> None:
+def test_a_database_that_postgresql_rejects(place: Place) -> None:
     with pytest.raises(StartFailed, match=r"did not create the database ''.*zero-length"), place.enter(database=""):
         pass
 
@@ -590,7 +590,7 @@ def test_a_start_that_takes_too_long_is_undone(place: Place) -> None:
     place.start_and_stop()
 
 
-# Where things are
+# Locations
 
 
 def test_a_long_path_has_its_socket_in_tmp(place: Place) -> None:
@@ -599,12 +599,12 @@ def test_a_long_path_has_its_socket_in_tmp(place: Place) -> None:
         assert query(postgres.url, "SELECT 1") == 1
         assert postgres.directory == deep.resolve() / "postgres"
         sockets = Path(query(postgres.url, "SHOW unix_socket_directories"))
-        assert sockets.parent == Path("/tmp")  # noqa: S108 - where PostgreSQL puts it
+        assert sockets.parent == Path("/tmp")  # noqa: S108 - PostgreSQL's location of it
     assert not sockets.exists()
 
 
 @as_root
-def test_a_socket_directory_of_somebody_else_is_not_trusted(place: Place) -> None:
+def test_a_socket_directory_of_another_account_is_not_trusted(place: Place) -> None:
     deep = place.directory / ("d" * 100)
     with place.enter(deep) as postgres:
         sockets = Path(query(postgres.url, "SHOW unix_socket_directories"))
@@ -641,7 +641,7 @@ def test_as_an_ordinary_user(place: Place) -> None:
 
 
 @as_root
-def test_root_uses_the_data_dir_that_nobody_can_enter(place: Place) -> None:
+def test_root_uses_a_data_dir_that_the_user_nobody_can_enter(place: Place) -> None:
     assert place.start_and_stop() == place.data_dir / "postgres"
     assert not [path for path in place.root_directory.glob("*") if not path.name.startswith("postgres-")]
 
@@ -685,7 +685,7 @@ def test_two_processes_copy_the_binaries_at_once(place: Place, private: Path) ->
     assert names == ["postgres-18.6.3"]
 
 
-def test_the_slower_of_two_copies_gives_way(place: Place) -> None:
+def test_the_slower_of_two_copies_is_discarded(place: Place) -> None:
     site = programs.installation()[0]
     target = place.directory / "copy"
     programs.copy_installation(site, target)
@@ -717,7 +717,7 @@ def test_a_cluster_stays_where_it_is_when_modes_change(place: Place) -> None:
 
 
 @as_root
-def test_directories_that_root_makes_let_nobody_in_whatever_the_umask(place: Place) -> None:
+def test_directories_of_root_admit_the_user_nobody_with_any_umask(place: Place) -> None:
     before = os.umask(0o077)
     try:
         data_dir = place.directory / "new" / "state"

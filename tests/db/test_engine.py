@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.conftest import MakeSettings
 from tests.timeouts import WAIT_SECONDS
 
-Lend = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
+Open = Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
 NOBODY = "postgresql://postgres@127.0.0.1:9/nothing"
 
 
@@ -48,12 +48,12 @@ async def hasty(settings: Settings, database_url: str) -> AsyncIterator[Database
 
 
 async def kill_all(dsn: str) -> None:
-    """End every other connection to the test's database."""
+    """End all other connections to the test's database."""
     await _kill(dsn, "pid != pg_backend_pid()")
 
 
 async def kill_waiting(dsn: str) -> None:
-    """End the connections to the test's database that wait for a lock; who holds the lock keeps it."""
+    """End the connections to the test's database that wait for a lock; its holder keeps the lock."""
     await _kill(dsn, "wait_event_type = 'Lock'")
 
 
@@ -62,7 +62,7 @@ async def _kill(dsn: str, which: str) -> None:
     await connection.execute(
         "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity "  # noqa: S608 - conditions of this file
         f"WHERE datname = current_database() AND {which}",
-        int(1000 * WAIT_SECONDS),  # so long it waits until they are gone
+        int(1000 * WAIT_SECONDS),  # the time limit of the wait for their end
     )
     await connection.close()
 
@@ -92,7 +92,7 @@ async def test_a_transaction_commits_and_rolls_back(database: Database) -> None:
     assert await count_notes(database) == 1
 
 
-async def test_what_a_reader_began_is_rolled_back(database: Database) -> None:
+async def test_the_transaction_of_a_reader_is_rolled_back(database: Database) -> None:
     async with database.connect() as connection:
         await connection.execute(text("CREATE TABLE notes (value int)"))
     with pytest.raises(DBAPIError, match="notes"):
@@ -100,13 +100,13 @@ async def test_what_a_reader_began_is_rolled_back(database: Database) -> None:
 
 
 async def test_a_connection_is_set_up(hasty: Database) -> None:
-    wanted = {"application_name": "vk-comments", "TimeZone": "UTC", "jit": "off", "statement_timeout": "200ms"}
+    expected = {"application_name": "vk-comments", "TimeZone": "UTC", "jit": "off", "statement_timeout": "200ms"}
     async with hasty.connect() as connection:
-        found = {name: await connection.scalar(text(f"SHOW {name}")) for name in wanted}
-    assert found == wanted
+        found = {name: await connection.scalar(text(f"SHOW {name}")) for name in expected}
+    assert found == expected
 
 
-async def test_json_travels_as_it_is(database: Database) -> None:
+async def test_json_is_not_changed(database: Database) -> None:
     async with database.connect() as connection:
         found = await connection.scalar(text("""SELECT '{"а": [1, null, 4294967297]}'::jsonb"""))
     assert found == {"а": [1, None, 4294967297]}
@@ -118,27 +118,27 @@ async def test_options_of_libpq_in_the_url(settings: Settings, database_url: str
         assert await connection.scalar(text("SHOW search_path")) == "pg_catalog"
 
 
-@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_nobody_listens(settings: Settings, lend: Lend) -> None:
+@pytest.mark.parametrize("open_", [Database.connect, Database.transaction])
+async def test_no_server_listens(settings: Settings, open_: Open) -> None:
     async with open_database(settings, NOBODY) as database:
         with pytest.raises(ServiceUnavailable, match="PostgreSQL cannot answer"):
-            async with lend(database):
-                pytest.fail("there is no connection")
+            async with open_(database):
+                pytest.fail("connected without a server")
         with pytest.raises(OSError, match="Connect call failed"):
             await database.listen()
 
 
-@pytest.mark.parametrize("lend", [Database.connect, Database.transaction])
-async def test_a_connection_is_killed_in_use(database: Database, lend: Lend) -> None:
+@pytest.mark.parametrize("open_", [Database.connect, Database.transaction])
+async def test_a_connection_is_killed_in_use(database: Database, open_: Open) -> None:
     async def use() -> None:
-        async with lend(database) as connection:
+        async with open_(database) as connection:
             await connection.execute(text("SELECT 1"))
             await kill_all(database.dsn)
             await connection.execute(text("SELECT 1"))
 
     with pytest.raises(ServiceUnavailable):
         await use()
-    async with lend(database) as connection:
+    async with open_(database) as connection:
         assert await connection.scalar(text("SELECT 1")) == 1
 
 
@@ -177,7 +177,7 @@ async def test_a_full_pool(hasty: Database) -> None:
                 pytest.fail("the pool holds two connections")
 
 
-async def test_a_mistake_in_sql_is_no_missing_service(database: Database) -> None:
+async def test_an_sql_error_is_not_a_missing_service(database: Database) -> None:
     with pytest.raises(DBAPIError, match="nowhere"):
         async with database.connect() as connection:
             await connection.execute(text("SELECT * FROM nowhere"))
@@ -192,7 +192,7 @@ async def test_the_gauges_of_the_pool(database: Database) -> None:
     assert measured() == {"in_use": 0, "idle": 1, "overflow": 0}
 
 
-async def test_a_connection_of_its_own_to_listen(database: Database) -> None:
+async def test_a_separate_connection_to_listen(database: Database) -> None:
     connection = await database.listen()
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
@@ -200,7 +200,7 @@ async def test_a_connection_of_its_own_to_listen(database: Database) -> None:
     assert measured()["in_use"] == 0
 
 
-async def test_two_that_wait_for_each_other_may_try_again(database: Database) -> None:
+async def test_a_deadlock_is_retryable(database: Database) -> None:
     async def lock(first: int, second: int, mine: asyncio.Event, others: asyncio.Event) -> None:
         async with database.transaction() as connection:
             await connection.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
@@ -214,16 +214,16 @@ async def test_two_that_wait_for_each_other_may_try_again(database: Database) ->
     assert [type(end) for end in ends if end] == [ServiceUnavailable]
 
 
-async def test_a_value_that_nothing_can_have(database: Database) -> None:
-    async def ask() -> None:
+async def test_a_value_out_of_range(database: Database) -> None:
+    async def query() -> None:
         async with database.connect() as connection:
             await connection.execute(text("SELECT CAST(:word AS text)"), {"word": "\x00"})
 
     with pytest.raises(ValidationFailed, match="NUL"):
-        await ask()
+        await query()
 
 
-async def test_a_value_of_ours_that_does_not_fit_is_a_bug(database: Database) -> None:
+async def test_a_written_value_out_of_range_is_a_bug(database: Database) -> None:
     async def write() -> None:
         async with database.transaction() as connection:
             await connection.execute(text("SELECT CAST(:word AS text)"), {"word": "\x00"})
@@ -233,13 +233,13 @@ async def test_a_value_of_ours_that_does_not_fit_is_a_bug(database: Database) ->
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_a_connection_whose_other_end_is_gone_is_noticed(run: Any) -> None:
-    """Over TCP, whichever loop is used: the options are those of the connection's own socket."""
+def test_a_connection_whose_other_end_is_gone_is_detected(run: Any) -> None:
+    """Over TCP, with any event loop: the options are those of the connection's own socket."""
 
     async def options() -> list[int]:
         with socket.create_server(("127.0.0.1", 0)) as server:
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, *server.getsockname())
-            enable_keepalive(SimpleNamespace(_transport=transport))  # type: ignore[arg-type]  # has what is looked at
+            enable_keepalive(SimpleNamespace(_transport=transport))  # type: ignore[arg-type]  # it has all attributes that are read
             with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as handle:
                 found = [handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
                 found += [handle.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in SILENCE]
@@ -250,22 +250,22 @@ def test_a_connection_whose_other_end_is_gone_is_noticed(run: Any) -> None:
 
 
 async def one(database: Database) -> int:
-    """Return the process id of the server behind a connection of the pool."""
+    """Return the process id of the server process of a pool's connection."""
     async with database.connect() as connection:
         return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
 
 
-async def test_a_connection_that_was_just_used_is_not_asked(database: Database) -> None:
+async def test_a_recently_used_connection_is_not_pinged(database: Database) -> None:
     with pool_statements(database) as seen:
         assert await one(database) == await one(database)
     assert seen == ["SELECT pg_backend_pid()"] * 2
 
 
-async def test_idle_connections_are_asked(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_are_pinged(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.db.engine.IDLE_SECONDS", 0.0)
     first = await one(database)
     assert await one(database) == first
-    # the loop hears of it, or has no time to before the connection is asked: both times there is a new one
+    # whether or not the loop notices this before the ping, the connection is replaced
     await kill_all(database.dsn)
     second = await one(database)
     assert second != first
@@ -277,7 +277,7 @@ async def test_idle_connections_are_asked(database: Database, monkeypatch: pytes
 
 @contextmanager
 def pool_statements(database: Database) -> Iterator[list[str]]:
-    """Collect what is executed through the pool."""
+    """Record the statements that are executed through the pool."""
     seen: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
@@ -288,10 +288,10 @@ def pool_statements(database: Database) -> Iterator[list[str]]:
     event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
-async def test_a_transaction_of_a_process_that_does_nothing_holds_up_nobody(
+async def test_a_transaction_of_a_frozen_process_blocks_no_other(
     make_settings: MakeSettings, resources: Resources, database_url: str
 ) -> None:
-    """Its locks go when its jobs do; when the process wakes up, it is told that the transaction is gone."""
+    """Its locks are released when its transaction is ended; when the process continues, its transaction fails."""
     settings = make_settings(job_heartbeat_timeout_seconds=1)
     lock = text("SELECT pg_advisory_xact_lock(1)")
 

@@ -1,4 +1,4 @@
-"""Failures of PostgreSQL that may be over later: what jobs, clients and the health check make of them."""
+"""Transient failures of PostgreSQL, and their effects on jobs, clients and the health check."""
 
 import asyncio
 import os
@@ -53,7 +53,7 @@ async def database(resources: Resources) -> Database:
 
 
 async def refuse_writes(database: Database, table: str, state: str = FULL) -> None:
-    """Let PostgreSQL itself fail whenever a row of a table is written."""
+    """Make PostgreSQL itself fail each write to a table."""
     async with database.transaction() as connection:
         await connection.execute(
             text(f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -70,18 +70,18 @@ async def allow_writes(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("states", "expected"), [(TRANSIENT, True), (PERMANENT, False), ([""], False)])
-def test_which_are_transient(states: list[str], expected: bool) -> None:  # noqa: FBT001 - a value of the test
+def test_transient_sqlstates(states: list[str], expected: bool) -> None:  # noqa: FBT001 - a value of the test
     assert {state: is_transient(state) for state in states} == dict.fromkeys(states, expected)
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no state"), ServiceUnavailable("PostgreSQL")])
-def test_without_a_state(error: Exception | None) -> None:
+def test_without_an_sqlstate(error: Exception | None) -> None:
     assert sqlstate_of(error) == ""
 
 
 async def fail_with(database: Database, state: str, *, writes: bool) -> None:
-    lend = database.transaction if writes else database.connect
-    async with lend() as connection:
+    open_ = database.transaction if writes else database.connect
+    async with open_() as connection:
         await connection.execute(text("SELECT fail(:state)"), {"state": state})
 
 
@@ -106,7 +106,7 @@ async def test_a_permanent_failure_is_a_bug(database: Database, state: str, *, w
 @pytest.mark.parametrize(
     ("state", "expected"), [(FULL, SourceLost), ("57014", SourceLost), ("42P01", asyncpg.PostgresError)]
 )
-async def test_reading_for_an_export(database: Database, state: str, expected: type[Exception]) -> None:
+async def test_an_export_that_reads(database: Database, state: str, expected: type[Exception]) -> None:
     statement = DriverStatement("SELECT fail($1)", (state,))
     async with reading(database.dsn) as connection:
         with pytest.raises(expected):
@@ -117,7 +117,7 @@ async def test_reading_for_an_export(database: Database, state: str, expected: t
 
 
 @pytest.mark.parametrize("state", ["53100", "53200", "55P03", "58030", "40001"])
-async def test_clients_may_try_again(api: Api, resources: Resources, state: str) -> None:
+async def test_clients_get_a_retryable_error(api: Api, resources: Resources, state: str) -> None:
     await refuse_writes(resources.database, "keywords", state)
     add = """mutation { addKeywords(input: {keywords: [{phrase: "банк"}]}) {
       __typename ... on ServiceUnavailableError { service code retryAfterSeconds } } }"""
@@ -140,7 +140,7 @@ async def write_a_note(job: RunningJob[Any, Any]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("_now")
 @pytest.mark.parametrize("state", ["53100", "53200", "55P03", "58030", "40001"])
-async def test_jobs_are_tried_again(resources: Resources, state: str) -> None:
+async def test_jobs_are_retried(resources: Resources, state: str) -> None:
     async with resources.database.transaction() as connection:
         await connection.execute(text("CREATE TABLE notes (note text)"))
     await refuse_writes(resources.database, "notes", state)
@@ -197,13 +197,13 @@ async def test_health_of_a_database_that_is_read_only(resources: Resources) -> N
     )
 
 
-async def test_health_waits_for_no_process_that_is_frozen(resources: Resources) -> None:
+async def test_health_does_not_wait_for_a_frozen_process(resources: Resources) -> None:
     async with resources.database.transaction() as frozen:
         await frozen.execute(text("SELECT * FROM health_writes FOR UPDATE"))
         assert (await postgresql_of(resources)).status is HealthStatus.HEALTHY
 
 
-async def test_many_that_ask_at_once_share_a_write(resources: Resources) -> None:
+async def test_concurrent_health_checks_share_a_write(resources: Resources) -> None:
     answering = await resources.health.postgresql()
     with statements(resources) as seen:
         found = await asyncio.gather(*(resources.health.storing(answering) for _ in range(50)))
@@ -211,25 +211,25 @@ async def test_many_that_ask_at_once_share_a_write(resources: Resources) -> None
     assert sum(statement.startswith("UPDATE health_writes") for statement in seen.texts) <= 2
 
 
-# a disk that is full
+# a full disk
 
 
 async def account_of(connection: "asyncpg.Connection[Any]") -> int:
-    """Return the user id of the server behind a connection."""
+    """Return the user id of the server process of a connection."""
     return psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).uids().real
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """Lend a file system of 64 MB that any account can reach."""
+    """Yield a file system of 64 MB that any account can enter."""
     path = Path(f"/run/vk-comments-test-{uuid.uuid4().hex[:8]}")
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=0777", "vk-comments-test", str(path)]
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     path.mkdir()
     try:
-        if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603 - no word of it is from outside
-            pytest.skip("nothing can be mounted here")
+        if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603 - a constant command
+            pytest.skip("mounting is not possible")
         try:
             yield path
         finally:
@@ -240,7 +240,7 @@ def small_disk() -> Iterator[Path]:
 
 @contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Fill a disk to its last byte, and free it again."""
+    """Fill a disk completely while the block lasts."""
     file = disk / "filler"
     with file.open("wb", buffering=0) as filler:
         for size in (1 << 20, 1 << 12, 1):

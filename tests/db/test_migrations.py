@@ -20,7 +20,7 @@ from app.errors import StartFailed
 from app.json_models import from_json
 from app.settings import read_settings
 from app.work.collecting.collection import CollectionRequest
-from tests.conftest import somebody_waits, until
+from tests.conftest import has_lock_waiter, until
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
@@ -41,7 +41,7 @@ async def tables(database: Database) -> set[str]:
 
 
 async def leftovers(database: Database) -> list[str]:
-    """Return what is in the schema beside alembic's own table."""
+    """Return the contents of the schema except alembic's own table."""
     async with database.connect() as connection:
         rows = await connection.scalars(
             text("""
@@ -69,7 +69,7 @@ async def parts(database: Database) -> set[tuple[str, str]]:
 
 
 async def test_arguments_of_former_collections_are_rewritten(database: Database) -> None:
-    """And back. What they had done is lost with their checkpoints, which later versions cannot read."""
+    """And restored. Their progress is lost with their checkpoints, which later versions cannot read."""
     former = {"owner_ids": [-1, -2, -3], "post_ids": {"-3": [7]}, "since": None, "max_posts": None, "full": False}
     await migrate(database, "0004")
     async with database.transaction() as connection:
@@ -88,8 +88,8 @@ async def test_arguments_of_former_collections_are_rewritten(database: Database)
         assert await connection.scalar(text("SELECT arguments FROM jobs")) == former
 
 
-async def test_comments_of_former_versions_stay(database: Database) -> None:
-    """Up and down again; in both they go with their posts."""
+async def test_comments_of_former_versions_are_kept(database: Database) -> None:
+    """Up and down again; in both versions they are deleted with their posts."""
     await migrate(database, "0005")
     async with database.transaction() as connection:
         await connection.execute(text("INSERT INTO groups (owner_id, screen_name, name) VALUES (-1, 'one', 'One')"))
@@ -128,9 +128,9 @@ async def test_each_step_up_and_down(database: Database) -> None:
         with pytest.raises(StartFailed) if revision != REVISIONS[-1] else does_not_raise():
             await require_migrated(database)
     assert all(before != after for before, after in pairwise(seen))
-    for revision, wanted in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
+    for revision, expected in zip(REVISIONS[-2::-1], seen[-2::-1], strict=True):
         assert await migrate(database, revision) == revision
-        assert await parts(database) == wanted
+        assert await parts(database) == expected
 
 
 async def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
@@ -148,10 +148,10 @@ async def test_the_migrated_database_has_the_tables_of_the_code(database: Databa
         assert await connection.run_sync(differences) == []
 
 
-async def test_the_migrated_database_has_what_the_code_would_create(
+async def test_the_migrated_database_equals_the_one_that_the_code_creates(
     database: Database, empty_database: Callable[[], str]
 ) -> None:
-    """Compare by PostgreSQL's own words what alembic does not look at: keys, expressions and orders of indexes."""
+    """Compare by PostgreSQL's descriptions what alembic does not compare: keys, expressions and orders of indexes."""
 
     async def described(opened: Database) -> set[tuple[Any, ...]]:
         async with opened.connect() as connection:
@@ -215,7 +215,7 @@ async def test_a_database_without_tables(database: Database) -> None:
     )
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) -> None:
+async def test_a_failed_migration_leaves_no_changes(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute(text("CREATE TABLE tokens (other int)"))
     with pytest.raises(Exception, match='relation "tokens" already exists'):
@@ -223,7 +223,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) 
     assert await tables(database) == {"tokens"}
 
 
-async def test_two_processes_that_migrate_at_once(database: Database) -> None:
+async def test_two_processes_migrate_concurrently(database: Database) -> None:
     async with open_database(read_settings(database_statement_timeout_seconds=0.5), database.dsn) as other:
         found = await asyncio.gather(migrate(database), migrate(other), migrate(database), migrate(other))
     assert set(found) == {REVISIONS[-1]}
@@ -231,14 +231,14 @@ async def test_two_processes_that_migrate_at_once(database: Database) -> None:
 
 
 async def test_a_migration_has_no_time_limit(database: Database) -> None:
-    """Another process's migration may take longer than a statement may."""
+    """Another process's migration may take longer than the statement timeout."""
     holder = await asyncpg.connect(database.dsn)
     async with open_database(read_settings(database_statement_timeout_seconds=0.05), database.dsn) as hasty:
         async with holder.transaction():
             await holder.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
             task = asyncio.create_task(migrate(hasty))
-            await until(lambda: somebody_waits(database.dsn))
-            await holder.execute("SELECT pg_sleep(0.2)")  # several of the other one's time limits
+            await until(lambda: has_lock_waiter(database.dsn))
+            await holder.execute("SELECT pg_sleep(0.2)")  # several times the statement timeout of the other one
             assert not task.done()
         assert await task == REVISIONS[-1]
     await holder.close()

@@ -1,4 +1,4 @@
-"""Texts with everything in them that a file format may stumble over."""
+"""Texts that are hard to encode in file formats."""
 
 NASTY = [
     "",
@@ -34,4 +34,4 @@ NASTY = [
     "👍" * 20_000,
     "х" + "👍" * 16_383 + "хх",
 ]
-"""None of them holds NUL, which PostgreSQL does not take."""
+"""None of them contains NUL, which PostgreSQL rejects."""

@@ -1,4 +1,4 @@
-"""CSV: what COPY has formatted becomes what Excel opens, wherever the parts are cut."""
+"""CSV: the output of COPY becomes a file for Excel, however it is split into chunks."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,19 +16,19 @@ MARK = "0123abcd"
 
 
 class Kept(Sink):
-    """Keeps what is written."""
+    """Stores what is written."""
 
     def __init__(self) -> None:
         self.data = b""
         self.is_closed = False
 
     def write(self, data: bytes, /) -> int:
-        """Keep it."""
+        """Store the data."""
         self.data += data
         return len(data)
 
     def close(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.is_closed = True
 
 
@@ -42,7 +42,7 @@ def written(parts: Sequence[bytes], options: CsvOptions | None = None) -> tuple[
     return kept.data, file.rows
 
 
-def test_the_head() -> None:
+def test_the_header() -> None:
     assert written([]) == (b"vkId;text\r\n", 0)
     comma = CsvOptions(Delimiter.COMMA, has_byte_order_mark=True)
     assert written([f"1,a,{MARK}\n".encode()], comma) == (b"\xef\xbb\xbfvkId,text\r\n1,a\r\n", 1)
@@ -54,7 +54,7 @@ EXPECTED = f'vkId;text\r\n1;a\r\n2;"b\n{MARK};\r\n"\r\n3;\r\n4;"{MARK}\n"\r\n'.e
 
 
 @given(st.lists(st.integers(0, len(WHOLE))))
-def test_lines_are_cut_anywhere(cuts: list[int]) -> None:
+def test_chunks_may_end_anywhere(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(WHOLE)]
     parts = [WHOLE[start:end] for start, end in pairwise(places)]
     assert written(parts) == (EXPECTED, 4)

@@ -1,4 +1,4 @@
-"""New files: counted and hashed while they are written, packed as asked for, and never left half written in silence."""
+"""New files: counted and hashed while they are written, compressed on request, never incomplete without an error."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ def unpacked(data: bytes, compression: Compression | None) -> bytes:
 
 
 @pytest.mark.parametrize("compression", [None, *Compression])
-def test_what_is_known_of_a_file_is_what_is_on_the_disk(tmp_path: Path, compression: Compression | None) -> None:
+def test_size_and_hash_are_those_of_the_file(tmp_path: Path, compression: Compression | None) -> None:
     written: list[FileFacts] = []
     for name in ("one", "two"):
         file = NewFile(tmp_path / name)
@@ -43,7 +43,7 @@ def test_what_is_known_of_a_file_is_what_is_on_the_disk(tmp_path: Path, compress
     assert written[0] == written[1]
 
 
-def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"mine")
     with pytest.raises(FileExistsError):
@@ -51,7 +51,7 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert path.read_bytes() == b"mine"
 
 
-def test_what_comes_after_the_end_is_dropped(tmp_path: Path) -> None:
+def test_data_after_the_end_is_dropped(tmp_path: Path) -> None:
     file = NewFile(tmp_path / "file")
     file.write(b"a")
     file.flush()

@@ -1,4 +1,4 @@
-"""What an export can be asked for."""
+"""The options of an export."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_file_names(kind: ExportFormat, compression: Compression | None, name: s
     assert ExportOptions(kind, compression=compression).file_name("a") == name
 
 
-def test_every_column_can_be_read_and_has_a_kind() -> None:
+def test_every_column_has_sql_and_a_kind() -> None:
     assert [column.value for column in ExportColumn] == list(COLUMNS)
     assert len(set(DEFAULT_COLUMNS)) == len(DEFAULT_COLUMNS)
     assert {column.kind for column in ExportColumn} == set(Kind)

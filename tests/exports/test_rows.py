@@ -39,10 +39,10 @@ ROWS: list[tuple[Any, ...]] = [
 ]
 
 
-def write(path: Path, kind: ExportFormat, rows: Sequence[Sequence[Any]], **wishes: Any) -> FileFacts:
-    """Write rows into a file in two parts."""
+def write(path: Path, kind: ExportFormat, rows: Sequence[Sequence[Any]], **arguments: Any) -> FileFacts:
+    """Write rows into a file in two batches."""
     file = NewFile(path)
-    written = row_file(file, ExportOptions(kind, **{"columns": COLUMNS, **wishes}), path.parent)
+    written = row_file(file, ExportOptions(kind, **{"columns": COLUMNS, **arguments}), path.parent)
     written.write(rows[:1])
     written.write(rows[1:])
     written.close()
@@ -121,7 +121,7 @@ def test_xlsx(tmp_path: Path) -> None:
     write(path, ExportFormat.XLSX, [*ROWS, (10**15, "", datetime(1899, 1, 1, tzinfo=UTC), True, ["=1"])])
     [[head, first, second, third, fourth]] = sheets(path)
     assert head == ("vkId", "text", "publishedAt (UTC)", "isReply", "keywords")
-    assert first == (1, "a", datetime(2026, 3, 1, 12, 30, 59, 123_000), True, "b, c, d")  # noqa: DTZ001 - Excel's
+    assert first == (1, "a", datetime(2026, 3, 1, 12, 30, 59, 123_000), True, "b, c, d")  # noqa: DTZ001 - Excel has no time zones
     assert second == (-(2**40), "_x0000_нуль_x0000_", datetime(2006, 10, 9, 21), False, None)  # noqa: DTZ001 - Excel has no time zones
     assert third == (None,) * 5
     assert fourth == (str(10**15), "", "1899-01-01 00:00:00+00:00", True, "=1")
@@ -142,7 +142,7 @@ def write_texts(path: Path, texts: Sequence[str], most_rows: int = MOST_ROWS) ->
 
 
 def read_texts(path: Path) -> list[str]:
-    """Read the texts of a workbook, as Excel would: with what XML does not have unescaped, and CR LF as it was."""
+    """Read the texts of a workbook as Excel does: unescape characters that XML lacks, and restore CR LF."""
     return [unescape(row[0] or "") for sheet in sheets(path) for row in sheet[1:]]
 
 
@@ -181,8 +181,8 @@ def test_further_sheets(tmp_path: Path, rows: int, sizes: list[int]) -> None:
     assert names == ["comments", "comments 2", "comments 3"][: len(sizes)]
 
 
-def test_the_most_rows_of_a_sheet_are_those_of_the_library(tmp_path: Path) -> None:
-    """XlsxWriter drops, without a word, what lies beyond its last row: ours is the same."""
+def test_the_maximum_of_rows_is_that_of_the_library(tmp_path: Path) -> None:
+    """XlsxWriter silently drops rows beyond its maximum, which must be equal to this project's."""
     file = NewFile(tmp_path / "file.xlsx")
     written = XlsxFile(file, [ExportColumn.TEXT], tmp_path)
     sheet = written._sheet  # noqa: SLF001 - a sheet of a million rows takes minutes
@@ -198,8 +198,8 @@ def test_the_most_rows_of_a_sheet_are_those_of_the_library(tmp_path: Path) -> No
         assert b"first of the next" in book.read("xl/worksheets/sheet2.xml")
 
 
-def test_no_room_for_xlsx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the library makes of a full disk is what the system said."""
+def test_a_full_disk_for_xlsx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's error for a full disk is converted back to that of the system."""
     file = NewFile(tmp_path / "file.xlsx")
     written = XlsxFile(file, [ExportColumn.TEXT], tmp_path)
     written.write([("a",)])

@@ -1,4 +1,4 @@
-"""What the tests of the API share."""
+"""Shared by the tests of the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ from tests.conftest import Api, Simulator, serve
 
 
 def gid(type_name: str, *key: int) -> str:
-    """Return the global id of a thing."""
+    """Return a global id."""
     return str(global_id(type_name, key))
 
 
@@ -31,7 +31,7 @@ MakeJob = Callable[..., Awaitable[int]]
 
 @pytest.fixture
 def make_job(resources: Resources) -> MakeJob:
-    """Return a function that queues a collection of a community that is made for it, and returns the job's id."""
+    """Return a function that queues a collection of a community, which it stores, and returns the job's id."""
 
     async def make(owner_id: int = -1) -> int:
         async with resources.database.transaction() as connection:
@@ -44,7 +44,7 @@ def make_job(resources: Resources) -> MakeJob:
 
 @pytest.fixture
 async def api_without_postgresql(data_dir: Path, simulator: Simulator) -> AsyncIterator[Api]:
-    """Serve the API on a PostgreSQL server of its own that was stopped meanwhile."""
+    """Serve the API on a separate PostgreSQL server that was stopped after the start."""
     with ExitStack() as stack:
         server = await asyncio.to_thread(stack.enter_context, embedded_postgres(data_dir))
         async with open_database(read_settings(), server.url) as database:

@@ -1,4 +1,4 @@
-"""`addGroups`: each member of its union, and those of `importGroups` that VK gives rise to."""
+"""`addGroups`: each member of its union, and those of `importGroups` that VK causes."""
 
 from collections.abc import Callable
 
@@ -82,7 +82,7 @@ async def test_add_groups_without_a_token(make_settings: MakeSettings) -> None:
     assert answer["vkCode"] is None
 
 
-async def test_add_groups_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_add_groups_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = (await api_without_postgresql.execute(ADD, references=["1"]))["addGroups"]
     assert answer["__typename"] == "ServiceUnavailableError"
     assert answer["service"] == "PostgreSQL"

@@ -1,4 +1,4 @@
-"""`startAnalysis` and its result, `Comment.features`, `wave`, `waves`, and filters by what was found."""
+"""`startAnalysis` and its result, `Comment.features`, `wave`, `waves`, and filters by features."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from app.work.kinds import JobKind
 from schema.node import key_of
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid
-from tests.jobs.conftest import finish, run_handler, running_job, take
+from tests.jobs.conftest import claim_job, finish, run_handler, running_job
 from tests.jobs.matching import open_walls, store
 from tests.store.rows import comment
 
@@ -81,8 +81,8 @@ query ($groupIds: [ID!], $minComments: Int, $orderBy: WaveOrder! = LARGEST, $fir
 }"""
 
 
-async def start(api: Api, **wishes: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = (await api.execute(START, input=wishes))["startAnalysis"]
+async def start(api: Api, **arguments: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = (await api.execute(START, input=arguments))["startAnalysis"]
     return answer
 
 
@@ -106,7 +106,7 @@ async def test_start_analysis_queues_a_job(api: Api, resources: Resources) -> No
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"groupIds": []}, "groupIds"),
         ({"groupIds": ["x"]}, "groupIds.0"),
@@ -116,8 +116,8 @@ async def test_start_analysis_queues_a_job(api: Api, resources: Resources) -> No
     ],
     ids=str,
 )
-async def test_start_analysis_with_wrong_input(api: Api, wishes: dict[str, Any], path: str) -> None:
-    answer = await start(api, **wishes)
+async def test_start_analysis_with_invalid_input(api: Api, arguments: dict[str, Any], path: str) -> None:
+    answer = await start(api, **arguments)
     assert answer == {
         "__typename": "ValidationFailedError",
         "code": "VALIDATION_FAILED",
@@ -138,12 +138,12 @@ async def test_start_analysis_with_a_full_queue(make_settings: MakeSettings) -> 
     assert (answer["__typename"], answer["limit"]) == ("QueueFullError", 1)
 
 
-async def test_start_analysis_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_start_analysis_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = await start(api_without_postgresql)
     assert (answer["__typename"], answer["service"]) == ("ServiceUnavailableError", "PostgreSQL")
 
 
-# what it finds
+# its results
 
 
 @pytest.fixture
@@ -163,8 +163,8 @@ async def _stored(resources: Resources) -> None:
 
 
 async def analyze(resources: Resources, job_id: int) -> None:
-    """Do what a worker does of this job."""
-    row = await take(resources, job_id, "test")
+    """Run the handler of this job."""
+    row = await claim_job(resources, job_id, "test")
     assert row
     result = await run_handler(running_job(resources, row), JobKind.ANALYZE_COMMENTS)
     await finish(resources, row, End(JobState.SUCCEEDED, MoveReason.DONE, result=result))
@@ -172,7 +172,7 @@ async def analyze(resources: Resources, job_id: int) -> None:
 
 @pytest.fixture
 async def analyzed(resources: Resources, api: Api, _stored: None) -> Api:
-    """Serve the API with comments of which all but three were analysed."""
+    """Serve the API with comments, of which all but three were analysed."""
     await start(api, filter={"not": {"search": "гаражи"}})
     await analyze(resources, 1)
     return api
@@ -215,7 +215,7 @@ async def test_the_keywords_of_the_result(api: Api, resources: Resources) -> Non
     )
     coffee, garage, _ = [outcome.keyword_id or 0 for outcome in added.outcomes]
     assert added.job
-    row = await take(resources, added.job.id, "test")
+    row = await claim_job(resources, added.job.id, "test")
     assert row
     await run_handler(running_job(resources, row), JobKind.MATCH_KEYWORDS)
     answer = await start(api)
@@ -289,8 +289,8 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
 
 
 async def test_filters(analyzed: Api) -> None:
-    for wanted, expected in FILTERS:
-        assert [each["vkId"] for each in await nodes(analyzed, **wanted)] == expected, wanted
+    for selected, expected in FILTERS:
+        assert [each["vkId"] for each in await nodes(analyzed, **selected)] == expected, selected
 
 
 async def test_waves(analyzed: Api, resources: Resources) -> None:
@@ -313,7 +313,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
         ],
         "pageInfo": {"endCursor": first["pageInfo"]["endCursor"], "hasNextPage": True},
     }
-    for wishes, expected in (
+    for arguments, expected in (
         ({"after": first["pageInfo"]["endCursor"]}, [garages]),
         ({"orderBy": "LATEST"}, [spam, garages]),
         ({"groupIds": [gid("Group", -1)]}, [spam]),
@@ -322,7 +322,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
         ({"minComments": 4}, [spam]),
         ({"minComments": 5}, []),
     ):
-        found = (await analyzed.execute(WAVES, **wishes))["waves"]["nodes"]
+        found = (await analyzed.execute(WAVES, **arguments))["waves"]["nodes"]
         assert [wave["id"] for wave in found] == expected
     error = await analyzed.fail(WAVES, groupIds=[gid("Group", -1)] * 1_001)
     assert error["extensions"]["fields"][0]["path"] == "groupIds"
@@ -340,7 +340,7 @@ async def test_waves(analyzed: Api, resources: Resources) -> None:
     }
 
 
-async def test_statements_do_not_depend_on_how_many_there_are(analyzed: Api, resources: Resources) -> None:
+async def test_statements_do_not_depend_on_the_number_of_rows(analyzed: Api, resources: Resources) -> None:
     fields = "language features { mentions { id } wave { id firstComment { id } comments(first: 1) { totalCount } } }"
     for size in (1, 7):
         with statements(resources) as seen:
@@ -349,5 +349,5 @@ async def test_statements_do_not_depend_on_how_many_there_are(analyzed: Api, res
                 f"{{ nodes {{ {fields} }} }} }}",
                 id=gid("Group", -1),
             )
-        # comments, features, mentions where there are some, waves, first comments, pages and counts
+        # comments, features, mentions if any, waves, first comments, pages and counts
         assert len(seen) <= 7

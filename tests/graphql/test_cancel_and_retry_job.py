@@ -86,7 +86,7 @@ async def test_retry_a_cancelled_job(api: Api, make_job: MakeJob) -> None:
     assert answer["job"] == {"state": "QUEUED", "attempts": 0, "cancelRequestedAt": None, "finishedAt": None}
 
 
-async def test_retry_a_job_that_waits(api: Api, make_job: MakeJob) -> None:
+async def test_retry_a_queued_job(api: Api, make_job: MakeJob) -> None:
     answer = (await api.execute(RETRY, jobId=gid("Job", await make_job())))["retryJob"]
     assert answer["__typename"] == "JobStateConflictError"
     assert answer["state"] == "QUEUED"
@@ -101,8 +101,8 @@ async def test_retry_a_job_whose_community_is_busy(api: Api, make_job: MakeJob) 
     assert answer["job"] == {"id": second}
 
 
-async def test_retry_a_job_whose_community_is_gone(api: Api, resources: Resources, make_job: MakeJob) -> None:
-    """A collection needs it; a removal goes on with the others."""
+async def test_retry_a_job_whose_community_was_removed(api: Api, resources: Resources, make_job: MakeJob) -> None:
+    """A collection needs it; a removal continues with the others."""
     first = gid("Job", await make_job())
     await api.execute(CANCEL, jobId=first)
     await make_job(-2)
@@ -135,12 +135,12 @@ async def test_a_job_that_does_not_exist(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-async def test_an_id_that_is_no_job(api: Api, name: str) -> None:
+async def test_an_id_of_another_type(api: Api, name: str) -> None:
     answer = (await api.execute(MUTATIONS[name], jobId=gid("Group", -1)))[name]
     assert answer["__typename"] == "ValidationFailedError"
 
 
-async def test_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     for name, mutation in MUTATIONS.items():
         answer = (await api_without_postgresql.execute(mutation, jobId=gid("Job", 1)))[name]
         assert answer["__typename"] == "ServiceUnavailableError"

@@ -26,9 +26,9 @@ ENDED = """subscription ($id: ID!) { jobProgress(jobId: $id) { ... on JobProgres
 MALFORMED = {"path": "groupIds.0", "message": "'x' is not an id of this server"}
 
 
-async def change(api: Api, mutation: str, **wishes: Any) -> dict[str, Any]:
+async def change(api: Api, mutation: str, **arguments: Any) -> dict[str, Any]:
     """Execute one of the mutations and return its answer."""
-    [answer] = (await api.execute(mutation, input=wishes)).values()
+    [answer] = (await api.execute(mutation, input=arguments)).values()
     return dict(answer)
 
 
@@ -49,16 +49,16 @@ async def test_update(api: Api) -> None:
         ({}, {"note": "Ours", "labels": ["shop", "the city"]}),
         ({"note": None, "labels": None}, {"note": None, "labels": []}),
     ]
-    for wishes, group in steps:
-        answer = await change(api, UPDATE, groupId=group_id, **wishes)
+    for arguments, group in steps:
+        answer = await change(api, UPDATE, groupId=group_id, **arguments)
         assert answer == {"__typename": "UpdateGroupSuccess", "group": group}
     wrong: list[tuple[dict[str, Any], list[str]]] = [
         ({"note": "x" * 2001, "labels": ["", "x" * 51, "a\x00"]}, ["note", "labels.0", "labels.1", "labels.2"]),
         ({"labels": [str(number) for number in range(21)]}, ["labels"]),
         ({"groupId": "x"}, ["groupId"]),
     ]
-    for wishes, paths in wrong:
-        answer = await change(api, UPDATE, **{"groupId": group_id, **wishes})
+    for arguments, paths in wrong:
+        answer = await change(api, UPDATE, **{"groupId": group_id, **arguments})
         assert [field["path"] for field in answer["fields"]] == paths
     answer = await change(api, UPDATE, groupId=gid("Group", -9), note="x")
     assert (answer["__typename"], answer["id"]) == ("GroupNotFoundError", gid("Group", -9))
@@ -86,7 +86,7 @@ async def test_refresh_and_remove(vk_api: Api, vk_resources: Resources) -> None:
 
 
 @pytest.mark.parametrize("mutation", [REFRESH, REMOVE], ids=["refresh", "remove"])
-async def test_wrong_wishes(api: Api, mutation: str) -> None:
+async def test_invalid_arguments(api: Api, mutation: str) -> None:
     few = {"path": "groupIds", "message": "must contain between 1 and 10000 ids"}
     assert (await change(api, mutation, groupIds=[]))["fields"] == [few]
     assert (await change(api, mutation, groupIds=["x"]))["fields"] == [MALFORMED]
@@ -94,7 +94,7 @@ async def test_wrong_wishes(api: Api, mutation: str) -> None:
     assert (answer["__typename"], answer["id"]) == ("GroupNotFoundError", gid("Group", -9))
 
 
-async def test_remove_what_is_being_collected(api: Api, make_job: MakeJob) -> None:
+async def test_remove_a_community_that_is_being_collected(api: Api, make_job: MakeJob) -> None:
     job_id = await make_job()
     answer = await change(api, REMOVE, groupIds=[gid("Group", -1)])
     assert (answer["__typename"], answer["job"]) == ("JobAlreadyRunningError", {"id": gid("Job", job_id)})
@@ -113,9 +113,9 @@ async def test_a_full_queue(make_settings: MakeSettings) -> None:
 
 async def test_without_postgresql(api_without_postgresql: Api) -> None:
     group_id = gid("Group", -1)
-    wishes: list[tuple[str, dict[str, Any]]] = [
+    arguments: list[tuple[str, dict[str, Any]]] = [
         (UPDATE, {"groupId": group_id}), (REFRESH, {"groupIds": [group_id]}), (REMOVE, {"groupIds": [group_id]})
     ]  # fmt: skip
-    for mutation, wish in wishes:
+    for mutation, wish in arguments:
         answer = await change(api_without_postgresql, mutation, **wish)
         assert (answer["__typename"], answer["service"]) == ("ServiceUnavailableError", "PostgreSQL")

@@ -50,7 +50,7 @@ async def _texts(resources: Resources) -> None:
             insert(tables.comment_keywords),
             [
                 {"owner_id": -1, "comment_id": n, "keyword_id": keyword_id, "positions": [0, 1], **now}
-                # what is left of a keyword that was removed counts no more
+                # the remaining matches of a removed keyword do not count
                 for n, keyword_id in ((10, 1), (12, 1), (13, 99))
             ],
         )
@@ -62,9 +62,9 @@ async def _texts(resources: Resources) -> None:
         await connection.execute(update(table).where(table.c.id == 15).values(archived_at=LONG_AGO))
 
 
-async def found_by(api: Api, wanted: dict[str, Any]) -> set[int]:
-    """Return VK's ids of the comments that a filter wants."""
-    answer = (await api.execute(SEARCH, filter=wanted))["comments"]
+async def found_by(api: Api, selected: dict[str, Any]) -> set[int]:
+    """Return VK's ids of the comments that a filter selects."""
+    answer = (await api.execute(SEARCH, filter=selected))["comments"]
     ids = {node["vkId"] for node in answer["nodes"]}
     assert answer["totalCount"] == len(ids)
     return ids
@@ -80,7 +80,7 @@ FILTERS: list[tuple[dict[str, Any], set[int]]] = [
     ({"search": '"банк лучший"'}, set()),
     ({"search": "банк -очередь"}, {10, 12, 13}),
     ({"search": "городов or thanks"}, {12, 14}),
-    # a stemmer knows neither that nor the next one
+    # a stemmer finds neither this form nor the next one
     ({"search": "кредит"}, {12}),
     ({"search": "ехать or thanks"}, {13, 14}),
     ({"search": "кредит кредиты кредитами"}, {12}),
@@ -96,7 +96,7 @@ FILTERS: list[tuple[dict[str, Any], set[int]]] = [
     ({"contains": "ЕЛКИ"}, {10}),
     ({"contains": "nk, tha"}, {14}),
     ({"contains": "анк"}, {10, 11, 12, 13, 15}),
-    # what the index takes for the same letters is not found
+    # look-alike letters, which the index treats as equal, are not found
     ({"contains": "bank"}, {14}),
     (KEYWORD, {10, 12}),
     ({"keywordIds": []}, set()),
@@ -121,7 +121,7 @@ FILTERS: list[tuple[dict[str, Any], set[int]]] = [
 
 
 async def test_filters(api: Api) -> None:
-    found = [(wanted, await found_by(api, wanted)) for wanted, _ in FILTERS]
+    found = [(selected, await found_by(api, selected)) for selected, _ in FILTERS]
     assert found == FILTERS
 
 
@@ -136,7 +136,7 @@ async def test_filter_below_a_parent(api: Api) -> None:
 
 
 async def test_pages_by_relevance(api: Api) -> None:
-    """The one that says it most often comes first; going on from a cursor misses none and repeats none."""
+    """Comments with most occurrences come first; paging by cursors misses none and repeats none."""
     seen: list[int] = []
     after = None
     while True:
@@ -174,7 +174,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_wrong_filters(api: Api) -> None:
+async def test_invalid_filters(api: Api) -> None:
     for variables, path, message in WRONG:
         error = await api.fail(SEARCH, **variables)
         assert error["extensions"]["fields"] == [{"path": path, "message": message}]
@@ -185,7 +185,7 @@ async def test_relevance_below_a_parent_needs_a_search(api: Api) -> None:
     assert error["extensions"]["fields"] == [{"path": "orderBy", "message": "RELEVANCE requires filter.search"}]
 
 
-async def test_a_cursor_of_relevance_that_is_none(api: Api) -> None:
+async def test_an_invalid_cursor_of_relevance(api: Api) -> None:
     cursor = "WyJSRUxFVkFOQ0UiLCJ4IiwtMSwxMF0"
     error = await api.fail(SEARCH, filter={"search": "банк"}, orderBy="RELEVANCE", after=cursor)
     assert error["extensions"]["fields"][0]["path"] == "after"

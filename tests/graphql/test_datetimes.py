@@ -1,4 +1,4 @@
-"""Every DateTime that a client can send: without a time zone it is rejected, wherever in an operation it stands."""
+"""Each DateTime that a client can send: without a time zone it is rejected, in any place of an operation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ class Place:
     """One argument through which a DateTime can be sent.
 
     `fields` leads from the root to the field, each with its required arguments;
-    `path` leads into the argument, numbers being places in lists; `declared`
-    are the inputs of the SDL that it uses.
+    `path` leads into the argument, with numbers as positions in lists; `declared`
+    are the inputs of the SDL on this way.
     """
 
     operation: str
@@ -143,13 +143,13 @@ def required_arguments(arguments: dict[str, GraphQLArgument], but: str = "") -> 
 
 
 def places(schema: GraphQLSchema) -> Iterator[Place]:
-    """Yield every place of every field that the roots lead to; each type is entered by the shortest way."""
+    """Yield each place of each field that the roots lead to; each type is entered by the shortest way."""
     seen: set[str] = set()
     for operation, root in (("query", schema.query_type), ("mutation", schema.mutation_type)):
         assert root
         waiting: list[tuple[GraphQLObjectType | GraphQLInterfaceType, tuple[tuple[str, str], ...]]] = [(root, ())]
         seen.add(root.name)
-        for type_, way in waiting:  # grows meanwhile
+        for type_, way in waiting:  # grows during the loop
             for name, field in type_.fields.items():
                 for argument, each in field.args.items():
                     here = (*way, (name, required_arguments(field.args, argument)))
@@ -169,7 +169,7 @@ def places(schema: GraphQLSchema) -> Iterator[Place]:
 PLACES = list(places(SCHEMA))
 
 
-def test_the_places_are_all_that_the_schema_declares() -> None:
+def test_the_places_cover_all_datetimes_of_the_schema() -> None:
     declared = set()
     for type_ in SCHEMA.type_map.values():
         if isinstance(type_, GraphQLInputObjectType):
@@ -221,7 +221,7 @@ async def test_a_time_without_a_zone_is_rejected_everywhere() -> None:
     ],
     ids=lambda value: str(value)[:20],
 )
-async def test_what_is_not_a_time_is_rejected(api: Api, moment: Any, problem: str) -> None:
+async def test_values_that_are_not_times_are_rejected(api: Api, moment: Any, problem: str) -> None:
     query = "query ($v: DateTime) { comments(filter: {publishedFrom: $v}) { nodes { id } } }"
     error = await api.fail(query, v=moment)
     assert problem in error["message"]

@@ -1,4 +1,4 @@
-"""What is unexpected is masked with an id that is in the log; what the engine says about a query is not."""
+"""Unexpected errors are masked with an id that is in the log; the engine's messages about a query are not masked."""
 
 import io
 import json
@@ -19,14 +19,14 @@ SECRET = "postgresql://user:secret@host/db"
 
 @pytest.fixture
 def log_lines(make_settings: MakeSettings) -> io.StringIO:
-    """Let the log be written as JSON lines to where the test can read it."""
+    """Write the log as JSON lines to a text that the test can read."""
     stream = io.StringIO()
     configure_logging(make_settings(log_format="json", log_level="debug"), stream)
     return stream
 
 
 async def broken(*_: object, **__: object) -> None:
-    """Fail as nothing should."""
+    """Raise an unexpected error."""
     raise RuntimeError(f"no connection to {SECRET} with {TOKEN}")
 
 
@@ -34,7 +34,7 @@ async def test_unexpected_error_in_a_query(
     api: Api, resources: Resources, log_lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.health.HealthCheck.report", broken)
-    before = metrics.unexpected_errors._value.get()  # noqa: SLF001 - prometheus has no other way to read one
+    before = metrics.unexpected_errors._value.get()  # noqa: SLF001 - prometheus_client has no other way to read a counter
     async with httpx2.AsyncClient() as http:
         reply = await http.post(
             f"{api.url}/graphql",
@@ -90,7 +90,7 @@ async def test_unexpected_error_in_a_mutation(
         ("{ group(vkId: {}) { id } }", "BigInt"),
     ],
 )
-async def test_what_the_engine_says_is_not_masked(api: Api, query: str, part: str) -> None:
+async def test_messages_of_the_engine_are_not_masked(api: Api, query: str, part: str) -> None:
     error = await api.fail(query)
     assert part in error["message"]
 

@@ -1,4 +1,4 @@
-"""Every field of every filter, found in the schema itself: set, it restricts, so none can be forgotten on its way."""
+"""Each field of each filter of the schema restricts the results: a field that is not implemented is detected."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ FIELDS = [(name, field) for name, type_ in FILTERS.items() for field in type_.fi
 
 
 def values(filter_name: str, name: str) -> list[Any]:
-    """Return values of a field that no row of the wall meets all of: a single one, or true and false."""
+    """Return values of a field that no row of the wall matches all of: a single one, or true and false."""
     type_: Any = get_nullable_type(FILTERS[filter_name].fields[name].type)
     inner: Any = get_named_type(type_)
     value: Any
@@ -59,7 +59,7 @@ def values(filter_name: str, name: str) -> list[Any]:
     return [[value] if isinstance(type_, GraphQLList) else value]
 
 
-def test_every_filter_is_looked_at() -> None:
+def test_every_filter_is_tested() -> None:
     assert FILTERS.keys() == LISTS.keys()
 
 
@@ -85,9 +85,9 @@ async def test_removing_comments_ignores_no_field(api: Api, resources: Resources
     count = "query ($filter: CommentFilter) { comments(filter: $filter) { totalCount } }"
     everything = (await api.execute(count, filter=None))["comments"]["totalCount"]
     assert everything == 2 * len(wall.comment_ids)
-    wanted = {field: values("CommentFilter", field)[0]}
-    found = (await api.execute(count, filter=wanted))["comments"]["totalCount"]
-    removed = (await api.execute(remove, filter=wanted))["removeComments"]
+    selected = {field: values("CommentFilter", field)[0]}
+    found = (await api.execute(count, filter=selected))["comments"]["totalCount"]
+    removed = (await api.execute(remove, filter=selected))["removeComments"]
     left = (await api.execute(count, filter=None))["comments"]["totalCount"]
     assert removed == {"__typename": "RemoveCommentsSuccess", "changedCount": found}
     assert left == everything - found

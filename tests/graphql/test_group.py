@@ -120,7 +120,7 @@ async def test_groups_by_name_and_by_part_of_it(api: Api, resources: Resources) 
     ],
     ids=str,
 )
-async def test_groups_with_wrong_paging(api: Api, arguments: dict[str, object], path: str) -> None:
+async def test_groups_with_invalid_paging(api: Api, arguments: dict[str, object], path: str) -> None:
     error = await api.fail(GROUPS, **arguments)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
     assert [field["path"] for field in error["extensions"]["fields"]] == [path]

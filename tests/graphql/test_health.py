@@ -1,4 +1,4 @@
-"""`health` as query and subscription, and the HTTP endpoints beside it."""
+"""`health` as query and subscription, and the HTTP endpoints of health."""
 
 import asyncio
 from contextlib import aclosing
@@ -14,8 +14,8 @@ from tests.timeouts import WAIT_SECONDS
 
 
 @pytest.fixture(autouse=True)
-async def somebody_works(database_url: str) -> None:
-    """Let there be a worker elsewhere."""
+async def registered_worker(database_url: str) -> None:
+    """Register a worker of another process."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO workers (name, concurrency, kinds) VALUES ('host:1', 4, '[]')")
     await connection.close()
@@ -32,7 +32,7 @@ subscription ($interval: Float! = 300) {
 }"""
 
 
-async def test_health_of_a_server_that_works(vk_api: Api) -> None:
+async def test_health_of_a_working_server(vk_api: Api) -> None:
     health = (await vk_api.execute(HEALTH))["health"]
     assert health["status"] == "HEALTHY"
     assert health["version"] == "0.1.0"
@@ -45,25 +45,25 @@ async def test_health_of_a_server_that_works(vk_api: Api) -> None:
     }
 
 
-async def test_health_tells_each_change_at_once(api: Api, resources: Resources) -> None:
+async def test_health_sends_each_change_at_once(api: Api, resources: Resources) -> None:
     async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
         first = (await anext(messages))["health"]
         assert first["status"] == "HEALTHY"
-        resources.vk._note(VkUnavailable("VK is away."))  # noqa: SLF001 - as if it had just been asked
+        resources.vk._note(VkUnavailable("VK is away."))  # noqa: SLF001 - as if a request had just failed
         async with asyncio.timeout(WAIT_SECONDS):
             second = (await anext(messages))["health"]
     assert second["status"] == "DEGRADED"
     assert {"name": "vk", "status": "DEGRADED", "detail": "VK is away."} in second["components"]
 
 
-async def test_health_beats_when_nothing_changes(api: Api) -> None:
+async def test_health_sends_heartbeats_when_nothing_changes(api: Api) -> None:
     async with aclosing(api.client.subscribe(FOLLOW, {"interval": 0.2})) as messages, asyncio.timeout(WAIT_SECONDS):
         states = [(await anext(messages))["health"]["status"] for _ in range(3)]
     assert states == ["HEALTHY"] * 3
 
 
 @pytest.mark.parametrize("interval", [0.1, 301])
-async def test_health_with_a_wrong_interval(api: Api, interval: float) -> None:
+async def test_health_with_an_invalid_interval(api: Api, interval: float) -> None:
     [message] = [message async for message in api.subscribe(FOLLOW, interval=interval)]
     assert message["health"] == {
         "__typename": "ValidationFailedError",
@@ -72,7 +72,7 @@ async def test_health_with_a_wrong_interval(api: Api, interval: float) -> None:
     }
 
 
-async def test_endpoints_of_a_server_that_works(api: Api) -> None:
+async def test_endpoints_of_a_working_server(api: Api) -> None:
     async with httpx2.AsyncClient(base_url=api.url) as http:
         health, live, ready, metrics = [
             await http.get(path) for path in ("/health", "/health/live", "/health/ready", "/metrics")
@@ -105,9 +105,9 @@ async def test_health_without_a_vk_token(make_settings: MakeSettings, simulator:
     assert health["components"][-1]["detail"] == "no token is configured: set VK_TOKENS"
 
 
-async def test_many_followers_share_a_look(api: Api, resources: Resources) -> None:
+async def test_many_subscribers_share_a_check(api: Api, resources: Resources) -> None:
     with statements(resources) as seen:
         await asyncio.gather(*(resources.health.latest(60) for _ in range(50)))
-    assert len(seen) == 6  # is it there, a write in three statements, how are the tokens, and who works
+    assert len(seen) == 6  # the connection, a write in three statements, the tokens, and the workers
     async with aclosing(api.client.subscribe(FOLLOW, {})) as messages:
         assert (await anext(messages))["health"]["status"] == "HEALTHY"

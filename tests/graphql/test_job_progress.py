@@ -1,4 +1,4 @@
-"""`jobProgress`: what followers of a job are told."""
+"""`jobProgress`: the messages to subscribers of a job."""
 
 import asyncio
 import json
@@ -48,13 +48,13 @@ mutation ($id: ID!) { startCollection(input: {groupIds: [$id]}) { ... on StartCo
 ADD = """mutation { addGroups(input: {references: ["1"]}) { ... on AddGroupsSuccess { addedCount } } }"""
 
 
-async def told(api: Api, job_id: str, after_seq: int | None = 0) -> list[dict[str, Any]]:
-    """Return everything that a follower is told until the job has ended."""
+async def messages_of(api: Api, job_id: str, after_seq: int | None = 0) -> list[dict[str, Any]]:
+    """Return all messages until the job has ended."""
     return [message["jobProgress"] async for message in api.subscribe(FOLLOW, jobId=job_id, afterSeq=after_seq)]
 
 
 async def collect(api: Api, before: Callable[[], object] = lambda: None) -> str:
-    """Add the simulated community, do something `before` its collection, start that and return the job's id."""
+    """Add the simulated community, call `before`, start its collection and return the job's id."""
     await api.execute(ADD)
     before()
     return str((await api.execute(START, id=gid("Group", -1)))["startCollection"]["job"]["id"])
@@ -62,7 +62,7 @@ async def collect(api: Api, before: Callable[[], object] = lambda: None) -> str:
 
 async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator) -> None:
     job_id = await collect(vk_api, before=lambda: simulator.control(hold=True))
-    following = asyncio.create_task(told(vk_api, job_id))
+    following = asyncio.create_task(messages_of(vk_api, job_id))
     await until(lambda: simulator.control()["waiting"])
     simulator.control(hold=False)
     messages = await following
@@ -76,7 +76,7 @@ async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator)
         ("STAGE_CHANGED", {"stage": "done"}),
         ("STATE_CHANGED", {"state": "SUCCEEDED", "reason": "DONE"}),
     ]
-    # a tick carries the last event's number
+    # a tick has the number of the last event
     last = 0
     for message in messages:
         last = message["event"]["seq"] if message["event"] else last
@@ -109,15 +109,15 @@ async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator)
 
 async def test_follow_from_the_last_known_event(vk_api: Api) -> None:
     job_id = await collect(vk_api)
-    everything = [message["seq"] for message in await told(vk_api, job_id) if message["event"]]
-    rest = [message["event"]["seq"] for message in await told(vk_api, job_id, everything[2])]
+    everything = [message["seq"] for message in await messages_of(vk_api, job_id) if message["event"]]
+    rest = [message["event"]["seq"] for message in await messages_of(vk_api, job_id, everything[2])]
     assert rest == everything[3:]
 
 
 async def test_follow_a_job_that_ended_long_ago(vk_api: Api) -> None:
     job_id = await collect(vk_api)
-    last = (await told(vk_api, job_id))[-1]["seq"]
-    [message] = await told(vk_api, job_id, last)
+    last = (await messages_of(vk_api, job_id))[-1]["seq"]
+    [message] = await messages_of(vk_api, job_id, last)
     assert message["event"] is None
     assert message["seq"] == last
     assert message["job"]["state"] == "SUCCEEDED"
@@ -138,7 +138,7 @@ async def test_follow_a_waiting_job_until_it_is_cancelled(api: Api, resources: R
 async def test_follow_a_job_that_fails(vk_api: Api, simulator: Simulator) -> None:
     await vk_api.execute(ADD)
     simulator.control(faults=[{"code": 100, "times": 1}])
-    messages = await told(
+    messages = await messages_of(
         vk_api, str((await vk_api.execute(START, id=gid("Group", -1)))["startCollection"]["job"]["id"])
     )
     events = [message["event"]["kind"] for message in messages if message["event"]]
@@ -150,21 +150,21 @@ async def test_follow_a_job_that_fails(vk_api: Api, simulator: Simulator) -> Non
 
 
 async def test_follow_a_job_that_does_not_exist(api: Api) -> None:
-    [message] = await told(api, gid("Job", 99))
+    [message] = await messages_of(api, gid("Job", 99))
     assert message["__typename"] == "JobNotFoundError"
     assert message["id"] == gid("Job", 99)
 
 
-async def test_follow_something_that_is_no_job(api: Api) -> None:
-    [message] = await told(api, gid("Group", -1))
+async def test_follow_an_id_of_another_type(api: Api) -> None:
+    [message] = await messages_of(api, gid("Group", -1))
     assert message["__typename"] == "ValidationFailedError"
     assert message["fields"] == [{"path": "jobId"}]
 
 
-async def test_two_operations_on_one_socket_are_not_answered_from_memory(
+async def test_two_operations_on_one_socket_are_not_answered_from_a_cache(
     api: Api, make_job: MakeJob, resources: Resources
 ) -> None:
-    """Loaders live as long as the socket, so they may not remember."""
+    """Loaders exist as long as the socket, so they must not cache."""
     job_id = await make_job()
     query = "query ($id: ID!) { job(id: $id) { state } }"
     states = []
@@ -181,17 +181,17 @@ async def test_follow_from_the_beginning(
 ) -> None:
     job_id = await make_job()
     await cancel(resources, job_id)
-    assert [message["seq"] for message in await told(api, gid("Job", job_id), after_seq)] == [1, 2]
+    assert [message["seq"] for message in await messages_of(api, gid("Job", job_id), after_seq)] == [1, 2]
 
 
 @pytest.mark.parametrize("after_seq", [-1, 2, 999])
-async def test_follow_from_an_event_that_has_not_been(api: Api, make_job: MakeJob, after_seq: int) -> None:
-    [message] = await told(api, gid("Job", await make_job()), after_seq)
+async def test_follow_from_a_future_event(api: Api, make_job: MakeJob, after_seq: int) -> None:
+    [message] = await messages_of(api, gid("Job", await make_job()), after_seq)
     assert message["__typename"] == "ValidationFailedError"
     assert message["fields"] == [{"path": "afterSeq"}]
 
 
-async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
+async def test_a_client_that_does_not_read_costs_no_memory_and_gets_an_error(
     api: Api, resources: Resources, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = 20
@@ -223,15 +223,15 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
         written = 1
         while written - pulled[-1] < 5:
             written = await write_large_event(resources, job_id)
-        # from here on nothing gets through: what is not asked for is not made, so it cannot pile up
+        # from here on nothing gets through: messages that are not requested are not made, so they cannot accumulate
         last = pulled[-1]
         for _ in range(2 * kept):
             written = await write_large_event(resources, job_id)
         assert pulled[-1] == last
-        assert len(resources.feeds._by_job[job_id].events) == kept  # noqa: SLF001 - what is kept for all
+        assert len(resources.feeds._by_job[job_id].events) == kept  # noqa: SLF001 - the stored events
         messages = [json.loads(text) async for text in until_complete(Socket(connection))]
-    *told_before, dropped = [message["payload"]["data"]["jobProgress"] for message in messages]
-    assert [message["event"]["seq"] for message in told_before if message["event"]] == list(range(1, last + 1))
+    *earlier, dropped = [message["payload"]["data"]["jobProgress"] for message in messages]
+    assert [message["event"]["seq"] for message in earlier if message["event"]] == list(range(1, last + 1))
     assert dropped["__typename"] == "SubscriberTooSlowError"
     assert (dropped["limit"], dropped["code"]) == (kept, "SUBSCRIBER_TOO_SLOW")
     async with aclosing(api.client.subscribe(FOLLOW, {"jobId": gid("Job", job_id), "afterSeq": last})) as rest:
@@ -241,11 +241,11 @@ async def test_a_client_that_does_not_read_costs_no_memory_and_is_told(
 
 
 async def write_large_event(resources: Resources, job_id: int) -> int:
-    """Write an event that fills what lies between server and client, wait until it was read, and return its number."""
+    """Write an event that fills the buffers between server and client, wait until it was read; return its number."""
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         facts = {"noise": secrets.token_hex(50_000)}
         seq = await jobs.add_event(connection, job_id, "POST_FAILED", "event", facts)
-    await until(lambda: resources.feeds._by_job[job_id].last_seq == seq)  # noqa: SLF001 - that it was read
+    await until(lambda: resources.feeds._by_job[job_id].last_seq == seq)  # noqa: SLF001 - the feed has read it
     return seq
 
 

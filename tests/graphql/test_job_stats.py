@@ -1,4 +1,4 @@
-"""`jobStats`, and what a job says about its place and its worker."""
+"""`jobStats`, and the position and the worker of a job."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from app.store.jobs import current_time
 from app.store.workers import write_heartbeat
 from tests.conftest import Api, statements
 from tests.graphql.conftest import MakeJob, gid
-from tests.jobs.conftest import take
+from tests.jobs.conftest import claim_job
 from tests.store.test_jobs import change, insert
 
 STATS = """
@@ -91,7 +91,7 @@ async def test_a_time_that_is_too_long(api: Api) -> None:
         assert error["message"] == "lastHours: must be more than 0 and at most 744"
 
 
-async def test_workers_without_life_are_not_told(api: Api, resources: Resources) -> None:
+async def test_dead_workers_are_not_listed(api: Api, resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await write_heartbeat(connection, "dead:1", 4, [])
     connect = resources.database.transaction
@@ -100,9 +100,9 @@ async def test_workers_without_life_are_not_told(api: Api, resources: Resources)
     assert (await stats(api))["workers"] == []
 
 
-async def test_places_and_heartbeats(api: Api, resources: Resources, make_job: MakeJob) -> None:
+async def test_positions_and_heartbeats(api: Api, resources: Resources, make_job: MakeJob) -> None:
     job_ids = [await make_job(-number) for number in range(1, 4)]
-    assert await take(resources, job_ids[0], "host:1")
+    assert await claim_job(resources, job_ids[0], "host:1")
     async with resources.database.transaction() as connection:
         await connection.exec_driver_sql("UPDATE pgqueuer SET status = 'picked' WHERE priority = 10 AND id = 1")
         await connection.exec_driver_sql("UPDATE pgqueuer SET priority = 20 WHERE id = 3")
@@ -116,7 +116,9 @@ async def test_places_and_heartbeats(api: Api, resources: Resources, make_job: M
     ]
 
 
-async def test_places_of_many_jobs_cost_no_more_statements(api: Api, resources: Resources, make_job: MakeJob) -> None:
+async def test_positions_of_many_jobs_cost_no_more_statements(
+    api: Api, resources: Resources, make_job: MakeJob
+) -> None:
     job_ids = [gid("Job", await make_job(-number)) for number in range(1, 21)]
     counts = []
     for ids in (job_ids[:1], job_ids):

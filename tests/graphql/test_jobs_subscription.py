@@ -1,4 +1,4 @@
-"""`jobs` as a subscription: what followers of all jobs are told."""
+"""`jobs` as a subscription: the messages to subscribers of all jobs."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -40,11 +40,11 @@ Messages = AsyncGenerator[dict[str, Any]]
 
 
 def subscribe(api: Api, **filter: Any) -> Any:
-    """Follow all jobs, or those that meet a filter, as long as the block lasts."""
+    """Subscribe to all jobs, or to those that match a filter, while the block lasts."""
     return aclosing(api.client.subscribe(FOLLOW, {"filter": filter or None}))
 
 
-async def take(messages: Messages) -> dict[str, Any]:
+async def receive(messages: Messages) -> dict[str, Any]:
     """Return the next message."""
     async with asyncio.timeout(WAIT_SECONDS):
         message: dict[str, Any] = (await anext(messages))["jobs"]
@@ -52,20 +52,20 @@ async def take(messages: Messages) -> dict[str, Any]:
     return message
 
 
-async def take_until(messages: Messages, state: str) -> list[dict[str, Any]]:
-    """Return messages up to the first one about a job in a state."""
-    taken: list[dict[str, Any]] = []
-    while not taken or taken[-1]["job"]["state"] != state:
-        taken.append(await take(messages))
-    return taken
+async def receive_until(messages: Messages, state: str) -> list[dict[str, Any]]:
+    """Return messages up to the first one about a job in this state."""
+    received: list[dict[str, Any]] = []
+    while not received or received[-1]["job"]["state"] != state:
+        received.append(await receive(messages))
+    return received
 
 
-async def test_first_all_that_have_not_ended_then_changes(api: Api, make_job: MakeJob, resources: Resources) -> None:
+async def test_first_all_unfinished_jobs_then_changes(api: Api, make_job: MakeJob, resources: Resources) -> None:
     ended = await make_job(-1)
     await cancel(resources, ended)
     ids = [await make_job(-2), await make_job(-3)]
     async with subscribe(api) as messages:
-        assert [await take(messages) for _ in ids] == [
+        assert [await receive(messages) for _ in ids] == [
             {
                 "__typename": "JobChanged",
                 "isMatching": True,
@@ -80,7 +80,7 @@ async def test_first_all_that_have_not_ended_then_changes(api: Api, make_job: Ma
             for job_id in ids
         ]
         await cancel(resources, ids[1])
-        change = await take(messages)
+        change = await receive(messages)
         assert (change["job"]["id"], change["job"]["state"]) == (gid("Job", ids[1]), "CANCELLED")
         assert change["isMatching"]
 
@@ -92,12 +92,12 @@ async def test_a_job_that_leaves_the_filter(api: Api, make_job: MakeJob, resourc
         subscribe(api, kinds=["COLLECT_COMMENTS"], states=["CANCELLED"]) as cancelled,
         subscribe(api, kinds=[]) as none,
     ):
-        assert (await take(unfinished))["isMatching"]
+        assert (await receive(unfinished))["isMatching"]
         waiting = [asyncio.ensure_future(anext(messages)) for messages in (cancelled, none)]
-        # all have subscribed; two of them have nothing to be told
+        # all have subscribed; two of them have no message
         await until(lambda: REGISTRY.get_sample_value("vk_comments_job_subscribers", {"subscription": "jobs"}) == 3)
         await cancel(resources, job_id)
-        left = await take(unfinished)
+        left = await receive(unfinished)
         assert (left["job"]["state"], left["isMatching"]) == ("CANCELLED", False)
         entered = (await waiting[0])["jobs"]
         assert (entered["job"]["state"], entered["isMatching"]) == ("CANCELLED", True)
@@ -108,7 +108,7 @@ async def test_a_job_that_leaves_the_filter(api: Api, make_job: MakeJob, resourc
 
 @pytest.fixture
 async def web_processes(make_settings: MakeSettings) -> AsyncIterator[list[Api]]:
-    """Serve the API from two processes' resources on one database, neither of which works itself."""
+    """Serve the API from two processes' resources on one database, both without a worker."""
     async with AsyncExitStack() as stack:
         served = []
         for _ in range(2):
@@ -119,7 +119,7 @@ async def web_processes(make_settings: MakeSettings) -> AsyncIterator[list[Api]]
         yield served
 
 
-async def test_two_web_processes_tell_of_a_job_on_a_third(
+async def test_two_web_processes_follow_a_job_of_a_third(
     web_processes: list[Api], make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     settings = make_settings(vk_api_url=simulator.url)
@@ -129,15 +129,15 @@ async def test_two_web_processes_tell_of_a_job_on_a_third(
         job_id = (await start_collection(resources, owner_ids=[-1])).id
         followers = [await stack.enter_async_context(subscribe(api)) for api in web_processes]
         for messages in followers:
-            assert (await take(messages))["job"]["id"] == gid("Job", job_id)
+            assert (await receive(messages))["job"]["id"] == gid("Job", job_id)
         await stack.enter_async_context(open_worker(resources, 2))
         for messages in followers:
-            await take_until(messages, "RUNNING")
+            await receive_until(messages, "RUNNING")
         simulator.control(hold=False)
         for messages in followers:
-            told = await take_until(messages, "SUCCEEDED")
-            assert told[-1]["job"]["progress"]["done"] == 400
-            done = [message["job"]["progress"]["done"] for message in told]
+            received = await receive_until(messages, "SUCCEEDED")
+            assert received[-1]["job"]["progress"]["done"] == 400
+            done = [message["job"]["progress"]["done"] for message in received]
             assert done == sorted(done)
 
 
@@ -160,7 +160,7 @@ async def test_a_subscriber_that_is_too_slow(
     monkeypatch.setattr(job_progress, "follow_all", as_through_a_full_socket)
     async with subscribe(api) as messages, aclosing(follow_all(resources, JobConditions())) as witness:
         for _ in ids:
-            await take(messages)
+            await receive(messages)
             await anext(witness)
         waiting = asyncio.ensure_future(anext(messages))
         await is_open.wait()
@@ -178,7 +178,7 @@ async def test_a_subscriber_that_is_too_slow(
             await anext(messages)
 
 
-async def test_a_client_of_one_job_goes_on_at_another_web_process(
+async def test_a_client_of_one_job_resumes_at_another_web_process(
     web_processes: list[Api], make_settings: MakeSettings, simulator: Simulator
 ) -> None:
     async with open_resources(make_settings(vk_api_url=simulator.url)) as resources:
@@ -191,7 +191,7 @@ async def test_a_client_of_one_job_goes_on_at_another_web_process(
             for place in range(100):
                 variables = {"jobId": gid("Job", job_id), "afterSeq": known[-1]}
                 async with aclosing(web_processes[place % 2].client.subscribe(PROGRESS, variables)) as messages:
-                    # one message, and on to the other process
+                    # one message, then to the other process
                     message = (await anext(messages))["jobProgress"]
                 simulator.control(hold=False)
                 state = message["job"]["state"]

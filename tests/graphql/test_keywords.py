@@ -9,7 +9,7 @@ from app.resources import Resources, open_resources
 from tests.conftest import Api, MakeSettings, serve, statements
 from tests.graphql.conftest import gid
 from tests.jobs.conftest import ended
-from tests.jobs.matching import add, open_walls, said, store
+from tests.jobs.matching import add, comments_with, open_walls, store
 
 ADD = """
 mutation ($keywords: [NewKeywordInput!]!) {
@@ -56,7 +56,7 @@ MATCHES = """
 
 
 async def add_by_api(api: Api, *phrases: str, **facts: Any) -> dict[str, Any]:
-    """Add keywords and return what became of them."""
+    """Add keywords and return the outcomes."""
     keywords = [{"phrase": phrase, **facts} for phrase in phrases]
     answer: dict[str, Any] = (await api.execute(ADD, keywords=keywords))["addKeywords"]
     return answer
@@ -90,7 +90,7 @@ async def test_keywords_are_added_each_with_its_outcome(api: Api, resources: Res
         "job": None,
     }
     await open_walls(resources, [-1])
-    await store(resources, said(["банк"]))
+    await store(resources, comments_with(["банк"]))
     assert (await add_by_api(api, "банк", matching="SUBSTRING"))["job"] == {
         "kind": "MATCH_KEYWORDS",
         "state": "QUEUED",
@@ -101,7 +101,7 @@ async def test_keywords_are_added_each_with_its_outcome(api: Api, resources: Res
 async def test_matches_of_comments(api: Api, resources: Resources) -> None:
     await open_walls(resources, [-1])
     ids = await add(resources, "банк", "новый банк")
-    await store(resources, said(["👍 Новым банкам и банку", "нет"]))
+    await store(resources, comments_with(["👍 Новым банкам и банку", "нет"]))
     phrase, bank = (
         {"id": gid("Keyword", ids[place]), "phrase": words, "category": None}
         for place, words in ((1, "новый банк"), (0, "банк"))
@@ -122,7 +122,7 @@ async def test_keywords_and_their_counts(api: Api, resources: Resources) -> None
     await open_walls(resources, [-1])
     await add_by_api(api, "банк", "ёж", category="разное")
     await add_by_api(api, "США", matching="CASE_SENSITIVE")
-    await store(resources, said(["банк и банк", "ежа", "США"]))
+    await store(resources, comments_with(["банк и банк", "ежа", "США"]))
     fields = "id phrase matching isActive matchCount commentCount forms createdAt changedAt"
     query = f"""query ($first: Int, $after: String, $filter: KeywordFilter, $order: KeywordOrder) {{
       keywords(first: $first, after: $after, filter: $filter, orderBy: $order) {{
@@ -158,10 +158,10 @@ async def test_keywords_and_their_counts(api: Api, resources: Resources) -> None
     }
 
 
-async def test_statements_do_not_depend_on_how_many_there_are(api: Api, resources: Resources) -> None:
+async def test_statements_do_not_depend_on_the_number_of_rows(api: Api, resources: Resources) -> None:
     await open_walls(resources, [-1])
     await add(resources, *(f"слово{number}" for number in range(40)))
-    await store(resources, said([f"слово{number} и слово{number + 1}" for number in range(39)]))
+    await store(resources, comments_with([f"слово{number} и слово{number + 1}" for number in range(39)]))
     for query, expected in (
         ("{ keywords(first: %d) { nodes { matchCount commentCount forms } } }", 3),
         ("{ comments(first: %d) { nodes { keywordMatches { text keyword { matchCount } } } } }", 3),
@@ -192,10 +192,10 @@ async def test_preview_of_word_forms(api: Api) -> None:
 async def test_a_keyword_is_changed(api: Api, resources: Resources) -> None:
     await open_walls(resources, [-1])
     [bank] = await add(resources, "банк")
-    await store(resources, said(["банк", "Банкомат"]))
+    await store(resources, comments_with(["банк", "Банкомат"]))
 
-    async def update(**wishes: Any) -> dict[str, Any]:
-        answer = await api.execute(UPDATE, input={"keywordId": gid("Keyword", bank), **wishes})
+    async def update(**arguments: Any) -> dict[str, Any]:
+        answer = await api.execute(UPDATE, input={"keywordId": gid("Keyword", bank), **arguments})
         assert answer["updateKeyword"]["__typename"] == "UpdateKeywordSuccess"
         found: dict[str, Any] = answer["updateKeyword"]
         return found
@@ -230,7 +230,7 @@ async def test_a_keyword_is_changed(api: Api, resources: Resources) -> None:
 async def test_keywords_are_removed(api: Api, resources: Resources) -> None:
     await open_walls(resources, [-1])
     ids = await add(resources, "банк", "ёж", "нет")
-    await store(resources, said(["банк"]))
+    await store(resources, comments_with(["банк"]))
     first = (await api.execute(REMOVE, ids=[gid("Keyword", ids[1]), gid("Keyword", ids[1])]))["removeKeywords"]
     assert first == {"__typename": "RemoveKeywordsSuccess", "removedCount": 1, "job": None}
     second = (await api.execute(REMOVE, ids=[gid("Keyword", each) for each in (ids[0], ids[2])]))["removeKeywords"]
@@ -302,7 +302,7 @@ async def test_too_many_jobs_wait(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(queue_limit=1)) as opened:
         await open_walls(opened, [-1])
         await add(opened, "банк")
-        await store(opened, said(["банк"]))
+        await store(opened, comments_with(["банк"]))
         async for api in serve(opened):
             assert (await add_by_api(api, "ёж"))["job"]
             for query, variables in (

@@ -35,24 +35,24 @@ def _always(root: strawberry.Parent[Any]) -> Any:
 
 @strawberry.type
 class Item:
-    """One of many."""
+    """One of many items."""
 
     number: int
     always: int = strawberry.field(resolver=_always, graphql_type=int)
 
     @strawberry.field
     def at_once(self) -> int | None:
-        """Answer at once, but for one."""
+        """Return a value at once, except for one item."""
         return self.number_or_error()
 
     @strawberry.field
     async def later(self) -> int | None:
-        """Answer after others had their turn, but for one."""
+        """Return a value after other tasks have run, except for one item."""
         await asyncio.sleep(0)
         return self.number_or_error()
 
     def number_or_error(self) -> int:
-        """Return the number, but not that of one."""
+        """Return the number, except for one item, which fails."""
         if self.number == WRONG:
             raise ValueError("wrong")
         return self.number
@@ -60,19 +60,19 @@ class Item:
 
 @strawberry.type
 class Query:
-    """Answers with many."""
+    """Returns many items."""
 
     @strawberry.field
     def items(self, count: int) -> list[Item] | None:
-        """Return so many items."""
+        """Return this many items."""
         return [Item(number=number) for number in range(count)]
 
 
 SCHEMA = Silent(Query, execution_context_class=ChunkedExecution)
 
 
-async def ask(selection: str, count: int) -> tuple[Any, int]:
-    """Execute a query; returns its result, and how often another task had its turn meanwhile."""
+async def execute(selection: str, count: int) -> tuple[Any, int]:
+    """Execute a query; return its result, and how often another task ran meanwhile."""
     turns = 0
 
     async def others() -> None:
@@ -88,9 +88,9 @@ async def ask(selection: str, count: int) -> tuple[Any, int]:
     return result, turns
 
 
-async def test_others_have_their_turn_between_the_parts() -> None:
-    short, turns_of_short = await ask("number", LARGEST_SIZE)
-    long, turns_of_long = await ask("number", MANY)
+async def test_other_tasks_run_between_the_parts() -> None:
+    short, turns_of_short = await execute("number", LARGEST_SIZE)
+    long, turns_of_long = await execute("number", MANY)
     assert short.data == {"items": [{"number": number} for number in range(LARGEST_SIZE)]}
     assert long.data == {"items": [{"number": number} for number in range(MANY)]}
     assert turns_of_long >= turns_of_short + MANY // CHUNK
@@ -98,18 +98,18 @@ async def test_others_have_their_turn_between_the_parts() -> None:
 
 @pytest.mark.parametrize("field", ["atOnce", "later"])
 async def test_an_item_that_fails(field: str) -> None:
-    result, _ = await ask(field, MANY)
+    result, _ = await execute(field, MANY)
     assert [error.path for error in result.errors] == [["items", WRONG, field]]
     assert result.data == {"items": [{field: None if number == WRONG else number} for number in range(MANY)]}
 
 
 async def test_an_item_that_may_not_fail() -> None:
-    result, _ = await ask("always", MANY)
+    result, _ = await execute("always", MANY)
     assert [error.path for error in result.errors] == [["items", WRONG, "always"]]
     assert result.data == {"items": None}
 
 
-async def test_outcomes_of_very_many_keywords(api: Api, resources: Resources) -> None:
+async def test_outcomes_of_many_keywords(api: Api, resources: Resources) -> None:
     phrases = [f"слово{number}" for number in range(MANY)]
     keywords = [
         {"phrase": phrases[0], "category": "a"},

@@ -21,21 +21,21 @@ REMOVE = """mutation ($input: RemoveCommentsInput!) { removeComments(input: $inp
 STATE = """query ($filter: CommentFilter) { comments(filter: $filter) { totalCount nodes { viewedAt archivedAt } } }"""
 
 
-async def mark(api: Api, **wishes: Any) -> dict[str, Any]:
+async def mark(api: Api, **arguments: Any) -> dict[str, Any]:
     """Mark comments and return the answer."""
-    answer: dict[str, Any] = (await api.execute(MARK, input=wishes))["markComments"]
+    answer: dict[str, Any] = (await api.execute(MARK, input=arguments))["markComments"]
     return answer
 
 
-async def remove(api: Api, **wishes: Any) -> dict[str, Any]:
+async def remove(api: Api, **arguments: Any) -> dict[str, Any]:
     """Remove comments and return the answer."""
-    answer: dict[str, Any] = (await api.execute(REMOVE, input=wishes))["removeComments"]
+    answer: dict[str, Any] = (await api.execute(REMOVE, input=arguments))["removeComments"]
     return answer
 
 
-async def count(api: Api, **wanted: Any) -> int:
-    """Count the comments that a filter wants."""
-    return int((await api.execute(STATE, filter=wanted))["comments"]["totalCount"])
+async def count(api: Api, **filter_values: Any) -> int:
+    """Count the comments that a filter selects."""
+    return int((await api.execute(STATE, filter=filter_values))["comments"]["totalCount"])
 
 
 def _counted(viewed: int, archived: int) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ async def test_mark_by_ids(api: Api, wall: Wall) -> None:
 
 
 async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In steps, over several walls; what a call leaves the next one does."""
+    """In steps, over several walls; the next call does what one call leaves."""
     for owner_id in (-1, -2):
         await write_wall(resources, owner_id)
     monkeypatch.setattr(marking, "STEP_COMMENTS", 5)
@@ -77,7 +77,7 @@ async def test_mark_by_filter(api: Api, resources: Resources, monkeypatch: pytes
 
 
 async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
-    """For good: what a collection brings again is not stored."""
+    """Permanently: a collection does not store them again."""
     first, *others = wall.comment_ids
     assert await remove(api, commentIds=[gid("Comment", -1, first), gid("Comment", -1, 999)]) == {
         "__typename": "RemoveCommentsSuccess",
@@ -96,9 +96,9 @@ async def test_remove(api: Api, resources: Resources, wall: Wall) -> None:
 
 
 @pytest.mark.parametrize("name", ["markComments", "removeComments"])
-async def test_wrong_wishes(api: Api, name: str) -> None:
+async def test_invalid_arguments(api: Api, name: str) -> None:
     call, marks = (mark, {"viewed": True}) if name == "markComments" else (remove, {})
-    wishes: list[tuple[dict[str, Any], str, str]] = [
+    arguments: list[tuple[dict[str, Any], str, str]] = [
         ({}, "commentIds", "exactly one of commentIds and filter must be given"),
         ({"commentIds": [], "filter": {}}, "commentIds", "exactly one of commentIds and filter must be given"),
         ({"commentIds": []}, "commentIds", "must contain between 1 and 10000 ids"),
@@ -106,12 +106,12 @@ async def test_wrong_wishes(api: Api, name: str) -> None:
         ({"commentIds": ["x"]}, "commentIds.0", "'x' is not an id of this server"),
         ({"filter": {"search": ""}}, "filter.search", "must have between 1 and 500 characters"),
     ]
-    for wish, path, message in wishes:
+    for wish, path, message in arguments:
         answer = await call(api, **wish, **marks)
         assert answer == {"__typename": "ValidationFailedError", "fields": [{"path": path, "message": message}]}
 
 
-async def test_wishes_that_want_nothing_or_everything(api: Api) -> None:
+async def test_empty_and_contradictory_arguments(api: Api) -> None:
     answer = await mark(api, filter={})
     assert answer["fields"] == [{"path": "viewed", "message": "must be set if archived is not"}]
     nothing: list[dict[str, Any]] = [

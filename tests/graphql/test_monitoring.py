@@ -68,9 +68,9 @@ query ($first: Int, $after: String, $last: Int, $before: String) {
 }"""
 
 
-async def set_(api: Api, **wishes: object) -> dict[str, Any]:
+async def set_(api: Api, **arguments: object) -> dict[str, Any]:
     """Set a monitoring and return the answer."""
-    answer: dict[str, Any] = (await api.execute(SET, input={"groupId": gid("Group", -1), **wishes}))["setMonitoring"]
+    answer: dict[str, Any] = (await api.execute(SET, input={"groupId": gid("Group", -1), **arguments}))["setMonitoring"]
     return answer
 
 
@@ -87,12 +87,12 @@ async def of_group(api: Api, owner_id: int = -1) -> dict[str, Any]:
 
 
 async def fails(_: RunningJob[Any, Any]) -> dict[str, Any]:
-    """Find no token that VK accepts."""
+    """Fail because VK accepts no token."""
     raise VkTokenRejected("VK accepts no token.")
 
 
 async def succeeds(_: RunningJob[Any, Any]) -> dict[str, Any]:
-    """Bring seven comments."""
+    """Return a result with seven comments."""
     return {"groups": 1, "posts": 1, "failed_posts": 0, "comments": 7, "new_comments": 7}
 
 
@@ -114,7 +114,7 @@ async def test_a_community_without_monitoring_has_the_defaults(api: Api, wall: W
     }
 
 
-async def test_what_came_of_the_last_runs(api: Api, resources: Resources, wall: Wall) -> None:
+async def test_results_of_the_last_runs(api: Api, resources: Resources, wall: Wall) -> None:
     assert wall.owner_id == -1
     await run(api)
     waiting = await of_group(api)
@@ -151,7 +151,7 @@ async def test_what_came_of_the_last_runs(api: Api, resources: Resources, wall: 
 async def test_statements_of_monitorings(api: Api, resources: Resources, fields: str, expected: int) -> None:
     for number in range(1, 51):
         await write_wall(resources, -number, posts_count=0)
-        if number % 5:  # the others have none
+        if number % 5:  # the others have no monitoring
             await run_monitoring(resources, -number)
     for size in (1, 50):
         with statements(resources) as seen:
@@ -161,7 +161,7 @@ async def test_statements_of_monitorings(api: Api, resources: Resources, fields:
         assert len(seen) == expected
 
 
-async def test_the_overview_of_nothing(api: Api, wall: Wall) -> None:
+async def test_the_empty_overview(api: Api, wall: Wall) -> None:
     assert wall.owner_id == -1
     found = (await api.execute(OVERVIEW))["monitoring"]
     empty = {"hasNextPage": False, "hasPreviousPage": False, "startCursor": None, "endCursor": None}
@@ -178,7 +178,7 @@ async def test_the_overview_of_nothing(api: Api, wall: Wall) -> None:
 async def test_the_overview(api: Api, resources: Resources) -> None:
     for number in range(1, 6):
         await write_wall(resources, -number, posts_count=0)
-    await run_monitoring(resources, -5)  # which is not enabled, so it is not among them
+    await run_monitoring(resources, -5)  # it is not enabled, so it is not in the list
     for number, hours in ((1, 5), (2, 3), (3, 4), (4, 2)):
         await set_monitoring(resources, -number, enabled=True, interval_minutes=60 * hours)
         await run_monitoring(resources, -number)
@@ -208,7 +208,7 @@ async def test_the_counts_of_the_overview(api: Api, resources: Resources, monkey
         "runningCount": 2,
         "failingCount": 0,
     }
-    await set_monitoring(resources, -3, enabled=False)  # or the worker's clock would start it
+    await set_monitoring(resources, -3, enabled=False)  # otherwise the worker's schedule would start it
     async with working(resources, fails):
         await ended(resources, 1)
         await ended(resources, 2)
@@ -222,7 +222,7 @@ async def test_the_counts_of_the_overview(api: Api, resources: Resources, monkey
     }
 
 
-async def test_the_overview_with_wrong_paging(api: Api) -> None:
+async def test_the_overview_with_invalid_paging(api: Api) -> None:
     error = await api.fail(OVERVIEW, first=501)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
 
@@ -256,7 +256,7 @@ async def test_set_monitoring_of_an_unknown_community(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"intervalMinutes": 0}, "intervalMinutes"),
         ({"intervalMinutes": 43_201}, "intervalMinutes"),
@@ -265,14 +265,14 @@ async def test_set_monitoring_of_an_unknown_community(api: Api) -> None:
     ],
     ids=str,
 )
-async def test_set_monitoring_with_wrong_input(api: Api, wall: Wall, wishes: dict[str, object], path: str) -> None:
+async def test_set_monitoring_with_invalid_input(api: Api, wall: Wall, arguments: dict[str, object], path: str) -> None:
     assert wall.owner_id == -1
-    answer = await set_(api, **wishes)
+    answer = await set_(api, **arguments)
     assert answer["__typename"] == "ValidationFailedError"
     assert [field["path"] for field in answer["fields"]] == [path]
 
 
-async def test_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     for answer in (await set_(api_without_postgresql, enabled=True), await run(api_without_postgresql)):
         assert answer["__typename"] == "ServiceUnavailableError"
         assert answer["service"] == "PostgreSQL"
@@ -302,7 +302,7 @@ async def test_run_monitoring_of_an_unknown_community(api: Api) -> None:
     assert answer["id"] == gid("Group", -9)
 
 
-async def test_run_monitoring_of_something_else(api: Api) -> None:
+async def test_run_monitoring_of_an_id_of_another_type(api: Api) -> None:
     answer = await run(api, gid("Post", -1, 1))
     assert answer["__typename"] == "ValidationFailedError"
     assert answer["fields"] == [{"path": "groupId"}]

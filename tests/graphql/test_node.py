@@ -1,4 +1,4 @@
-"""`node` and `nodes`: anything by its global id."""
+"""`node` and `nodes`: any object by its global id."""
 
 import pytest
 
@@ -14,16 +14,16 @@ NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 )
 async def test_node_of_each_type(api: Api, wall: Wall, type_name: str, key: tuple[int, ...]) -> None:
     assert wall.owner_id == -1
-    wanted = gid(type_name, *key)
-    assert (await api.execute(NODE, id=wanted))["node"] == {"__typename": type_name, "id": wanted}
+    node_id = gid(type_name, *key)
+    assert (await api.execute(NODE, id=node_id))["node"] == {"__typename": type_name, "id": node_id}
 
 
-async def test_node_that_is_a_job(api: Api, make_job: MakeJob) -> None:
-    wanted = gid("Job", await make_job())
-    assert (await api.execute(NODE, id=wanted))["node"] == {"__typename": "Job", "id": wanted}
+async def test_node_of_a_job(api: Api, make_job: MakeJob) -> None:
+    node_id = gid("Job", await make_job())
+    assert (await api.execute(NODE, id=node_id))["node"] == {"__typename": "Job", "id": node_id}
 
 
-async def test_node_without_anything(api: Api) -> None:
+async def test_node_that_does_not_exist(api: Api) -> None:
     assert (await api.execute(NODE, id=gid("Comment", -1, 2)))["node"] is None
 
 
@@ -40,7 +40,7 @@ async def test_node_without_anything(api: Api) -> None:
         gid("Post", 1, 1 << 63),
     ],
 )
-async def test_node_with_an_id_that_is_none(api: Api, value: str) -> None:
+async def test_node_with_an_invalid_id(api: Api, value: str) -> None:
     error = await api.fail(NODE, id=value)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
     assert error["extensions"]["fields"][0]["path"] == "id"
@@ -53,7 +53,7 @@ async def test_nodes_keep_their_order_and_their_gaps(api: Api, wall: Wall) -> No
     assert [node and node["id"] for node in found["nodes"]] == [ids[0], None, ids[2], ids[3]]
 
 
-async def test_nodes_are_bounded(api: Api) -> None:
+async def test_the_number_of_nodes_is_limited(api: Api) -> None:
     error = await api.fail("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[gid("Group", -1)] * 501)
     assert error["extensions"]["fields"] == [{"path": "ids", "message": "must contain at most 500 ids"}]
 

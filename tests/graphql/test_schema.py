@@ -26,7 +26,7 @@ def test_exported_sdl_is_the_schema() -> None:
 
 
 def types() -> dict[str, GraphQLNamedType]:
-    """Return all types of the exported schema that are ours."""
+    """Return all types of the exported schema except the built-in ones."""
     found = build_schema(EXPORTED.read_text(encoding="utf-8")).type_map
     return {name: type_ for name, type_ in found.items() if not name.startswith(NO_NEED)}
 
@@ -63,7 +63,7 @@ def test_mutations_take_one_input_and_answer_with_a_union() -> None:
         assert all(member.endswith("Error") for member in members[1:])
 
 
-def test_every_error_is_an_error() -> None:
+def test_every_error_implements_the_interface() -> None:
     errors = [type_ for name, type_ in types().items() if name.endswith("Error") and name != "Error"]
     assert len(errors) > 10
     for error in errors:
@@ -72,7 +72,7 @@ def test_every_error_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("field", ["node", "group", "post", "comment", "author", "job"])
-def test_single_things_may_be_absent(field: str) -> None:
+def test_single_objects_are_nullable(field: str) -> None:
     query = types()["Query"]
     assert isinstance(query, GraphQLObjectType)
     assert not str(query.fields[field].type).endswith("!")

@@ -1,4 +1,4 @@
-"""`startCollection`: each member of its union, and what it takes."""
+"""`startCollection`: each member of its union, and its input."""
 
 import pytest
 
@@ -26,9 +26,9 @@ mutation ($input: StartCollectionInput!) {
 }"""
 
 
-async def start(api: Api, **wishes: object) -> dict[str, object]:
+async def start(api: Api, **arguments: object) -> dict[str, object]:
     """Start a collection and return the answer."""
-    answer: dict[str, object] = (await api.execute(START, input=wishes))["startCollection"]
+    answer: dict[str, object] = (await api.execute(START, input=arguments))["startCollection"]
     return answer
 
 
@@ -68,7 +68,7 @@ async def test_start_collection_of_a_busy_community_starts_nothing(api: Api, res
     assert both["__typename"] == "JobAlreadyRunningError"
     assert both["code"] == "JOB_ALREADY_RUNNING"
     assert both["job"] == {"id": gid("Job", 1)}
-    # the other one was not taken either
+    # the other community was not claimed either
     assert (await start(api, groupIds=[gid("Group", -2)]))["__typename"] == "StartCollectionSuccess"
     assert (await api.execute("{ jobs { totalCount } }"))["jobs"]["totalCount"] == 2
 
@@ -89,7 +89,7 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({}, "groupIds"),
         ({"groupIds": ["nonsense"]}, "groupIds.0"),
@@ -102,9 +102,11 @@ async def test_start_collection_of_an_unknown_community(api: Api) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_start_collection_with_wrong_input(api: Api, wall: Wall, wishes: dict[str, object], path: str) -> None:
+async def test_start_collection_with_invalid_input(
+    api: Api, wall: Wall, arguments: dict[str, object], path: str
+) -> None:
     assert wall.owner_id == -1
-    answer = await start(api, **wishes)
+    answer = await start(api, **arguments)
     assert answer["__typename"] == "ValidationFailedError"
     assert isinstance(answer["fields"], list)
     assert [field["path"] for field in answer["fields"]] == [path]
@@ -121,7 +123,7 @@ async def test_start_collection_with_a_full_queue(make_settings: MakeSettings) -
     assert answer["limit"] == 1
 
 
-async def test_start_collection_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_start_collection_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = await start(api_without_postgresql, groupIds=[gid("Group", -1)])
     assert answer["__typename"] == "ServiceUnavailableError"
     assert answer["service"] == "PostgreSQL"

@@ -1,4 +1,4 @@
-"""`startExport`: each member of its union, and that its files hold what the API tells."""
+"""`startExport`: each member of its union; its files contain the same values as the API."""
 
 import csv
 import io
@@ -47,9 +47,9 @@ query ($filter: CommentFilter) { comments(first: 500, filter: $filter, orderBy: 
   attachments { kind } author { vkId name } thread { vkId } inReplyTo { vkId } post { vkId group { name } } } } }"""
 
 
-async def start(api: Api, **wishes: Any) -> dict[str, Any]:
+async def start(api: Api, **arguments: Any) -> dict[str, Any]:
     """Start an export and return the answer."""
-    answer: dict[str, Any] = (await api.execute(START, input=wishes))["startExport"]
+    answer: dict[str, Any] = (await api.execute(START, input=arguments))["startExport"]
     return answer
 
 
@@ -79,7 +79,7 @@ async def test_start_export_queues_a_job(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "path"),
+    ("arguments", "path"),
     [
         ({"columns": []}, "columns"),
         ({"columns": ["TEXT", "TEXT"]}, "columns"),
@@ -92,8 +92,8 @@ async def test_start_export_queues_a_job(api: Api) -> None:
     ],
     ids=str,
 )
-async def test_start_export_with_wrong_input(api: Api, wishes: dict[str, Any], path: str) -> None:
-    answer = await start(api, **{"format": "CSV", **wishes})
+async def test_start_export_with_invalid_input(api: Api, arguments: dict[str, Any], path: str) -> None:
+    answer = await start(api, **{"format": "CSV", **arguments})
     assert answer["__typename"] == "ValidationFailedError"
     assert [field["path"] for field in answer["fields"]] == [path]
 
@@ -114,7 +114,7 @@ async def test_start_export_with_a_full_queue(make_settings: MakeSettings) -> No
     assert (answer["__typename"], answer["limit"]) == ("QueueFullError", 1)
 
 
-async def test_start_export_while_postgresql_is_away(api_without_postgresql: Api) -> None:
+async def test_start_export_while_postgresql_is_unavailable(api_without_postgresql: Api) -> None:
     answer = await start(api_without_postgresql, format="CSV")
     assert (answer["__typename"], answer["service"]) == ("ServiceUnavailableError", "PostgreSQL")
 
@@ -124,7 +124,7 @@ async def test_start_export_while_postgresql_is_away(api_without_postgresql: Api
 
 @pytest.fixture
 async def _nasty(resources: Resources) -> None:
-    """Write a wall of nasty texts: comments, replies, a stub, names."""
+    """Write a wall of texts that are hard to encode: comments, replies, a stub, names."""
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(1, "one", '=Group; "1"')])
         await posts.upsert_posts(connection, [post(1)])
@@ -148,9 +148,9 @@ async def working_api(resources: Resources, _nasty: None) -> AsyncIterator[Api]:
             yield served
 
 
-async def exported(api: Api, **wishes: Any) -> tuple[dict[str, Any], bytes]:
-    """Export, and return the result and the file as it is downloaded."""
-    job_id = (await start(api, **wishes))["job"]["id"]
+async def exported(api: Api, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    """Export, and return the result and the downloaded file."""
+    job_id = (await start(api, **arguments))["job"]["id"]
 
     async def end() -> dict[str, Any] | None:
         job: dict[str, Any] = (await api.execute(JOB, id=job_id))["job"]
@@ -164,8 +164,8 @@ async def exported(api: Api, **wishes: Any) -> tuple[dict[str, Any], bytes]:
     return job["result"], reply.content
 
 
-def told(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what the API tells of a comment under the names of columns."""
+def as_row(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a comment of the API under the names of columns."""
 
     def time(value: str | None) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value)
@@ -193,27 +193,27 @@ NAMES = [ExportColumn[name].value for name in COLUMNS]
 TIMES = ("publishedAt", "changedAt", "viewedAt", "archivedAt")
 
 
-async def all_told(api: Api) -> list[dict[str, Any]]:
-    """Return what the API tells of all comments, in the order of exports and of their columns."""
+async def all_comments_of_api(api: Api) -> list[dict[str, Any]]:
+    """Return all comments of the API, in the order of exports and of their columns."""
     nodes = (await api.execute(COMMENTS))["comments"]["nodes"]
     assert len(nodes) == len(NASTY) + 2
-    return sorted(({name: told(node)[name] for name in NAMES} for node in nodes), key=lambda row: row["vkId"])
+    return sorted(({name: as_row(node)[name] for name in NAMES} for node in nodes), key=lambda row: row["vkId"])
 
 
-async def test_json_lines_are_what_the_api_tells(working_api: Api) -> None:
+async def test_json_lines_equal_the_api(working_api: Api) -> None:
     result, data = await exported(working_api, format="JSON_LINES", columns=COLUMNS)
     found = [json.loads(line) for line in data.splitlines()]
     for row in found:
         row.update({name: row[name] and datetime.fromisoformat(row[name]) for name in TIMES})
-    assert found == await all_told(working_api)
+    assert found == await all_comments_of_api(working_api)
     assert result["columns"] == COLUMNS
     assert result["rowCount"] == len(found)
     assert result["byteCount"] == len(data)
 
 
-async def test_parquet_is_what_the_api_tells(working_api: Api) -> None:
+async def test_parquet_equals_the_api(working_api: Api) -> None:
     _, data = await exported(working_api, format="PARQUET", columns=COLUMNS)
-    assert parquet.read_table(io.BytesIO(data)).to_pylist() == await all_told(working_api)
+    assert parquet.read_table(io.BytesIO(data)).to_pylist() == await all_comments_of_api(working_api)
 
 
 def seconds(at: datetime | None) -> str:
@@ -221,7 +221,7 @@ def seconds(at: datetime | None) -> str:
 
 
 def in_csv(value: Any, escape: Callable[[str], str]) -> str:
-    """Return a value as CSV has it."""
+    """Return a value in CSV's form."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime) or value is None:
@@ -236,25 +236,27 @@ def apostrophe(words: str) -> str:
 
 
 @pytest.mark.parametrize("escapes", [True, False])
-async def test_csv_is_what_the_api_tells(working_api: Api, *, escapes: bool) -> None:
+async def test_csv_equals_the_api(working_api: Api, *, escapes: bool) -> None:
     _, data = await exported(
         working_api, format="CSV", columns=COLUMNS, csv={"escapeFormulas": escapes, "delimiter": "COMMA"}
     )
     assert data.startswith(b"\xef\xbb\xbfvkId,vkOwnerId,")
     lines = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     escape: Callable[[str], str] = apostrophe if escapes else str
-    expected = [{name: in_csv(value, escape) for name, value in row.items()} for row in await all_told(working_api)]
+    expected = [
+        {name: in_csv(value, escape) for name, value in row.items()} for row in await all_comments_of_api(working_api)
+    ]
     assert list(lines) == expected
 
 
-async def test_xlsx_is_what_the_api_tells(working_api: Api) -> None:
+async def test_xlsx_equals_the_api(working_api: Api) -> None:
     result, data = await exported(working_api, format="XLSX", columns=COLUMNS)
     sheet = openpyxl.load_workbook(io.BytesIO(data)).worksheets[0]
     assert {cell.data_type for row in sheet.iter_rows() for cell in row} <= {"s", "n", "b", "d", "inlineStr"}
     head, *lines = sheet.iter_rows(values_only=True)
     assert list(head) == [f"{name} (UTC)" if name in TIMES else name for name in NAMES]
     cut = 0
-    for line, row in zip(lines, await all_told(working_api), strict=True):
+    for line, row in zip(lines, await all_comments_of_api(working_api), strict=True):
         found = {
             name: unescape(value) if isinstance(value, str) else value for name, value in zip(NAMES, line, strict=True)
         }
@@ -270,10 +272,10 @@ async def test_xlsx_is_what_the_api_tells(working_api: Api) -> None:
     assert result["cutTextCount"] == cut == 3
 
 
-async def test_what_is_wanted_is_what_comes(working_api: Api) -> None:
-    wanted = {"not": {"isReply": True}, "minLikes": 5}
-    _, data = await exported(working_api, format="JSON_LINES", filter=wanted, columns=["VK_ID"])
-    nodes = (await working_api.execute(COMMENTS, filter=wanted))["comments"]["nodes"]
+async def test_the_file_has_the_selected_comments_and_columns(working_api: Api) -> None:
+    selected = {"not": {"isReply": True}, "minLikes": 5}
+    _, data = await exported(working_api, format="JSON_LINES", filter=selected, columns=["VK_ID"])
+    nodes = (await working_api.execute(COMMENTS, filter=selected))["comments"]["nodes"]
     assert [json.loads(line)["vkId"] for line in data.splitlines()] == [node["vkId"] for node in nodes]
     assert nodes
 

@@ -1,4 +1,4 @@
-"""The number of SQL statements of a nested query does not depend on how many parents there are."""
+"""The number of SQL statements of a nested query does not depend on the number of parents."""
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +15,7 @@ NESTED = {
     "Group.comments": ("groups", "comments(first: 2) { nodes { id } }", 2),
     "Group.postCount": ("groups", "postCount", 2),
     "Group.commentCount": ("groups", "commentCount", 2),
-    # the versions of the walls, and a statement for each question
+    # the versions of the walls, and a statement per function
     "Group.statistics": ("groups", "statistics { totals { commentCount } topAuthors { author { id } } }", 5),
     "Comment.highlights": ("comments", 'highlights(search: "post") { start }', 3),
     "Post.group": ("posts", "group { id }", 2),
@@ -61,7 +61,7 @@ FINDINGS = {
 }
 
 
-async def test_statements_of_findings(api: Api, resources: Resources) -> None:
+async def test_statements_of_matches_and_features(api: Api, resources: Resources) -> None:
     for number in range(1, MANY + 1):
         await write_wall(resources, -number, posts_count=1, comments_per_post=1)
     async with resources.database.transaction() as connection:
@@ -110,7 +110,7 @@ async def test_statements_of_jobs(
         assert len(seen) == expected
 
 
-async def test_total_count_costs_a_statement_only_where_it_is_asked_for(api: Api, resources: Resources) -> None:
+async def test_total_count_costs_a_statement_only_if_it_is_selected(api: Api, resources: Resources) -> None:
     await write_wall(resources)
     with statements(resources) as without:
         await api.execute("{ comments { nodes { id } } }")

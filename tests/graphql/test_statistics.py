@@ -1,4 +1,4 @@
-"""Statistics as clients read them. That the numbers are right shows tests/store/test_statistics.py."""
+"""Statistics in the API. Their numbers are tested in tests/store/test_statistics.py."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,7 +99,7 @@ async def test_all_fields(api: Api, resources: Resources, wall: Wall) -> None:
     }
 
 
-async def test_of_nothing(api: Api) -> None:
+async def test_without_comments(api: Api) -> None:
     found = (await api.execute(ALL))["statistics"]
     assert found["totals"] == {
         "commentCount": 0,
@@ -120,7 +120,7 @@ async def test_of_nothing(api: Api) -> None:
     assert sum(cell["commentCount"] for cell in found["byHourOfWeek"]) == 0
 
 
-async def test_of_some_communities_and_a_time(api: Api, resources: Resources) -> None:
+async def test_of_some_communities_and_a_period(api: Api, resources: Resources) -> None:
     for owner_id in (-1, -2, -3):
         await write_wall(resources, owner_id)
     query = """query ($ids: [ID!], $from: DateTime, $to: DateTime) {
@@ -137,7 +137,7 @@ async def test_of_some_communities_and_a_time(api: Api, resources: Resources) ->
     assert [group["statistics"]["totals"]["commentCount"] for group in found["groups"]["nodes"]] == [4, 4, 4]
 
 
-async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invalid_arguments(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "MOST_GROUPS", 1)
     wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"groupIds": ["x"]}, "groupIds.0", "'x' is not an id of this server"),
@@ -145,7 +145,7 @@ async def test_wrong_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}, "from", "must not be later than to"),
         ({"timeZone": "Moscow"}, "timeZone", "'Moscow' is not a time zone"),
         ({"timeZone": "../etc"}, "timeZone", "'../etc' is not a time zone"),
-        # this machine may have these two, PostgreSQL has not
+        # Python may know these two on this machine, PostgreSQL does not
         ({"timeZone": "localtime"}, "timeZone", "'localtime' is not a time zone"),
         ({"timeZone": "right/UTC"}, "timeZone", "'right/UTC' is not a time zone"),
     ]

@@ -1,4 +1,4 @@
-"""The endpoint: keys, other origins and hosts, the page, and what is refused."""
+"""The endpoint: keys, other origins and hosts, the page, and rejected requests."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ KEY = "a-key-of-a-client"
 JSON = {"Content-Type": "application/json"}
 
 
-async def test_a_key_is_asked_for(make_settings: MakeSettings) -> None:
+async def test_a_key_is_required(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(auth="keys", api_keys=(KEY, "another-key-of-a-client"))) as opened:
         async for api in serve(opened):
             async with httpx2.AsyncClient(base_url=api.url) as http:
@@ -36,12 +36,12 @@ async def test_a_key_is_asked_for(make_settings: MakeSettings) -> None:
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 async with api.socket():
                     pass
-    for refused in (without, wrong, basic):
-        assert refused.status_code == 401
-        assert refused.headers["www-authenticate"] == "Bearer"
-        [error] = refused.json()["errors"]
+    for rejected in (without, wrong, basic):
+        assert rejected.status_code == 401
+        assert rejected.headers["www-authenticate"] == "Bearer"
+        [error] = rejected.json()["errors"]
         assert error["extensions"]["code"] == "UNAUTHENTICATED"
-        assert KEY not in refused.text
+        assert KEY not in rejected.text
     assert right.json() == {"data": {"health": {"version": "0.1.0"}}}
     assert live.status_code == 200
     assert answer == {"health": {"version": "0.1.0"}}
@@ -54,9 +54,12 @@ async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(cors_origins=(good,))) as opened:
         async for api in serve(opened):
             async with httpx2.AsyncClient(base_url=api.url) as http:
-                asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-                preflight = await http.options("/graphql", headers={"Origin": good, **asked})
-                refused = await http.options("/graphql", headers={"Origin": bad, **asked})
+                preflight_headers = {
+                    "Access-Control-Request-Method": "POST",
+                    "Access-Control-Request-Headers": "content-type",
+                }
+                preflight = await http.options("/graphql", headers={"Origin": good, **preflight_headers})
+                rejected = await http.options("/graphql", headers={"Origin": bad, **preflight_headers})
                 answer = await http.post("/graphql", json=HEALTH, headers={"Origin": good})
                 foreign = await http.post("/graphql", json=HEALTH, headers={"Origin": bad})
             address = f"{api.url.replace('http', 'ws')}/graphql"
@@ -66,12 +69,12 @@ async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
             with pytest.raises(websockets.InvalidStatus):
                 await connect(address, subprotocols=protocol, origin=websockets.Origin(bad), proxy=None)
     assert preflight.headers["access-control-allow-origin"] == good
-    assert refused.status_code == 400
+    assert rejected.status_code == 400
     assert answer.headers["access-control-allow-origin"] == good
     assert "access-control-allow-origin" not in foreign.headers
 
 
-async def test_queries_by_get_and_russian_as_it_is(api: Api) -> None:
+async def test_queries_by_get_and_unescaped_russian(api: Api) -> None:
     async with httpx2.AsyncClient(base_url=api.url) as http:
         reply = await http.get("/graphql", params={"query": '{ group(screenName: "ёж") { id } }'})
         mutation = await http.get(
@@ -113,7 +116,7 @@ async def test_a_browser_gets_graphiql(
 
 
 def refusal(reply: httpx2.Response) -> Any:
-    """Return the code of an answer that has nothing but one error."""
+    """Return the code of an answer that contains only one error."""
     assert set(reply.json()) == {"errors"}
     [error] = reply.json()["errors"]
     assert error["message"]
@@ -140,7 +143,7 @@ WRONG_BODIES = [
 ]
 
 
-async def test_bodies_that_are_no_operation(api: Api) -> None:
+async def test_bodies_that_are_not_operations(api: Api) -> None:
     async with httpx2.AsyncClient(base_url=api.url) as http:
         for body in WRONG_BODIES:
             reply = await http.post("/graphql", content=body, headers=JSON)
@@ -148,7 +151,7 @@ async def test_bodies_that_are_no_operation(api: Api) -> None:
             assert refusal(reply) == "VALIDATION_FAILED"
 
 
-async def test_parameters_that_are_no_operation(api: Api) -> None:
+async def test_parameters_that_are_not_operations(api: Api) -> None:
     async with httpx2.AsyncClient(base_url=api.url) as http:
         for variables in ("1", "[]", "{", '"x"'):
             reply = await http.get("/graphql", params={**HEALTH, "variables": variables})
@@ -173,11 +176,11 @@ async def test_a_large_body(api: Api) -> None:
     largest = json.dumps({**HEALTH, "extensions": {"padding": "x" * (LARGEST_BYTES - len(small))}})
     async with httpx2.AsyncClient(base_url=api.url) as http:
         fits = await http.post("/graphql", content=largest, headers=JSON)
-        refused = await http.post("/graphql", content=f"{largest} ", headers=JSON)
+        rejected = await http.post("/graphql", content=f"{largest} ", headers=JSON)
         after = await http.post("/graphql", json=HEALTH)
     assert fits.json() == {"data": {"health": {"version": "0.1.0"}}}
-    assert refused.status_code == 413
-    assert refusal(refused) == "VALIDATION_FAILED"
+    assert rejected.status_code == 413
+    assert refusal(rejected) == "VALIDATION_FAILED"
     assert after.status_code == 200
 
 
@@ -213,13 +216,13 @@ async def test_a_key_is_checked_before_the_body(make_settings: MakeSettings) -> 
     assert refusal(wrong) == "UNAUTHENTICATED"
 
 
-async def test_a_client_that_goes_away_while_it_sends(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_disconnects_while_it_sends(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     before = asyncio.all_tasks()
     with caplog.at_level(logging.INFO):
         reader, writer = await asyncio.open_connection(urlsplit(api.url).hostname, urlsplit(api.url).port)
         head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
         writer.write(head.encode() + b"Expect: 100-continue\r\n\r\n{")
-        # the server says so when it begins to read the body
+        # the server sends this when it begins to read the body
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.close()
         await writer.wait_closed()
@@ -245,8 +248,8 @@ async def test_only_own_names_without_keys(api: Api) -> None:
     address = f"{api.url.replace('http', 'ws')}/graphql"
     protocol = [websockets.Subprotocol("graphql-transport-ws")]
     port = urlsplit(api.url).port
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        # the browser says the same origin, as the page was loaded by this name
+    with pytest.raises(websockets.InvalidStatus) as rejected:
+        # the browser sends the same origin, as the page was loaded by this name
         await connect(
             address.replace("127.0.0.1", "evil.example"),
             host="127.0.0.1",
@@ -255,7 +258,7 @@ async def test_only_own_names_without_keys(api: Api) -> None:
             origin=websockets.Origin(f"http://evil.example:{port}"),
             proxy=None,
         )
-    assert refused.value.response.status_code == 400
+    assert rejected.value.response.status_code == 400
 
 
 async def test_the_name_it_listens_on_without_keys(make_settings: MakeSettings) -> None:

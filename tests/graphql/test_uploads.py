@@ -1,4 +1,4 @@
-"""`importGroups` and `importKeywords`, and files as they are sent."""
+"""`importGroups` and `importKeywords`, and uploaded files."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ NONE = {"matchCount": 0, "commentCount": 0}
 async def send(
     api: Api, query: str, name: str, data: bytes, headers: dict[str, str] | None = None, **variables: Any
 ) -> httpx2.Response:
-    """Send a file as the GraphQL multipart request specification says."""
+    """Send a file according to the GraphQL multipart request specification."""
     operations = {"query": query, "variables": {**variables, "file": None}}
     form = {"operations": json.dumps(operations), "map": json.dumps({"0": ["variables.file"]})}
     async with httpx2.AsyncClient() as http:
@@ -34,7 +34,7 @@ async def send(
 
 
 async def answer_to(api: Api, query: str, name: str, data: bytes, **variables: Any) -> dict[str, Any]:
-    """Return the answer of a mutation that has to be executed."""
+    """Return the answer of a mutation that must be executed."""
     [answer] = (await send(api, query, name, data, **variables)).raise_for_status().json()["data"].values()
     return dict(answer)
 
@@ -97,11 +97,11 @@ async def test_import_without_postgresql(api_without_postgresql: Api) -> None:
     assert (await answer_to(api_without_postgresql, GROUPS, "a.txt", b"1"))["code"] == "SERVICE_UNAVAILABLE"
 
 
-async def test_import_groups_when_vk_is_away(api: Api) -> None:
+async def test_import_groups_when_vk_is_unavailable(api: Api) -> None:
     assert (await answer_to(api, GROUPS, "a.txt", b"1"))["__typename"] == "VkUnavailableError"
 
 
-async def test_pages_of_others_may_send_no_forms(api: Api, make_settings: MakeSettings) -> None:
+async def test_pages_of_other_origins_may_not_send_forms(api: Api, make_settings: MakeSettings) -> None:
     own = api.url
     for origin, status in ((own, 200), ("http://elsewhere.example", 400), ("null", 400)):
         reply = await send(api, KEYWORDS, "a.txt", b"one", {"Origin": origin})
@@ -112,7 +112,7 @@ async def test_pages_of_others_may_send_no_forms(api: Api, make_settings: MakeSe
             assert reply.status_code == 200
 
 
-async def test_forms_that_are_none(api: Api) -> None:
+async def test_invalid_forms(api: Api) -> None:
     good = {"operations": json.dumps({"query": "{ __typename }", "variables": {"file": None}}), "map": "{}"}
     file = {"0": ("a.txt", b"x")}
     async with httpx2.AsyncClient() as http:
@@ -131,7 +131,7 @@ async def test_forms_that_are_none(api: Api) -> None:
         assert (await http.post(f"{api.url}/graphql", content=b"x", headers=kind)).status_code == 400
         reply = await http.post(f"{api.url}/graphql", data=good, files={"0": ("a.txt", b"x" * 12 * 2**20)})
         assert reply.status_code == 413
-        # what is no file is none
+        # a variable that is not a file
         body = {"query": GROUPS, "variables": {"file": "text"}}
         errors = (await http.post(f"{api.url}/graphql", json=body)).json()["errors"]
     assert "must be a file" in errors[0]["message"]

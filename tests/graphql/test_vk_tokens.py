@@ -1,4 +1,4 @@
-"""`vkTokens`: how the tokens are, and never the tokens."""
+"""`vkTokens`: the health of the tokens, and never the tokens."""
 
 import json
 
@@ -32,7 +32,7 @@ async def test_vk_tokens(make_settings: MakeSettings, simulator: Simulator) -> N
     assert all(len(token["fingerprint"]) == 16 and token["usedAt"] for token in tokens)
 
 
-async def test_the_kinds_of_tokens_are_found_out(make_settings: MakeSettings, simulator: Simulator) -> None:
+async def test_the_kinds_of_tokens_are_detected(make_settings: MakeSettings, simulator: Simulator) -> None:
     settings = make_settings(vk_api_url=simulator.url, vk_tokens=("one", "two"))
     async with open_resources(settings) as opened:
         simulator.control(faults=[{"code": 27, "method": "execute"}, {"code": 28, "method": "execute"}])

@@ -1,4 +1,4 @@
-"""`post(s)`, `comment(s)`, `author` and how they point at each other."""
+"""`post(s)`, `comment(s)`, `author` and their references to each other."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ query ($filter: CommentFilter, $orderBy: CommentOrder! = OLDEST, $first: Int) {
 }"""
 
 
-async def test_post_with_all_that_belongs_to_it(api: Api, wall: Wall) -> None:
+async def test_post_with_all_fields(api: Api, wall: Wall) -> None:
     found = await api.execute(
         """query ($id: ID!) { post(id: $id) {
              id vkId vkOwnerId text publishedAt likeCount repostCount viewCount commentCount isPinned vkUrl collectedAt
@@ -99,7 +99,7 @@ async def test_deleted_stub_has_no_author(api: Api, resources: Resources) -> Non
 
 
 @pytest.mark.parametrize("name", ["post", "comment", "author", "job"])
-async def test_nothing_with_this_id(api: Api, name: str) -> None:
+async def test_objects_that_do_not_exist(api: Api, name: str) -> None:
     type_name = name.capitalize()
     key = (-1, 99) if name in ("post", "comment") else (99,)
     query = f"query ($id: ID!) {{ {name}(id: $id) {{ id }} }}"
@@ -108,7 +108,7 @@ async def test_nothing_with_this_id(api: Api, name: str) -> None:
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
 
 
-async def test_author_and_what_they_wrote(api: Api, wall: Wall) -> None:
+async def test_author_and_their_comments(api: Api, wall: Wall) -> None:
     assert len(wall.comment_ids) == 12
     found = await api.execute(
         """query ($id: ID!) { author(id: $id) {
@@ -175,7 +175,7 @@ async def test_comments_filtered_and_ordered(api: Api, resources: Resources) -> 
     assert await texts(filter=both) == ["Comment 2 of post 0", "Comment 3 of post 0"]
 
 
-async def test_equal_ids_of_two_walls_are_two_things(api: Api, resources: Resources) -> None:
+async def test_equal_ids_of_two_walls_are_two_objects(api: Api, resources: Resources) -> None:
     await write_wall(resources, -1)
     await write_wall(resources, -2)
     query = "query ($ids: [ID!]!) { nodes(ids: $ids) { id ... on Comment { vkOwnerId vkId } } }"
@@ -215,12 +215,12 @@ async def test_numbers_beyond_32_bits_and_attachments(api: Api, resources: Resou
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, 1.5, True, "1"])
-async def test_big_int_takes_only_what_it_can_hold(api: Api, value: object) -> None:
+async def test_big_int_rejects_values_out_of_range(api: Api, value: object) -> None:
     error = await api.fail("query ($vkId: BigInt) { group(vkId: $vkId) { id } }", vkId=value)
     assert "BigInt" in error["message"] or "vkId" in error["message"]
 
 
-async def test_an_order_that_is_left_open(api: Api, wall: Wall) -> None:
+async def test_an_omitted_order(api: Api, wall: Wall) -> None:
     query = "query ($order: CommentOrder) { comments(orderBy: $order, first: 1) { nodes { vkId } } }"
     assert (await api.execute(query, order=None))["comments"]["nodes"] == [{"vkId": wall.comment_ids[-1]}]
 
@@ -236,12 +236,12 @@ async def test_an_order_that_is_left_open(api: Api, wall: Wall) -> None:
         ),
     ],
 )
-async def test_values_that_nothing_can_have(api: Api, query: str, variables: dict[str, str]) -> None:
+async def test_values_out_of_range(api: Api, query: str, variables: dict[str, str]) -> None:
     error = await api.fail(query, **variables)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"
 
 
-async def test_a_cursor_with_a_value_that_nothing_can_have(api: Api) -> None:
+async def test_a_cursor_with_a_value_out_of_range(api: Api) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps(["MOST_LIKED", 2**63, -1, 1]).encode()).decode().rstrip("=")
     error = await api.fail("query ($v: String) { comments(orderBy: MOST_LIKED, after: $v) { nodes { id } } }", v=cursor)
     assert error["extensions"]["code"] == "VALIDATION_FAILED"

@@ -1,4 +1,4 @@
-"""Sockets: what is wrong with a message ends the socket with a reason, what is wrong with an operation only that."""
+"""Sockets: an invalid message closes the socket with a reason, an invalid operation ends only the operation."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ async def test_the_legacy_websocket_protocol_is_off(api: Api) -> None:
             await socket.recv()
 
 
-async def test_a_socket_that_speaks_no_json(api: Api) -> None:
+async def test_a_socket_with_messages_that_are_not_json(api: Api) -> None:
     async with api.socket() as socket:
         await socket.connection.send("this is no JSON")
         with pytest.raises(websockets.ConnectionClosedError) as closed:
@@ -80,7 +80,7 @@ WRONG_MESSAGES = [
 ]
 
 
-async def test_messages_of_a_wrong_shape(api: Api) -> None:
+async def test_messages_of_an_invalid_shape(api: Api) -> None:
     for text in WRONG_MESSAGES:
         async with api.socket() as socket:
             await socket.connection.send(text)
@@ -107,14 +107,14 @@ async def test_a_large_message(api: Api) -> None:
 
 
 @pytest.mark.parametrize("init", [{}, {"payload": None}, {"payload": {}}], ids=str)
-async def test_a_start_without_payload(api: Api, init: dict[str, Any]) -> None:
+async def test_a_subscribe_without_payload(api: Api, init: dict[str, Any]) -> None:
     address, protocol = f"{api.url.replace('http', 'ws')}/graphql", websockets.Subprotocol("graphql-transport-ws")
     async with connect(address, subprotocols=[protocol], proxy=None) as opened:
         await opened.send(json.dumps({"type": "connection_init", **init}))
         assert json.loads(await opened.recv()) == {"type": "connection_ack"}
 
 
-async def test_a_pong_carries_what_the_ping_did(api: Api) -> None:
+async def test_a_pong_has_the_payload_of_the_ping(api: Api) -> None:
     async with api.socket() as socket:
         pings: list[dict[str, Any]] = [{}, {"payload": {}}, {"payload": {"ёж": [1, None]}}]
         for carried in pings:
@@ -136,7 +136,7 @@ async def test_a_pong_carries_what_the_ping_did(api: Api) -> None:
     ],
     ids=str,
 )
-async def test_a_wrong_operation_beside_others(api: Api, payload: dict[str, Any], message: str) -> None:
+async def test_an_invalid_operation_among_others(api: Api, payload: dict[str, Any], message: str) -> None:
     async with api.socket() as socket:
         await send(socket, id="lasting", type="subscribe", payload={"query": FOLLOW})
         assert (await receive(socket, "lasting"))["type"] == "next"
@@ -162,7 +162,7 @@ async def test_an_id_that_is_in_use(api: Api) -> None:
     assert len(reason.encode()) <= 123
 
 
-async def test_an_unexpected_error_beside_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_among_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object) -> None:
         raise RuntimeError("a secret")
 

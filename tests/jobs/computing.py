@@ -1,4 +1,4 @@
-"""Plain functions that tests run as bodies of jobs: each runs in a process of its own, which imports this file."""
+"""Plain functions that tests run as handlers of jobs: each runs in a separate process, which imports this file."""
 
 import os
 import signal
@@ -9,14 +9,14 @@ from typing import Any
 
 
 def count_primes(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep a processor busy and return how many primes there are below a number, and which process counted."""
+    """Compute for a while; return the number of primes below a limit, and the id of the process."""
     below = int(arguments.get("below", 20_000))
     primes = sum(all(number % factor for factor in range(2, int(number**0.5) + 1)) for number in range(2, below))
     return {"primes": primes, "process": os.getpid()}
 
 
 def never_end(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep a processor busy until this process is killed; first writes its process id where the arguments say."""
+    """Compute until this process is killed; first write its process id to the file in the arguments."""
     with open(arguments["pid_file"], "w", encoding="utf-8") as file:  # noqa: PTH123 - runs in a bare process
         file.write(str(os.getpid()))
     while True:
@@ -24,23 +24,23 @@ def never_end(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def end_process(_: Mapping[str, Any]) -> dict[str, Any]:
-    """End this process, as the kernel does where no memory is left."""
+    """Kill this process, as the kernel does when memory is exhausted."""
     os._exit(9)
 
 
 def get_interrupted(_: Mapping[str, Any]) -> dict[str, Any]:
-    """Get what Ctrl-C at a terminal sends to all processes that it started."""
+    """Send this process the signal that Ctrl-C sends to all processes of a terminal."""
     os.kill(os.getpid(), signal.SIGINT)
     return {"is_there": True}
 
 
 def end(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Raise what ends a process."""
+    """Raise the given exception, which ends a process."""
     raise arguments["by"]
 
 
 def meet(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Wait until two of these are there, each in a process of its own; each leaves a file in a directory."""
+    """Wait until two of these run, each in a separate process; each creates a file in a directory."""
     directory = Path(arguments["directory"])
     (directory / str(os.getpid())).touch()
     while len([*directory.iterdir()]) == 1:
@@ -49,11 +49,11 @@ def meet(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fail(_: Mapping[str, Any]) -> dict[str, Any]:
-    """Fail as a bug does."""
+    """Raise an unexpected error, like a bug."""
     raise ZeroDivisionError("a bug")
 
 
 def fail_by(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Raise an error."""
+    """Raise the given error."""
     error: Exception = arguments["error"]
     raise error

@@ -1,4 +1,4 @@
-"""What the tests of jobs share."""
+"""Shared by the tests of jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -37,7 +37,7 @@ async def queue_job(
     priority: JobPriority = JobPriority.NORMAL,
     timeout_seconds: float = TEST_SECONDS,
 ) -> int:
-    """Queue a collection of a community that is made for it and return the job's id."""
+    """Queue a collection of a community that is stored for it, and return the job's id."""
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", f"G {-owner_id}")])
         new = NewJob(COLLECT_COMMENTS, CollectionRequest((owner_id,)), priority, timeout_seconds)
@@ -64,8 +64,8 @@ async def run_handler(job: RunningJob[Any, Any], kind: JobKind) -> dict[str, Any
     return dict(result)
 
 
-async def take(resources: Resources, job_id: int, worker: str) -> ClaimedJobRow | None:
-    """Make a job the run of a worker, as if it had taken the job's entry, and return its row; None if it is not run."""
+async def claim_job(resources: Resources, job_id: int, worker: str) -> ClaimedJobRow | None:
+    """Start a job's run as if a worker had claimed its entry; return its row, None if it is not to be run."""
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         row = await jobs.job_by_id(connection, job_id)
         entry_id = (row and row.queue_id) or 0
@@ -73,7 +73,7 @@ async def take(resources: Resources, job_id: int, worker: str) -> ClaimedJobRow 
 
 
 async def finish(resources: Resources, row: JobRow, end: runs.End) -> bool:
-    """Write how a run ended that was taken as `row`; False if the job is no longer its run's."""
+    """Write how the run that was claimed as `row` ended; return False if its lease is lost."""
     [written] = await runs.finish(resources, [(row, end)])
     return written is not None
 
@@ -100,7 +100,7 @@ async def ended(resources: Resources, job_id: int) -> Row[Any]:
 
 
 async def in_state(resources: Resources, job_id: int, state: JobState) -> Row[Any]:
-    """Wait until a job is in a state and return its row."""
+    """Wait until a job is in this state and return its row."""
 
     async def look() -> Row[Any] | None:
         row = await read_job(resources, job_id)
@@ -119,9 +119,9 @@ async def events_of(resources: Resources, job_id: int) -> list[tuple[str, dict[s
 
 
 @asynccontextmanager
-async def working(resources: Resources, body: Any, concurrency: int = 2) -> AsyncIterator[Worker]:
-    """Run a worker whose jobs do what `body` does; it may be a job's definition."""
-    definition = body if isinstance(body, JobDefinition) else plain(body)
+async def working(resources: Resources, handler: Any, concurrency: int = 2) -> AsyncIterator[Worker]:
+    """Run a worker whose jobs call this handler, which may also be a definition."""
+    definition = handler if isinstance(handler, JobDefinition) else plain(handler)
     worker = make_worker(resources, concurrency, {JobKind.COLLECT_COMMENTS.value: definition})
     task = asyncio.create_task(worker.run())
     try:
@@ -132,15 +132,15 @@ async def working(resources: Resources, body: Any, concurrency: int = 2) -> Asyn
             await task
 
 
-async def collect(resources: Resources, *, group_ids: tuple[int, ...] = (1,), **wishes: Any) -> Row[Any]:
+async def collect(resources: Resources, *, group_ids: tuple[int, ...] = (1,), **arguments: Any) -> Row[Any]:
     """Add communities, collect them with a running worker and return the job's row when it has ended."""
     await add_groups(resources, [str(group_id) for group_id in group_ids])
-    row = await start_collection(resources, **{"owner_ids": [-group_id for group_id in group_ids], **wishes})
+    row = await start_collection(resources, **{"owner_ids": [-group_id for group_id in group_ids], **arguments})
     return await ended(resources, row.id)
 
 
 def counts(row: Row[Any]) -> Mapping[str, int]:
-    """Return what a collection has brought."""
+    """Return the counters of a successful collection."""
     assert row.state == "SUCCEEDED", row.failure
     result: Mapping[str, int] = row.result
     return result

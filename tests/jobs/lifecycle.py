@@ -1,4 +1,4 @@
-"""A model of jobs, their entries in the queue and the workers that run them: what PostgreSQL has to hold."""
+"""A model of jobs, their queue entries and their workers: the state that PostgreSQL must have."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from app.jobs.states import FORMER, JobPriority, JobState, MoveReason
 MAX_ATTEMPTS = 2
 QUEUE_LIMIT = 4
 CONCURRENCY = 2
-TOLD_MOVE = "STATE_CHANGED"
+STATE_CHANGE = "STATE_CHANGED"
 
 Event = tuple[str, str | None, str | None]
-"""Kind, state and reason; those that are no moves have neither."""
+"""Kind, state and reason; state and reason are None for events other than state changes."""
 
 
 @dataclass
 class ModelEntry:
-    """What stands for a job in the queue. `manager` is the worker that has taken it."""
+    """The queue entry of a job. `manager` is the worker that has claimed it."""
 
     id: int
     job_id: int
@@ -30,7 +30,7 @@ class ModelEntry:
 
 @dataclass
 class ModelJob:
-    """A job. `claims` are its communities as long as no other job may have them."""
+    """A job. `claims` are its communities while no other job may have them."""
 
     id: int
     owner_ids: tuple[int, ...]
@@ -49,26 +49,26 @@ class ModelJob:
     events: list[Event] = field(default_factory=list)
 
     def move(self, state: JobState, reason: MoveReason) -> None:
-        """Come to a state."""
-        former = [JobState(told) for kind, told, _ in self.events if kind == TOLD_MOVE and told]
+        """Change the state."""
+        former = [JobState(state) for kind, state, _ in self.events if kind == STATE_CHANGE and state]
         assert not former or former[-1].value in FORMER[state], (former, state)
         self.state = state
-        self.events.append((TOLD_MOVE, state.value, reason.value))
+        self.events.append((STATE_CHANGE, state.value, reason.value))
 
     @property
     def may_run(self) -> bool:
-        """Whether a worker that takes its entry gets it to run."""
+        """Whether a worker that claims its entry may run it."""
         return not (self.state.is_final or self.is_cancel_requested or self.attempts >= MAX_ATTEMPTS)
 
 
 @dataclass
 class ModelWorker:
-    """A worker's name, how PgQueuer calls it, and the entries at work there."""
+    """A worker's name, its id in PgQueuer, and the entries that it is running."""
 
     name: str
     manager: UUID = field(default_factory=uuid4)
     is_frozen: bool = False
-    at_work: Collection[int] = ()
+    running: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -83,20 +83,20 @@ class ModelEnd:
 
 
 class Model:
-    """All jobs and entries there are."""
+    """All jobs and entries."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, ModelJob] = {}
         self.entries: dict[int, ModelEntry] = {}
 
-    # what there is
+    # queries
 
     def waiting_count(self) -> int:
-        """Count the jobs that wait."""
+        """Return the number of queued jobs."""
         return sum(job.state is JobState.QUEUED for job in self.jobs.values())
 
     def holder(self, owner_ids: Iterable[int], but: int | None = None) -> int | None:
-        """Return which other job has one of these communities."""
+        """Return which other job has claimed one of these communities."""
         held = {owner_id: job.id for job in self.jobs.values() if job.id != but for owner_id in job.claims}
         return next((held[owner_id] for owner_id in owner_ids if owner_id in held), None)
 
@@ -105,55 +105,55 @@ class Model:
         return [job for job in self.jobs.values() if not job.state.is_final]
 
     def orphans(self) -> list[ModelEntry]:
-        """Return the entries that stand for no unfinished job."""
+        """Return the entries without an unfinished job."""
         mine = {job.entry_id for job in self.unfinished()}
         return [entry for entry in self.entries.values() if entry.id not in mine]
 
     def lost(self) -> list[ModelJob]:
-        """Return the unfinished jobs for which no entry stands."""
+        """Return the unfinished jobs without an entry."""
         return [job for job in self.unfinished() if job.entry_id not in self.entries]
 
     def free(self) -> list[ModelEntry]:
-        """Return the entries that no worker has, but for those that are to be tried later."""
+        """Return the entries that no worker has claimed, except those with a backoff."""
         return [entry for entry in self.entries.values() if entry.manager is None and not entry.is_delayed]
 
     def stale(self) -> list[ModelEntry]:
-        """Return the entries of workers that show no life."""
+        """Return the entries of workers whose heartbeat has timed out."""
         return [entry for entry in self.entries.values() if entry.is_stale]
 
     def has_delayed(self) -> bool:
-        """Tell whether something is to be tried later."""
+        """Return whether an entry or a job has a backoff."""
         return any(each.is_delayed for those in (self.jobs, self.entries) for each in those.values())
 
-    def is_well(self) -> bool:
-        """Tell whether there is nothing but entries of jobs that may run and of workers that live."""
+    def is_consistent(self) -> bool:
+        """Return whether all entries belong to jobs that may run and to live workers."""
         return not self.orphans() and not self.stale() and all(job.may_run for job in self.unfinished())
 
     def room(self, worker: ModelWorker) -> int:
-        """Return how many more entries a worker may have."""
-        return CONCURRENCY - len(worker.at_work)
+        """Return how many more entries a worker may claim."""
+        return CONCURRENCY - len(worker.running)
 
     def claimable(self, worker: ModelWorker, batch_size: int) -> list[ModelEntry]:
-        """Return what a worker takes that takes so many at once, the most urgent first."""
+        """Return the entries that a worker claims with this batch size, by priority."""
         most = max(0, min(batch_size, self.room(worker)))
         found = [entry for those in (self.free(), self.stale()) for entry in _most_urgent(those)[:most]]
         return _most_urgent(found)[:most]
 
-    # what happens
+    # changes
 
     def insert(self, job: ModelJob, reason: MoveReason) -> None:
-        """Have a job that waits, with its entry."""
+        """Add a queued job with its entry."""
         self.jobs[job.id] = job
         job.move(JobState.QUEUED, reason)
         self.put_into_queue(job, job.entry_id)
 
     def put_into_queue(self, job: ModelJob, entry_id: int) -> None:
-        """Have an entry for a job."""
+        """Add an entry of a job."""
         job.entry_id = entry_id
         self.entries[entry_id] = ModelEntry(entry_id, job.id, job.priority)
 
-    def take(self, entry: ModelEntry, worker: ModelWorker) -> ModelJob | None:
-        """Let a worker take an entry; returns the job if it is to be run."""
+    def claim(self, entry: ModelEntry, worker: ModelWorker) -> ModelJob | None:
+        """Let a worker claim an entry; return the job if it is to be run."""
         job = self.jobs[entry.job_id]
         if job.may_run:
             entry.manager, entry.is_stale = worker.manager, False
@@ -169,7 +169,7 @@ class Model:
         return None
 
     def end(self, job: ModelJob, end: ModelEnd) -> None:
-        """End the run of a job, or a job before its run. One that somebody asked to cancel does not go back."""
+        """End the run of a job, or a job before its run. A job with a cancel request does not return to the queue."""
         if job.is_cancel_requested and not end.state.is_final:
             end = ModelEnd(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         if end.failure and not end.state.is_final:
@@ -187,7 +187,7 @@ class Model:
             entry.priority = job.priority
 
     def cancel(self, job: ModelJob) -> None:
-        """Have a job cancelled that has not ended."""
+        """Cancel an unfinished job."""
         job.is_cancel_requested = True
         if job.state is JobState.QUEUED:
             job.move(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
@@ -195,7 +195,7 @@ class Model:
             self.entries.pop(job.entry_id, None)
 
     def retry(self, job: ModelJob, entry_id: int) -> None:
-        """Put a job into the queue that has ended."""
+        """Queue a job again that has ended."""
         job.attempts, job.failure, job.is_cancel_requested = 0, None, False
         job.is_delayed, job.waited_steps = False, 0
         job.claims = job.owner_ids
@@ -203,20 +203,20 @@ class Model:
         self.put_into_queue(job, entry_id)
 
     def time_passes(self) -> None:
-        """Let everything be tried now that was to be tried later."""
+        """End all backoffs."""
         for job in self.jobs.values():
             job.is_delayed = False
         for entry in self.entries.values():
             entry.is_delayed = False
 
     def raise_waiting(self) -> None:
-        """Let waiting jobs rise."""
+        """Raise the priority of jobs that wait for long."""
         step = JobPriority.NORMAL.value - JobPriority.LOW.value
         for job in self.jobs.values():
             entry = self.entries.get(job.entry_id)
             if entry and job.state is JobState.QUEUED and job.priority < JobPriority.HIGH.value:
                 aged = min(JobPriority.HIGH.value, job.priority + step * job.waited_steps)
-                # one that was restored beside a run may have been taken meanwhile, and is as high as it was then
+                # an entry that was restored during a run may have been claimed meanwhile, and keeps its priority
                 entry.priority = max(entry.priority, aged) if entry.manager is None else entry.priority
 
 

@@ -1,4 +1,4 @@
-"""Comments with texts of a test's own, stored as a collection does, and what keywords should match of them."""
+"""Stores comments with given texts as a collection does, and computes their expected keyword matches."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -31,8 +31,8 @@ async def open_walls(resources: Resources, owner_ids: Iterable[int]) -> None:
             await upsert_posts(connection, [post(1, owner_id=owner_id)])
 
 
-def said(texts: Sequence[str], owner_id: int = -1, first_id: int = 2) -> list[VkComment]:
-    """Return comments with these texts, each a month after the one before."""
+def comments_with(texts: Sequence[str], owner_id: int = -1, first_id: int = 2) -> list[VkComment]:
+    """Return comments with these texts, each one month later than the previous one."""
     return [
         comment(first_id + place, words, owner_id=owner_id, date=1_772_323_200 + place % 5 * MONTH_SECONDS)
         for place, words in enumerate(texts)
@@ -40,7 +40,7 @@ def said(texts: Sequence[str], owner_id: int = -1, first_id: int = 2) -> list[Vk
 
 
 async def store(resources: Resources, found: Sequence[VkComment], known: KnownKeywords | None = None) -> None:
-    """Store comments and what keywords match of them, as a collection does."""
+    """Store comments and their keyword matches, as a collection does."""
     known = known or KnownKeywords()
     is_stored = False
     while not is_stored:
@@ -54,7 +54,7 @@ async def store(resources: Resources, found: Sequence[VkComment], known: KnownKe
 
 
 async def add(resources: Resources, *phrases: str, matching: KeywordMatching = KeywordMatching.WORD_FORMS) -> list[int]:
-    """Add keywords, wait until what is stored is matched, and return their ids."""
+    """Add keywords, wait until stored comments are matched, and return the keywords' ids."""
     addition = await add_keywords(resources, [RequestedKeyword(phrase, matching) for phrase in phrases])
     if addition.job:
         assert (await ended(resources, addition.job.id)).state == "SUCCEEDED"
@@ -62,7 +62,7 @@ async def add(resources: Resources, *phrases: str, matching: KeywordMatching = K
 
 
 async def matches(resources: Resources) -> dict[tuple[int, int, int], list[int]]:
-    """Return what is stored: (owner id, comment id, keyword id) -> positions."""
+    """Return the stored matches: (owner id, comment id, keyword id) -> positions."""
     async with resources.database.connect() as connection:
         rows = await connection.execute(
             text("SELECT owner_id, comment_id, keyword_id, positions FROM comment_keywords")
@@ -71,7 +71,7 @@ async def matches(resources: Resources) -> dict[tuple[int, int, int], list[int]]
 
 
 async def expected(resources: Resources) -> dict[tuple[int, int, int], list[int]]:
-    """Return what active keywords match of what is stored, by going through all of it."""
+    """Return the matches of active keywords in all stored comments, computed from scratch."""
     async with resources.database.connect() as connection:
         active = await keywords.active_keywords(connection, None)
         rows = (await connection.execute(text("SELECT owner_id, id, text FROM comments"))).all()
@@ -84,7 +84,7 @@ async def expected(resources: Resources) -> dict[tuple[int, int, int], list[int]
 
 
 async def counts_are_right(resources: Resources) -> None:
-    """Compare what is counted of keywords with a count of all matches."""
+    """Compare the stored counts of keywords with counts of all matches."""
     counted: dict[int, tuple[int, int]] = {}
     for (_, _, keyword_id), positions in (await matches(resources)).items():
         comments, places = counted.get(keyword_id, (0, 0))

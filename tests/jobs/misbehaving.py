@@ -1,6 +1,6 @@
-"""A worker whose jobs misbehave, as a process of its own: `python -m tests.jobs.misbehaving blocks|dies FILE`.
+"""A worker process whose jobs misbehave: `python -m tests.jobs.misbehaving blocks|dies FILE`.
 
-Settings come from the environment. It writes a line of JSON for each thing that happens.
+Settings come from the environment. It prints a line of JSON for each event.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from app.work.kinds import JobKind
 from tests.jobs.conftest import plain
 
 
-def say(event: str) -> None:
-    """Tell whoever has started this process."""
-    print(json.dumps({"event": event}), flush=True)  # noqa: T201 - its only way to tell
+def report(event: str) -> None:
+    """Report an event to the parent process."""
+    print(json.dumps({"event": event}), flush=True)  # noqa: T201 - its only channel
 
 
 def block_until(file: Path) -> None:
-    """Keep the loop from doing anything until a file is there."""
+    """Block the event loop until a file exists."""
     while not file.exists():
         time.sleep(0.01)
 
 
 async def main(way: str, go_on: Path) -> None:
-    """Work until killed, or until a job has noticed that it is another worker's."""
+    """Run until killed, or until a job has noticed that it lost its lease."""
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         async with job.step() as connection:
             await job.report(connection, Progress("half", 1, 2), {"half": job.epoch})
-        say("half_done")
+        report("half_done")
         if way == "dies":
             os._exit(9)
         block_until(go_on)
@@ -46,7 +46,7 @@ async def main(way: str, go_on: Path) -> None:
             async with job.step() as connection:
                 await job.report(connection, Progress("late", 2, 2), {"late": True})
         except LeaseLost:
-            say("noticed")
+            report("noticed")
             raise
         return {}
 
@@ -54,7 +54,7 @@ async def main(way: str, go_on: Path) -> None:
     configure_logging(settings)
     async with open_resources(settings) as resources:
         with watching_loop(0.1):
-            await make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(body)}).run()
+            await make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(handler)}).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The analysis of stored comments: what is in each, waves, sums; after changes and failures, and two at once."""
+"""The analysis of stored comments: features, waves, totals; after changes and failures, and concurrently."""
 
 import asyncio
 import os
@@ -25,8 +25,8 @@ from app.wall import VkComment
 from app.work.analyzing import analyze_comments as analysis_job
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
-from tests.jobs.conftest import ended, events_of, in_state, read_job, run_handler, running_job, take
-from tests.jobs.matching import open_walls, said, store
+from tests.jobs.conftest import claim_job, ended, events_of, in_state, read_job, run_handler, running_job
+from tests.jobs.matching import comments_with, open_walls, store
 from tests.store.rows import comment, read
 from tests.timeouts import WAIT_SECONDS
 
@@ -46,34 +46,34 @@ async def walls(resources: Resources) -> Resources:
     """Store two communities with six comments each."""
     await open_walls(resources, [-1, -2])
     for owner_id in (-1, -2):
-        await store(resources, said(TEXTS, owner_id))
+        await store(resources, comments_with(TEXTS, owner_id))
     return resources
 
 
 @pytest.fixture
 async def busy(walls: Resources) -> AsyncIterator[Resources]:
-    """Store the same, with a worker that runs."""
+    """Store the same, with a running worker."""
     async with open_worker(walls, 3):
         yield walls
 
 
-async def analyze(resources: Resources, **wishes: Any) -> dict[str, Any]:
+async def analyze(resources: Resources, **arguments: Any) -> dict[str, Any]:
     """Analyse with a running worker and return the result."""
-    row = await ended(resources, (await start_analysis(resources, **wishes)).id)
+    row = await ended(resources, (await start_analysis(resources, **arguments)).id)
     assert row.state == "SUCCEEDED", row.failure
     result: dict[str, Any] = row.result
     return result
 
 
 async def by_language(resources: Resources) -> dict[str, int]:
-    """Return how many comments there are in each language, by the rollup."""
+    """Return the number of comments per language, from the rollup."""
     async with resources.database.connect() as connection:
         rows = await connection.execute(text("SELECT language, sum(comments) AS n FROM language_months GROUP BY 1"))
         return {row.language: row.n for row in rows if row.n}
 
 
 async def members(resources: Resources) -> dict[int, set[tuple[int, int]]]:
-    """Return the waves: id -> keys of comments; checks what is counted of them."""
+    """Return the waves: id -> keys of comments; check their stored counts."""
     found: dict[int, set[tuple[int, int]]] = {}
     for (owner_id, comment_id), row in (await read(resources, tables.comment_features)).items():
         if row["wave_id"] is not None:
@@ -91,15 +91,15 @@ def copies(*words: str, owner_id: int = -1, first_id: int = 100, **facts: Any) -
     ]
 
 
-async def queued(resources: Resources, **wishes: Any) -> RunningJob[Any, Any]:
-    """Start an analysis, take its job as a worker would, and return its run."""
-    job_id = (await start_analysis(resources, **wishes)).id
-    row = await take(resources, job_id, "test")
+async def queued(resources: Resources, **arguments: Any) -> RunningJob[Any, Any]:
+    """Start an analysis, claim its job as a worker does, and return its run."""
+    job_id = (await start_analysis(resources, **arguments)).id
+    row = await claim_job(resources, job_id, "test")
     assert row
     return running_job(resources, row)
 
 
-async def test_what_is_found_and_summed_up(busy: Resources) -> None:
+async def test_features_and_totals(busy: Resources) -> None:
     row = await ended(busy, (await start_analysis(busy)).id)
     assert row.state == "SUCCEEDED", row.failure
     assert (row.stage, row.done, row.total) == ("done", 12, 12)
@@ -139,11 +139,11 @@ async def test_what_is_found_and_summed_up(busy: Resources) -> None:
     assert list((await members(busy)).values()) == [{(-1, 4), (-1, 7), (-2, 4), (-2, 7)}]
 
 
-async def test_only_what_is_new_or_has_changed_is_analysed_again(busy: Resources) -> None:
+async def test_only_new_and_changed_comments_are_analysed(busy: Resources) -> None:
     assert (await analyze(busy))["newly_analyzed"] == 12
     before = await read(busy, tables.comment_features)
     assert (await analyze(busy))["newly_analyzed"] == 0
-    edited, new, same = comment(2, "Now it is in English, all of it"), comment(50, "новое"), said(TEXTS)[1]
+    edited, new, same = comment(2, "Now it is in English, all of it"), comment(50, "новое"), comments_with(TEXTS)[1]
     await store(busy, [edited, new, same])
     assert (-1, 2) not in await read(busy, tables.comment_features)
     result = await analyze(busy)
@@ -153,7 +153,7 @@ async def test_only_what_is_new_or_has_changed_is_analysed_again(busy: Resources
     assert await by_language(busy) == {"ru": 8, "uk": 2, "und": 2, "en": 1}
 
 
-async def test_all_is_analysed_again_where_that_is_wanted(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_analysis_analyses_all_comments_again(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     await analyze(busy)
     before = await members(busy)
     languages = await by_language(busy)
@@ -167,7 +167,7 @@ async def test_all_is_analysed_again_where_that_is_wanted(busy: Resources, monke
     result = await analyze(busy, full=True)
     assert (result["newly_analyzed"], result["positive"]) == (12, 12)
     assert await by_language(busy) == {"tt": 12}
-    assert await members(busy) == before  # what has the same bands stays in its wave
+    assert await members(busy) == before  # comments with the same bands stay in their wave
 
 
 async def test_other_bands_make_other_waves(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ async def test_a_scope_by_communities_and_conditions(busy: Resources) -> None:
     assert (best["term"], best["comments"]) == ("звонить", 2)
     assert best["score"] == pytest.approx(0.9808, abs=1e-3)  # ln(8 / 3)
     result = await analyze(busy, conditions=CommentConditions(language="uk"))
-    # only what was analysed has a language
+    # only analysed comments have a language
     assert (result["comments"], result["newly_analyzed"]) == (1, 0)
 
 
@@ -221,7 +221,7 @@ async def test_a_scope_without_comments(busy: Resources) -> None:
     ],
     ids=["two", "one author under one post", "short", "too different"],
 )
-async def test_what_is_no_wave(resources: Resources, found: list[VkComment]) -> None:
+async def test_near_duplicates_that_are_not_a_wave(resources: Resources, found: list[VkComment]) -> None:
     await open_walls(resources, [-1])
     await store(resources, found)
     await analyze_alone(resources)
@@ -229,14 +229,14 @@ async def test_what_is_no_wave(resources: Resources, found: list[VkComment]) -> 
 
 
 async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or all of it would be compared with all that comes later, again and again."""
+    """Otherwise all its comments would be compared with all later ones, again and again."""
     monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 7)
-    looked_at: list[int] = []
+    compared_counts: list[int] = []
     loose_comments = waves.loose_comments
 
     async def loose(*arguments: Any) -> Any:
         found = await loose_comments(*arguments)
-        looked_at.append(len(found))
+        compared_counts.append(len(found))
         return found
 
     monkeypatch.setattr(waves, "loose_comments", loose)
@@ -244,16 +244,16 @@ async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch
     await store(resources, copies(*[SPAM] * 50, from_id=5))
     await analyze_alone(resources)
     assert [len(keys) for keys in (await members(resources)).values()] == [50]
-    assert max(looked_at) < 20
+    assert max(compared_counts) < 20
     async with resources.database.transaction() as connection:
         await connection.execute(text("DELETE FROM comments WHERE id > 118"))
     await analyze_alone(resources)
     assert await members(resources) == {}
 
 
-async def analyze_alone(resources: Resources, **wishes: Any) -> dict[str, Any]:
+async def analyze_alone(resources: Resources, **arguments: Any) -> dict[str, Any]:
     """Analyse without a worker."""
-    return await run_handler(await queued(resources, **wishes), JobKind.ANALYZE_COMMENTS)
+    return await run_handler(await queued(resources, **arguments), JobKind.ANALYZE_COMMENTS)
 
 
 async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,12 +270,12 @@ async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: p
 
     monkeypatch.setattr(analysis_job, "features_of", by_first_word)
     await open_walls(resources, [-1, -2, -3])
-    # two by two they are none
+    # two near-duplicates are not a wave
     await store(resources, copies("first", "first"))
     await store(resources, copies("second", "second", owner_id=-2))
     await analyze_alone(resources)
     assert await members(resources) == {}
-    # the third makes one wave of those that were compared before, and of the others another
+    # the third one makes one wave of those that were compared before, and another one of the others
     await store(resources, copies("first", owner_id=-3, first_id=1))
     await store(resources, copies("second", owner_id=-3, first_id=2))
     await analyze_alone(resources)
@@ -286,11 +286,11 @@ async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: p
     assert {name: wave[name] for name in ("comment_count", "author_count", "post_count")} == {
         "comment_count": 3, "author_count": 2, "post_count": 2,
     }  # fmt: skip
-    # what is near both makes one of them
+    # a comment that is near both waves merges them
     await store(resources, copies("bridge", owner_id=-3, first_id=3, from_id=99))
     await analyze_alone(resources)
     assert await members(resources) == {min(found): first | second | {(-3, 3)}}
-    # edited and removed comments leave it, and few are none
+    # edited and removed comments leave the wave, and too few are not a wave
     await store(resources, copies("edited", "edited"))
     async with resources.database.transaction() as connection:
         await connection.execute(text("DELETE FROM comments WHERE owner_id = -2"))
@@ -299,13 +299,15 @@ async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: p
     await store(resources, copies("edited", owner_id=-3, first_id=3))
     await analyze_alone(resources)
     assert await members(resources) == {}
-    # what is left is still what others are compared with
+    # the remaining comments are still compared with new ones
     await store(resources, copies("first", "first", first_id=200))
     await analyze_alone(resources)
     assert list((await members(resources)).values()) == [{(-3, 1), (-1, 200), (-1, 201)}]
 
 
-async def test_waves_are_the_same_however_they_are_found(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waves_do_not_depend_on_the_order_of_comparison(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = SPAM.replace(",", "").split()
     texts = [" ".join([*words, *["раз", "два", "три"][: place % 4]]) for place in range(30)]
     await open_walls(resources, [-1])
@@ -321,10 +323,10 @@ async def test_waves_are_the_same_however_they_are_found(resources: Resources, m
     assert set(map(frozenset, (await members(resources)).values())) == by_and_by != set()
 
 
-# whatever comes between
+# interruptions
 
 
-async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_resumes_from_its_checkpoint(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 4)
     features_off_loop = analysis_job.features_off_loop
     calls: list[int] = []
@@ -332,7 +334,7 @@ async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: p
     async def stop_at_third(texts: Sequence[str]) -> Any:
         calls.append(len(texts))
         if len(calls) == 3:
-            raise ValidationFailed({})  # which does not pass
+            raise ValidationFailed({})  # is not retried
         return await features_off_loop(texts)
 
     monkeypatch.setattr(analysis_job, "features_off_loop", stop_at_third)
@@ -346,7 +348,7 @@ async def test_a_job_goes_on_from_its_checkpoint(busy: Resources, monkeypatch: p
     assert (again.result["comments"], again.result["newly_analyzed"]) == (12, 12)
 
 
-async def test_a_job_goes_on_comparing(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_resumes_the_comparison(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 2)
     mark_compared = waves.mark_compared
     calls: list[int] = []
@@ -355,7 +357,7 @@ async def test_a_job_goes_on_comparing(busy: Resources, monkeypatch: pytest.Monk
         await mark_compared(connection, compared)
         calls.append(len(compared))
         if len(calls) == 2:
-            raise ValidationFailed({})  # which does not pass, and undoes this step
+            raise ValidationFailed({})  # is not retried, and rolls this step back
 
     monkeypatch.setattr(waves, "mark_compared", stop_at_second)
     row = await start_analysis(busy)
@@ -370,7 +372,7 @@ async def test_a_job_goes_on_comparing(busy: Resources, monkeypatch: pytest.Monk
     assert list((await members(busy)).values()) == [{(-1, 4), (-1, 7), (-2, 4), (-2, 7)}]
 
 
-async def test_a_community_that_goes_meanwhile(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_community_that_is_removed_meanwhile(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     features_off_loop = analysis_job.features_off_loop
 
     async def found_while_one_goes(texts: Sequence[str]) -> Any:
@@ -387,7 +389,9 @@ async def test_a_community_that_goes_meanwhile(walls: Resources, monkeypatch: py
         assert {key[0] for key in await read(walls, table)} == {-1}
 
 
-async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_comments_that_change_meanwhile_are_analysed_again(
+    walls: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features_off_loop = analysis_job.features_off_loop
     changes = [[comment(2, "Now it is in English, all of it")], []]
 
@@ -402,7 +406,9 @@ async def test_what_changes_meanwhile_is_analysed_once_more(walls: Resources, mo
     assert (await read(walls, tables.comment_features))[-1, 2]["language"] == "en"
 
 
-async def test_another_attachment_meanwhile_is_no_other_text(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_attachment_meanwhile_does_not_change_the_text(
+    walls: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await analyze_alone(walls)
 
     async def found_while_it_changes(texts: Sequence[str]) -> Any:
@@ -420,14 +426,16 @@ async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytes
     analysis = analysis_job.Analysis(await queued(walls))
     await analysis.analyze()
     most = max(len(each.terms) for each in features_of(TEXTS))
-    assert len(analysis._term_ids) <= 3 + most  # noqa: SLF001 - what is remembered
+    assert len(analysis._term_ids) <= 3 + most  # noqa: SLF001 - the cache itself
     terms = {key[0]: row["lemma"] for key, row in (await read(walls, tables.terms)).items()}
     stored = await read(walls, tables.comment_features)
     for place, found in enumerate(features_of(TEXTS)):
         assert [terms[term_id] for term_id in stored[-1, 2 + place]["term_ids"]] == found.terms
 
 
-async def test_a_comment_that_goes_meanwhile_is_left_out(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_comment_that_is_removed_meanwhile_is_skipped(
+    walls: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features_off_loop = analysis_job.features_off_loop
 
     async def found_while_one_goes(texts: Sequence[str]) -> Any:
@@ -445,11 +453,11 @@ async def test_a_comment_that_goes_meanwhile_is_left_out(walls: Resources, monke
 async def test_cancelled_while_a_process_matches(busy: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = asyncio.Event()
 
-    async def for_ever(_: Sequence[str]) -> Any:
+    async def never_return(_: Sequence[str]) -> Any:
         reached.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(analysis_job, "features_off_loop", for_ever)
+    monkeypatch.setattr(analysis_job, "features_off_loop", never_return)
     row = await start_analysis(busy)
     await in_state(busy, row.id, JobState.RUNNING)
     async with asyncio.timeout(WAIT_SECONDS):
@@ -459,7 +467,9 @@ async def test_cancelled_while_a_process_matches(busy: Resources, monkeypatch: p
     assert await read(busy, tables.comment_features) == {}
 
 
-async def test_two_at_once_and_a_collection_beside(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_analyses_and_a_collection_run_concurrently(
+    walls: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 5)
     monkeypatch.setattr(analysis_job, "BATCH_COMPARED", 3)
 
@@ -504,15 +514,15 @@ async def test_a_single_long_text_is_analysed_in_another_process(monkeypatch: py
     assert found == [16_000]
 
 
-def test_that_process_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(os, "setpriority", lambda *arguments: asked.append(arguments))
-    analysis_job._lower_priority.cache_clear()  # noqa: SLF001 - it may have been called here
+def test_the_process_has_a_low_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "setpriority", lambda *arguments: calls.append(arguments))
+    analysis_job._lower_priority.cache_clear()  # noqa: SLF001 - another test may have called it
     assert analysis_job.features_at_low_priority(TEXTS) == features_of(TEXTS)
-    assert asked == [(os.PRIO_PROCESS, 0, 10)]
+    assert calls == [(os.PRIO_PROCESS, 0, 10)]
 
 
-async def test_what_cannot_be_counted_is_analysed(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_comments_that_cannot_be_counted_are_analysed(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     async def too_slow(*_: Any, **__: Any) -> int:
         raise QueryTimedOut
 
@@ -523,7 +533,7 @@ async def test_what_cannot_be_counted_is_analysed(walls: Resources, monkeypatch:
 # starting
 
 
-async def test_what_is_refused(make_settings: MakeSettings) -> None:
+async def test_rejected_requests(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(queue_limit=1)) as opened:
         await open_walls(opened, [-1])
         wrong: Mapping[str, Any]
@@ -544,7 +554,7 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
 
 
 async def test_waves_of_removed_communities(busy: Resources) -> None:
-    """A wave that was theirs alone goes with them; one that goes on elsewhere is counted again."""
+    """A wave of theirs alone is removed with them; one with other communities is counted again."""
     alone = ["Продам гараж в центре города недорого, звоните в любое время"] * 5
     await store(busy, copies(*alone, owner_id=-1))
     for owner_id in (-1, -2):

@@ -1,4 +1,4 @@
-"""Jobs on communities: refreshing and removing them."""
+"""Jobs on communities: refresh and removal."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ DERIVED = (
 
 
 async def left(resources: Resources, owner_id: int) -> dict[str, int]:
-    """Return how many rows of each table belong to a wall, where there are some."""
+    """Return the number of rows of a wall per table, for tables with any."""
     found = {}
     async with resources.database.connect() as connection:
         for name in DERIVED:
@@ -41,7 +41,7 @@ async def left(resources: Resources, owner_id: int) -> dict[str, int]:
 
 
 async def _find(resources: Resources, owner_id: int) -> None:
-    """Write what is found in a comment, a removed comment, and a monitoring."""
+    """Store features and matches of a comment, a removed comment, and a monitoring."""
     values: dict[str, Any] = {"owner": owner_id}
     async with resources.database.transaction() as connection:
         for statement in (
@@ -56,7 +56,7 @@ async def _find(resources: Resources, owner_id: int) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-async def test_nothing_of_a_removed_community_is_left(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_removed_community_leaves_no_rows(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remove_groups, "BATCH", 5)
     for owner_id in (-1, -2, -3):
         await write_wall(vk_resources, owner_id)
@@ -66,14 +66,14 @@ async def test_nothing_of_a_removed_community_is_left(vk_resources: Resources, m
     row = await ended(vk_resources, (await start_removal(vk_resources, [-3, -1, -3])).id)
     assert counts(row) == {"groups": 2, "comments": 24}
     assert (row.done, row.total) == (24, 24)
-    for owner_id, wanted in ((-1, {}), (-2, before), (-3, {})):
-        assert await left(vk_resources, owner_id) == wanted
+    for owner_id, expected in ((-1, {}), (-2, before), (-3, {})):
+        assert await left(vk_resources, owner_id) == expected
     async with vk_resources.database.connect() as connection:
         assert await groups.owner_ids_after(connection, None, 9, None) == [-2]
 
 
-async def test_a_removal_goes_on_after_a_crash(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that is cancelled leaves posts that the next collection reads again."""
+async def test_a_removal_resumes_after_a_crash(vk_resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled removal leaves posts that the next collection reads again."""
     monkeypatch.setattr(remove_groups, "BATCH", 5)
     await write_wall(vk_resources, -1)
     async with vk_resources.database.transaction() as connection:
@@ -92,7 +92,7 @@ async def test_a_removal_goes_on_after_a_crash(vk_resources: Resources, monkeypa
         await reached.wait()
         with pytest.raises(JobAlreadyRunning):
             await start_collection(vk_resources, owner_ids=[-1])
-    # stopped in the middle of its first step, of which nothing is left
+    # stopped during its first step, which is rolled back
     assert (await read_job(vk_resources, job_id)).state == JobState.QUEUED.value
     assert (await left(vk_resources, -1))["comments"] == 12
     reached.clear()
@@ -102,7 +102,7 @@ async def test_a_removal_goes_on_after_a_crash(vk_resources: Resources, monkeypa
     assert await left(vk_resources, -1) == {}
 
 
-async def test_a_cancelled_removal_is_healed_by_a_collection(
+async def test_a_collection_completes_after_a_cancelled_removal(
     vk_resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remove_groups, "BATCH", 100)
@@ -112,14 +112,14 @@ async def test_a_cancelled_removal_is_healed_by_a_collection(
         delete = comment_marks.delete
         done: list[int] = []
 
-        async def ask_to_cancel(connection: Any, keys: Any) -> None:
+        async def delete_and_cancel(connection: Any, keys: Any) -> None:
             await delete(connection, keys)
             done.append(len(keys))
             if len(done) == 1:
-                asking.append(asyncio.create_task(cancel(vk_resources, job_id)))
+                cancellations.append(asyncio.create_task(cancel(vk_resources, job_id)))
 
-        asking: list[asyncio.Task[Any]] = []
-        monkeypatch.setattr(comment_marks, "delete", ask_to_cancel)
+        cancellations: list[asyncio.Task[Any]] = []
+        monkeypatch.setattr(comment_marks, "delete", delete_and_cancel)
         job_id = (await start_removal(vk_resources, [-1])).id
         await in_state(vk_resources, job_id, JobState.CANCELLED)
         assert 0 < (await left(vk_resources, -1))["comments"] < before["comments"]
@@ -136,7 +136,7 @@ CREATE TRIGGER late AFTER UPDATE OF state ON jobs
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_community_that_is_gone_when_a_post_of_it_is_collected(
+async def test_a_community_that_is_removed_before_its_post_is_collected(
     vk_resources: Resources, simulator: Simulator
 ) -> None:
     await add_groups(vk_resources, ["1"])
@@ -150,7 +150,7 @@ async def test_a_community_that_is_gone_when_a_post_of_it_is_collected(
 
 @pytest.mark.usefixtures("worker")
 async def test_refresh(vk_resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What VK says of a community is written; what it does not know stays."""
+    """What VK returns of a community is stored; a community that VK does not return is unchanged."""
     monkeypatch.setattr(refresh_groups, "BATCH", 1)
     await add_groups(vk_resources, ["1"])
     async with vk_resources.database.transaction() as connection:
@@ -172,7 +172,7 @@ async def test_refresh(vk_resources: Resources, simulator: Simulator, monkeypatc
 async def test_a_large_wall_is_removed_in_small_statements(
     vk_resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One statement for all posts would take longer than a statement may."""
+    """One statement for all posts would exceed the statement timeout."""
     monkeypatch.setattr(remove_groups, "BATCH", 5)
     await write_wall(vk_resources, -1, posts_count=23, comments_per_post=1)
     with statements(vk_resources) as seen:

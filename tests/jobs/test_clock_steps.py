@@ -1,4 +1,4 @@
-"""What collections and the queue make of a clock of PostgreSQL that is set back or forward while they run."""
+"""Collections and the queue while PostgreSQL's clock is set back or forward."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,38 +40,38 @@ def simulator(world: Simulator) -> Simulator:
 
 
 async def collect_while(
-    resources: Resources, simulator: Simulator, clock: SteppingClock, seconds: float, **wishes: Any
+    resources: Resources, simulator: Simulator, clock: SteppingClock, seconds: float, **arguments: Any
 ) -> Any:
-    """Start a collection, set the clock as soon as it has asked VK for something, and return its row at its end."""
+    """Start a collection, step the clock after its first VK request, and return its row at its end."""
     await add_groups(resources, ["1"])
     simulator.control(hold=True)
-    row = await start_collection(resources, owner_ids=[-1], **wishes)
+    row = await start_collection(resources, owner_ids=[-1], **arguments)
 
-    async def asks() -> bool:
+    async def has_requested() -> bool:
         return bool(await asyncio.to_thread(lambda: simulator.control()["waiting"]))
 
     async with open_worker(resources, 1):
-        await until(asks)
+        await until(has_requested)
         await clock.step(seconds)
         simulator.control(hold=False)
         return await ended(resources, row.id)
 
 
 @pytest.mark.parametrize("seconds", STEPS)
-async def test_a_collection_sees_what_it_reads_whatever_the_clock_shows(
+async def test_stored_times_do_not_depend_on_the_clock(
     vk_resources: Resources, world: Simulator, clock: SteppingClock, seconds: float
 ) -> None:
     first = counts(await collect_while(vk_resources, world, clock, seconds))
-    there = {key: ids for key, ids in world.truth().items() if ids}
-    assert await stored_comments(vk_resources) == there
-    assert first["new_comments"] == sum(map(len, there.values()))
+    expected = {key: ids for key, ids in world.truth().items() if ids}
+    assert await stored_comments(vk_resources) == expected
+    assert first["new_comments"] == sum(map(len, expected.values()))
     again = counts(await collect_while(vk_resources, world, clock, seconds, full=True))
     assert (again["deleted_comments"], again["new_comments"], again["changed_comments"]) == (0, 0, 0)
     rows = await stored(vk_resources, 1)
     assert all(row["changed_at"] is None for row in rows.values())
 
 
-async def test_what_is_gone_is_marked_whatever_the_clock_shows(
+async def test_deleted_comments_are_marked_whatever_the_clock_shows(
     vk_resources: Resources, world: Simulator, clock: SteppingClock
 ) -> None:
     counts(await collect_while(vk_resources, world, clock, 0.0))
@@ -105,7 +105,7 @@ async def test_a_slot_is_waited_for_as_long_as_the_limit_requires(
         assert await wait_seconds() == pytest.approx(0, abs=20)
 
 
-async def test_a_job_that_waits_is_claimed_after_a_step_back(vk_resources: Resources, clock: SteppingClock) -> None:
+async def test_a_queued_job_is_claimed_after_a_step_back(vk_resources: Resources, clock: SteppingClock) -> None:
     async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {"groups": 0, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
 
@@ -113,7 +113,7 @@ async def test_a_job_that_waits_is_claimed_after_a_step_back(vk_resources: Resou
     await clock.step(-3600)
     async with working(vk_resources, handler):
         assert (await ended(vk_resources, job_id)).state == "SUCCEEDED"
-        # also with a worker that is there already
+        # also with a worker that is already running
         await clock.step(-86_400)
         assert (await ended(vk_resources, await queue_job(vk_resources, -2))).state == "SUCCEEDED"
 
@@ -182,7 +182,7 @@ async def test_times_in_the_future_are_corrected_and_waits_are_kept(
     assert row
     facts = dict(row)
     seconds = {name: facts.pop(name) for name in ("entry", "queued", "monitoring", "long", "short")}
-    # what is left of waits that are right: five minutes, and what nothing exceeds
+    # the rest of correct waits: five minutes, and those that no wait exceeds
     expected = {"entry": 300, "queued": 300, "monitoring": 600, "long": 3600, "short": 60}
     assert seconds == pytest.approx(expected, abs=30)
     assert set(facts.values()) == {True}
@@ -209,7 +209,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
     ("shown_seconds", "passed_seconds", "was_set_back"),
     [(3, 3, False), (2.1, 3, False), (1.9, 3, True), (-3600, 3, True), (3600, 3, False), (0, 0, False)],
 )
-def test_a_step_back_is_noticed(shown_seconds: float, passed_seconds: float, *, was_set_back: bool) -> None:
+def test_a_step_back_is_detected(shown_seconds: float, passed_seconds: float, *, was_set_back: bool) -> None:
     clock = DatabaseClock()
     assert clock.was_set_back(NOW, 100.0)
     clock.note(NOW, 100.0)

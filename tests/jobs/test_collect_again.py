@@ -1,4 +1,4 @@
-"""Second and further collections: they read what has changed, say what that saved, and mark what is gone."""
+"""Second and further collections: they read only changes, count the saved calls, and mark deleted comments."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from tests.jobs.conftest import collect, counts, ended
 
 @pytest.fixture
 async def long_thread(simulate: Callable[..., Simulator]) -> Simulator:
-    """Return a VK with one post of 900 comments, of which 400 are in one thread."""
+    """Return a VK with one post of 900 comments, 400 of them in one thread."""
     return simulate(posts=1, comments=900, longest_thread=400)
 
 
@@ -41,10 +41,10 @@ def longest_thread(stored: Mapping[int, asyncpg.Record]) -> tuple[int, list[int]
 
 
 def calls_of(simulator: Simulator) -> int:
-    """Return how many calls were made since the last look."""
-    told: dict[str, Any] = simulator.control()
+    """Return the number of calls since the last reset of the counters, and reset them."""
+    state: dict[str, Any] = simulator.control()
     simulator.control(reset=True)
-    return int(told["calls"])
+    return int(state["calls"])
 
 
 async def test_a_thread_that_has_grown_is_read_from_its_end(
@@ -62,13 +62,13 @@ async def test_a_thread_that_has_grown_is_read_from_its_end(
             0,
         )
         assert again["calls"] == calls_of(long_thread) - 1  # one for the community itself
-        # four pages of 100 were due for this thread; the one at its end was enough
+        # four pages of 100 were needed for this thread; the last one was enough
         assert again["saved_calls"] == first["calls"] - again["calls"] >= 3
         assert await stored_comments(opened) == long_thread.truth()
 
-        # what a whole reading takes is still known
-        quiet = counts(await collect(opened))
-        assert (quiet["calls"], quiet["saved_calls"]) == (1, first["calls"] - 1)
+        # the number of calls of a full reading is still known
+        unchanged = counts(await collect(opened))
+        assert (unchanged["calls"], unchanged["saved_calls"]) == (1, first["calls"] - 1)
 
 
 async def test_threads_that_have_not_grown_are_not_read(long_thread: Simulator, make_settings: MakeSettings) -> None:
@@ -137,7 +137,7 @@ async def test_a_reply_that_is_gone_in_a_short_thread(make_settings: MakeSetting
 async def test_comments_of_a_post_that_is_gone_are_marked(
     make_settings: MakeSettings, simulator: Simulator, *, is_named: bool
 ) -> None:
-    """A listing of the whole wall tells that a post is gone, and so does VK when it is asked for the post itself."""
+    """A list of the whole wall shows that a post is gone, and so does a request for the post itself."""
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
         await collect(opened)
         before = await rows(opened)
@@ -145,8 +145,8 @@ async def test_comments_of_a_post_that_is_gone_are_marked(
         simulator.control(delete_post={"group_id": 1, "post_id": gone})
         partly = counts(await collect(opened, max_posts=6))
         assert partly["deleted_comments"] == 0
-        wishes: dict[str, Any] = {"owner_ids": [], "post_urls": [f"wall-1_{gone}"]} if is_named else {}
-        again = counts(await collect(opened, **wishes))
+        arguments: dict[str, Any] = {"owner_ids": [], "post_urls": [f"wall-1_{gone}"]} if is_named else {}
+        again = counts(await collect(opened, **arguments))
         after = await rows(opened)
         marked = {key for key, row in after.items() if row["is_deleted"] and not before[key]["is_deleted"]}
         assert marked == {key for key, row in before.items() if row["post_id"] == gone and not row["is_deleted"]}
@@ -178,7 +178,7 @@ async def test_a_community_and_single_posts_of_it_at_once(make_settings: MakeSet
 async def test_two_processes_with_two_tokens_each(
     simulate: Callable[..., Simulator], make_settings: MakeSettings
 ) -> None:
-    """Each keeps to the rate of each token: VK refuses nothing."""
+    """Each keeps the rate limit of each token: VK rejects nothing."""
     simulator = simulate(groups=2, posts=30, comments=600, rps=10)
     settings = make_settings(vk_api_url=simulator.url, vk_tokens=("one", "two"), vk_requests_per_second=10)
     async with open_resources(settings) as first, open_resources(settings) as second:

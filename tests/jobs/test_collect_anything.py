@@ -1,4 +1,4 @@
-"""Random walls that change while they are read, through random faults: the database ends up as VK's history has it."""
+"""Random walls that change during a collection with random faults: the database equals VK's history in the end."""
 
 import asyncio
 from collections import Counter
@@ -22,17 +22,17 @@ from app.vk.wire import VkFault
 from app.work.kinds import JobKind
 from simulator import SimulatorOptions, create_simulator
 from tests.conftest import MakeSettings, Simulator, serving
-from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, there
-from tests.jobs.conftest import finish, run_handler, running_job, take
+from tests.histories import CONTRADICTIONS, NO_COMMENT, TRANSIENT, History, Rows, differences, is_alive, visible_ids
+from tests.jobs.conftest import claim_job, finish, run_handler, running_job
 
 TOKENS = ("one", "two", "three", "four")
-MOST_TRIES = 30
+MAX_ATTEMPTS = 30
 ABOUT_A_TOKEN = [{"code": 5}, {"code": 9}, {"code": 14}, {"code": 29}, {"code": 29, "inner": True}]
 
 
 @dataclass(frozen=True)
 class World:
-    """What a run of the test begins with."""
+    """The parameters of one example."""
 
     options: dict[str, Any]
     churn: dict[str, float]
@@ -49,7 +49,7 @@ class World:
 
     @property
     def owner_ids(self) -> list[int]:
-        """The same as VK calls the owners of walls."""
+        """The same as VK's owner ids."""
         return [-group_id for group_id in self.group_ids]
 
 
@@ -90,11 +90,11 @@ WORLDS = st.builds(
 )
 
 
-async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
-    """Collect, one try after the other as a worker does, and return what it has brought."""
-    row = await start_collection(resources, **wishes)
-    for _ in range(MOST_TRIES):
-        taken = await take(resources, row.id, "test")
+async def run(resources: Resources, **arguments: Any) -> dict[str, Any]:
+    """Collect, with retries as by a worker, and return the result."""
+    row = await start_collection(resources, **arguments)
+    for _ in range(MAX_ATTEMPTS):
+        taken = await claim_job(resources, row.id, "test")
         assert taken
         try:
             result = await run_handler(running_job(resources, taken), JobKind.COLLECT_COMMENTS)
@@ -109,32 +109,32 @@ async def run(resources: Resources, **wishes: Any) -> dict[str, Any]:
 
 
 async def rows_of(resources: Resources, table: str, group_id: int) -> list[asyncpg.Record]:
-    """Return all rows that are stored of a community."""
+    """Return all stored rows of a community."""
     connection = await asyncpg.connect(resources.database.dsn)
     try:
-        return await connection.fetch(f"SELECT * FROM {table} WHERE owner_id = $1", -group_id)  # noqa: S608 - ours
+        return await connection.fetch(f"SELECT * FROM {table} WHERE owner_id = $1", -group_id)  # noqa: S608 - the names are constants
     finally:
         await connection.close()
 
 
 async def stored(resources: Resources, group_id: int) -> Rows:
-    """Return all comments that are stored of a community, by their ids."""
+    """Return all stored comments of a community, by their ids."""
     return {row["id"]: row for row in await rows_of(resources, "comments", group_id)}
 
 
 def check_nothing_alive_is_marked(history: History, rows: Rows, but: Collection[int] = ()) -> None:
-    """Look for comments that are taken for deleted though VK shows them."""
+    """Check that no comment is marked as deleted although VK shows it."""
     marked = {comment_id for comment_id, row in rows.items() if row["is_deleted"]} - set(but)
     assert {comment_id for comment_id in marked if is_alive(history[comment_id])} == set()
 
 
 def check_everything(history: History, rows: Rows) -> None:
-    """Compare all that is stored of a community with its history, to the letter."""
+    """Compare all stored comments of a community with its history, in every field."""
     assert list(differences(history, rows)) == []
 
 
 class Check:
-    """Collections of one world, and what is to be found in the database after each."""
+    """Collections of one world, and the expected database after each."""
 
     def __init__(self, world: World, resources: Resources, simulator: Simulator) -> None:
         self._world = world
@@ -144,28 +144,28 @@ class Check:
         self._were_hidden: set[int] = set()
 
     async def run(self) -> None:
-        """Collect while the walls change, again so, then what came since, everything, and nothing."""
+        """Collect twice while the walls change, then the changes since, then everything, then nothing."""
         world = self._world
         may_be_hidden = bool(world.churn["deletions"]) or world.hides
         is_shown_all = not world.contradictions
         await add_groups(self._resources, [str(group_id) for group_id in world.group_ids])
         self._simulator.control(faults=world.token_faults)
-        at_start = self._there()
+        at_start = self._visible_ids()
         await self._collect_amid_churn(seed=0)
         await self._check_stored(at_start if is_shown_all else {})
         if world.hides:
             self._hide_some()
 
-        # posts were read before, so from now on comments are marked that are gone; and where others came
-        # for them, VK's counts may be what they were
-        at_start = self._there()
+        # Posts were read before: from now on, gone comments are marked as deleted. If other comments have replaced
+        # them, VK's counts may be unchanged.
+        at_start = self._visible_ids()
         await self._collect_amid_churn(seed=1)
         await self._check_stored({} if may_be_hidden or not is_shown_all else at_start)
 
         self._simulator.control(churn=None, fault_rates=None)
         for group_id in world.group_ids if world.hides else ():
             self._simulator.control(show_hidden={"group_id": group_id})
-        expected = self._there()
+        expected = self._visible_ids()
         if may_be_hidden:
             expected = {group_id: ids - await self._hidden(group_id) for group_id, ids in expected.items()}
         await self._collect(owner_ids=world.owner_ids)
@@ -174,12 +174,12 @@ class Check:
         await self._collect(owner_ids=world.owner_ids, full=True)
         for group_id in world.group_ids:
             check_everything(self._simulator.history(group_id), await stored(self._resources, group_id))
-        quiet = await self._collect(owner_ids=world.owner_ids)
+        unchanged = await self._collect(owner_ids=world.owner_ids)
         names = ("posts", "new_comments", "changed_comments", "deleted_comments", "incomplete_posts", "broken_items")
-        assert [quiet[name] for name in names] == [0] * len(names)
+        assert [unchanged[name] for name in names] == [0] * len(names)
 
     def _hide_some(self) -> None:
-        """Hide one in three replies of comments that are no stubs, and the oldest post."""
+        """Hide every third reply to comments that are not stubs, and the oldest post."""
         for group_id in self._world.group_ids:
             history = self._simulator.history(group_id)
             alive = [comment_id for comment_id, facts in history.items() if is_alive(facts)]
@@ -207,37 +207,37 @@ class Check:
             collections.append(self._collect(owner_ids=[], post_urls=single))
         await asyncio.gather(*collections)
 
-    async def _collect(self, **wishes: Any) -> dict[str, Any]:
-        result = await run(self._resources, **wishes)
+    async def _collect(self, **arguments: Any) -> dict[str, Any]:
+        result = await run(self._resources, **arguments)
         self._new_comments += result["new_comments"]
         return result
 
-    def _there(self) -> dict[int, set[int]]:
-        return {group_id: there(self._simulator.history(group_id)) for group_id in self._world.group_ids}
+    def _visible_ids(self) -> dict[int, set[int]]:
+        return {group_id: visible_ids(self._simulator.history(group_id)) for group_id in self._world.group_ids}
 
     async def _hidden(self, group_id: int) -> set[int]:
-        """Return the comments where VK's counts are what they were: only a full collection looks there."""
+        """Return the comments where VK's counts are unchanged: only a full collection reads these again."""
         history = self._simulator.history(group_id)
-        in_posts = Counter(history[comment_id]["post_id"] for comment_id in there(history))
-        in_threads = Counter(history[comment_id]["thread_id"] for comment_id in there(history))
+        in_posts = Counter(history[comment_id]["post_id"] for comment_id in visible_ids(history))
+        in_threads = Counter(history[comment_id]["thread_id"] for comment_id in visible_ids(history))
         read_posts = {row["id"]: row["collected_count"] for row in await rows_of(self._resources, "posts", group_id)}
         read_threads = {
             row["id"]: row["thread_read_count"] for row in await rows_of(self._resources, "comments", group_id)
         }
         found = set()
-        for comment_id in there(history):
+        for comment_id in visible_ids(history):
             post_id, thread_id = history[comment_id]["post_id"], history[comment_id]["thread_id"]
             if read_posts.get(post_id) == in_posts[post_id] or read_threads.get(thread_id) == in_threads[thread_id]:
                 found.add(comment_id)
         return found
 
     async def _check_stored(self, expected: Mapping[int, set[int]]) -> None:
-        """Look for comments that are expected, as far as they are still there, and for what is marked wrongly."""
+        """Check that expected comments that still exist are stored, and that none is marked wrongly."""
         counted = 0
         for group_id in self._world.group_ids:
             history = self._simulator.history(group_id)
             rows = await stored(self._resources, group_id)
-            assert expected.get(group_id, set()) & there(history) <= rows.keys() <= history.keys()
+            assert expected.get(group_id, set()) & visible_ids(history) <= rows.keys() <= history.keys()
             check_nothing_alive_is_marked(history, rows, self._were_hidden)
             counted += len(rows)
         assert self._new_comments == counted
@@ -254,7 +254,7 @@ async def emptied(resources: Resources) -> None:
 
 
 def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    # small pages have many borders, at which comments could get lost
+    # small pages have many borders, where comments could get lost
     for module in (comment_pager, wall_pager, pager, wire):
         monkeypatch.setattr(module, "PAGE_SIZE", 10)
 
@@ -263,7 +263,7 @@ def test_the_database_equals_the_history(make_settings: MakeSettings, monkeypatc
             await emptied(resources)
             await Check(world, resources, Simulator(url)).run()
 
-    # a failing world is not made smaller, which would take longer than a test may
+    # no shrinking of a failing world: it would exceed the test's time limit
     phases = [Phase.reuse, Phase.generate]
 
     @settings(max_examples=15, phases=phases)

@@ -1,4 +1,4 @@
-"""Collections against the simulated VK: complete, exact, incremental, and calm when VK refuses."""
+"""Collections from the simulated VK: complete, exact, incremental, and robust against VK's errors."""
 
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ async def test_everything_is_collected_exactly_once(vk_resources: Resources, sim
         "changed_comments": 0,
         "deleted_comments": 0,
         "requests": 4,
-        "calls": simulator.control()["calls"] - 1,  # one asked for the community
+        "calls": simulator.control()["calls"] - 1,  # one request for the community
         "saved_calls": 0,
     }
     assert await stored_comments(vk_resources) == simulator.truth()
@@ -136,7 +136,7 @@ async def test_a_closed_community_ends_a_collection_of_it_alone(vk_resources: Re
     assert row.failure["facts"]["vkCode"] == 15
 
 
-async def test_failures_that_pass_leave_no_trace_in_the_data(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_transient_failures_leave_no_trace_in_the_data(vk_resources: Resources, simulator: Simulator) -> None:
     faults: list[dict[str, object]] = [
         {"code": 10},
         {"http": 502},
@@ -152,7 +152,7 @@ async def test_failures_that_pass_leave_no_trace_in_the_data(vk_resources: Resou
 
 
 async def test_comments_that_arrive_and_vanish_meanwhile(vk_resources: Resources, simulator: Simulator) -> None:
-    """Whatever existed at the start and still exists is stored; what came meanwhile is stored by the next one."""
+    """All comments that existed at the start and still exist are stored; new ones are stored by the next collection."""
     post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
     at_start = set(simulator.truth()[post_id])
     await add_groups(vk_resources, ["1"])
@@ -170,7 +170,7 @@ async def test_comments_that_arrive_and_vanish_meanwhile(vk_resources: Resources
 
 
 def unset(value: Any) -> set[str]:
-    """Return the names of a dataclass's fields that have their defaults."""
+    """Return the names of a dataclass's fields that have their default values."""
     found = set()
     for each in fields(value):
         default = each.default if each.default_factory is MISSING else each.default_factory()
@@ -234,7 +234,7 @@ def test_state_round_trip() -> None:
         counts=CollectionCounts(*range(1, len(fields(CollectionCounts)) + 1)),
     )
     assert from_json(CollectionState, orjson.loads(orjson.dumps(to_json(state)))) == state
-    # what has its default would come back even if a checkpoint left it out, as it does what is about pages under way
+    # A field with its default value would be restored even if a checkpoint omitted it, as it does for requested pages.
     assert [unset(each) for each in (state, state.counts, post)] == [{"format"}, set(), set()]
     assert unset(wall) == {"requested_to", "generation", "rereads"}
     assert unset(pager) == {"requested_to", "generation", "rereads", "empties", "is_end_seen"}
@@ -255,7 +255,7 @@ async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: 
     row = await start_collection(vk_resources, owner_ids=[-1])
     await until(lambda: simulator.control()["waiting"])
     await cancel(vk_resources, row.id)
-    # VK does not answer, and is not waited for
+    # the end does not wait for VK, which does not answer
     assert (await ended(vk_resources, row.id)).state == "CANCELLED"
     simulator.control(hold=False)
     assert counts(await collect(vk_resources))["comments"] == 400

@@ -1,4 +1,4 @@
-"""What a collection makes of replies that contradict themselves, and of content that is hidden for a while."""
+"""Collections with replies that contradict themselves, and with content that is hidden for some time."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -18,14 +18,14 @@ ALWAYS = 100_000
 def contradiction(
     change: str, method: str = "wall.getComments", times: int = ALWAYS, **facts: Any
 ) -> list[dict[str, Any]]:
-    """Return the faults that change the answers to a method, within execute and outside of it."""
+    """Return the faults that change the answers to a method, inside and outside of execute."""
     fault = {"kind": "answer", "change": change, "method": method, "times": times, **facts}
     return [fault, {**fault, "inner": True}]
 
 
 @pytest.fixture
 async def resources(make_settings: MakeSettings, world: Simulator) -> AsyncIterator[Resources]:
-    """Open a process with a worker."""
+    """Open the resources of a process with a worker."""
     async with open_resources(make_settings(vk_api_url=world.url)) as opened, open_worker(opened, 2):
         yield opened
 
@@ -36,12 +36,12 @@ def world(simulate: Callable[..., Simulator]) -> Simulator:
     return simulate(posts=130, comments=1_500, biggest_post_share=0.6, longest_thread=140)
 
 
-def there(simulator: Simulator) -> dict[int, list[int]]:
+def visible_ids(simulator: Simulator) -> dict[int, list[int]]:
     return {post_id: ids for post_id, ids in simulator.truth().items() if ids}
 
 
 async def marked(resources: Resources) -> set[int]:
-    """Return the comments that are marked as deleted, but for stubs that never were anything else."""
+    """Return the comments that are marked as deleted, except those that were stubs from the beginning."""
     rows = await stored(resources, 1)
     return {comment_id for comment_id, row in rows.items() if row["is_deleted"] and row["changed_at"]}
 
@@ -73,7 +73,7 @@ def name_of(faults: list[dict[str, Any]]) -> str:
 async def test_fewer_comments_than_vk_states(
     resources: Resources, world: Simulator, faults: list[dict[str, Any]], *, full: bool
 ) -> None:
-    """Nothing is marked as deleted for it, posts are incomplete, and the next collection reads them again."""
+    """Nothing is marked as deleted, posts count as incomplete, and the next collection reads them again."""
     counts(await collect(resources))
     world.control(add_comments={"group_id": 1, "post_id": max(world.truth()), "count": 2}, faults=faults)
     for post_id in world.truth():
@@ -88,7 +88,7 @@ async def test_fewer_comments_than_vk_states(
     world.control(faults=[])
     again = counts(await collect(resources))
     assert (again["incomplete_posts"], again["posts"]) == (0, len(incomplete))
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize("faults", OF_COMMENTS, ids=name_of)
@@ -100,7 +100,7 @@ async def test_a_first_collection_that_is_shown_fewer_comments(
     assert counts(await collect(resources))["incomplete_posts"] > 0
     world.control(faults=[])
     assert counts(await collect(resources))["incomplete_posts"] == 0
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize("change", ["no items", "half of the items", "no level", "level of zero", "null items"])
@@ -111,14 +111,14 @@ async def test_a_contradiction_that_does_not_last_is_not_noticed(
     world.control(faults=contradiction(change, times=2) + contradiction(change, "wall.get", times=1))
     result = counts(await collect(resources))
     assert (result["incomplete_posts"], result["incomplete_groups"], result["failed_posts"]) == (0, 0, 0)
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 async def test_threads_that_vk_says_nothing_of(resources: Resources, world: Simulator) -> None:
-    """Each is then asked for by itself."""
+    """Each thread is then requested separately."""
     world.control(faults=contradiction("no threads"))
     assert counts(await collect(resources))["incomplete_posts"] == 0
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +140,11 @@ async def test_fewer_posts_than_vk_states(
     assert await marked(resources) == set()
 
 
-# deletions that have to be confirmed
+# deletions that must be confirmed
 
 
 async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Simulator) -> None:
-    """VK says so without any contradiction: the second read tells."""
+    """VK reports it without any contradiction: a second request detects it."""
     counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get", times=1))
     result = counts(await collect(resources))
@@ -153,7 +153,7 @@ async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Sim
 
 async def test_a_wall_that_is_empty_indeed(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
-    everything = {key: ids for key, ids in there(world).items() if key != max(there(world))}
+    everything = {key: ids for key, ids in visible_ids(world).items() if key != max(visible_ids(world))}
     for post_id in everything:
         world.control(delete_post={"group_id": 1, "post_id": post_id})
     result = counts(await collect(resources))
@@ -169,23 +169,26 @@ async def test_most_comments_of_a_post_are_gone_for_a_while(
     resources: Resources, world: Simulator, *, full: bool
 ) -> None:
     counts(await collect(resources))
-    biggest = max(there(world), key=lambda key: len(there(world)[key]))
-    # a full collection reads many posts in one execute, the other one just this post
+    biggest = max(visible_ids(world), key=lambda key: len(visible_ids(world)[key]))
+    # a full collection reads many posts in one execute, the other collection only this post
     single, inner = contradiction("everything zero", times=1, where={"post_id": str(biggest)})
     world.control(faults=[inner if full else single])
     world.control(add_comments={"group_id": 1, "post_id": biggest, "count": 1})
     counts(await collect(resources, full=full))
     assert await marked(resources) == set()
     counts(await collect(resources))
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
 
 
 async def test_most_comments_of_a_post_are_gone_indeed(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
-    biggest = max(there(world), key=lambda key: len(there(world)[key]))
+    biggest = max(visible_ids(world), key=lambda key: len(visible_ids(world)[key]))
     before = await stored(resources, 1)
     world.control(
-        hide={"group_id": 1, "comment_ids": [each for each in there(world)[biggest] if not before[each]["thread_id"]]}
+        hide={
+            "group_id": 1,
+            "comment_ids": [each for each in visible_ids(world)[biggest] if not before[each]["thread_id"]],
+        }
     )
     result = counts(await collect(resources))
     gone = {key for key, row in before.items() if row["post_id"] == biggest and not row["is_deleted"]}
@@ -194,7 +197,7 @@ async def test_most_comments_of_a_post_are_gone_indeed(resources: Resources, wor
     assert counts(await collect(resources))["deleted_comments"] == 0
 
 
-# content that is hidden for one run
+# content that is hidden during one collection
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -213,7 +216,7 @@ async def test_content_that_is_hidden_for_one_run(
     hidden: dict[str, list[int]] = {
         "replies of a long thread": {"comment_ids": longest[20:50]},
         "top comments": {"comment_ids": [rows[longest[0]]["thread_id"], *tops[:5]]},
-        "posts": {"post_ids": sorted(there(world))[:3]},
+        "posts": {"post_ids": sorted(visible_ids(world))[:3]},
     }[what]
     world.control(hide={"group_id": 1, **hidden})
     assert counts(await collect(resources, full=full or what != "posts"))["deleted_comments"] > 0
@@ -223,7 +226,7 @@ async def test_content_that_is_hidden_for_one_run(
     check_everything(world.history(), await stored(resources, 1))
 
 
-# items that cannot be used
+# items that cannot be parsed
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ async def test_values_that_can_be_used_all_the_same(resources: Resources, world:
     world.control(faults=contradiction(change) + contradiction(change, "wall.get"))
     row = await collect(resources)
     assert (counts(row)["broken_items"], counts(row)["incomplete_posts"]) == (0, 0)
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
     if change == "likes beyond 32 bits":
         rows = await stored(resources, 1)
         assert {each["like_count"] for each in rows.values() if not each["is_deleted"]} == {2**31}
@@ -281,7 +284,7 @@ async def test_values_that_can_be_used_all_the_same(resources: Resources, world:
 async def test_pages_of_posts_that_cannot_be_read(
     make_settings: MakeSettings, simulate: Callable[..., Simulator]
 ) -> None:
-    """The community is one that could not be read; others are collected."""
+    """That community counts as not readable; others are collected."""
     simulator = simulate(groups=2, posts=5, comments=50)
     settings = make_settings(vk_api_url=simulator.url, job_max_attempts=1)
     async with open_resources(settings) as opened, open_worker(opened, 2):
@@ -294,7 +297,7 @@ async def test_pages_of_posts_that_cannot_be_read(
 
 @pytest.mark.parametrize("full", [False, True])
 async def test_a_wall_without_posts_that_has_them_again(resources: Resources, world: Simulator, *, full: bool) -> None:
-    """What VK says twice is believed; when it says otherwise, all is read again, and then nothing any more."""
+    """What VK reports twice is accepted; when VK reports posts again, all are read again, and then nothing more."""
     first = counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get"))
     assert counts(await collect(resources))["deleted_comments"] == len(await marked(resources)) > 0
@@ -302,12 +305,12 @@ async def test_a_wall_without_posts_that_has_them_again(resources: Resources, wo
     again = counts(await collect(resources, full=full))
     assert (again["posts"], again["comments"]) == (first["posts"], first["comments"])
     assert await marked(resources) == set()
-    assert await stored_comments(resources) == there(world)
+    assert await stored_comments(resources) == visible_ids(world)
     assert counts(await collect(resources))["posts"] == 0
 
 
 async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resources) -> None:
-    """Also where VK counts no comments any more."""
+    """Also posts that have no comments any more according to VK."""
     counts(await collect(resources))
     async with resources.database.transaction() as connection:
         await connection.execute(text("UPDATE posts SET collected_count = -1 WHERE comment_count = 0"))
@@ -315,7 +318,7 @@ async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resou
     assert counts(await collect(resources))["posts"] == 0
 
 
-# communities that are closed while they are collected
+# communities that are closed during a collection
 
 
 async def test_a_community_that_is_closed_while_it_is_read(
@@ -323,7 +326,7 @@ async def test_a_community_that_is_closed_while_it_is_read(
 ) -> None:
     simulator = simulate(groups=2, posts=130, comments=900)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
-        # the first replies about comments are right, and then the community is for members only
+        # the first pages of comments are correct, then the community becomes members-only
         simulator.control(
             fault_rates={
                 "seed": 1,
@@ -341,7 +344,7 @@ async def test_a_community_that_is_closed_while_it_is_read(
         failed = [facts for kind, facts in await events_of(opened, row.id) if kind == "GROUP_FAILED"]
         assert [(facts["vkOwnerId"], facts["vkCode"]) for facts in failed] == [(-1, 15)]
         assert await stored_comments(opened, -2) == {key: ids for key, ids in simulator.truth(2).items() if ids}
-        # alone, it makes the job fail; the result says how far it came
+        # alone, it fails the job; the result contains the progress
         alone = await collect(opened, group_ids=(1,))
         assert (alone.state, alone.failure["code"]) == ("FAILED", "VK_ACCESS_DENIED")
         assert (alone.result["groups"], alone.result["failed_groups"]) == (0, 1)

@@ -1,4 +1,4 @@
-"""What a collection makes of everything that VK, or the way to it, can answer with."""
+"""Collections with every error of VK, or of the network."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ INSIDE = {"inner": True, "method": "wall.getComments"}
 
 @pytest.fixture
 async def resources(make_settings: MakeSettings, simulator: Simulator) -> AsyncIterator[Resources]:
-    """Open a process with two tokens, community 1, and a worker."""
+    """Open resources with two tokens, community 1, and a worker."""
     async with with_worker(make_settings, simulator) as opened:
         yield opened
 
@@ -47,14 +47,14 @@ async def token_health(resources: Resources) -> list[tuple[str, int | None]]:
 
 
 async def first_failure(resources: Resources) -> tuple[Row[Any], dict[str, Any]]:
-    """Start a collection, wait until its first try has failed, and return its row and why."""
+    """Start a collection, wait until its first attempt has failed, and return its row and the failure."""
     row = await start_collection(resources, owner_ids=[-1])
 
-    async def failure() -> Any:
+    async def failed() -> Any:
         return (await read_job(resources, row.id)).failure
 
-    told: dict[str, Any] = await until(failure)
-    return await read_job(resources, row.id), told
+    failure: dict[str, Any] = await until(failed)
+    return await read_job(resources, row.id), failure
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,21 @@ async def first_failure(resources: Resources) -> tuple[Row[Any], dict[str, Any]]
     ],
     ids=str,
 )
-async def test_what_passes_leaves_no_trace(resources: Resources, simulator: Simulator, fault: dict[str, Any]) -> None:
-    await passes(resources, simulator, fault)
+async def test_a_transient_failure_leaves_no_trace(
+    resources: Resources, simulator: Simulator, fault: dict[str, Any]
+) -> None:
+    await check_no_trace(resources, simulator, fault)
 
 
 @pytest.mark.parametrize("kind", ["late", "timeout"])
 async def test_no_answer_leaves_no_trace(make_settings: MakeSettings, simulator: Simulator, kind: str) -> None:
-    # all other answers have to come within this time, also on a slow machine
+    # all other answers must arrive within this timeout, also on a slow machine
     async with with_worker(make_settings, simulator, vk_timeout_seconds=3) as resources:
-        await passes(resources, simulator, {"kind": kind})
+        await check_no_trace(resources, simulator, {"kind": kind})
 
 
-async def passes(resources: Resources, simulator: Simulator, fault: dict[str, Any]) -> None:
-    """Collect while VK fails twice, and look whether that is to be seen anywhere."""
+async def check_no_trace(resources: Resources, simulator: Simulator, fault: dict[str, Any]) -> None:
+    """Collect while VK fails twice, and check that this leaves no trace."""
     simulator.control(faults=[{**fault, "times": 2}])
     row = await collect(resources)
     assert counts(row)["comments"] == 400
@@ -91,7 +93,7 @@ async def passes(resources: Resources, simulator: Simulator, fault: dict[str, An
 
 
 @pytest.mark.parametrize("code", [7, 15, 18, 19, 30, 100, 104, 113, 200, 203, 210, 212, 801])
-async def test_what_is_about_one_post_is_an_event(resources: Resources, simulator: Simulator, code: int) -> None:
+async def test_an_error_of_one_post_is_an_event(resources: Resources, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, **INSIDE}])
     row = await collect(resources)
     assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
@@ -99,7 +101,7 @@ async def test_what_is_about_one_post_is_an_event(resources: Resources, simulato
     assert facts["vkCode"] == code
     failed = facts["vkPostId"]
     assert await stored_comments(resources) == {key: ids for key, ids in simulator.truth().items() if key != failed}
-    # and the next collection reads it
+    # the next collection reads it
     counts(await collect(resources))
     assert await stored_comments(resources) == simulator.truth()
 
@@ -109,7 +111,7 @@ async def test_what_is_about_one_post_is_an_event(resources: Resources, simulato
     ("code", "health"),
     [(5, "REFUSED"), (9, "RESTING"), (14, "RESTING"), (17, "RESTING"), (27, "REFUSED"), (29, "RESTING")],
 )
-async def test_what_is_about_one_token_is_taken_over_by_another(
+async def test_another_token_replaces_a_rejected_one(
     resources: Resources, simulator: Simulator, code: int, health: str, *, inside: bool
 ) -> None:
     simulator.control(faults=[{"code": code, **(INSIDE if inside else {"method": "wall.get"})}])
@@ -119,11 +121,11 @@ async def test_what_is_about_one_token_is_taken_over_by_another(
     assert await token_health(resources) == [("READY", None), (health, code)]
 
 
-async def test_a_token_that_may_not_execute_is_no_rejected_one(resources: Resources, simulator: Simulator) -> None:
+async def test_a_token_that_may_not_execute_is_not_rejected(resources: Resources, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 28, "method": "execute", "times": 2}])
     row = await collect(resources)
     assert counts(row)["comments"] == 400
-    assert counts(row)["requests"] == counts(row)["calls"] + 2 - 12  # the two refused ones had six calls each
+    assert counts(row)["requests"] == counts(row)["calls"] + 2 - 12  # the two rejected requests had six calls each
     assert await token_health(resources) == [("READY", None)] * 2
 
 
@@ -131,14 +133,14 @@ async def test_a_token_that_may_not_execute_is_no_rejected_one(resources: Resour
     ("code", "failure"),
     [(5, "VK_TOKEN"), (14, "VK_TOKEN"), (17, "VK_TOKEN"), (27, "VK_TOKEN"), (29, "VK_RATE_LIMITED")],
 )
-async def test_no_token_is_left(
+async def test_all_tokens_are_rejected(
     simulate: Callable[..., Simulator], make_settings: MakeSettings, code: int, failure: str
 ) -> None:
-    """The job fails, keeps what it has and goes on from there when it is tried again with a token that works."""
+    """The job fails, keeps its progress and resumes from it when it is retried with a working token."""
     simulator = simulate(posts=40, comments=3_000)
     async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=TOKENS)) as first:
         await add_groups(first, ["1"])
-        # the wall and a first pack are answered; then VK has had enough of both tokens
+        # the wall and a first pack are answered; then VK rejects both tokens
         simulator.control(faults=[{"code": code, "inner": True, "method": "wall.getComments", "times": 1000}])
         async with open_worker(first, 1):
             row = await ended(first, (await start_collection(first, owner_ids=[-1])).id)
@@ -157,11 +159,11 @@ async def test_no_token_is_left(
     assert "wall.get" not in simulator.control()["methods"]
 
 
-async def test_flood_control_is_waited_for(resources: Resources, simulator: Simulator) -> None:
+async def test_a_job_waits_for_flood_control(resources: Resources, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 9, "times": 2}])
-    row, told = await first_failure(resources)
-    assert told["code"] == "VK_RATE_LIMITED"
-    assert 0 < told["facts"]["retryAfterSeconds"] <= 60
+    row, failure = await first_failure(resources)
+    assert failure["code"] == "VK_RATE_LIMITED"
+    assert 0 < failure["facts"]["retryAfterSeconds"] <= 60
     assert row.state == "QUEUED"
 
 
@@ -177,15 +179,15 @@ async def test_a_request_that_vk_finds_wrong_ends_the_job(
 
 async def test_a_dead_host_fails_a_job_fast(resources: Resources, simulator: Simulator) -> None:
     simulator.control(faults=[{"http": 503, "times": 100_000}])
-    _, told = await first_failure(resources)
-    assert told["code"] == "VK_UNAVAILABLE"
-    asked = simulator.control()["requests"]
-    assert asked < 20
+    _, failure = await first_failure(resources)
+    assert failure["code"] == "VK_UNAVAILABLE"
+    requests = simulator.control()["requests"]
+    assert requests < 20
     health = await resources.health.report()
     assert health.components[-1].status.value == "DEGRADED"
 
 
-async def test_a_page_of_an_unknown_shape_is_about_its_post(
+async def test_a_page_of_an_unknown_shape_fails_only_its_post(
     resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = min(simulator.truth())
@@ -201,18 +203,18 @@ async def test_a_page_of_an_unknown_shape_is_about_its_post(
     assert (facts["vkPostId"], facts["code"], facts["method"]) == (odd, "VK_UNAVAILABLE", "wall.getComments")
 
 
-async def test_a_walk_that_gave_a_gap_up_is_no_complete_reading(
+async def test_a_pager_that_gave_up_a_gap_leaves_its_post_incomplete(
     resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = min(simulator.truth())
     take = CommentPager.take
 
-    def take_in_vain(pager: CommentPager, ask: PageRequest, page: VkCommentPage) -> list[VkComment]:
+    def take_with_gap(pager: CommentPager, ask: PageRequest, page: VkCommentPage) -> list[VkComment]:
         pager.is_incomplete = pager.post_id == odd
         return take(pager, ask, page)
 
     with monkeypatch.context() as patched:
-        patched.setattr(CommentPager, "take", take_in_vain)
+        patched.setattr(CommentPager, "take", take_with_gap)
         row = await collect(resources)
     assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
     [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
@@ -224,29 +226,29 @@ async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(_: object) -> object:
-        return {}["items"]  # type: ignore[index] # the error is what is tested
+        return {}["items"]  # type: ignore[index] # the error is the subject of the test
 
     monkeypatch.setattr(collect_comments, "read_post_page", read)
-    _, told = await first_failure(resources)
-    assert told["code"] == "VK_UNAVAILABLE"
-    assert told["message"] == "VK's answer has an unknown shape: KeyError 'items'"
+    _, failure = await first_failure(resources)
+    assert failure["code"] == "VK_UNAVAILABLE"
+    assert failure["message"] == "VK's answer has an unknown shape: KeyError 'items'"
 
 
-# kinds of tokens, as the simulator keeps them apart
+# kinds of tokens, as the simulator distinguishes them
 
 
 @pytest.mark.parametrize("service_may_execute", [False, True])
 async def test_a_service_token(
     simulate: Callable[..., Simulator], make_settings: MakeSettings, *, service_may_execute: bool
 ) -> None:
-    """VK is unclear about whether it may execute: where it may not, single calls bring the same."""
+    """VK's documentation contradicts itself on whether it may execute; if not, single calls have the same result."""
     simulator = simulate(tokens={"service": "service"}, service_may_execute=service_may_execute)
     async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=("service",))) as opened:
         async with open_worker(opened, 1):
             result = counts(await collect(opened))
         assert await stored_comments(opened) == simulator.truth()
         assert await token_health(opened) == [("READY", None)]
-    # the first pack is refused, and then nobody tries another one
+    # the first pack is rejected, and no other pack is tried
     assert result["requests"] == (4 if service_may_execute else 10)
     assert ("28" in simulator.control()["errors"]) is not service_may_execute
     assert simulator.control()["errors"].get("28", 1) == 1

@@ -26,10 +26,10 @@ from app.vk.wire import Call, VkScriptFailed
 from app.work.collecting import collect_comments as collecting
 from app.work.collecting.collect_comments import collect_comments
 from app.work.kinds import JobKind
-from bench.collect import least_requests
+from bench.collect import minimum_requests
 from tests.conftest import MakeSettings, Simulator, stored_comments
-from tests.histories import there
-from tests.jobs.conftest import collect, counts, ended, events_of, finish, run_handler, running_job, take
+from tests.histories import visible_ids
+from tests.jobs.conftest import claim_job, collect, counts, ended, events_of, finish, run_handler, running_job
 from tests.jobs.test_collect_anything import check_everything, check_nothing_alive_is_marked, stored
 
 
@@ -102,7 +102,7 @@ async def test_two_failures_of_one_post_are_one_event(
     simulator = simulate(posts=1, comments=3_000)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 2):
         await add_groups(opened, ["1"])
-        # the first page of the post is asked for alone; then its threads and its next page in one execute
+        # the first page of the post is requested alone; then its threads and its next page in one execute
         simulator.control(faults=[{"code": 212, "method": "wall.getComments", "inner": True, "times": 2}])
         row = await collect(opened)
         assert counts(row)["failed_posts"] == 1
@@ -115,11 +115,11 @@ async def test_two_failures_of_one_post_are_one_event(
 
 
 class Interrupted(Exception):
-    """Stands for the end of a process."""
+    """Represents the end of a process."""
 
 
 class StopsAfter(RunningJob[Any, Any]):
-    """A run that ends, as its process would, after a number of steps."""
+    """A run that ends after a number of steps, as if its process had ended."""
 
     steps_left = 0
 
@@ -131,7 +131,7 @@ class StopsAfter(RunningJob[Any, Any]):
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a transaction, or be interrupted."""
+        """Yield a transaction, or raise `Interrupted`."""
         if self.steps_left == 0:
             raise Interrupted
         self.steps_left -= 1
@@ -140,7 +140,7 @@ class StopsAfter(RunningJob[Any, Any]):
 
 
 @pytest.mark.parametrize("steps", range(1, 6))
-async def test_a_collection_goes_on_from_each_of_its_checkpoints(
+async def test_a_collection_resumes_from_each_of_its_checkpoints(
     simulate: Callable[..., Simulator], make_settings: MakeSettings, steps: int
 ) -> None:
     simulator = simulate(groups=2, posts=4, comments=600)
@@ -148,13 +148,13 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
         await add_groups(opened, ["1", "2"])
         row = await start_collection(opened, owner_ids=[-1, -2])
         start = simulator.control()["requests"]
-        first = await take(opened, row.id, "first")
+        first = await claim_job(opened, row.id, "first")
         assert first
         interrupted = StopsAfter.of(opened, first)
         interrupted.steps_left = steps
         with pytest.raises(Interrupted):
             await collect_comments(interrupted)
-        second = await take(opened, row.id, "second")
+        second = await claim_job(opened, row.id, "second")
         assert second
         result = await run_handler(running_job(opened, second), JobKind.COLLECT_COMMENTS)
         assert result["comments"] == 1_200
@@ -165,12 +165,12 @@ async def test_a_collection_goes_on_from_each_of_its_checkpoints(
 
         await finish(opened, second, End(JobState.SUCCEEDED, MoveReason.DONE, result))
         again = await start_collection(opened, owner_ids=[-1, -2], full=True)
-        third = await take(opened, again.id, "third")
+        third = await claim_job(opened, again.id, "third")
         assert third
         before = simulator.control()["requests"]
         await run_handler(running_job(opened, third), JobKind.COLLECT_COMMENTS)
         at_once = simulator.control()["requests"] - before
-        # only the page that was asked for and not stored is asked for twice
+        # only a page that was requested and not stored is requested twice
         assert both <= at_once + 1
 
 
@@ -196,7 +196,7 @@ async def test_progress_of_several_communities_only_grows(
     assert [progress.done for progress in reports] == sorted(progress.done for progress in reports)
 
 
-async def test_named_posts_are_read_whatever_else_is_asked_for(
+async def test_named_posts_are_read_whatever_else_is_requested(
     simulate: Callable[..., Simulator], make_settings: MakeSettings
 ) -> None:
     simulator = simulate(posts=4, comments=100)
@@ -221,7 +221,7 @@ async def test_a_retried_job_reads_only_its_own_posts(
         await cancel(opened, row.id)
         # another collection lists the whole wall and reads nothing of it
         other = await start_collection(opened, owner_ids=[-1])
-        taken = await take(opened, other.id, "other")
+        taken = await claim_job(opened, other.id, "other")
         assert taken
         interrupted = StopsAfter.of(opened, taken)
         interrupted.steps_left = 1
@@ -229,23 +229,23 @@ async def test_a_retried_job_reads_only_its_own_posts(
             await collect_comments(interrupted)
         await finish(opened, taken, End(JobState.FAILED, MoveReason.FAILURE))
         await retry(opened, row.id)
-        again = await take(opened, row.id, "again")
+        again = await claim_job(opened, row.id, "again")
         assert again
         await run_handler(running_job(opened, again), JobKind.COLLECT_COMMENTS)
         assert await stored_comments(opened) == {post_id: simulator.truth()[post_id]}
 
 
 @pytest.mark.parametrize(("posts", "comments"), [(1_500, 15_000), (300, 20_000)])
-async def test_a_quiet_wall_takes_hardly_more_requests_than_it_must(
+async def test_an_unchanged_wall_takes_few_more_than_the_minimum_of_requests(
     simulate: Callable[..., Simulator], make_settings: MakeSettings, posts: int, comments: int
 ) -> None:
     simulator = simulate(posts=posts, comments=comments)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         result = counts(await collect(opened))
     assert result["comments"] == comments
-    least = least_requests(posts, comments)
-    assert result["requests"] == simulator.control()["requests"] - 1  # one asked for the community
-    # the first page of the wall and the last pages of the longest threads leave room in their packs
+    least = minimum_requests(posts, comments)
+    assert result["requests"] == simulator.control()["requests"] - 1  # one request for the community
+    # the packs of the wall's first page and of the longest threads' last pages are not full
     assert least <= result["requests"] <= max(1.05 * least, least + 2)
 
 
@@ -269,7 +269,7 @@ async def test_answers_that_are_too_large_for_a_pack(
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         assert counts(await collect(opened))["comments"] == 6_000
         check_everything(simulator.history(), await stored(opened, 1))
-    # packs are under way before the first of them is refused
+    # packs are already requested before the first of them is rejected
     assert 1 <= simulator.control()["errors"]["13"] == fitted.count(False) <= 4
     assert all(fitted[len(fitted) // 2 :])
 
@@ -297,15 +297,15 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         assert counts(await collect(opened))["comments"] == 3_000
         assert await stored_comments(opened) == simulator.truth()
-    # more than many, as pages that tell of further threads are under way; all together there are hundreds
+    # more than `many`, because requested pages open further threads; in total there are hundreds
     assert many < max(open_pagers) < 2 * many
 
 
 async def _interrupted(resources: Resources, source: random.Random, *, full: bool = False) -> int:
-    """Collect community 1 in several runs that end anywhere, and a last one; return how many were interrupted."""
+    """Collect community 1 in randomly interrupted runs and a last one; return the number of interruptions."""
     row = await start_collection(resources, owner_ids=[-1], full=full)
     for interruptions in range(3):
-        taken = await take(resources, row.id, f"run {interruptions}")
+        taken = await claim_job(resources, row.id, f"run {interruptions}")
         assert taken
         run = StopsAfter.of(resources, taken)
         run.steps_left = source.randint(1, 6)
@@ -315,7 +315,7 @@ async def _interrupted(resources: Resources, source: random.Random, *, full: boo
             continue
         await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
         return interruptions
-    taken = await take(resources, row.id, "last run")
+    taken = await claim_job(resources, row.id, "last run")
     assert taken
     result = await run_handler(running_job(resources, taken), JobKind.COLLECT_COMMENTS)
     await finish(resources, taken, End(JobState.SUCCEEDED, MoveReason.DONE, result))
@@ -326,7 +326,7 @@ async def _interrupted(resources: Resources, source: random.Random, *, full: boo
 async def test_interrupted_collections_of_a_wall_that_changes(
     simulate: Callable[..., Simulator], make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Nothing that was there all the time is lost, and nothing that is there is taken for deleted."""
+    """No comment that existed all the time is lost, and no existing comment is marked as deleted."""
     # small pages and packs make many steps
     monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
     for module in (pager, wire):
@@ -339,19 +339,19 @@ async def test_interrupted_collections_of_a_wall_that_changes(
         await add_groups(opened, ["1"])
         for turn, full in enumerate((False, False, True)):
             simulator.control(churn={**rates, "seed": 10 * seed + turn, "limit": 250})
-            at_start = there(simulator.history())
+            at_start = visible_ids(simulator.history())
             interruptions += await _interrupted(opened, source, full=full)
             history, rows = simulator.history(), await stored(opened, 1)
             check_nothing_alive_is_marked(history, rows)
-            if turn != 1:  # with deletions VK's counts may be what they were, and only a full collection can know
-                assert at_start & there(history) <= rows.keys()
+            if turn != 1:  # after deletions VK's counts may be unchanged, and only a full collection detects them
+                assert at_start & visible_ids(history) <= rows.keys()
         simulator.control(churn=None)
         interruptions += await _interrupted(opened, source, full=True)
         check_everything(simulator.history(), await stored(opened, 1))
     assert interruptions >= 4
 
 
-async def test_a_community_that_was_refused_is_asked_for_again_by_a_retry(
+async def test_a_retry_requests_a_rejected_community_again(
     simulate: Callable[..., Simulator], make_settings: MakeSettings
 ) -> None:
     simulator = simulate(posts=2, comments=40)
@@ -364,10 +364,10 @@ async def test_a_community_that_was_refused_is_asked_for_again_by_a_retry(
         assert counts(await ended(opened, row.id))["comments"] == 40
 
 
-async def test_a_wall_that_is_refused_in_the_middle(
+async def test_a_wall_that_is_rejected_during_its_reading(
     simulate: Callable[..., Simulator], make_settings: MakeSettings
 ) -> None:
-    """Pages of it are under way in two packs: they are of no use any more, and it is refused once."""
+    """Two packs with its pages are already requested: their answers are ignored, and one rejection is recorded."""
     simulator = simulate(posts=5_200, comments=0)
     async with open_resources(make_settings(vk_api_url=simulator.url)) as opened, open_worker(opened, 1):
         await add_groups(opened, ["1"])
@@ -387,7 +387,7 @@ async def test_comments_of_a_deleted_post_are_marked(
         truth = simulator.truth()
         first, second = sorted(truth, key=lambda key: -len(truth[key]))[:2]
         simulator.control(delete_post={"group_id": 1, "post_id": first})
-        # a part of the wall says nothing of the rest
+        # a part of the wall proves nothing about the rest
         assert counts(await collect(opened, max_posts=1))["deleted_comments"] == 0
         again = counts(await collect(opened))
         simulator.control(delete_post={"group_id": 1, "post_id": second})

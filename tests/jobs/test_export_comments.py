@@ -1,4 +1,4 @@
-"""The job that writes a file: what it leaves, and that it leaves nothing where it does not come to its end."""
+"""The job that writes a file: its result, and that it leaves no file when it does not finish."""
 
 import asyncio
 import csv
@@ -45,7 +45,7 @@ from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.store.comment_conditions import CommentConditions
 from app.store.row_streams import DriverStatement
-from app.work.exporting import export_comments as body
+from app.work.exporting import export_comments as handler
 from app.work.exporting import export_files, write_export
 from app.work.exporting.export_comments import ExportNotWritten, export_comments
 from app.work.exporting.export_files import export_directory
@@ -53,7 +53,7 @@ from app.work.exporting.export_request import ExportRequest
 from app.work.exporting.write_export import WriteTask, read_progress, write_at_low_priority
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Wall, until, write_wall
-from tests.jobs.conftest import ended, events_of, in_state, read_job, run_handler, running_job, take
+from tests.jobs.conftest import claim_job, ended, events_of, in_state, read_job, run_handler, running_job
 from tests.jobs.exporting import write_with_little_room
 
 COLUMNS = (ExportColumn.VK_ID, ExportColumn.TEXT)
@@ -62,7 +62,7 @@ XLSX, PARQUET = ExportOptions(ExportFormat.XLSX, COLUMNS), ExportOptions(ExportF
 
 
 def files(settings: Settings) -> list[str]:
-    """Return all that is in the directory of exports."""
+    """Return all paths in the directory of exports."""
     root = export_directory(settings)
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
@@ -74,15 +74,15 @@ async def export(resources: Resources, options: ExportOptions, **conditions: Any
 
 
 async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob[Any, Any]:
-    """Queue an export and take it, as a worker does."""
+    """Queue an export and claim it, as a worker does."""
     job_id = (await start_export(resources, CommentConditions(), options)).id
-    row = await take(resources, job_id, "me")
+    row = await claim_job(resources, job_id, "me")
     assert row
     return running_job(resources, row)
 
 
 def texts(path: Path) -> list[str]:
-    """Read the texts of a file back."""
+    """Read the texts from a file."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         data, path = gzip.decompress(data), path.with_suffix("")
@@ -101,14 +101,14 @@ async def test_every_kind_of_file(resources: Resources, wall: Wall) -> None:
     expected = [f"Comment {place} of post {post}" for post in (0, 2) for place in range(4)]
     conditions = {"posts": ((-1, wall.post_ids[0]), (-1, wall.post_ids[2]))}
     async with open_worker(resources, 4):
-        asked = [
+        kinds = [
             ExportOptions(kind, COLUMNS, compression)
             for kind in ExportFormat
             for compression in (None, *Compression)
             if compression is None or kind is not ExportFormat.XLSX
         ]
-        rows = await asyncio.gather(*(export(resources, options, **conditions) for options in asked))
-    for options, row in zip(asked, rows, strict=True):
+        rows = await asyncio.gather(*(export(resources, options, **conditions) for options in kinds))
+    for options, row in zip(kinds, rows, strict=True):
         assert row.state == "SUCCEEDED", row.failure
         result = row.result
         assert result["name"] == options.file_name(f"comments-{row.created_at:%Y-%m-%d}-{row.id}")
@@ -137,21 +137,21 @@ async def test_the_request_is_kept_with_the_job(resources: Resources) -> None:
     assert from_json(ExportRequest, (await read_job(resources, row.id)).arguments) == request
 
 
-# exports that take their time
+# slow exports
 
 
 @pytest.fixture
 def _slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let PostgreSQL take 10 ms for a row of JSON lines, of which there are many."""
+    """Make PostgreSQL take 10 ms per row of JSON lines, with many rows."""
     slow = DriverStatement(
         "SELECT n, 'x' FROM generate_series(1, 1000000) n, LATERAL (SELECT pg_sleep(0.01 + 0 * n)) s"
     )
-    monkeypatch.setattr(body, "rows_statement", lambda *_: slow)
-    monkeypatch.setattr(body, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "rows_statement", lambda *_: slow)
+    monkeypatch.setattr(handler, "POLL_SECONDS", 0.05)
 
 
 async def wait_for_rows(resources: Resources, job_id: int) -> None:
-    """Wait until an export that is slow is writing."""
+    """Wait until a slow export is writing."""
     await until(lambda: _is_writing(resources.settings, job_id))
 
 
@@ -177,7 +177,7 @@ async def test_cancel(resources: Resources) -> None:
 async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step notices the request to cancel, and then the worker cancels the handler while it cleans up."""
+    """A step notices the cancel request, and then the worker cancels the handler during its cleanup."""
     has_ended: list[bool] = []
 
     async def ends_late(write: Any, task: WriteTask) -> Any:
@@ -190,8 +190,8 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
             has_ended.append(True)
             raise
 
-    monkeypatch.setattr(body, "in_process", ends_late)
-    monkeypatch.setattr(body, "remove_run", lambda _: has_ended.append(False))
+    monkeypatch.setattr(handler, "in_process", ends_late)
+    monkeypatch.setattr(handler, "remove_run", lambda _: has_ended.append(False))
     job = await taken(resources)
     run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
     await wait_for_rows(resources, job.id)
@@ -202,7 +202,7 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
 
 
 @pytest.mark.usefixtures("_slow")
-async def test_its_time_is_up(resources: Resources) -> None:
+async def test_timeout(resources: Resources) -> None:
     job_id = (await start_export(resources, CommentConditions(), LINES, timeout_seconds=1)).id
     async with open_worker(resources, 1):
         row = await ended(resources, job_id)
@@ -211,7 +211,9 @@ async def test_its_time_is_up(resources: Resources) -> None:
 
 
 @pytest.mark.usefixtures("_slow")
-async def test_a_stopped_worker_leaves_it_to_the_next(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_next_worker_restarts_an_export_of_a_stopped_one(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id = (await start_export(resources, CommentConditions(), LINES)).id
     async with open_worker(resources, 1):
         await wait_for_rows(resources, job_id)
@@ -226,7 +228,7 @@ async def test_a_stopped_worker_leaves_it_to_the_next(resources: Resources, monk
 
 @asynccontextmanager
 async def running(job: RunningJob[Any, Any]) -> AsyncIterator["asyncio.Task[dict[str, Any]]"]:
-    """Run the body of an export while it writes."""
+    """Run the handler of an export while the block lasts."""
     run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
     await wait_for_rows(job.resources, job.id)
     yield run
@@ -234,7 +236,7 @@ async def running(job: RunningJob[Any, Any]) -> AsyncIterator["asyncio.Task[dict
 
 
 @pytest.mark.usefixtures("_slow")
-async def test_postgresql_goes_meanwhile(resources: Resources) -> None:
+async def test_postgresql_closes_the_connection_meanwhile(resources: Resources) -> None:
     async with running(await taken(resources)) as run:
         sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vk-comments export'"
 
@@ -249,7 +251,7 @@ async def test_postgresql_goes_meanwhile(resources: Resources) -> None:
 
 
 @pytest.mark.usefixtures("_slow")
-async def test_a_run_that_has_lost_its_job(resources: Resources) -> None:
+async def test_a_run_that_lost_its_lease(resources: Resources) -> None:
     job = await taken(resources)
     async with running(job) as run:
         other = export_directory(resources.settings) / str(job.id) / "run-2.part"
@@ -258,14 +260,14 @@ async def test_a_run_that_has_lost_its_job(resources: Resources) -> None:
             await connection.execute(text("UPDATE jobs SET epoch = epoch + 1"))
         with pytest.raises(LeaseLost):
             await run
-    # what the next run writes is there
+    # the file of the next run exists
     assert files(resources.settings) == [str(job.id), f"{job.id}/run-2.part"]
     with pytest.raises(LeaseLost):
         await export_comments(job)
     assert files(resources.settings) == [str(job.id), f"{job.id}/run-2.part"]
 
 
-async def test_who_lost_the_job_at_the_end_moves_no_file(
+async def test_a_run_that_lost_its_lease_at_the_end_moves_no_file(
     resources: Resources, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert wall.owner_id == -1
@@ -276,19 +278,19 @@ async def test_who_lost_the_job_at_the_end_moves_no_file(
             await connection.execute(text("UPDATE jobs SET cancel_requested_at = now()"))
         return written
 
-    monkeypatch.setattr(body, "in_process", and_lose)
-    monkeypatch.setattr(body, "POLL_SECONDS", 60)
+    monkeypatch.setattr(handler, "in_process", and_lose)
+    monkeypatch.setattr(handler, "POLL_SECONDS", 60)
     with pytest.raises(CancelRequested):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
 
 
-# what goes wrong
+# failures
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Lend a file system of 64 kB."""
+    """Mount a file system of 64 kB."""
     path = tmp_path / "disk"
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "vk-comments-test", str(path)]
@@ -303,7 +305,7 @@ async def test_a_full_disk(make_settings: MakeSettings, small_disk: Path, option
     async with open_resources(make_settings(data_dir=small_disk)) as resources:
         await write_wall(resources, posts_count=1)
         async with resources.database.transaction() as connection:
-            # texts that cannot be packed
+            # incompressible texts
             await connection.execute(
                 text(
                     "UPDATE comments SET text = (SELECT string_agg(md5(id * n || ''), '') FROM generate_series(1, 3000) n)"  # noqa: E501 - one statement
@@ -318,7 +320,7 @@ async def test_a_full_disk(make_settings: MakeSettings, small_disk: Path, option
 
 @pytest.mark.usefixtures("wall")
 async def test_a_file_that_may_not_grow(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "write_at_low_priority", write_with_little_room)
+    monkeypatch.setattr(handler, "write_at_low_priority", write_with_little_room)
     columns = tuple(ExportColumn)
     async with open_worker(resources, 1):
         row = await export(resources, ExportOptions(ExportFormat.JSON_LINES, columns))
@@ -327,7 +329,7 @@ async def test_a_file_that_may_not_grow(resources: Resources, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("wall")
-async def test_a_process_that_ends_while_it_starts_is_no_failure_of_the_disk(
+async def test_a_process_that_ends_while_it_starts_is_not_a_disk_failure(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
@@ -353,11 +355,11 @@ async def test_no_directory_can_be_made(make_settings: MakeSettings, tmp_path: P
             await export_comments(await taken(resources))
 
 
-async def test_a_name_that_does_not_reach_the_disk(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rename_that_cannot_be_flushed_to_disk(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(body, "sync_directory", fail)
+    monkeypatch.setattr(handler, "sync_directory", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
         await export_comments(await taken(resources))
     assert files(resources.settings) == []
@@ -375,11 +377,11 @@ async def test_a_worker_without_pyarrow(resources: Resources, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("wall")
-async def test_what_cannot_be_counted_in_time(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     async def give_up(*_: object) -> int:
         raise QueryTimedOut
 
-    monkeypatch.setattr(body, "count_comments", give_up)
+    monkeypatch.setattr(handler, "count_comments", give_up)
     job = await taken(resources, CSV)
     assert (await export_comments(job)).rows == 12
     assert [facts["stage"] for kind, facts in await events_of(resources, job.id) if kind == "STAGE_CHANGED"][
@@ -388,7 +390,7 @@ async def test_what_cannot_be_counted_in_time(resources: Resources, monkeypatch:
 
 
 @pytest.mark.usefixtures("wall")
-async def test_what_a_crash_has_left_is_removed(resources: Resources) -> None:
+async def test_files_of_a_crashed_run_are_removed(resources: Resources) -> None:
     job = await taken(resources)
     directory = export_directory(resources.settings) / str(job.id)
     for name in ("run-0.part", "run-1.part"):
@@ -402,10 +404,10 @@ async def test_what_a_crash_has_left_is_removed(resources: Resources) -> None:
 # the process that writes
 
 
-async def order_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
-    """Return what the process is told."""
+async def task_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
+    """Return the task that the process receives."""
     job = await taken(resources, options)
-    order = await body._Export(job)._write_task()  # noqa: SLF001 - the task is made nowhere else
+    order = await handler._Export(job)._write_task()  # noqa: SLF001 - only the handler can make a task
     return WriteTask(order.dsn, order.statement, options, directory, order.mark)
 
 
@@ -414,11 +416,11 @@ async def order_of(resources: Resources, options: ExportOptions, directory: Path
 async def test_writing(
     resources: Resources, options: ExportOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What happens in a process of its own, seen from within."""
+    """The function that runs in a separate process, called in this one."""
     priorities: list[int] = []
     monkeypatch.setattr(os, "setpriority", lambda *arguments: priorities.append(arguments[-1]))
     monkeypatch.setattr(write_export, "PROGRESS_SECONDS", 0.0)
-    order = await order_of(resources, options, tmp_path)
+    order = await task_of(resources, options, tmp_path)
     assert read_progress(order) == (0, False)
     written = await asyncio.to_thread(write_at_low_priority, order)
     assert read_progress(order) == (12, True)
@@ -442,17 +444,17 @@ async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
         orders.append(order)
         if len(orders) == 1:
             await has_written.wait()
-            async with job.step():  # here it learns that it has lost the job
+            async with job.step():  # here the run notices that its lease is lost
                 pytest.fail("two runs have one job")
         written = await in_process(write, order)
         has_written.set()
         await may_go_on.wait()
         return written
 
-    monkeypatch.setattr(body, "in_process", one_after_the_other)
+    monkeypatch.setattr(handler, "in_process", one_after_the_other)
     former = asyncio.create_task(export_comments(job))
     await until(lambda: orders)
-    row = await take(resources, job.id, "another")
+    row = await claim_job(resources, job.id, "another")
     assert row
     assert row.epoch == job.epoch + 1
     following = asyncio.create_task(run_handler(running_job(resources, row), JobKind.EXPORT_COMMENTS))
@@ -470,8 +472,8 @@ async def clear(resources: Resources) -> None:
     await action()
 
 
-async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
-    await clear(resources)  # there may be no directory yet
+async def test_expired_and_abandoned_files_are_removed(resources: Resources) -> None:
+    await clear(resources)  # the directory may not exist yet
     kept = await export_comments(await taken(resources))
     expired, waiting = await taken(resources), await taken(resources)
     await export_comments(expired)
@@ -493,4 +495,4 @@ async def test_what_nobody_needs_is_removed(resources: Resources) -> None:
 
 
 def test_another_process_removes_the_same(tmp_path: Path) -> None:
-    assert export_files._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001 - the race has no other way in
+    assert export_files._remove_old([tmp_path / "gone"]) == 0  # noqa: SLF001 - the race cannot be caused otherwise

@@ -1,4 +1,4 @@
-"""Following jobs: many events, a job that is removed, and a PostgreSQL that restarts meanwhile."""
+"""Following jobs: many events, a removed job, and a restart of PostgreSQL."""
 
 import asyncio
 from contextlib import ExitStack, aclosing
@@ -25,7 +25,7 @@ from tests.timeouts import WAIT_SECONDS
 EVERYTHING = JobConditions()
 
 
-async def test_more_events_than_are_read_at_once(resources: Resources) -> None:
+async def test_more_events_than_one_read_returns(resources: Resources) -> None:
     job_id = await queue_job(resources)
     async with resources.database.transaction() as connection:
         for number in range(249):
@@ -87,7 +87,7 @@ async def test_postgresql_restarts_meanwhile(data_dir: Path, monkeypatch: pytest
                 done, _ = await asyncio.wait({waiting}, timeout=0.3)
                 assert not done
                 await asyncio.to_thread(second.enter_context, embedded_postgres(data_dir))
-                # nothing has happened but time: the next is a tick, which shows that it reads again
+                # nothing has changed: the next message is a tick, which shows that the feed reads again
                 change = await waiting
                 assert (change.seq, change.event) == (1, None)
                 await cancel(resources, job_id)

@@ -1,4 +1,4 @@
-"""The task manager knows no kind of job: it runs whatever kinds it is given."""
+"""The task manager is independent of job kinds: it runs any kinds that it is given."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -13,7 +13,7 @@ from tests.jobs.conftest import ended, plain, read_job
 
 
 class Invented(Enum):
-    """Kinds that no part of the application has heard of."""
+    """Kinds that do not exist in the application."""
 
     ADD = "add_numbers"
     FAIL = "fail_at_once"

@@ -1,4 +1,4 @@
-"""Jobs lead random lives, workers die random deaths: after each step PostgreSQL holds what a model says."""
+"""Random events of jobs and workers: after each step, PostgreSQL's state equals that of a model."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -33,7 +33,7 @@ from app.store.rows import ClaimedJobRow, JobRow
 from app.vk.wire import VkRequestRefused, VkUnavailable
 from app.work.kinds import JobKind
 from tests.conftest import MakeSettings
-from tests.jobs.conftest import finish, queue_job, read_job, running_job, take
+from tests.jobs.conftest import claim_job, finish, queue_job, read_job, running_job
 from tests.jobs.lifecycle import (
     CONCURRENCY,
     MAX_ATTEMPTS,
@@ -50,7 +50,7 @@ T = TypeVar("T")
 EXAMPLES = 40
 AGEING_SECONDS = 600.0
 HEARTBEAT_TIMEOUT = timedelta(hours=1)
-"""Longer than an example takes on any machine: only `freeze` makes a heartbeat older."""
+"""Longer than an example takes on any machine: only `freeze` makes a heartbeat time out."""
 KIND = JobKind.COLLECT_COMMENTS.value
 OWNER_IDS = range(-6, 0)
 PRIORITIES = st.sampled_from(JobPriority)
@@ -73,7 +73,7 @@ ENDS: Mapping[str, tuple[Exception | StopReason | None, ModelEnd]] = {
     "worker stops": (StopReason.WORKER_STOPS, ModelEnd(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)),
     "cancelled": (StopReason.CANCEL, ModelEnd(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)),
 }
-"""What ends a run, and what follows from it while tries are left."""
+"""The cause of a run's end, and what follows from it while attempts are left."""
 
 
 @dataclass
@@ -85,11 +85,11 @@ class Run:
     job: RunningJob[Any, Any]
     stage: str
     is_broken: bool = False
-    """A step of it has failed, so that its body is about to end."""
+    """One of its steps has failed, so its handler is about to end."""
 
 
 class Interrupted:
-    """The notifications of a worker in whose claims, before they are committed, something happens elsewhere."""
+    """Notifications of a worker that run `meanwhile` before the commit of its claims."""
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
@@ -97,7 +97,7 @@ class Interrupted:
 
     @asynccontextmanager
     async def publish_on_commit(self, topics: Collection[str]) -> AsyncIterator[AsyncConnection]:
-        """Lend a transaction, and have something happen at its end."""
+        """Yield a transaction, and run `meanwhile` before its commit."""
         async with self._notifications.publish_on_commit(topics) as connection:
             yield connection
             if self.meanwhile:
@@ -105,25 +105,25 @@ class Interrupted:
 
 
 class SimulatedWorker(ModelWorker):
-    """A worker whose every move the test makes: its queue, and its runs by their entries."""
+    """A worker that does only what the test calls: its queue, and its runs by their entries."""
 
     def __init__(self, name: str, notifications: Notifications, pool: asyncpg.Pool) -> None:
         super().__init__(name)
         self.runs: dict[JobId, Run] = {}
         self._notifications = Interrupted(notifications)
-        self.at_work = self.runs
-        room: Callable[[], int] = lambda: CONCURRENCY - len(self.runs)  # noqa: E731 - it is the worker's
-        self.queue = Queue(pool, cast("Notifications", self._notifications), name, room, self.at_work)
+        self.running = self.runs
+        room: Callable[[], int] = lambda: CONCURRENCY - len(self.runs)  # noqa: E731 - it reads the worker's runs
+        self.queue = Queue(pool, cast("Notifications", self._notifications), name, room, self.running)
 
     async def claim(self, batch_size: int, meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[Entry]:
-        """Take up to so many entries with their jobs."""
+        """Claim up to `batch_size` entries with their jobs."""
         self._notifications.meanwhile = meanwhile
         kinds = {QueueEntrypoint(KIND): EntrypointExecutionParameter(concurrency_limit=0)}
         return await self.queue.dequeue(batch_size, kinds, QueueManagerId(self.manager), None, HEARTBEAT_TIMEOUT)
 
 
-class Laboratory:
-    """What the machine works with: an event loop of its own, PostgreSQL, and SQL beside our functions."""
+class Tools:
+    """The tools of the state machine: an event loop, PostgreSQL, and direct SQL."""
 
     def __init__(self, runner: asyncio.Runner, resources: Resources, pool: asyncpg.Pool) -> None:
         self._runner = runner
@@ -131,7 +131,7 @@ class Laboratory:
         self.pool = pool
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something to its end."""
+        """Run a coroutine to its end."""
         return self._runner.run(work)
 
     def sql(self, statement: str, *values: object) -> list[asyncpg.Record]:
@@ -144,25 +144,25 @@ class Laboratory:
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """What may happen to jobs, in any order."""
+    """All events that jobs may undergo, in any order."""
 
-    def __init__(self, laboratory: Laboratory) -> None:
+    def __init__(self, tools: Tools) -> None:
         super().__init__()
-        self.laboratory = laboratory
-        self.resources = laboratory.resources
+        self.tools = tools
+        self.resources = tools.resources
         self.model = Model()
-        self.workers = [laboratory.worker(number) for number in range(3)]
+        self.workers = [tools.worker(number) for number in range(3)]
         self.born = len(self.workers)
-        laboratory.sql("DELETE FROM jobs")
-        laboratory.sql("DELETE FROM pgqueuer")
+        tools.sql("DELETE FROM jobs")
+        tools.sql("DELETE FROM pgqueuer")
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something to its end."""
-        return self.laboratory.run(work)
+        """Run a coroutine to its end."""
+        return self.tools.run(work)
 
     def entry_of(self, job_id: int) -> int:
-        """Return which entry stands for a job."""
-        [row] = self.laboratory.sql("SELECT queue_id FROM jobs WHERE id = $1", job_id)
+        """Return the id of a job's queue entry."""
+        [row] = self.tools.sql("SELECT queue_id FROM jobs WHERE id = $1", job_id)
         return int(row["queue_id"])
 
     def any_job(self, data: st.DataObject, *states: JobState) -> ModelJob:
@@ -178,35 +178,35 @@ class Lifecycle(RuleBasedStateMachine):
         return [worker for worker in self.awake() if worker.runs]
 
     @rule(data=st.data())
-    def something_happens(self, data: st.DataObject) -> None:
-        """Let one of the things happen that may. One rule for all: hypothesis leaves out half of them by turns."""
+    def run_random_rule(self, data: st.DataObject) -> None:
+        """Run a random rule. All are one rule, because hypothesis would disable half of several rules at a time."""
         happen = getattr(self, data.draw(st.sampled_from(self._possible())))
         happen(data)
 
     def _possible(self) -> list[str]:
-        """Return what may happen next, often what is to happen often."""
+        """Return the names of the possible rules, repeated for those that should happen often."""
         model, awake = self.model, self.awake()
-        is_well = model.is_well() and len(awake) > 1
+        is_consistent = model.is_consistent() and len(awake) > 1
         return [
             *["enqueue"] * 3,
             *["cancel", "retry"] * bool(model.jobs),
             *["claim", "claim", "claim", "heartbeat", "freeze"] * bool(awake),
-            *["claim_at_once"] * is_well,
+            *["claim_at_once"] * is_consistent,
             *["step", "finish"] * 3 * bool(self.busy()),
             "crash",
             *["wake_up", "wake_up"] * (len(awake) < len(self.workers)),
-            *["lose_an_entry"] * (len(model.unfinished()) > len(model.lost())),
-            *["leave_an_entry"] * (len(model.unfinished()) < len(model.jobs)),
+            *["lose_entry"] * (len(model.unfinished()) > len(model.lost())),
+            *["leave_entry"] * (len(model.unfinished()) < len(model.jobs)),
             *["restore"] * bool(model.lost()),
             *["drop_orphans"] * bool(model.orphans()),
             *["time_passes"] * model.has_delayed(),
-            *["rise"] * bool(self._patient()),
+            *["rise"] * bool(self._long_time_limits()),
         ]
 
     # clients
 
     def enqueue(self, data: st.DataObject) -> None:
-        """Somebody asks for a job; another one may have its community, and the queue may be full."""
+        """A client starts a job; another job may have claimed its community, and the queue may be full."""
         free = [owner_id for owner_id in OWNER_IDS if self.model.holder([owner_id]) is None]
         owner_id, priority = data.draw(st.sampled_from([*free, *free, *OWNER_IDS])), data.draw(PRIORITIES)
         work = queue_job(self.resources, owner_id, priority)
@@ -223,7 +223,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.model.insert(job, MoveReason.REQUESTED)
 
     def cancel(self, data: st.DataObject) -> None:
-        """Somebody cancels a job, in whatever state."""
+        """A client cancels a job in any state."""
         job = self.any_job(data, *JobState)
         if job.state.is_final:
             with pytest.raises(JobStateConflict):
@@ -233,10 +233,10 @@ class Lifecycle(RuleBasedStateMachine):
             self.model.cancel(job)
 
     def retry(self, data: st.DataObject) -> None:
-        """Somebody wants another run of a job, in whatever state."""
+        """A client retries a job in any state."""
         job = self.any_job(data, *JobState)
         if any(entry.job_id == job.id for entry in self.model.orphans()):
-            return  # an entry that only this test can have left
+            return  # only this test can have left such an entry
         work = retry(self.resources, job.id)
         if self.model.waiting_count() >= QUEUE_LIMIT:
             with pytest.raises(QueueFull):
@@ -254,13 +254,13 @@ class Lifecycle(RuleBasedStateMachine):
     # workers
 
     def claim(self, data: st.DataObject) -> None:
-        """A worker takes the most urgent jobs, up to so many as it may have."""
+        """A worker claims the jobs with the highest priority, up to its capacity."""
         batch_size = data.draw(BATCHES)
         worker = data.draw(st.sampled_from(self.awake()))
         self._claimed(worker, batch_size, self.run(worker.claim(batch_size)))
 
     def claim_at_once(self, data: st.DataObject) -> None:
-        """A worker claims while another one has not yet committed what it claims: it gets nothing of that."""
+        """A worker claims while another one has not yet committed its claims: it gets none of these."""
         batch_size = data.draw(BATCHES)
         first, second = data.draw(st.permutations(self.awake()))[:2]
         rest: list[Entry] = []
@@ -269,23 +269,23 @@ class Lifecycle(RuleBasedStateMachine):
             rest.extend(await second.claim(batch_size))
 
         self._claimed(first, batch_size, self.run(first.claim(batch_size, meanwhile)))
-        # what the first one has looked at was locked, too, so the second one may have got less than there is
+        # the first worker has also locked entries that it did not claim, so the second one may have got too few
         free = self.model.free()
         assert len(rest) <= self.model.room(second)
         for found in rest:
             entry = self.model.entries[int(found.id)]
             assert entry in free
-            job = self.model.take(entry, second)
+            job = self.model.claim(entry, second)
             assert job
             self._begin(second, found, job)
 
     def _claimed(self, worker: SimulatedWorker, batch_size: int, entries: Sequence[Entry]) -> None:
-        """Compare what a worker has claimed with what it should have."""
+        """Compare the entries that a worker has claimed with those of the model."""
         found = {int(entry.id): entry for entry in entries}
         for entry in self.model.claimable(worker, batch_size):
-            if entry.id in worker.runs:  # it is at work here, and only looked dead
+            if entry.id in worker.runs:  # it runs in this worker, and only its heartbeat had timed out
                 entry.manager, entry.is_stale = worker.manager, False
-            elif job := self.model.take(entry, worker):
+            elif job := self.model.claim(entry, worker):
                 self._begin(worker, found.pop(entry.id), job)
         assert not found
 
@@ -295,12 +295,12 @@ class Lifecycle(RuleBasedStateMachine):
         worker.runs[entry.id] = Run(row, entry, running_job(self.resources, row), stage=row.stage)
 
     def _owns(self, run: Run) -> ModelJob | None:
-        """Return the job of a run if it is still that run's."""
+        """Return the job of a run, or None if the run's lease is lost."""
         job = self.model.jobs[run.row.id]
         return job if job.state is JobState.RUNNING and job.epoch == run.row.epoch else None
 
     def step(self, data: st.DataObject) -> None:
-        """A run writes progress and a checkpoint, unless the job is no longer its own or is to end; it may fail."""
+        """A run writes progress and a checkpoint, unless its lease is lost or it is to stop; it may fail."""
         stage, mark = data.draw(st.sampled_from(["one", "two"])), data.draw(st.integers(0, 9))
         explodes = data.draw(st.sampled_from([False, False, True]))
         worker = data.draw(st.sampled_from(self.busy()))
@@ -328,7 +328,7 @@ class Lifecycle(RuleBasedStateMachine):
                 run.stage = stage
 
     def finish(self, data: st.DataObject) -> None:
-        """A run ends, and that is written unless the job is no longer its own."""
+        """A run ends, which is written unless its lease is lost."""
         how = data.draw(st.sampled_from(sorted(ENDS)))
         worker = data.draw(st.sampled_from(self.busy()))
         run = data.draw(st.sampled_from([*worker.runs.values()]))
@@ -344,57 +344,57 @@ class Lifecycle(RuleBasedStateMachine):
             self.model.end(job, expected)
 
     def heartbeat(self, data: st.DataObject) -> None:
-        """A worker shows life, for those of its jobs that are still its own, and hears of those that are not."""
+        """A worker writes heartbeats for its jobs, and gets the jobs whose lease is lost."""
         worker = data.draw(st.sampled_from(self.awake()))
         runs = worker.runs.values()
 
-        async def beat() -> set[int]:
+        async def write_heartbeat() -> set[int]:
             async with self.resources.database.transaction() as connection:
                 lost = await jobs.write_heartbeats(connection, [(run.row.id, run.row.epoch) for run in runs])
             return {job_id for job_id, _ in lost}
 
         owned = [job for run in runs if (job := self._owns(run))]
-        assert self.run(beat()) == {run.row.id for run in runs} - {job.id for job in owned}
+        assert self.run(write_heartbeat()) == {run.row.id for run in runs} - {job.id for job in owned}
         for job in owned:
             if entry := self.model.entries.get(job.entry_id):
                 entry.is_stale = False
 
-    # disasters
+    # faults
 
     def crash(self, data: st.DataObject) -> None:
-        """A worker is gone, with all that it knew; another one takes its place."""
+        """A worker dies with all its runs; a new one replaces it."""
         number = data.draw(st.sampled_from(range(len(self.workers))))
-        self._silence(self.workers[number])
-        self.workers[number] = self.laboratory.worker(self.born)
+        self._time_out_heartbeat(self.workers[number])
+        self.workers[number] = self.tools.worker(self.born)
         self.born += 1
 
     def freeze(self, data: st.DataObject) -> None:
-        """A worker stands still for longer than the heartbeat time-out, with all of its runs."""
+        """A worker freezes with all its runs for longer than the heartbeat timeout."""
         worker = data.draw(st.sampled_from(self.awake()))
         worker.is_frozen = True
-        self._silence(worker)
+        self._time_out_heartbeat(worker)
 
     def wake_up(self, data: st.DataObject) -> None:
-        """A frozen worker goes on as if nothing had happened."""
+        """A frozen worker continues as if nothing had happened."""
         data.draw(st.sampled_from([worker for worker in self.workers if worker.is_frozen])).is_frozen = False
 
-    def _silence(self, worker: ModelWorker) -> None:
+    def _time_out_heartbeat(self, worker: ModelWorker) -> None:
         statement = "UPDATE pgqueuer SET heartbeat = now() - interval '2 hours' WHERE queue_manager_id = $1"
-        self.laboratory.sql(statement, worker.manager)
+        self.tools.sql(statement, worker.manager)
         for entry in self.model.entries.values():
             if entry.manager == worker.manager:
                 entry.is_stale = True
 
-    def lose_an_entry(self, data: st.DataObject) -> None:
-        """An entry goes, and its job does not know."""
+    def lose_entry(self, data: st.DataObject) -> None:
+        """An entry is lost without a change of its job."""
         job = data.draw(st.sampled_from([job for job in self.model.unfinished() if job not in self.model.lost()]))
-        self.laboratory.sql("DELETE FROM pgqueuer WHERE id = $1", job.entry_id)
+        self.tools.sql("DELETE FROM pgqueuer WHERE id = $1", job.entry_id)
         del self.model.entries[job.entry_id]
 
-    def leave_an_entry(self, data: st.DataObject) -> None:
-        """An entry outlives its job."""
+    def leave_entry(self, data: st.DataObject) -> None:
+        """An entry remains after its job has ended."""
         job = self.any_job(data, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
-        [row] = self.laboratory.sql(
+        [row] = self.tools.sql(
             "INSERT INTO pgqueuer (priority, status, entrypoint, payload)"
             " VALUES ($1, 'queued', $2, convert_to($3, 'UTF8')) RETURNING id",
             job.priority,
@@ -403,7 +403,7 @@ class Lifecycle(RuleBasedStateMachine):
         )
         self.model.entries[row["id"]] = ModelEntry(row["id"], job.id, job.priority)
 
-    # the clock
+    # periodic tasks
 
     def restore(self, _: st.DataObject) -> None:
         """Jobs that have lost their entries get new ones."""
@@ -413,37 +413,35 @@ class Lifecycle(RuleBasedStateMachine):
             self.model.put_into_queue(job, self.entry_of(job.id))
 
     def drop_orphans(self, _: st.DataObject) -> None:
-        """Entries that stand for no unfinished job go."""
+        """Entries without an unfinished job are removed."""
         self.run(upkeep.drop_orphans(self.resources, [kind.value for kind in JobKind]))
         for entry in self.model.orphans():
             del self.model.entries[entry.id]
 
     def time_passes(self, _: st.DataObject) -> None:
-        """What was to be tried again later may be tried now."""
-        self.laboratory.sql(
-            "UPDATE pgqueuer SET execute_after = now() - interval '1 second' WHERE execute_after > now()"
-        )
-        self.laboratory.sql("UPDATE jobs SET queued_at = now() - interval '1 second' WHERE queued_at > now()")
+        """All backoffs end."""
+        self.tools.sql("UPDATE pgqueuer SET execute_after = now() - interval '1 second' WHERE execute_after > now()")
+        self.tools.sql("UPDATE jobs SET queued_at = now() - interval '1 second' WHERE queued_at > now()")
         self.model.time_passes()
 
     def rise(self, data: st.DataObject) -> None:
-        """A job has waited so long that it becomes more urgent."""
+        """A job has waited so long that its priority rises."""
         steps = data.draw(st.integers(1, 3))
-        job = data.draw(st.sampled_from(self._patient()))
+        job = data.draw(st.sampled_from(self._long_time_limits()))
         job.waited_steps = steps
         long = timedelta(seconds=AGEING_SECONDS * steps + 60)
-        self.laboratory.sql("UPDATE jobs SET enqueued_at = now() - $2::interval WHERE id = $1", job.id, long)
+        self.tools.sql("UPDATE jobs SET enqueued_at = now() - $2::interval WHERE id = $1", job.id, long)
         self.run(upkeep.raise_waiting(self.resources))
         self.model.raise_waiting()
 
-    def _patient(self) -> list[ModelJob]:
+    def _long_time_limits(self) -> list[ModelJob]:
         return [job for job in self.model.jobs.values() if job.state is JobState.QUEUED and not job.is_delayed]
 
-    # what always holds
+    # invariants
 
     @invariant()
-    def rows_are_as_the_model_says(self) -> None:
-        """States, attempts, epochs, checkpoints."""
+    def rows_equal_the_model(self) -> None:
+        """States, attempts, epochs and checkpoints equal the model's."""
         found = {
             row["id"]: (
                 row["state"],
@@ -455,7 +453,7 @@ class Lifecycle(RuleBasedStateMachine):
                 row["is_cancel_requested"],
                 row["last_seq"],
             )
-            for row in self.laboratory.sql("SELECT *, cancel_requested_at IS NOT NULL AS is_cancel_requested FROM jobs")
+            for row in self.tools.sql("SELECT *, cancel_requested_at IS NOT NULL AS is_cancel_requested FROM jobs")
         }
         assert found == {
             job.id: (
@@ -473,9 +471,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def events_have_no_gap(self) -> None:
-        """All that has happened is told, in order, and nothing else."""
+        """Each change has one event, in order, and there are no other events."""
         found: dict[int, list[Any]] = {job_id: [] for job_id in self.model.jobs}
-        for row in self.laboratory.sql(
+        for row in self.tools.sql(
             "SELECT job_id, seq, kind, facts ->> 'state' AS state, facts ->> 'reason' AS reason"
             " FROM job_events ORDER BY job_id, seq"
         ):
@@ -485,13 +483,13 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def a_community_is_claimed_by_one_unfinished_job(self) -> None:
         """Ended jobs have no claims."""
-        found = {row["owner_id"]: row["job_id"] for row in self.laboratory.sql("SELECT * FROM job_groups")}
+        found = {row["owner_id"]: row["job_id"] for row in self.tools.sql("SELECT * FROM job_groups")}
         assert found == {owner_id: job.id for job in self.model.unfinished() for owner_id in job.owner_ids}
 
     @invariant()
     def an_unfinished_job_has_one_entry_unless_it_was_lost(self) -> None:
-        """And its entry is with the worker that has taken it."""
-        rows = self.laboratory.sql(
+        """And its entry belongs to the worker that has claimed it."""
+        rows = self.tools.sql(
             "SELECT id, convert_from(payload, 'UTF8')::bigint AS job_id, priority, queue_manager_id, status::text"
             " FROM pgqueuer"
         )
@@ -506,38 +504,38 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 async def _end(row: JobRow, cause: Exception | StopReason | None) -> End:
-    """Return how a run ends whose body came to its end, raised this, or was ordered to end."""
-    body: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
+    """Return the end of a run whose handler returned, raised this exception, or was stopped for this reason."""
+    handler: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
     if isinstance(cause, StopReason):
-        body.cancel()
+        handler.cancel()
     elif cause:
-        body.set_exception(cause)
+        handler.set_exception(cause)
     else:
-        body.set_result({})
-    end = end_of_run(row, body, cause if isinstance(cause, StopReason) else None)
+        handler.set_result({})
+    end = end_of_run(row, handler, cause if isinstance(cause, StopReason) else None)
     assert end
     return end
 
 
 def test_lifecycle(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "REPAIR_AFTER_SECONDS", 0.0)
-    # so that a backoff ends by `time_passes` alone, however long an example takes
+    # so that a backoff ends only by `time_passes`, however long an example takes
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 300.0)
-    our_settings = make_settings(
+    configured = make_settings(
         queue_limit=QUEUE_LIMIT, job_max_attempts=MAX_ATTEMPTS, job_ageing_seconds=AGEING_SECONDS
     )
     with asyncio.Runner() as runner:
-        opened = open_resources(our_settings)
+        opened = open_resources(configured)
         resources = runner.run(opened.__aenter__())
         pool = runner.run(_pool(resources))
 
-        class Ours(Lifecycle):
+        class Configured(Lifecycle):
             def __init__(self) -> None:
-                super().__init__(Laboratory(runner, resources, pool))
+                super().__init__(Tools(runner, resources, pool))
 
         try:
             run_state_machine_as_test(
-                Ours,
+                Configured,
                 settings=settings(
                     max_examples=EXAMPLES,
                     stateful_step_count=50,
@@ -555,15 +553,15 @@ async def _pool(resources: Resources) -> asyncpg.Pool:
 
 @pytest.mark.parametrize("how", ["worker stops", "database away", "refused", "cancelled"])
 @pytest.mark.parametrize("is_retried", [True, False], ids=["retried", "not retried"])
-async def test_a_frozen_run_comes_back_after_its_job_was_ended(
+async def test_a_frozen_run_continues_after_its_job_was_ended(
     resources: Resources, how: str, *, is_retried: bool
 ) -> None:
-    """Neither that another worker has ended the job nor that it was queued again has raised its epoch."""
+    """Neither its end by another worker nor its return to the queue has raised the job's epoch."""
     job_id = await queue_job(resources)
-    frozen = await take(resources, job_id, "frozen")
+    frozen = await claim_job(resources, job_id, "frozen")
     assert frozen
     await cancel(resources, job_id)
-    assert await take(resources, job_id, "another") is None
+    assert await claim_job(resources, job_id, "another") is None
     if is_retried:
         await retry(resources, job_id)
     before = await read_job(resources, job_id)

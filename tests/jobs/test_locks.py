@@ -1,7 +1,7 @@
-"""Every transaction that writes what belongs to a wall, a wave or keywords holds the lock of that, in one order.
+"""Each transaction that writes rows of a wall, a wave or keywords holds the lock for them, in one order.
 
-Triggers of these tests refuse a write without its lock. So nothing has to happen at
-the same time for a lock that is missing to be noticed, whichever job writes.
+Triggers of these tests reject a write without its lock. So a missing lock is
+detected without concurrency, whichever job writes.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from app.store.comment_conditions import CommentConditions
 from app.store.comment_marks import Marks
 from tests.conftest import Simulator
 from tests.jobs.conftest import collect, counts, ended
-from tests.jobs.matching import add, open_walls, said, store
+from tests.jobs.matching import add, comments_with, open_walls, store
 from tests.jobs.test_analyze_comments import copies
 from tests.locks import advisory_locks, hash_of, held, until_it_waits
 
@@ -53,7 +53,7 @@ _OF_WAVES = ("waves", "wave_bands")
 
 
 async def refuse_writes_without_locks(resources: Resources) -> None:
-    """Make PostgreSQL refuse them."""
+    """Make PostgreSQL reject writes without locks."""
     each = "BEFORE INSERT OR UPDATE OR DELETE ON"
     statements = [f"{part.strip()} END $$" for part in _FUNCTIONS.split("END $$;") if part.strip()]
     statements += [
@@ -73,7 +73,7 @@ async def refuse_writes_without_locks(resources: Resources) -> None:
         CREATE TRIGGER needs_keywords {each} keywords
            FOR EACH ROW EXECUTE FUNCTION require_named_lock('keywords', 'Exclusive')
         """,
-        # what a removed comment matched is deleted by its own trigger, whatever the keywords are
+        # the trigger of a removed comment deletes its matches, whatever the keywords are
         f"""
         CREATE TRIGGER needs_keywords {each} comment_keywords
            FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION require_named_lock('keywords', 'Share|Exclusive')
@@ -85,14 +85,14 @@ async def refuse_writes_without_locks(resources: Resources) -> None:
 
 
 async def done(resources: Resources, job: Any) -> None:
-    """Wait for the end of a job, which has to succeed."""
+    """Wait for the end of a job, which must succeed."""
     row = await ended(resources, job.id)
     assert row.state == "SUCCEEDED", row.failure
 
 
 async def test_a_write_without_its_lock_is_refused(resources: Resources) -> None:
     await open_walls(resources, [-1])
-    await store(resources, said(["банк"]))
+    await store(resources, comments_with(["банк"]))
     await refuse_writes_without_locks(resources)
     for statement in ("UPDATE comments SET like_count = 5", "INSERT INTO keywords (phrase) VALUES ('x')"):
         with pytest.raises(Exception, match="written without the lock"):
@@ -117,7 +117,7 @@ async def test_collections_lock_the_walls_that_they_write(vk_resources: Resource
 async def test_changes_of_keywords_lock_the_walls_that_they_write(resources: Resources) -> None:
     await open_walls(resources, [-1, -2])
     for owner_id in (-1, -2):
-        await store(resources, said(["Новый банк", "банками и банком", "люди"], owner_id))
+        await store(resources, comments_with(["Новый банк", "банками и банком", "люди"], owner_id))
     await refuse_writes_without_locks(resources)
     async with open_worker(resources, 1):
         bank, people = await add(resources, "банк", "люди")
@@ -144,7 +144,7 @@ async def test_an_analysis_locks_waves_and_walls(resources: Resources) -> None:
     await refuse_writes_without_locks(resources)
     async with open_worker(resources, 1):
         await done(resources, await start_analysis(resources))
-        # a wave that is none any more
+        # a wave that ends
         await store(resources, copies(*["Спасибо"] * 3, first_id=200))
         await done(resources, await start_analysis(resources))
         await done(resources, await start_analysis(resources, full=True))
@@ -152,7 +152,7 @@ async def test_an_analysis_locks_waves_and_walls(resources: Resources) -> None:
 
 async def test_a_removal_locks_waves_and_the_walls_that_they_are_on(resources: Resources) -> None:
     await with_waves(resources)
-    # without the others, what is left of the common wave on the second wall is none
+    # without these two comments, the rest of the common wave on the second wall is too small for a wave
     await remove_comments(resources, [(-2, 100), (-2, 101)])
     async with open_worker(resources, 1):
         await done(resources, await start_analysis(resources))
@@ -162,14 +162,14 @@ async def test_a_removal_locks_waves_and_the_walls_that_they_are_on(resources: R
 
 async def test_marking_locks_walls(resources: Resources) -> None:
     await open_walls(resources, [-1])
-    await store(resources, said(["один", "два", "три"]))
+    await store(resources, comments_with(["один", "два", "три"]))
     await refuse_writes_without_locks(resources)
     assert (await mark_comments(resources, [(-1, 2)], Marks(viewed=True))).count == 1
     assert (await mark_comments(resources, CommentConditions(owner_ids=(-1,)), Marks(archived=True))).count == 3
     assert (await remove_comments(resources, [(-1, 3)])).count == 1
 
 
-# their order: the waves, the walls, the keywords
+# the lock order: waves, walls, keywords
 
 
 async def _remove(resources: Resources) -> None:
@@ -184,7 +184,7 @@ async def _analyze(resources: Resources) -> None:
 async def test_waves_are_locked_before_walls(
     resources: Resources, work: Callable[[Resources], Awaitable[None]]
 ) -> None:
-    """One who holds the lock of waves waits for walls; who holds a wall must not wait for the waves."""
+    """The holder of the lock of waves waits for walls, so the holder of a wall must not wait for the waves."""
     await with_waves(resources)
     async with open_worker(resources, 1):
         if work is _remove:
@@ -198,9 +198,9 @@ async def test_waves_are_locked_before_walls(
 
 
 async def test_walls_are_locked_before_keywords(resources: Resources) -> None:
-    """Otherwise one that shares keywords could wait for a wall whose holder waits behind a change of keywords."""
+    """Otherwise a reader of keywords could wait for a wall whose holder waits behind a change of keywords."""
     await open_walls(resources, [-1])
-    await store(resources, said(["один", "два", "три"]))
+    await store(resources, comments_with(["один", "два", "три"]))
     statement = "SELECT pg_advisory_xact_lock(hashtextextended('keywords', 0))"
     wall = await hash_of(resources, "wall", -1)
     addition = await add_keywords(resources, [RequestedKeyword("два")])

@@ -33,7 +33,7 @@ from app.work.matching.known_keywords import KnownKeywords
 from app.work.matching.match_keywords import match_keywords
 from tests.conftest import MakeSettings, statements
 from tests.jobs.conftest import ended, read_job, running_job
-from tests.jobs.matching import add, counts_are_right, expected, matches, open_walls, said, store
+from tests.jobs.matching import add, comments_with, counts_are_right, expected, matches, open_walls, store
 
 FORMS, EXACT, PART = KeywordMatching.WORD_FORMS, KeywordMatching.EXACT_WORD, KeywordMatching.SUBSTRING
 TEXTS = ["Новый банк", "банками и банком", "нет", "ёжики в тумане", "Банкомат", "люди"]
@@ -50,13 +50,13 @@ async def walls(resources: Resources) -> Resources:
 async def busy(walls: Resources) -> AsyncIterator[Resources]:
     """Store six comments in each of two communities; a worker runs."""
     for owner_id in (-1, -2):
-        await store(walls, said(TEXTS, owner_id))
+        await store(walls, comments_with(TEXTS, owner_id))
     async with open_worker(walls, 3):
         yield walls
 
 
 async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
-    """Take a job as a worker would, without one, and return its run."""
+    """Claim a job as a worker does, without a worker, and return its run."""
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
         assert row
@@ -68,9 +68,9 @@ async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
 # while comments are stored
 
 
-async def test_new_comments_are_matched_as_they_are_stored(walls: Resources) -> None:
+async def test_new_comments_are_matched_while_they_are_stored(walls: Resources) -> None:
     bank, part = await add(walls, "банк", matching=FORMS), await add(walls, "банк", matching=PART)
-    await store(walls, said(TEXTS))
+    await store(walls, comments_with(TEXTS))
     assert await matches(walls) == {
         (-1, 2, bank[0]): [6, 10],
         (-1, 2, part[0]): [6, 10],
@@ -81,21 +81,21 @@ async def test_new_comments_are_matched_as_they_are_stored(walls: Resources) -> 
     await counts_are_right(walls)
 
 
-async def test_an_edited_comment_is_matched_anew(walls: Resources) -> None:
+async def test_an_edited_comment_is_matched_again(walls: Resources) -> None:
     [bank, people] = await add(walls, "банк", "человек")
-    [first] = said(["банк"])
+    [first] = comments_with(["банк"])
     await store(walls, [first])
     await update_keyword(walls, people, {"is_active": False})
-    await store(walls, said(["люди и банк", "люди"]))
+    await store(walls, comments_with(["люди и банк", "люди"]))
     assert await matches(walls) == {(-1, 2, bank): [7, 11]}
-    await store(walls, said(["нет", "нет"]))
+    await store(walls, comments_with(["нет", "нет"]))
     assert await matches(walls) == {}
     await counts_are_right(walls)
 
 
 async def test_a_comment_with_other_attachments_keeps_what_a_switched_off_keyword_matches(walls: Resources) -> None:
     [bank, people] = await add(walls, "банк", "человек")
-    [first] = said(["люди и банк"])
+    [first] = comments_with(["люди и банк"])
     await store(walls, [first])
     before = await matches(walls)
     await update_keyword(walls, people, {"is_active": False})
@@ -106,18 +106,18 @@ async def test_a_comment_with_other_attachments_keeps_what_a_switched_off_keywor
     assert await matches(walls) == before
 
 
-async def test_what_is_stored_again_as_it_was_is_left_alone(walls: Resources) -> None:
+async def test_unchanged_comments_are_not_matched_again(walls: Resources) -> None:
     await add(walls, "банк")
-    await store(walls, said(TEXTS))
+    await store(walls, comments_with(TEXTS))
     with statements(walls) as seen:
-        await store(walls, said(TEXTS))
+        await store(walls, comments_with(TEXTS))
     about_keywords = [statement for statement in seen.texts if "keywords" in statement]
     assert all(statement.startswith("SELECT") for statement in about_keywords)
 
 
-async def test_without_keywords_only_their_absence_is_looked_at(walls: Resources) -> None:
+async def test_without_keywords_comments_are_not_searched(walls: Resources) -> None:
     with statements(walls) as seen:
-        await store(walls, said(TEXTS))
+        await store(walls, comments_with(TEXTS))
     assert len([statement for statement in seen.texts if "keywords" in statement]) == 3
 
 
@@ -127,7 +127,7 @@ async def test_keywords_are_read_again_only_when_they_have_changed(walls: Resour
 
     async def count_reads(comment_id: int) -> int:
         with statements(walls) as seen:
-            await store(walls, said(["банк"], first_id=comment_id), known)
+            await store(walls, comments_with(["банк"], first_id=comment_id), known)
         return len([statement for statement in seen.texts if statement.startswith("SELECT id, phrase")])
 
     assert [await count_reads(comment_id) for comment_id in (2, 3)] == [1, 0]
@@ -143,7 +143,7 @@ async def test_keywords_are_read_again_only_when_they_have_changed(walls: Resour
 # by jobs
 
 
-async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> None:
+async def test_a_new_keyword_is_matched_with_stored_comments(busy: Resources) -> None:
     addition = await add_keywords(
         busy,
         [
@@ -174,9 +174,9 @@ async def test_a_new_keyword_is_matched_with_what_is_stored(busy: Resources) -> 
     await counts_are_right(busy)
 
 
-async def test_case_tells_keywords_apart_where_it_matters(walls: Resources) -> None:
-    wanted = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
-    outcomes = (await add_keywords(walls, wanted)).outcomes
+async def test_case_distinguishes_case_sensitive_keywords(walls: Resources) -> None:
+    selected = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
+    outcomes = (await add_keywords(walls, selected)).outcomes
     assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_THERE"]
     [first, second, third] = [each.keyword_id or 0 for each in outcomes]
     assert first == third != second
@@ -189,19 +189,19 @@ async def test_case_tells_keywords_apart_where_it_matters(walls: Resources) -> N
         )
 
 
-async def test_no_job_where_nothing_is_to_be_done(walls: Resources) -> None:
+async def test_no_job_if_there_is_nothing_to_match(walls: Resources) -> None:
     first = await add_keywords(walls, [RequestedKeyword("банк")])
     assert first.job is None  # nothing is stored
-    await store(walls, said(["нет"]))
+    await store(walls, comments_with(["нет"]))
     assert (await add_keywords(walls, [RequestedKeyword("банк")])).job is None
     assert (await add_keywords(walls, [RequestedKeyword("")])).job is None
     [bank] = [outcome.keyword_id or 0 for outcome in first.outcomes]
-    for wishes in ({"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}):
-        assert (await update_keyword(walls, bank, wishes))[1] is None
+    for arguments in ({"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}):
+        assert (await update_keyword(walls, bank, arguments))[1] is None
     assert await remove_keywords(walls, [bank, bank]) == (1, None)
 
 
-async def test_a_changed_keyword_is_matched_anew(busy: Resources) -> None:
+async def test_a_changed_keyword_is_matched_again(busy: Resources) -> None:
     [bank, people] = await add(busy, "банк", "человек")
     before = await matches(busy)
     row, job = await update_keyword(busy, bank, {"phrase": "банкомат", "category": " деньги "})
@@ -218,7 +218,7 @@ async def test_a_changed_keyword_is_matched_anew(busy: Resources) -> None:
     assert await matches(busy) == {(-1, 6, bank): [0, 8], (-2, 6, bank): [0, 8]} | kept == await expected(busy)
     _, job = await update_keyword(busy, bank, {"matching": PART, "phrase": "банк"})
     assert job is not None
-    # what stays the same is not written again
+    # unchanged matches are not written again
     assert (await ended(busy, job.id)).result["new_matches"] == 6
     assert await matches(busy) == await expected(busy)
     await counts_are_right(busy)
@@ -229,7 +229,7 @@ async def test_a_keyword_that_is_switched_off_keeps_its_matches(busy: Resources)
     before = await matches(busy)
     row, job = await update_keyword(busy, bank, {"is_active": False})
     assert (row.is_active, job) == (False, None)
-    await store(busy, said(["банк"], first_id=100))
+    await store(busy, comments_with(["банк"], first_id=100))
     assert await matches(busy) == before
     row, job = await update_keyword(busy, bank, {"is_active": True})
     assert row.is_active
@@ -238,7 +238,7 @@ async def test_a_keyword_that_is_switched_off_keeps_its_matches(busy: Resources)
     assert await matches(busy) == await expected(busy) == before | {(-1, 100, bank): [0, 4]}
 
 
-async def test_a_keyword_that_is_changed_while_it_is_off_forgets_its_matches(busy: Resources) -> None:
+async def test_a_keyword_that_is_changed_while_it_is_off_loses_its_matches(busy: Resources) -> None:
     [bank, people] = await add(busy, "банк", "человек")
     await update_keyword(busy, bank, {"is_active": False})
     await update_keyword(busy, people, {"is_active": False})
@@ -251,9 +251,9 @@ async def test_a_keyword_that_is_changed_while_it_is_off_forgets_its_matches(bus
     await counts_are_right(busy)
 
 
-async def test_a_keyword_that_is_on_again_forgets_nothing(walls: Resources) -> None:
+async def test_a_keyword_that_is_on_again_loses_no_matches(walls: Resources) -> None:
     [bank] = await add(walls, "банк")
-    await store(walls, said(["банк"]))
+    await store(walls, comments_with(["банк"]))
     await update_keyword(walls, bank, {"is_active": False})
     _, job = await update_keyword(walls, bank, {"phrase": "банки"})
     assert job is not None
@@ -280,9 +280,9 @@ async def test_removed_keywords_lose_their_matches(busy: Resources, monkeypatch:
     await counts_are_right(busy)
 
 
-async def test_what_a_cancelled_removal_left_is_removed_by_the_next_job(walls: Resources) -> None:
+async def test_the_next_job_completes_a_cancelled_removal(walls: Resources) -> None:
     [bank] = await add(walls, "банк")
-    await store(walls, said(TEXTS))
+    await store(walls, comments_with(TEXTS))
     _, job = await remove_keywords(walls, [bank])
     assert job is not None
     await cancel(walls, job.id)
@@ -293,8 +293,8 @@ async def test_what_a_cancelled_removal_left_is_removed_by_the_next_job(walls: R
     await counts_are_right(walls)
 
 
-async def test_an_old_job_matches_what_keywords_say_now(walls: Resources) -> None:
-    await store(walls, said(TEXTS))
+async def test_an_old_job_matches_the_current_keywords(walls: Resources) -> None:
+    await store(walls, comments_with(TEXTS))
     first = await add_keywords(walls, [RequestedKeyword("банк"), RequestedKeyword("человек"), RequestedKeyword("ёжик")])
     ids = [outcome.keyword_id or 0 for outcome in first.outcomes]
     await update_keyword(walls, ids[0], {"phrase": "банкомат"})
@@ -305,10 +305,10 @@ async def test_an_old_job_matches_what_keywords_say_now(walls: Resources) -> Non
     assert await matches(walls) == await expected(walls) == {(-1, 6, ids[0]): [0, 8]}
 
 
-async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_resumes_from_its_checkpoint(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching_job, "BATCH_COMMENTS", 4)
     for owner_id in (-1, -2):
-        await store(walls, said(TEXTS, owner_id))
+        await store(walls, comments_with(TEXTS, owner_id))
     job = (await add_keywords(walls, [RequestedKeyword("банк", PART)])).job
     assert job is not None
     found = matching.search_texts
@@ -317,7 +317,7 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
     async def stop_at_third(*arguments: Any) -> Any:
         calls.append(len(arguments[1]))
         if len(calls) == 3:
-            raise ValidationFailed({})  # which does not pass
+            raise ValidationFailed({})  # is not retried
         return await found(*arguments)
 
     monkeypatch.setattr("app.work.matching.match_keywords.search_texts", stop_at_third)
@@ -333,10 +333,10 @@ async def test_a_job_goes_on_from_its_checkpoint(walls: Resources, monkeypatch: 
 
 
 @pytest.mark.parametrize("bound", ["FEW_TEXTS", "FEW_KEYWORDS"])
-async def test_much_is_matched_in_another_process(
+async def test_large_searches_run_in_another_process(
     walls: Resources, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    """Many texts, or many keywords, of which a matcher has to be made first: by a job, and while they are stored."""
+    """Many texts, or many keywords, which need a new matcher first: in a job, and while comments are stored."""
     monkeypatch.setattr(matching, bound, 0)
     counts: list[int] = []
 
@@ -345,36 +345,36 @@ async def test_much_is_matched_in_another_process(
         return await offload.in_process(function, *given)
 
     monkeypatch.setattr(matching, "in_process", counted)
-    await store(walls, said(TEXTS))
+    await store(walls, comments_with(TEXTS))
     async with open_worker(walls, 1):
         await add(walls, "банк")
-    await store(walls, said(TEXTS[:2], first_id=100))
+    await store(walls, comments_with(TEXTS[:2], first_id=100))
     assert counts == [6, 2]
     assert await matches(walls) == await expected(walls) != {}
 
 
-def test_what_another_process_does() -> None:
-    wanted = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
-    assert matching.search_pickled(matching.pickled(wanted), TEXTS) == matches_of(wanted, TEXTS) != {}
+def test_the_function_of_the_other_process() -> None:
+    selected = (Keyword(3, "банк", FORMS), Keyword(4, "нет", EXACT))
+    assert matching.search_pickled(matching.pickled(selected), TEXTS) == matches_of(selected, TEXTS) != {}
 
 
 # failures
 
 
-async def test_what_is_refused(make_settings: MakeSettings) -> None:
+async def test_rejected_requests(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(queue_limit=1)) as opened:
         with pytest.raises(ValidationFailed, match="keywords: must contain between 1 and 10000 keywords"):
             await add_keywords(opened, [])
         with pytest.raises(ValidationFailed, match="keywordIds: must contain between 1 and 10000 ids"):
             await remove_keywords(opened, [])
         [bank, people] = await add(opened, "банк", "человек")
-        for wishes, problem in (
+        for arguments, problem in (
             ({"phrase": " "}, "phrase: is empty"),
             ({"phrase": "?!"}, "phrase: holds no letter"),
             ({"category": "й" * 101}, "category: The category is longer"),
         ):
             with pytest.raises(ValidationFailed, match=problem):
-                await update_keyword(opened, bank, wishes)
+                await update_keyword(opened, bank, arguments)
         with pytest.raises(KeywordAlreadyThere) as there:
             await update_keyword(opened, bank, {"phrase": "ЧЕЛОВЕК"})
         assert there.value.facts() == {"keywordId": people}
@@ -384,7 +384,7 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
         with pytest.raises(KeywordNotFound, match="Keyword 999 does not exist"):
             await remove_keywords(opened, [bank, 999])
         await open_walls(opened, [-1])
-        await store(opened, said(["банк"]))
+        await store(opened, comments_with(["банк"]))
         assert (await add_keywords(opened, [RequestedKeyword("новое")])).job
         for change in (
             add_keywords(opened, [RequestedKeyword("другое")]),
@@ -398,19 +398,19 @@ async def test_what_is_refused(make_settings: MakeSettings) -> None:
         assert phrases == ["банк", "человек", "новое"]
 
 
-# all at once
+# concurrently
 
 
 async def test_keywords_change_while_comments_are_stored(walls: Resources) -> None:
-    dice = random.Random(5)  # noqa: S311 - no secret
+    dice = random.Random(5)  # noqa: S311 - not a secret
     words = ["банк", "банками", "банкомат", "ёжик", "ежа", "человек", "людей", "год", "лет", "нет", "да"]
 
     async def collect(owner_id: int) -> None:
         known = KnownKeywords()
         for number in range(12):
             texts = [" ".join(dice.choices(words, k=4)) for _ in range(5)]
-            # every second time the comments of the time before, edited
-            await store(walls, said(texts, owner_id, 2 + 5 * (number // 2)), known)
+            # every second round stores the comments of the previous one, edited
+            await store(walls, comments_with(texts, owner_id, 2 + 5 * (number // 2)), known)
 
     async def change() -> None:
         for number, (phrase, other) in enumerate([("банк", "ёжик"), ("человек", "лет"), ("нет", "год")]):
@@ -423,7 +423,7 @@ async def test_keywords_change_while_comments_are_stored(walls: Resources) -> No
             if number == 1:
                 await remove_keywords(walls, [second])
 
-    await store(walls, said(["банк", "год"]))
+    await store(walls, comments_with(["банк", "год"]))
     async with open_worker(walls, 3):
         await asyncio.gather(collect(-1), collect(-2), collect(-1), change())
         async with walls.database.connect() as connection:

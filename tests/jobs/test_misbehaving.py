@@ -1,4 +1,4 @@
-"""Workers that are blocked, killed or cut off: their jobs go on elsewhere, or are given up."""
+"""Workers that are blocked, killed or cut off: other workers resume their jobs, or the jobs are abandoned."""
 
 import asyncio
 import json
@@ -20,10 +20,10 @@ from tests.timeouts import WAIT_SECONDS
 
 @contextmanager
 def misbehaving(url: str, way: str, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker whose jobs block its loop until the file `go_on` is there, or end its process."""
+    """Run a worker whose jobs block its event loop until the file `go_on` exists, or end its process."""
     env = environment(DATABASE_URL=url, DATA_DIR=directory, JOB_HEARTBEAT_TIMEOUT_SECONDS=1, LOG_FORMAT="json")
     with (directory / "log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own
+        process = subprocess.Popen(  # noqa: S603 - a constant command
             [sys.executable, "-m", "tests.jobs.misbehaving", way, str(directory / "go_on")],
             env=env,
             cwd=Path(__file__).parents[2],
@@ -37,43 +37,43 @@ def misbehaving(url: str, way: str, directory: Path) -> Iterator[subprocess.Pope
             process.wait()
 
 
-def said(directory: Path, event: str) -> bool:
-    """Tell whether a worker has said something, or logged it."""
+def has_reported(directory: Path, event: str) -> bool:
+    """Return whether a worker has reported this event, or logged it."""
     lines = (directory / "log").read_text().splitlines()
     return any(json.loads(line)["event"] == event for line in lines if line.startswith("{") and line.endswith("}"))
 
 
-async def test_a_job_that_blocks_its_loop_goes_on_elsewhere(
+async def test_another_worker_resumes_a_job_that_blocks_its_loop(
     make_settings: MakeSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """When the loop goes on, the run can write nothing and notices."""
+    """When the loop continues, the run cannot write, and notices it."""
     seen: list[Any] = []
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         seen.append(job.checkpoint)
         return {}
 
     async with open_resources(make_settings(job_heartbeat_timeout_seconds=1)) as resources:
         job_id = await queue_job(resources)
         with misbehaving(database_url, "blocks", tmp_path):
-            await until(lambda: said(tmp_path, "half_done"))
-            async with working(resources, body):
+            await until(lambda: has_reported(tmp_path, "half_done"))
+            async with working(resources, handler):
                 row = await ended(resources, job_id)
-            assert said(tmp_path, "loop_blocked")
+            assert has_reported(tmp_path, "loop_blocked")
             (tmp_path / "go_on").touch()
-            await until(lambda: said(tmp_path, "noticed") and said(tmp_path, "job_taken_away"))
+            await until(lambda: has_reported(tmp_path, "noticed") and has_reported(tmp_path, "job_taken_away"))
         assert (row.state, row.epoch, row.checkpoint) == ("SUCCEEDED", 2, {"half": 1})
         assert seen == [{"half": 1}]
         reasons = [facts.get("reason") for kind, facts in await events_of(resources, job_id) if kind == "STATE_CHANGED"]
     assert reasons == ["REQUESTED", "TAKEN", "RESCUED", "DONE"]
 
 
-async def test_a_job_that_ends_its_process_is_given_up(
+async def test_a_job_that_ends_its_process_is_abandoned(
     make_settings: MakeSettings, database_url: str, tmp_path: Path
 ) -> None:
     runs = 0
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         return {}
@@ -84,15 +84,15 @@ async def test_a_job_that_ends_its_process_is_given_up(
             with misbehaving(database_url, "dies", tmp_path) as process:
                 await asyncio.to_thread(process.wait, WAIT_SECONDS)
                 assert process.returncode == 9
-        async with working(resources, body):
+        async with working(resources, handler):
             row = await ended(resources, job_id)
     assert (row.state, row.attempts, runs) == ("FAILED", 2, 0)
     assert row.failure["code"] == "JOB_GAVE_UP"
     assert row.failure["message"] == "The job was started 2 times without reaching an end, so it is not retried."
 
 
-class Cable:
-    """A way to PostgreSQL that can be cut: what goes through it ends, and nothing new gets through."""
+class Connection:
+    """A connection to PostgreSQL that can be cut: existing connections end, and new ones fail."""
 
     def __init__(self, url: str, directory: Path) -> None:
         parts = urlsplit(url)
@@ -104,18 +104,18 @@ class Cable:
         self._ends: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
-        """Cut it."""
+        """Close all connections, and reject new ones."""
         self._is_cut = True
         for end in self._ends:
             end.transport.abort()
 
     def mend(self) -> None:
-        """Let connections through again."""
+        """Accept connections again."""
         self._is_cut = False
 
     @asynccontextmanager
-    async def laid(self) -> AsyncIterator["Cable"]:
-        """Let connections through while the context lasts."""
+    async def laid(self) -> AsyncIterator["Connection"]:
+        """Forward connections while the context lasts."""
         server = await asyncio.start_unix_server(self._connect, self._near_end)
         try:
             yield self
@@ -145,7 +145,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_a_worker_that_is_cut_off_from_postgresql(
     make_settings: MakeSettings, resources: Resources, database_url: str, tmp_path: Path
 ) -> None:
-    """Its job goes on elsewhere; when PostgreSQL is there again, it can write nothing, and serves on."""
+    """Another worker resumes its job; once reconnected to PostgreSQL, its run cannot write, and it serves the queue."""
     runs_far: list[int] = []
     is_back = asyncio.Event()
     far_ends: list[str] = []
@@ -165,7 +165,7 @@ async def test_a_worker_that_is_cut_off_from_postgresql(
     async def near_body(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {"near": True}
 
-    async with Cable(database_url, tmp_path).laid() as cable:
+    async with Connection(database_url, tmp_path).laid() as cable:
         far_settings = make_settings(job_heartbeat_timeout_seconds=1, database_url=cable.url)
         near_settings = make_settings(job_heartbeat_timeout_seconds=1)
         async with open_resources(far_settings) as far, working(far, far_body):
@@ -180,6 +180,6 @@ async def test_a_worker_that_is_cut_off_from_postgresql(
             await until(lambda: far_ends)
             second = await queue_job(resources, -2)
             assert (await ended(resources, second)).result == {"far": True}
-    # it is told by its first step, or before that by a look at its jobs
+    # the lost lease is noticed by its next step, or before by the check of its jobs
     assert far_ends[0] in ("LeaseLost", "CancelledError")
     assert (await read_job(resources, first)).result == {"near": True}

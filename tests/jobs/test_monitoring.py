@@ -1,4 +1,4 @@
-"""Monitoring: how it is set, what a tick of the clock starts, and what is noted of each run."""
+"""Monitoring: its settings, the runs that the periodic task starts, and the recorded results."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -26,7 +26,7 @@ from app.vk.wire import VkTokenRejected
 from app.wall import VkGroup
 from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
-from tests.conftest import MakeSettings, Simulator, somebody_waits, until
+from tests.conftest import MakeSettings, Simulator, has_lock_waiter, until
 from tests.jobs.conftest import ended, events_of, in_state, queue_job, read_job, working
 from tests.locks import until_it_waits
 from tests.store.rows import read
@@ -34,13 +34,13 @@ from tests.timeouts import WAIT_SECONDS
 
 
 async def add(resources: Resources, *owner_ids: int) -> None:
-    """Write communities."""
+    """Store communities."""
     async with resources.database.transaction() as connection:
         await upsert_groups(connection, [VkGroup(-owner_id, f"g{-owner_id}", "") for owner_id in owner_ids])
 
 
 async def monitor(resources: Resources, *owner_ids: int, due: str = "-1 second") -> None:
-    """Write communities that are monitored every hour and whose next run is at `due` from now."""
+    """Store communities that are monitored every hour and whose next run is at `due` from now."""
     await add(resources, *owner_ids)
     for owner_id in owner_ids:
         await set_monitoring(resources, owner_id, enabled=True)
@@ -48,7 +48,7 @@ async def monitor(resources: Resources, *owner_ids: int, due: str = "-1 second")
 
 
 async def change(resources: Resources, *owner_ids: int, due: str = "-1 second") -> None:
-    """Let communities be due at this time from now."""
+    """Make communities due at this time from now."""
     async with resources.database.transaction() as connection:
         await connection.execute(
             table.update()
@@ -63,7 +63,7 @@ async def found(resources: Resources, owner_id: int = -1) -> dict[str, Any]:
 
 
 async def job_rows(resources: Resources) -> list[dict[str, Any]]:
-    """Return all jobs, in the order in which they were queued."""
+    """Return all jobs in the order of their creation."""
     return [row for _, row in sorted((await read(resources, jobs_table)).items())]
 
 
@@ -74,12 +74,12 @@ async def now(resources: Resources) -> datetime:
 
 
 async def seconds_until(resources: Resources, moment: datetime | None) -> float:
-    """Return how long it is until a moment, by PostgreSQL's clock."""
+    """Return the seconds until a time, by PostgreSQL's clock."""
     assert moment
     return (moment - await now(resources)).total_seconds()
 
 
-# setting
+# settings
 
 
 async def test_the_first_setting_has_defaults(resources: Resources) -> None:
@@ -88,12 +88,12 @@ async def test_the_first_setting_has_defaults(resources: Resources) -> None:
     assert (row.is_enabled, row.interval_seconds, row.priority, row.next_run_at) == (False, 3600, 0, None)
 
 
-async def test_what_is_not_named_stays(resources: Resources) -> None:
+async def test_omitted_settings_stay(resources: Resources) -> None:
     await add(resources, -1)
     await set_monitoring(resources, -1, enabled=True, interval_minutes=5, priority=JobPriority.CRITICAL)
-    for wishes in ({}, {"enabled": True}, {"interval_minutes": 5}, {"priority": JobPriority.HIGH}):
+    for arguments in ({}, {"enabled": True}, {"interval_minutes": 5}, {"priority": JobPriority.HIGH}):
         before = await found(resources)
-        row = await set_monitoring(resources, -1, **wishes)
+        row = await set_monitoring(resources, -1, **arguments)
         assert row.next_run_at == before["next_run_at"] is not None
         assert (row.is_enabled, row.interval_seconds) == (True, 300)
     assert row.priority == JobPriority.HIGH.value
@@ -120,7 +120,7 @@ async def test_a_shorter_interval_brings_the_next_run_nearer(resources: Resource
     assert longer.next_run_at == row.next_run_at
 
 
-async def test_what_is_not_enabled_has_no_next_run(resources: Resources) -> None:
+async def test_disabled_monitoring_has_no_next_run(resources: Resources) -> None:
     await monitor(resources, -1)
     row = await set_monitoring(resources, -1, enabled=False)
     assert (row.is_enabled, row.next_run_at) == (False, None)
@@ -188,7 +188,7 @@ async def test_run_now_with_a_full_queue(make_settings: MakeSettings) -> None:
         assert await found(resources) == before
 
 
-async def test_of_many_that_run_one_at_once_one_does(resources: Resources) -> None:
+async def test_of_many_concurrent_run_requests_one_succeeds(resources: Resources) -> None:
     await monitor(resources, -1)
     runs = [run_monitoring(resources, -1) for _ in range(4)]
     results = await asyncio.gather(*runs, start_due(resources), return_exceptions=True)
@@ -197,10 +197,10 @@ async def test_of_many_that_run_one_at_once_one_does(resources: Resources) -> No
     assert (await found(resources))["job_id"] == job["id"]
 
 
-# what is due
+# due communities
 
 
-async def test_what_is_due_is_queued(resources: Resources) -> None:
+async def test_due_communities_are_queued(resources: Resources) -> None:
     await monitor(resources, -1, -2)
     await monitor(resources, -3, due="1 minute")
     await set_monitoring(resources, -2, priority=JobPriority.HIGH)
@@ -238,7 +238,7 @@ async def test_of_many_schedulers_one_queues_each(make_settings: MakeSettings) -
         assert noted == {row["arguments"]["wall_ids"][0]: row["id"] for row in await job_rows(processes[0])}
 
 
-async def test_one_tick_starts_a_hundred_at_the_most(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_tick_starts_at_most_a_hundred(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.actions.set_monitoring.BATCH", 2)
     await monitor(resources, -1, -2, -3)
     assert [await start_due(resources) for _ in range(3)] == [2, 1, 0]
@@ -252,7 +252,7 @@ async def test_missed_runs_after_a_pause_are_one_run(resources: Resources) -> No
     assert 0.89 * 3600 < await seconds_until(resources, (await found(resources))["next_run_at"]) < 1.11 * 3600
 
 
-async def test_jitter_spreads_what_falls_due_together(resources: Resources) -> None:
+async def test_jitter_spreads_communities_that_are_due_at_the_same_time(resources: Resources) -> None:
     owner_ids = [-number for number in range(1, 61)]
     await monitor(resources, *owner_ids)
     assert await start_due(resources) == 60
@@ -261,7 +261,7 @@ async def test_jitter_spreads_what_falls_due_together(resources: Resources) -> N
     assert len(set(times)) == 60
 
 
-async def test_a_busy_community_is_left_out_until_its_next_run(resources: Resources) -> None:
+async def test_a_busy_community_is_skipped_until_its_next_run(resources: Resources) -> None:
     busy = await queue_job(resources, -2)
     await monitor(resources, -1, -2, -3)
     with capture_logs() as logs:
@@ -300,20 +300,20 @@ async def test_a_full_queue_loses_nothing(make_settings: MakeSettings) -> None:
         assert sorted(started) == [-5, -4, -3, -2, -1]
 
 
-async def test_the_clock_of_the_workers_starts_what_is_due(
+async def test_the_schedule_of_the_workers_starts_due_communities(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the number of workers: each has a clock, and one of them is the one that ticks."""
+    """Whatever the number of workers: each has the schedule, and one of them runs the task."""
     monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(open_resources(make_settings())) for _ in range(3)]
         await monitor(processes[0], -1, -2)
         for process in processes:
-            await stack.enter_async_context(working(process, body))
+            await stack.enter_async_context(working(process, handler))
 
         async def all_ended() -> bool:
             return all([(await found(processes[0], owner_id))["last_state"] for owner_id in (-1, -2)])
@@ -323,9 +323,7 @@ async def test_the_clock_of_the_workers_starts_what_is_due(
     assert [job["state"] for job in jobs_there.values()] == ["SUCCEEDED", "SUCCEEDED"]
 
 
-async def test_what_fails_on_the_way_leaves_all_as_it_was(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failure_rolls_everything_back(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     await monitor(resources, -1, -2)
     before = await read(resources, table)
 
@@ -339,8 +337,8 @@ async def test_what_fails_on_the_way_leaves_all_as_it_was(
     assert await job_rows(resources) == []
 
 
-async def test_beside_collections_of_many_communities(resources: Resources) -> None:
-    """Both claim communities in the same order, so neither waits for the other for ever."""
+async def test_concurrent_collections_of_many_communities(resources: Resources) -> None:
+    """Both claim communities in the same order, so there is no deadlock."""
     owner_ids = [-number for number in range(1, 21)]
     for turn in range(3):
         await monitor(resources, *owner_ids)
@@ -355,7 +353,7 @@ async def test_beside_collections_of_many_communities(resources: Resources) -> N
 
 
 async def test_due_communities_are_claimed_in_the_order_of_collections(resources: Resources) -> None:
-    """And not in the order in which they are due: else each could wait for a community that the other one has."""
+    """Not in the order of their due times: otherwise two transactions could each wait for a community of the other."""
     await monitor(resources, -1, -2, -3)
     async with resources.database.transaction() as connection:
         # -1 is due first
@@ -371,20 +369,20 @@ async def test_due_communities_are_claimed_in_the_order_of_collections(resources
 
 
 async def test_a_job_that_ends_while_its_community_is_due(resources: Resources) -> None:
-    """Both lock the monitoring first and the claim after it, so neither waits for the other for ever."""
+    """Both lock the monitoring first and the claim second, so there is no deadlock."""
     await monitor(resources, -1)
     await start_due(resources)
     await change(resources, -1)
     async with resources.database.transaction() as connection:
         assert len(await monitorings.claim_due(connection, 1)) == 1
         ending = asyncio.create_task(cancel(resources, 1))
-        await until(lambda: somebody_waits(resources.database.dsn))
+        await until(lambda: has_lock_waiter(resources.database.dsn))
         with pytest.raises(JobAlreadyRunning):
             await enqueue(connection, resources, NewJob(COLLECT_COMMENTS, CollectionRequest((-1,))))
     assert (await ending).state == "CANCELLED"
 
 
-async def test_those_who_follow_are_told(resources: Resources) -> None:
+async def test_subscribers_are_notified(resources: Resources) -> None:
     await monitor(resources, -1, -2)
     await until(lambda: resources.notifications.is_listening)
     with resources.notifications.subscribe(job_topic(1)) as one, resources.notifications.subscribe(job_topic(2)) as two:
@@ -397,25 +395,24 @@ async def test_those_who_follow_are_told(resources: Resources) -> None:
         assert await three.wait(WAIT_SECONDS)
 
 
-# what came of it
+# results
 
 
-async def test_a_collection_is_noted(vk_resources: Resources, simulator: Simulator, worker: None) -> None:
+async def test_a_collection_is_recorded(vk_resources: Resources, simulator: Simulator, worker: None) -> None:
     assert worker is None
     await add_groups(vk_resources, ["1"])
     await set_monitoring(vk_resources, -1, enabled=True)
     await change(vk_resources, -1)
     await start_due(vk_resources)
-    await until(lambda: job_rows(vk_resources))  # the worker's own clock may have been faster
+    await until(lambda: job_rows(vk_resources))  # the worker's own schedule may have been faster
     job = await ended(vk_resources, 1)
     row = await found(vk_resources)
     assert (row["job_id"], row["last_state"], row["last_failure"]) == (job.id, "SUCCEEDED", None)
     assert row["last_run_at"] == job.finished_at
     assert row["last_result"] == job.result
     assert row["last_result"]["new_comments"] == sum(map(len, simulator.truth().values()))
-    # the next one reads only what has changed
-    job_id = (await run_monitoring(vk_resources, -1))[0].id
-    again = await ended(vk_resources, job_id)
+    # the next run reads only changes
+    again = await ended(vk_resources, (await run_monitoring(vk_resources, -1))[0].id)
     assert (await found(vk_resources))["last_result"] == again.result
     assert (again.result["new_comments"], again.result["saved_calls"] > 0) == (0, True)
 
@@ -423,18 +420,18 @@ async def test_a_collection_is_noted(vk_resources: Resources, simulator: Simulat
 RESULT = {"groups": 1, "posts": 0, "failed_posts": 0, "comments": 0, "new_comments": 0}
 
 
-class Bodies:
-    """Bodies that end in different ways."""
+class Handlers:
+    """Handlers that end in different ways."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
 
     async def succeeds(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
-        """Bring a result."""
+        """Return a result."""
         return RESULT
 
     async def fails(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
-        """Find no token that VK accepts."""
+        """Fail because VK accepts no token."""
         raise VkTokenRejected("VK accepts no token.")
 
     async def waits(self, _: RunningJob[Any, Any]) -> dict[str, Any]:
@@ -446,7 +443,7 @@ class Bodies:
 async def succeed(resources: Resources) -> Row[Any]:
     """Run the monitoring of community -1, which succeeds."""
     job, _ = await run_monitoring(resources, -1)
-    async with working(resources, Bodies().succeeds):
+    async with working(resources, Handlers().succeeds):
         return await ended(resources, job.id)
 
 
@@ -454,7 +451,7 @@ async def test_a_failed_job_keeps_the_last_result(resources: Resources) -> None:
     await monitor(resources, -1, due="1 hour")
     await succeed(resources)
     job, _ = await run_monitoring(resources, -1)
-    async with working(resources, Bodies().fails):
+    async with working(resources, Handlers().fails):
         failed = await ended(resources, job.id)
     row = await found(resources)
     assert (row["job_id"], row["last_state"], row["last_result"]) == (job.id, "FAILED", RESULT)
@@ -468,10 +465,10 @@ async def test_a_failed_job_keeps_the_last_result(resources: Resources) -> None:
 async def test_a_failed_job_that_is_retried(resources: Resources) -> None:
     await monitor(resources, -1, due="1 hour")
     job, _ = await run_monitoring(resources, -1)
-    async with working(resources, Bodies().fails):
+    async with working(resources, Handlers().fails):
         await ended(resources, job.id)
     await retry(resources, job.id)
-    async with working(resources, Bodies().succeeds):
+    async with working(resources, Handlers().succeeds):
         await ended(resources, job.id)
     row = await found(resources)
     assert (row["last_state"], row["last_failure"], row["last_result"]) == ("SUCCEEDED", None, RESULT)
@@ -490,7 +487,7 @@ async def test_a_waiting_job_that_is_cancelled(resources: Resources) -> None:
 async def test_a_running_job_that_is_cancelled(resources: Resources) -> None:
     await monitor(resources, -1, due="1 hour")
     job, _ = await run_monitoring(resources, -1)
-    async with working(resources, Bodies().waits):
+    async with working(resources, Handlers().waits):
         await in_state(resources, job.id, JobState.RUNNING)
         await cancel(resources, job.id)
         assert (await found(resources))["last_state"] is None
@@ -500,11 +497,11 @@ async def test_a_running_job_that_is_cancelled(resources: Resources) -> None:
     assert row["last_run_at"] == cancelled.finished_at
 
 
-async def test_other_jobs_of_the_community_are_not_noted(resources: Resources) -> None:
+async def test_other_jobs_of_the_community_are_not_recorded(resources: Resources) -> None:
     await monitor(resources, -1, due="1 hour")
     await succeed(resources)
     before = await found(resources)
-    async with working(resources, Bodies().fails):
+    async with working(resources, Handlers().fails):
         failed = await ended(resources, await queue_job(resources, -1))
     assert failed.state == "FAILED"
     assert await found(resources) == before

@@ -1,4 +1,4 @@
-"""Bodies that compute: they run in processes of their own, and the event loop goes on."""
+"""CPU-bound handlers run in separate processes, and do not block the event loop."""
 
 import asyncio
 import gc
@@ -41,7 +41,7 @@ async def queue_with(resources: Resources, **arguments: Any) -> int:
         return int((await enqueue(connection, resources, NewJob(PLAIN, arguments))).id)
 
 
-async def test_a_plain_body_runs_elsewhere_and_the_loop_goes_on(resources: Resources) -> None:
+async def test_a_plain_handler_runs_in_another_process(resources: Resources) -> None:
     job_id = await queue_with(resources, below=30_000)
     turns = 0
     async with working(resources, count_primes):
@@ -56,7 +56,7 @@ async def test_a_plain_body_runs_elsewhere_and_the_loop_goes_on(resources: Resou
     assert turns > 100
 
 
-async def test_a_cancelled_one_is_killed(resources: Resources, tmp_path: Path) -> None:
+async def test_the_process_of_a_cancelled_handler_is_killed(resources: Resources, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     job_id = await queue_with(resources, pid_file=str(pid_file))
     async with working(resources, never_end):
@@ -68,7 +68,7 @@ async def test_a_cancelled_one_is_killed(resources: Resources, tmp_path: Path) -
     assert row.state == "CANCELLED"
 
 
-async def test_one_that_ends_its_process_is_tried_again_and_then_given_up(
+async def test_a_handler_that_ends_its_process_is_retried_and_then_abandoned(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
@@ -80,24 +80,24 @@ async def test_one_that_ends_its_process_is_tried_again_and_then_given_up(
     assert [kind for kind, _ in await events_of(resources, job_id)].count("ATTEMPT_FAILED") == 4
 
 
-async def test_what_it_raises_is_raised_here() -> None:
+async def test_its_exceptions_are_raised_in_this_process() -> None:
     with pytest.raises(ZeroDivisionError, match="a bug"):
         await in_process(fail, {})
 
 
-async def test_ctrl_c_is_left_to_this_process() -> None:
+async def test_ctrl_c_is_handled_by_this_process() -> None:
     assert await in_process(get_interrupted, {}) == {"is_there": True}
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
-async def test_what_ends_a_process_does_not_end_this_one(error: BaseException) -> None:
+async def test_exceptions_that_end_a_process_do_not_end_this_one(error: BaseException) -> None:
     with pytest.raises(ProcessDied):
         await in_process(end, {"by": error})
 
 
 @pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 @pytest.mark.parametrize("program", ["/bin/false", "/nothing/is/here"])
-# anyio leaves the transport of a process that did not start to the garbage collector
+# the transport of a process that failed to start is closed only by the garbage collector (anyio)
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 def test_a_process_that_ends_while_it_starts(
     monkeypatch: pytest.MonkeyPatch, loop_factory: Callable[[], asyncio.AbstractEventLoop], program: str
@@ -108,7 +108,7 @@ def test_a_process_that_ends_while_it_starts(
     async def compute() -> None:
         with pytest.raises(ProcessDied):
             await in_process(count_primes, {"below": 10})
-        # uvloop cannot close a loop that has not yet noticed that the process ended
+        # uvloop cannot close a loop that has not yet noticed the end of the process
         await until(lambda: set(psutil.Process().children()) <= set(others))
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -116,12 +116,12 @@ def test_a_process_that_ends_while_it_starts(
     gc.collect()
 
 
-async def test_an_error_of_the_system_in_the_function_is_raised_here() -> None:
+async def test_an_os_error_in_the_function_is_raised_in_this_process() -> None:
     with pytest.raises(ProcessLookupError, match="of the function"):
         await in_process(fail_by, {"error": ProcessLookupError("of the function")})
 
 
-async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_run_concurrently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     calls = [in_process(meet, {"directory": str(tmp_path)}) for _ in range(2)]
     async with asyncio.timeout(WAIT_SECONDS):
@@ -129,7 +129,7 @@ async def test_a_call_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.Mon
     assert one != other
 
 
-async def test_it_ends_when_the_process_that_it_computes_for_is_killed(tmp_path: Path) -> None:
+async def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     parent = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -156,22 +156,22 @@ async def test_it_ends_when_the_process_that_it_computes_for_is_killed(tmp_path:
 
 @pytest.fixture
 def _sigint() -> Iterator[None]:
-    """Leave nothing of what a process that computes sets in this one."""
+    """Reset what the functions of the other process change in this one."""
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
-    offload._exit_with_parent.cache_clear()  # noqa: SLF001 - it runs in the other process, where nothing is measured
+    offload._exit_with_parent.cache_clear()  # noqa: SLF001 - it runs in the other process, where line coverage is not measured
 
 
 @pytest.mark.usefixtures("_sigint")
 async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests above show, seen from within."""
+    """The behaviour of the tests above, in this process."""
     ends: list[int] = []
     parents = iter([7, 7, 1])
     monkeypatch.setattr(os, "_exit", ends.append)
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(offload, "WATCH_SECONDS", 0.0)
-    offload._watch_parent(7)  # noqa: SLF001 - it runs in the other process, where nothing is measured
+    offload._watch_parent(7)  # noqa: SLF001 - it runs in the other process, where line coverage is not measured
     assert ends == [1]
     monkeypatch.setattr(os, "getppid", lambda: 1)
     threads = threading.enumerate()
@@ -179,13 +179,13 @@ async def test_a_process_that_computes_watches_its_parent(monkeypatch: pytest.Mo
         assert offload._call_in_process(7, count_primes, {"below": 10})["primes"] == 4  # type: ignore[index]  # noqa: SLF001 - a result, in-process
     assert isinstance(offload._call_in_process(7, fail, {}), offload._Raised)  # noqa: SLF001 - in-process
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    # one thread for both calls; its end is waited for, lest it ends this process
+    # one thread serves both calls; wait for its end, because it would end this process
     await until(lambda: len(ends) > 1 and set(threading.enumerate()) <= set(threads))
     assert ends == [1, 1]
 
 
-def test_the_command_line_runs_plain_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that compute for `python -m app.cli` run its file: that is not to start the command line again."""
+def test_the_command_line_runs_plain_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of `python -m app.cli` import its file, which must not start the command line again."""
     results: list[dict[str, Any]] = []
     monkeypatch.setattr("app.cli.main", lambda: results.append(asyncio.run(in_process(count_primes, {"below": 10}))))
     runpy.run_module("app.cli", run_name="__mp_main__")

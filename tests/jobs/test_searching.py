@@ -1,4 +1,4 @@
-"""No transaction is open while comments are searched for keywords: a search may take seconds, in another process."""
+"""No transaction is open during a keyword search: it may take seconds, in another process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from app.work.matching import search_texts as matching
 from app.work.matching.known_keywords import KnownKeywords, SearchOutdated
 from tests.conftest import stored_comments
 from tests.jobs.conftest import collect, counts, ended
-from tests.jobs.matching import expected, matches, open_walls, said, store
+from tests.jobs.matching import comments_with, expected, matches, open_walls, store
 
 
 class Held:
@@ -29,11 +29,11 @@ class Held:
     def __init__(self) -> None:
         self.began, self.released = asyncio.Event(), asyncio.Event()
 
-    async def search(self, wanted: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
-        """Search as always, but wait first."""
+    async def search(self, selected: tuple[Keyword, ...], texts: Sequence[str]) -> dict[int, Positions]:
+        """Wait, then search."""
         self.began.set()
         await self.released.wait()
-        return await matching.search_texts(wanted, texts)
+        return await matching.search_texts(selected, texts)
 
 
 async def open_transactions(resources: Resources) -> int:
@@ -91,7 +91,7 @@ async def test_no_transaction_is_open_while_stored_comments_are_searched(vk_reso
         assert addition.job
         await held.began.wait()
         assert await open_transactions(vk_resources) == 0
-        # what is stored meanwhile is searched before anything is written
+        # comments that are stored meanwhile are searched before anything is written
         async with vk_resources.database.transaction() as connection:
             await connection.exec_driver_sql("UPDATE comments SET text = 'и снова' WHERE NOT is_deleted")
         held.released.set()
@@ -101,7 +101,7 @@ async def test_no_transaction_is_open_while_stored_comments_are_searched(vk_reso
 
 
 async def test_a_keyword_that_is_removed_during_a_search_matches_nothing(vk_resources: Resources, held: Held) -> None:
-    """No later job would delete what it matches: when it was removed, it matched nothing."""
+    """No later job would delete its matches: when it was removed, it had none."""
     async with open_worker(vk_resources, 2):
         counts(await collect(vk_resources))
         addition = await add_keywords(vk_resources, [RequestedKeyword("и")])
@@ -114,14 +114,14 @@ async def test_a_keyword_that_is_removed_during_a_search_matches_nothing(vk_reso
 
 
 async def test_a_text_that_was_stored_before_the_search_and_not_after_it(resources: Resources) -> None:
-    """It was not searched, as it was stored already; another collection has stored another text since."""
+    """It was not searched, because it was stored already; meanwhile another collection has stored another text."""
     await open_walls(resources, [-1])
-    await store(resources, said(["банк"]))
+    await store(resources, comments_with(["банк"]))
     await add_keywords(resources, [RequestedKeyword("банк")])
     known = KnownKeywords()
-    await known.search(resources.database, said(["банк"]))
-    await store(resources, said(["люди"]))
+    await known.search(resources.database, comments_with(["банк"]))
+    await store(resources, comments_with(["люди"]))
     async with resources.database.transaction() as connection:
-        stored = await upsert_comments(connection, said(["банк"]), await begin_collection(connection))
+        stored = await upsert_comments(connection, comments_with(["банк"]), await begin_collection(connection))
         with pytest.raises(SearchOutdated):
             await known.write_matches(connection, stored)

@@ -1,4 +1,4 @@
-"""What keeps the queue in order by the clock."""
+"""The periodic tasks that maintain the queue."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from tests.store.test_jobs import change, insert
 
 
 async def run(resources: Resources, name: str) -> None:
-    """Do what the clock does under this name."""
+    """Run the periodic task with this name."""
     _, action = periodic_tasks(resources)[name]
     await action()
 
@@ -30,7 +30,7 @@ async def rows(resources: Resources, sql: str) -> list[Any]:
         return [tuple(row) for row in await connection.execute(text(sql))]
 
 
-async def test_lost_entries_are_made_anew_and_orphans_dropped(resources: Resources) -> None:
+async def test_lost_entries_are_restored_and_orphans_removed(resources: Resources) -> None:
     lost, well = await queue_job(resources, -1), await queue_job(resources, -2)
     long_ago = func.now() - timedelta(minutes=1)
     queue_ids = await rows(resources, "SELECT queue_id FROM jobs ORDER BY id")
@@ -42,7 +42,7 @@ async def test_lost_entries_are_made_anew_and_orphans_dropped(resources: Resourc
     with capture_logs() as logs:
         await run(resources, "tick")
         await run(resources, "tick")
-    # the key of a queue entry is unique: the former entry is the job's once more, and there is no second one
+    # the key of a queue entry is unique: the job has its former entry again, and no second one
     entries = await rows(
         resources, "SELECT queue_id FROM jobs JOIN pgqueuer ON pgqueuer.id = queue_id ORDER BY jobs.id"
     )
@@ -58,7 +58,7 @@ async def test_lost_entries_are_made_anew_and_orphans_dropped(resources: Resourc
     assert await rows(resources, "SELECT count(*) FROM pgqueuer") == [(1,)]
 
 
-async def test_waiting_jobs_rise(make_settings: MakeSettings) -> None:
+async def test_waiting_jobs_gain_priority(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(job_ageing_seconds=60)) as resources:
         jobs = [await queue_job(resources, -number, priority) for number, priority in enumerate(JobPriority, 1)]
         for job_id in jobs:
@@ -70,9 +70,7 @@ async def test_waiting_jobs_rise(make_settings: MakeSettings) -> None:
     assert kept == [(0,), (10,), (20,), (30,)]
 
 
-async def test_one_failure_does_not_keep_the_rest_from_work(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_failing_task_does_not_stop_the_others(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: Any) -> list[int]:
         raise failures.pop()
 
@@ -103,7 +101,7 @@ async def test_old_jobs_are_removed(make_settings: MakeSettings, days: float, le
         assert await rows(resources, "SELECT name FROM workers") == [("here",)]
 
 
-async def test_many_jobs_are_removed_in_parts(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_jobs_are_removed_in_batches(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "REMOVE_BATCH_SIZE", 3)
     for _ in range(7):
         await insert(resources, state="SUCCEEDED", finished_at=func.now())

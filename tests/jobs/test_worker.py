@@ -1,4 +1,4 @@
-"""Workers: what becomes of a job when its body ends, fails, takes too long, is cancelled, or when its worker stops."""
+"""Workers: what happens to a job when its handler ends, fails, times out, is cancelled, or when its worker stops."""
 
 import asyncio
 import math
@@ -21,7 +21,6 @@ from app.actions.start_collection import start_collection
 from app.background import make_worker
 from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
-from app.jobs.active_runs import Run
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import LeaseLost, Progress, RunningJob
@@ -37,6 +36,7 @@ from app.work.kinds import JobKind
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import (
     PLAIN,
+    claim_job,
     ended,
     events_of,
     in_state,
@@ -44,14 +44,13 @@ from tests.jobs.conftest import (
     queue_job,
     read_job,
     running_job,
-    take,
     working,
 )
 from tests.timeouts import WAIT_SECONDS
 
 
-class Bodies:
-    """A body that does what a test tells it, and remembers what it was started with."""
+class Handlers:
+    """A handler that waits for the test, and records the arguments of its runs."""
 
     def __init__(self) -> None:
         self.started: list[int] = []
@@ -59,7 +58,7 @@ class Bodies:
         self.go_on = asyncio.Event()
 
     async def waits(self, job: RunningJob[Any, Any]) -> dict[str, Any]:
-        """Write a checkpoint and wait until the test lets it go on."""
+        """Write a checkpoint and wait until the test releases it."""
         self.started.append(job.id)
         try:
             async with job.step() as connection:
@@ -73,7 +72,7 @@ class Bodies:
 
 
 async def test_a_job_succeeds(resources: Resources) -> None:
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
@@ -105,18 +104,18 @@ async def test_a_transaction_that_rolls_back_leaves_no_job(resources: Resources)
     assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
 
-async def test_a_failure_that_passes_is_tried_again(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transient_failure_is_retried(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     tries: list[int] = []
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         tries.append(job.epoch)
         if len(tries) < 3:
             raise VkUnavailable("VK is away.")
         return {}
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert row.state == "SUCCEEDED"
     assert tries == [1, 2, 3]
@@ -126,25 +125,27 @@ async def test_a_failure_that_passes_is_tried_again(resources: Resources, monkey
     assert kinds.count("ATTEMPT_FAILED") == 2
 
 
-async def test_a_failure_that_does_not_pass_ends_the_job(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_permanent_failure_ends_the_job(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise VkUnavailable("VK is away.")
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert row.state == "FAILED"
     assert row.attempts == row.max_attempts == 5
     assert (row.failure["code"], row.failure["message"]) == ("VK_UNAVAILABLE", "VK is away.")
 
 
-async def test_that_postgresql_is_away_is_no_try(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_of_postgresql_does_not_count_as_an_attempt(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     runs = 0
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         if runs <= 7:
@@ -152,17 +153,17 @@ async def test_that_postgresql_is_away_is_no_try(resources: Resources, monkeypat
         return {}
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert (row.state, row.attempts, row.epoch) == ("SUCCEEDED", 1, 8)
 
 
 async def test_an_unexpected_error_is_masked(resources: Resources) -> None:
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise RuntimeError("a secret")
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert row.state == "FAILED"
     assert row.failure["code"] == "INTERNAL"
@@ -170,8 +171,8 @@ async def test_an_unexpected_error_is_masked(resources: Resources) -> None:
     assert "a secret" not in str(row.failure)
 
 
-async def test_a_job_that_takes_too_long(resources: Resources) -> None:
-    bodies = Bodies()
+async def test_a_job_that_times_out(resources: Resources) -> None:
+    bodies = Handlers()
     job_id = await queue_job(resources, timeout_seconds=0.05)
     async with working(resources, bodies.waits):
         row = await ended(resources, job_id)
@@ -181,21 +182,21 @@ async def test_a_job_that_takes_too_long(resources: Resources) -> None:
     assert bodies.cleaned == [job_id]
 
 
-@pytest.mark.parametrize("is_told", [True, False], ids=["told", "notification lost"])
+@pytest.mark.parametrize("is_notified", [True, False], ids=["notified", "notification lost"])
 async def test_cancel_a_running_job_within_a_second(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, *, is_notified: bool
 ) -> None:
-    """By the notification alone, or, where that is lost, by the next look, which is due within half a second."""
+    """By the notification, or if that is lost, by the next check, which follows within half a second."""
     assert app.jobs.watch.CANCEL_CHECK_SECONDS <= 0.5
-    if is_told:
+    if is_notified:
         monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", math.inf)
     else:
         monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
-    bodies = Bodies()
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits) as worker:
-        if is_told:
-            worker._watch._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also looks at each of its heartbeats
+        if is_notified:
+            worker._watch._heartbeat_seconds = 10 * WAIT_SECONDS  # noqa: SLF001 - the worker also checks for cancel requests at each heartbeat
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
@@ -204,13 +205,11 @@ async def test_cancel_a_running_job_within_a_second(
     assert row.checkpoint == {"runs": 1}
 
 
-async def test_a_body_that_looks_is_told_that_it_was_cancelled(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page that is stored while somebody cancels is not stored: the step says so itself."""
+async def test_a_step_of_a_cancelled_job_raises(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is being stored during a cancel request is not stored: the step itself reports the request."""
     monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 60)
     monkeypatch.setattr("app.jobs.queue.CANCELLATIONS", "somewhere else")
-    bodies = Bodies()
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
         await until(lambda: bodies.started)
@@ -223,8 +222,8 @@ async def test_a_body_that_looks_is_told_that_it_was_cancelled(
     assert row.done == 1
 
 
-async def test_retry_goes_on_from_the_checkpoint(resources: Resources) -> None:
-    bodies = Bodies()
+async def test_retry_resumes_from_the_checkpoint(resources: Resources) -> None:
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
@@ -237,8 +236,8 @@ async def test_retry_goes_on_from_the_checkpoint(resources: Resources) -> None:
     assert row.checkpoint == {"runs": 2}
 
 
-async def test_a_worker_that_stops_hands_its_jobs_over(vk_resources: Resources, simulator: Simulator) -> None:
-    """The next worker goes on from the checkpoint, and the run that was cut short is no attempt."""
+async def test_a_worker_that_stops_returns_its_jobs_to_the_queue(vk_resources: Resources, simulator: Simulator) -> None:
+    """The next worker resumes from the checkpoint, and the interrupted run does not count as an attempt."""
     await add_groups(vk_resources, ["1"])
     pages = simulator.control()["requests"]
     async with working(vk_resources, COLLECT_COMMENTS):
@@ -256,10 +255,10 @@ async def test_a_worker_that_stops_hands_its_jobs_over(vk_resources: Resources, 
     assert simulator.control()["requests"] > pages
 
 
-async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resources) -> None:
+async def test_a_run_that_was_declared_dead_cannot_write(resources: Resources) -> None:
     job_id = await queue_job(resources)
-    first = await take(resources, job_id, "first")
-    second = await take(resources, job_id, "second")
+    first = await claim_job(resources, job_id, "first")
+    second = await claim_job(resources, job_id, "second")
     assert first
     assert second
     assert second.epoch == first.epoch + 1
@@ -270,91 +269,89 @@ async def test_a_run_that_was_declared_dead_can_write_nothing(resources: Resourc
     alive = running_job(resources, second)
     async with alive.step() as connection:
         await alive.report(connection, Progress("in time", 1), {"late": False})
-        await alive.event(connection, JobEventKind.POST_FAILED, "told", {})
+        await alive.event(connection, JobEventKind.POST_FAILED, "failed", {})
     row = await read_job(resources, job_id)
     assert (row.worker, row.done, row.checkpoint) == ("second", 1, {"late": False})
 
 
-def taken_away() -> float:
-    """Return how many runs have ended as another worker had the job."""
+def lost_leases() -> float:
+    """Return the number of runs that ended because of a lost lease."""
     return REGISTRY.get_sample_value("vk_comments_jobs_taken_away_total") or 0.0
 
 
-async def test_a_worker_that_lost_its_job_lets_it_be(resources: Resources) -> None:
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
-        await take(resources, job.id, "a faster one")
+async def test_a_worker_that_lost_its_lease_does_not_end_the_job(resources: Resources) -> None:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
+        await claim_job(resources, job.id, "a faster one")
         async with job.step():
             raise AssertionError
 
-    before = taken_away()
+    before = lost_leases()
     job_id = await queue_job(resources)
-    async with working(resources, body):
-        await until(lambda: taken_away() == before + 1)
+    async with working(resources, handler):
+        await until(lambda: lost_leases() == before + 1)
         row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.epoch) == ("RUNNING", "a faster one", 2)
     assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
 
 async def test_a_result_that_comes_too_late_is_not_written(resources: Resources) -> None:
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
-        await take(resources, job.id, "a faster one")
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
+        await claim_job(resources, job.id, "a faster one")
         return {"late": True}
 
-    before = taken_away()
+    before = lost_leases()
     job_id = await queue_job(resources)
-    async with working(resources, body):
-        await until(lambda: taken_away() == before + 1)
+    async with working(resources, handler):
+        await until(lambda: lost_leases() == before + 1)
     row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.result) == ("RUNNING", "a faster one", None)
     assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 1
 
 
-async def test_a_job_that_ends_its_process_is_given_up(resources: Resources) -> None:
+async def test_a_job_that_ends_its_process_is_abandoned(resources: Resources) -> None:
     job_id = await queue_job(resources)
     for attempt in range(1, 6):
-        row = await take(resources, job_id, "a worker that dies")
+        row = await claim_job(resources, job_id, "a worker that dies")
         assert row
         assert row.attempts == attempt
-    assert await take(resources, job_id, "one more") is None
+    assert await claim_job(resources, job_id, "one more") is None
     row = await read_job(resources, job_id)
     assert row.state == "FAILED"
     assert row.failure["code"] == "JOB_GAVE_UP"
     assert row.failure["facts"] == {"attempts": 5}
-    assert await take(resources, job_id, "one more") is None
-    assert await take(resources, 99, "one more") is None
+    assert await claim_job(resources, job_id, "one more") is None
+    assert await claim_job(resources, 99, "one more") is None
 
 
 async def test_a_job_that_was_cancelled_while_its_worker_died_ends(resources: Resources) -> None:
     job_id = await queue_job(resources)
-    await take(resources, job_id, "a worker that dies")
+    await claim_job(resources, job_id, "a worker that dies")
     await cancel(resources, job_id)
     assert (await read_job(resources, job_id)).state == "RUNNING"
-    assert await take(resources, job_id, "the next") is None
+    assert await claim_job(resources, job_id, "the next") is None
     assert (await read_job(resources, job_id)).state == "CANCELLED"
 
 
-async def test_a_job_without_an_entry_in_the_queue_is_found(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_job_without_a_queue_entry_is_restored(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = await queue_job(resources)
     connection = await asyncpg.connect(resources.database.dsn)
     await connection.execute("DELETE FROM pgqueuer")
     await connection.execute("UPDATE jobs SET queued_at = now() - interval '1 minute'")
     await connection.close()
     monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert bodies.started == [job_id]
 
 
-async def test_jobs_that_are_well_are_not_restored(resources: Resources) -> None:
+async def test_consistent_jobs_are_not_restored(resources: Resources) -> None:
     await queue_job(resources)
     assert await restore_lost(resources, 0) == []
 
 
-async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resources: Resources) -> None:
+async def test_the_highest_priority_is_next_within_the_concurrency(resources: Resources) -> None:
     low, normal, critical = [
         await queue_job(resources, -number, priority)
         for number, priority in ((1, JobPriority.LOW), (2, JobPriority.NORMAL), (3, JobPriority.CRITICAL))
@@ -363,7 +360,7 @@ async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resource
     order: list[int] = []
     running = 0
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal most, running
         running += 1
         most = max(most, running)
@@ -373,7 +370,7 @@ async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resource
         running -= 1
         return {}
 
-    async with working(resources, body, concurrency=1):
+    async with working(resources, handler, concurrency=1):
         for job_id in (low, normal, critical):
             await ended(resources, job_id)
     assert order == [critical, normal, low]
@@ -381,24 +378,24 @@ async def test_the_most_urgent_job_is_next_and_no_more_than_allowed_run(resource
 
 
 async def test_a_critical_job_is_next_though_a_thousand_wait(resources: Resources) -> None:
-    """Also where all workers are busy: none of them has taken any of those that wait beforehand."""
+    """Also while all workers are busy: they claim none of the waiting jobs in advance."""
     order: list[int] = []
     may_end = [asyncio.Event() for _ in range(4)]
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         order.append(job.id)
         if len(order) <= 4:
             await may_end[len(order) - 1].wait()
         return {}
 
     busy = [await queue_job(resources, -number, JobPriority.LOW) for number in range(1, 5)]
-    async with working(resources, body), working(resources, body):
+    async with working(resources, handler), working(resources, handler):
         await until(lambda: len(order) == 4)
         async with resources.database.transaction() as connection:
             for _ in range(1_000):
                 await enqueue(connection, resources, NewJob(PLAIN, {}, priority=JobPriority.LOW))
         critical = await queue_job(resources, -9, JobPriority.CRITICAL)
-        # one worker is free: where two were, the other one could be the first to start what it takes
+        # only one worker has capacity: of two, the other one could start its claimed job first
         may_end[0].set()
         await until(lambda: len(order) > 6)
         for event in may_end:
@@ -407,37 +404,37 @@ async def test_a_critical_job_is_next_though_a_thousand_wait(resources: Resource
     assert order[4] == critical
 
 
-async def test_the_bound_of_the_queue_is_exact(make_settings: MakeSettings) -> None:
-    """However many ask at the same moment, and whichever process they ask."""
+async def test_the_limit_of_the_queue_is_exact(make_settings: MakeSettings) -> None:
+    """However many clients enqueue concurrently, in whichever process."""
     settings = make_settings(queue_limit=7)
     async with open_resources(settings) as first, open_resources(settings) as second:
-        asked = [queue_job((first, second)[number % 2], -number) for number in range(1, 31)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        requests = [queue_job((first, second)[number % 2], -number) for number in range(1, 31)]
+        answers = await asyncio.gather(*requests, return_exceptions=True)
         refused = [answer for answer in answers if not isinstance(answer, int)]
         assert [type(answer) for answer in refused] == [QueueFull] * 23
         assert await _count(first, "SELECT count(*) FROM jobs") == 7
         assert await _count(first, "SELECT count(*) FROM pgqueuer") == 7
 
 
-async def test_running_jobs_show_life(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_running_jobs_have_heartbeats(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.jobs.watch, "HEARTBEAT_SECONDS", 0)
-    bodies = Bodies()
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
         await until(lambda: bodies.started)
         first = (await in_state(resources, job_id, JobState.RUNNING)).heartbeat_at
 
-        async def has_beaten() -> bool:
+        async def has_heartbeat() -> bool:
             return bool((await read_job(resources, job_id)).heartbeat_at > first)
 
-        await until(has_beaten)
+        await until(has_heartbeat)
 
 
 async def test_the_queue_is_served_again_after_its_connections_were_lost(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.jobs.worker, "RESTART_SECONDS", 0)
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
         first = await queue_job(resources, -1)
@@ -449,7 +446,7 @@ async def test_the_queue_is_served_again_after_its_connections_were_lost(
         )
 
         async def queue_again() -> int | None:
-            with suppress(ServiceUnavailable):  # until it is known that the connections are gone
+            with suppress(ServiceUnavailable):  # until the lost connections are detected
                 return await queue_job(resources, -2)
             return None
 
@@ -464,17 +461,17 @@ async def _count(resources: Resources, sql: str) -> Any:
         await connection.close()
 
 
-async def test_others_are_taken_while_a_long_job_goes_on_after_a_failure(
+async def test_other_jobs_are_claimed_while_a_long_job_continues_after_a_failure(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the queue is lost by, it is served again at once, and what runs goes on as it was."""
+    """Whatever the error, the queue is served again at once, and running jobs continue."""
     monkeypatch.setattr(app.jobs.worker, "RESTART_SECONDS", 0)
-    bodies = Bodies()
+    bodies = Handlers()
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         return await bodies.waits(job) if job.id == 1 else {}
 
-    async with working(resources, body):
+    async with working(resources, handler):
         long = await queue_job(resources, -1)
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         await _count(
@@ -495,11 +492,11 @@ async def test_others_are_taken_while_a_long_job_goes_on_after_a_failure(
     assert (row.state, row.epoch, row.attempts) == ("SUCCEEDED", 1, 1)
 
 
-async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resources) -> None:
-    """Neither as its worker stops while it cleans up, nor as this try has failed."""
+async def test_a_cancelled_job_does_not_return_to_the_queue(resources: Resources) -> None:
+    """Neither because its worker stops during the cleanup, nor because this attempt has failed."""
     is_cleaning, may_end = asyncio.Event(), asyncio.Event()
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         try:
             await asyncio.Event().wait()
         finally:
@@ -508,7 +505,7 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
         raise AssertionError
 
     job_id = await queue_job(resources)
-    async with working(resources, body) as worker:
+    async with working(resources, handler) as worker:
         await in_state(resources, job_id, JobState.RUNNING)
         worker.stop()
         await is_cleaning.wait()
@@ -518,7 +515,7 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
     assert await _count(resources, "SELECT count(*) FROM pgqueuer") == 0
 
     failing = await queue_job(resources)
-    taken = await take(resources, failing, "me")
+    taken = await claim_job(resources, failing, "me")
     assert taken
     await cancel(resources, failing)
     again = End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, retry_after_seconds=300)
@@ -527,16 +524,16 @@ async def test_a_cancelled_job_does_not_go_back_into_the_queue(resources: Resour
     assert await _count(resources, "SELECT count(*) FROM job_groups") == 0
 
 
-async def test_a_result_that_postgresql_does_not_take_fails_the_job_at_once(resources: Resources) -> None:
+async def test_a_result_that_postgresql_rejects_fails_the_job_at_once(resources: Resources) -> None:
     runs = 0
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal runs
         runs += 1
         return {"text": "a\x00b"}
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert (row.state, row.failure["code"], runs) == ("FAILED", "INTERNAL", 1)
 
@@ -550,18 +547,18 @@ async def test_an_end_that_cannot_be_written_leaves_the_job_to_others(
 
     monkeypatch.setattr(app.jobs.worker, "finish", away)
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     job_id = await queue_job(resources)
     with capture_logs() as logs:
-        async with working(resources, body):
+        async with working(resources, handler):
             await until(lambda: [line for line in logs if line["event"] == "run_end_lost"])
     assert (await read_job(resources, job_id)).state == "RUNNING"
     assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
 
 
-async def test_a_worker_is_known_before_it_claims_its_first_job(resources: Resources) -> None:
+async def test_a_worker_is_registered_before_it_claims_its_first_job(resources: Resources) -> None:
     for statement in (
         "CREATE TABLE claims (is_known bool)",
         """
@@ -575,7 +572,7 @@ async def test_a_worker_is_known_before_it_claims_its_first_job(resources: Resou
     ):
         async with resources.database.transaction() as connection:
             await connection.exec_driver_sql(statement)
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
@@ -586,7 +583,7 @@ async def test_a_worker_is_known_before_it_claims_its_first_job(resources: Resou
 async def test_a_worker_claims_a_job_again_as_soon_as_it_is_back_in_the_queue(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also while it still waits for the answer that the end of the former run is written."""
+    """Also while it still waits for the confirmation that the end of the former run is written."""
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
     started: list[int] = []
 
@@ -628,7 +625,7 @@ async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
         "INSERT INTO pgqueuer (priority, status, entrypoint, payload)"
         " SELECT 30, 'queued', entrypoint, payload FROM pgqueuer",
     )
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
@@ -636,16 +633,16 @@ async def test_two_entries_of_one_job_are_one_run(resources: Resources) -> None:
     assert bodies.started == [job_id]
 
 
-async def test_other_failures_of_the_queue_are_sqlalchemys(resources: Resources) -> None:
+async def test_other_failures_of_the_queue_are_those_of_sqlalchemy(resources: Resources) -> None:
     async with resources.database.connect() as connection:
         with pytest.raises(DBAPIError, match="division by zero"):
             await queries_of(connection).driver.fetch("SELECT 1 / 0")
 
 
-async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSettings) -> None:
-    """Who loses the race has found nothing, and nothing has failed."""
+async def test_many_workers_race_for_the_slots_of_a_kind(make_settings: MakeSettings) -> None:
+    """A worker that loses the race claims nothing, and nothing fails."""
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         return {}
 
     async with open_resources(make_settings(job_kind_limits="collect_comments=3")) as resources:
@@ -653,12 +650,12 @@ async def test_many_workers_race_for_the_places_of_a_kind(make_settings: MakeSet
             for _ in range(60):
                 await enqueue(connection, resources, NewJob(PLAIN, {}))
         with capture_logs() as logs:
-            async with working(resources, body), working(resources, body), working(resources, body):
+            async with working(resources, handler), working(resources, handler), working(resources, handler):
                 await until(lambda: _count(resources, "SELECT count(*) = 60 FROM jobs WHERE state = 'SUCCEEDED'"))
     assert [line["reason"] for line in logs if line["event"] == "queue_lost"] == []
 
 
-async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_are_still_watched_after_any_failure(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = [QueryTimedOut(), ServiceUnavailable("PostgreSQL"), RuntimeError("anything")]
 
     async def fails_twice(*arguments: Any) -> set[int]:
@@ -668,7 +665,7 @@ async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monke
 
     monkeypatch.setattr("app.store.jobs.cancelled_among", fails_twice)
     monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 0.01)
-    bodies = Bodies()
+    bodies = Handlers()
     job_id = await queue_job(resources)
     with capture_logs() as logs:
         async with working(resources, bodies.waits):
@@ -682,11 +679,11 @@ async def test_jobs_are_watched_on_after_any_failure(resources: Resources, monke
     ]
 
 
-async def test_a_run_ends_although_its_connections_were_lost(resources: Resources) -> None:
+async def test_a_run_ends_even_if_its_connections_were_lost(resources: Resources) -> None:
     lost: list[int] = []
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
-        # every connection is lost at the moment when the end is to be written
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
+        # all connections are lost at the moment when the end is written
         lost.append(
             await _count(
                 resources,
@@ -697,7 +694,7 @@ async def test_a_run_ends_although_its_connections_were_lost(resources: Resource
         return {}
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert lost[0] > 0
 
@@ -705,25 +702,25 @@ async def test_a_run_ends_although_its_connections_were_lost(resources: Resource
 async def test_an_entry_of_a_job_that_has_ended_is_dropped(resources: Resources) -> None:
     job_id = await queue_job(resources)
     await _count(resources, "UPDATE jobs SET state = 'FAILED'")
-    bodies = Bodies()
+    bodies = Handlers()
     async with working(resources, bodies.waits):
         await until(lambda: _count(resources, "SELECT count(*) = 0 FROM pgqueuer"))
     assert bodies.started == []
     assert (await read_job(resources, job_id)).state == "FAILED"
 
 
-async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
+async def test_a_job_that_is_claimed_while_the_worker_stops_returns_to_the_queue(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class StopsWithIt(Run):
-        """A run that begins in the moment in which its worker stops."""
+        """A run that starts at the moment when its worker stops."""
 
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             worker.stop()
 
     monkeypatch.setattr(app.jobs.worker, "Run", StopsWithIt)
-    bodies = Bodies()
+    bodies = Handlers()
     async with working(resources, bodies.waits) as worker:
         job_id = await queue_job(resources)
         await until(lambda: _count(resources, "SELECT epoch > 0 AND state = 'QUEUED' FROM jobs"))
@@ -731,16 +728,16 @@ async def test_a_job_that_is_taken_while_the_worker_stops_goes_back(
     assert bodies.started == []
 
 
-class Deaf:
-    """A body that does not listen when it is told to end, until the test lets it."""
+class Unstoppable:
+    """A handler that ignores its cancellation until the test releases it."""
 
     def __init__(self) -> None:
         self.is_running = asyncio.Event()
         self.is_free = asyncio.Event()
         self.refusals: list[type[BaseException]] = []
 
-    async def body(self, job: RunningJob[Any, Any]) -> dict[str, Any]:
-        """Go on whatever it is told, and then try to write."""
+    async def handler(self, job: RunningJob[Any, Any]) -> dict[str, Any]:
+        """Continue in spite of the cancellation, then try to write."""
         self.is_running.set()
         while not self.is_free.is_set():
             with suppress(asyncio.CancelledError):
@@ -754,64 +751,62 @@ class Deaf:
         return {}
 
 
-async def test_a_body_that_does_not_end_is_left_behind_and_can_write_nothing(
+async def test_a_handler_that_does_not_end_is_abandoned_and_cannot_write(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
-    deaf = Deaf()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with working(resources, deaf.body):
-        await deaf.is_running.wait()
+    async with working(resources, unstoppable.handler):
+        await unstoppable.is_running.wait()
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
-        deaf.is_free.set()
-        await until(lambda: deaf.refusals)
+        unstoppable.is_free.set()
+        await until(lambda: unstoppable.refusals)
     assert row.state == "CANCELLED"
     assert (await read_job(resources, job_id)).checkpoint is None
 
 
-async def test_a_worker_does_not_wait_for_such_a_body_when_it_stops(
+async def test_a_worker_that_stops_does_not_wait_for_such_a_handler(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app.jobs.worker, "CLEANUP_SECONDS", 0.05)
-    deaf = Deaf()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(deaf.body)})):
-        await deaf.is_running.wait()
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(unstoppable.handler)})):
+        await unstoppable.is_running.wait()
     row = await read_job(resources, job_id)
     assert (row.state, row.attempts) == ("QUEUED", 0)
-    deaf.is_free.set()
-    await until(lambda: deaf.refusals)
+    unstoppable.is_free.set()
+    await until(lambda: unstoppable.refusals)
 
 
-async def test_a_worker_that_does_not_stop_is_stopped_hard(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_does_not_stop_is_cancelled(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.jobs.worker, "STOP_SECONDS", 0.05)
-    deaf = Deaf()
+    unstoppable = Unstoppable()
     job_id = await queue_job(resources)
-    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(deaf.body)})):
-        await deaf.is_running.wait()
+    async with running(make_worker(resources, 1, {JobKind.COLLECT_COMMENTS.value: plain(unstoppable.handler)})):
+        await unstoppable.is_running.wait()
     assert (await read_job(resources, job_id)).state == "RUNNING"
-    # its entry stays, so that another worker takes the job as soon as it is stale
+    # its entry remains, so another worker claims the job as soon as the heartbeat has timed out
     assert await _count(resources, "SELECT count(*) FROM pgqueuer WHERE status = 'picked'") == 1
-    deaf.is_free.set()
+    unstoppable.is_free.set()
 
 
-async def test_a_body_that_cancels_itself_has_crashed(resources: Resources) -> None:
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+async def test_a_handler_that_cancels_itself_has_crashed(resources: Resources) -> None:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         raise asyncio.CancelledError
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         row = await ended(resources, job_id)
     assert (row.state, row.failure["code"]) == ("FAILED", "INTERNAL")
 
 
-async def test_a_body_that_fails_while_it_cleans_up_is_cancelled_all_the_same(resources: Resources) -> None:
+async def test_a_cancelled_handler_that_fails_during_cleanup_counts_as_cancelled(resources: Resources) -> None:
     started = asyncio.Event()
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -819,26 +814,28 @@ async def test_a_body_that_fails_while_it_cleans_up_is_cancelled_all_the_same(re
             raise OSError("the file is gone")
 
     job_id = await queue_job(resources)
-    async with working(resources, body):
+    async with working(resources, handler):
         await started.wait()
         await cancel(resources, job_id)
         row = await ended(resources, job_id)
     assert (row.state, row.failure) == ("CANCELLED", None)
 
 
-async def test_a_worker_lets_a_job_go_that_another_one_has(
+async def test_a_worker_stops_a_job_that_another_one_has_claimed(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It notices by itself, also where the body writes nothing, and leaves the entry to the other one."""
+    """It notices by itself, also if the handler writes nothing, and leaves the entry to the other worker."""
     monkeypatch.setattr(app.jobs.watch, "HEARTBEAT_SECONDS", 0)
     monkeypatch.setattr(app.jobs.watch, "CANCEL_CHECK_SECONDS", 0.01)
-    bodies = Bodies()
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
         other = "00000000-0000-0000-0000-000000000001"
         await _count(resources, f"UPDATE pgqueuer SET queue_manager_id = '{other}'")  # noqa: S608 - no input
-        assert await until(lambda: take(resources, job_id, "the other one"))  # one that is being written is passed over
+        assert await until(
+            lambda: claim_job(resources, job_id, "the other one")
+        )  # skips an entry that is being written
         await until(lambda: bodies.cleaned)
     row = await read_job(resources, job_id)
     assert (row.state, row.worker, row.epoch) == ("RUNNING", "the other one", 2)
@@ -846,12 +843,12 @@ async def test_a_worker_lets_a_job_go_that_another_one_has(
     assert (await events_of(resources, job_id))[-1][1]["reason"] == "RESCUED"
 
 
-async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
+async def test_another_worker_resumes_a_job_whose_heartbeat_timed_out(
     make_settings: MakeSettings, resources: Resources
 ) -> None:
-    """What was the worker's entry is taken again as soon as its heartbeat is old, and the checkpoint is there."""
+    """Its entry is claimed again as soon as its heartbeat has timed out, and the checkpoint exists."""
     job_id = await queue_job(resources)
-    dead = await take(resources, job_id, "a worker that died")
+    dead = await claim_job(resources, job_id, "a worker that died")
     assert dead
     frozen = running_job(resources, dead)
     async with frozen.step() as connection:
@@ -863,13 +860,13 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
     )
     seen: list[Any] = []
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         seen.append(job.checkpoint)
         return {}
 
     async with (
         open_resources(make_settings(job_heartbeat_timeout_seconds=1)) as others,
-        working(others, body),
+        working(others, handler),
     ):
         assert (await ended(resources, job_id)).state == "SUCCEEDED"
     assert seen == [{"half": True}]
@@ -878,8 +875,8 @@ async def test_a_job_of_a_worker_without_life_goes_on_elsewhere(
             raise AssertionError
 
 
-async def test_a_job_that_only_looked_dead_is_not_taken_from_its_own_worker(resources: Resources) -> None:
-    bodies = Bodies()
+async def test_a_worker_does_not_claim_its_own_running_job(resources: Resources) -> None:
+    bodies = Handlers()
     job_id = await queue_job(resources)
     async with working(resources, bodies.waits):
         await until(lambda: _count(resources, "SELECT done FROM jobs"))
@@ -892,10 +889,10 @@ async def test_a_job_that_only_looked_dead_is_not_taken_from_its_own_worker(reso
 
 
 @pytest.mark.parametrize("payload", ["NULL", "''", "'no number'", "'99'"])
-async def test_entries_that_stand_for_no_job_are_dropped(resources: Resources, payload: str) -> None:
+async def test_entries_without_a_job_are_removed(resources: Resources, payload: str) -> None:
     columns = "INSERT INTO pgqueuer (priority, status, entrypoint, payload)"
     await _count(resources, f"{columns} VALUES (0, 'queued', 'collect_comments', {payload})")
-    bodies = Bodies()
+    bodies = Handlers()
     bodies.go_on.set()
     async with working(resources, bodies.waits):
         job_id = await queue_job(resources)
@@ -904,12 +901,12 @@ async def test_entries_that_stand_for_no_job_are_dropped(resources: Resources, p
     assert bodies.started == [job_id]
 
 
-async def test_workers_are_known_while_they_live(resources: Resources) -> None:
+async def test_workers_are_registered_while_they_are_alive(resources: Resources) -> None:
     async def names() -> list[str]:
         async with resources.database.connect() as connection:
             return [row.name for row in await live_workers(connection, 10)]
 
-    bodies = Bodies()
+    bodies = Handlers()
     await queue_job(resources)
     async with working(resources, bodies.waits, concurrency=3) as worker:
         await until(names)
@@ -922,14 +919,14 @@ async def test_workers_are_known_while_they_live(resources: Resources) -> None:
     assert await names() == []
 
 
-async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
+async def test_the_limit_of_a_kind_holds_over_all_processes(
     make_settings: MakeSettings,
 ) -> None:
     settings = make_settings(job_kind_limits="collect_comments=2")
     running = most = 0
     everyone = asyncio.Event()
 
-    async def body(_: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -942,7 +939,7 @@ async def test_no_more_of_a_kind_run_than_the_setting_allows_in_all_processes(
 
     async with open_resources(settings) as first, open_resources(settings) as second:
         job_ids = [await queue_job(first, -number) for number in range(1, 13)]
-        async with working(first, body, concurrency=4), working(second, body, concurrency=4):
+        async with working(first, handler, concurrency=4), working(second, handler, concurrency=4):
             for job_id in job_ids:
                 assert (await ended(first, job_id)).state == "SUCCEEDED"
     assert most == 2
@@ -954,7 +951,7 @@ async def test_a_limit_of_a_kind_that_does_not_exist(make_settings: MakeSettings
             make_worker(opened, 1)
 
 
-async def test_a_failure_of_vk_that_lasts_is_tried_again_later(
+async def test_a_lasting_failure_of_vk_is_retried_later(
     vk_resources: Resources, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.jobs.runs.FIRST_BACKOFF_SECONDS", 0.0)
@@ -972,7 +969,7 @@ async def test_a_cancelled_job_without_worker_and_entry_ends(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await queue_job(resources)
-    await take(resources, job_id, "a worker that dies")
+    await claim_job(resources, job_id, "a worker that dies")
     await cancel(resources, job_id)
     await _count(resources, "DELETE FROM pgqueuer")
     await _count(
@@ -980,18 +977,18 @@ async def test_a_cancelled_job_without_worker_and_entry_ends(
         "UPDATE jobs SET queued_at = now() - interval '1 minute', started_at = NULL, heartbeat_at = NULL",
     )
     monkeypatch.setattr("app.background.EVERY_FIVE_SECONDS", "* * * * * *")
-    async with working(resources, Bodies().waits):
+    async with working(resources, Handlers().waits):
         assert (await ended(resources, job_id)).state == "CANCELLED"
     # the community is free again
     await queue_job(resources)
 
 
-async def test_a_run_that_cleans_up_beside_the_next_run_of_its_job(make_settings: MakeSettings) -> None:
-    """Each has a record of its own: the next run is kept alive and can be cancelled while the former one cleans up."""
+async def test_a_run_that_cleans_up_during_the_next_run_of_its_job(make_settings: MakeSettings) -> None:
+    """Each run has its own record: the next one has heartbeats and can be cancelled while the former one cleans up."""
     epochs: list[int] = []
     release, forever = asyncio.Event(), asyncio.Event()
 
-    async def body(job: RunningJob[Any, Any]) -> dict[str, Any]:
+    async def handler(job: RunningJob[Any, Any]) -> dict[str, Any]:
         epochs.append(job.epoch)
         try:
             await forever.wait()
@@ -1005,10 +1002,10 @@ async def test_a_run_that_cleans_up_beside_the_next_run_of_its_job(make_settings
 
     async with open_resources(make_settings(job_heartbeat_timeout_seconds=1)) as opened:
         job_id = await queue_job(opened)
-        async with working(opened, body, concurrency=2) as worker:
+        async with working(opened, handler, concurrency=2) as worker:
             await until(lambda: has_run(1))
             async with opened.database.transaction() as connection:
-                # the job ends elsewhere: another worker claimed it and has written its end
+                # the job ends elsewhere: another worker has claimed it and written its end
                 await connection.execute(
                     text("UPDATE jobs SET state = 'FAILED', epoch = 2, finished_at = now(), worker = NULL")
                 )
@@ -1016,11 +1013,11 @@ async def test_a_run_that_cleans_up_beside_the_next_run_of_its_job(make_settings
                 await connection.execute(text("DELETE FROM job_groups"))
             await retry(opened, job_id)
             await until(lambda: has_run(3))
-            assert set(worker._runs) == {(job_id, 1), (job_id, 3)}  # noqa: SLF001 - what this is about
+            assert set(worker._runs) == {(job_id, 1), (job_id, 3)}  # noqa: SLF001 - the subject of the test
             release.set()
 
             async def former_is_gone() -> bool:
-                return set(worker._runs) == {(job_id, 3)}  # noqa: SLF001 - what this is about
+                return set(worker._runs) == {(job_id, 3)}  # noqa: SLF001 - the subject of the test
 
             await until(former_is_gone)
             await cancel(opened, job_id)

@@ -1,4 +1,4 @@
-"""A worker whose own task ends before its time, and the names of workers."""
+"""A worker whose own task ends unexpectedly, and the names of workers."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ async def _is_cancelled(_: Watch | Worker) -> None:
     [
         (Watch, "run", _runs_out_of_memory, "MemoryError"),
         (Watch, "run", _is_cancelled, "CancelledError"),
-        (Worker, "_consume", _is_cancelled, "CancelledError"),  # the queue is served again after any exception
+        (Worker, "_consume", _is_cancelled, "CancelledError"),  # any other exception only restarts the queue
     ],
 )
 async def test_a_worker_that_dies_is_reported(
@@ -56,13 +56,13 @@ async def test_a_worker_that_dies_is_reported(
     assert [line["log_level"] for line in logged if line["event"] == "worker_died"] == ["critical"]
 
 
-async def test_a_worker_that_is_stopped_has_not_died(resources: Resources) -> None:
+async def test_a_stopped_worker_has_not_died(resources: Resources) -> None:
     async with open_worker(resources, 1) as stop:
         await stop()
         report = await resources.health.report()
     assert not resources.health.worker_died.is_set()
     [component] = [each for each in report.components if each.name == "workers"]
-    assert component.status is HealthStatus.DEGRADED  # no worker is left, in any process
+    assert component.status is HealthStatus.DEGRADED  # no worker is left in any process
 
 
 def test_names_of_workers_are_unique(resources: Resources) -> None:

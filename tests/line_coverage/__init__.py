@@ -1,7 +1,7 @@
-"""A pytest plugin that fails a run that leaves out a line of the application: `-p tests.line_coverage`.
+"""A pytest plugin that fails a run in which a line of the application was not covered: `-p tests.line_coverage`.
 
-slipcover puts its measuring into the bytecode of the modules that are measured, so all libraries run at their full
-speed. Tracing, which coverage.py needs before Python 3.12, took as long as the tests themselves.
+slipcover inserts its measuring into the bytecode of the measured modules, so all libraries run at full speed.
+Tracing, which coverage.py needs before Python 3.12, took as long as the tests themselves.
 """
 
 import atexit
@@ -18,28 +18,28 @@ import pytest
 import slipcover
 
 LINE_COVERAGE = "LINE_COVERAGE"
-"""Names the directory to which each measured process writes what it has run."""
+"""The environment variable with the directory to which each measured process writes its covered lines."""
 LINE_COVERAGE_OF = "LINE_COVERAGE_OF"
-"""Names what a process measures, relative to the repository."""
+"""The environment variable with the paths that a process measures, relative to the repository."""
 PACKAGES = ("app", "schema", "simulator")
-IN_OTHER_PROCESSES = ("app/cli", "app/background.py", "app/errors.py", "app/main.py")
-"""What is measured there: some lines run there only. To instrument all modules takes a second for each process."""
+IN_CHILD_PROCESSES = ("app/cli", "app/background.py", "app/errors.py", "app/main.py")
+"""The files that are also measured in child processes, where some of their lines run; all files would take a second."""
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-LEFT_OUT = [
-    "raise AssertionError",  # marks what cannot happen
-    # the embedded PostgreSQL gets there as root
+EXCLUDED_LINES = [
+    "raise AssertionError",  # marks unreachable code
+    # only root reaches this code of the embedded PostgreSQL
     *(["# tests reach this as root only"] if os.geteuid() else []),
 ]
-"""Patterns of lines that need not run, nor the block that they begin, besides slipcover's own: `if TYPE_CHECKING:`."""
-RUN_AS_A_SCRIPT = [str(REPOSITORY / "app/cli/__main__.py")]
-"""Python does not import these, so nobody can put anything into their code."""
+"""Patterns of excluded lines, with the blocks that they begin, besides slipcover's own: `if TYPE_CHECKING:`."""
+RUN_AS_SCRIPTS = [str(REPOSITORY / "app/cli/__main__.py")]
+"""Python runs these as scripts without importing them, so their code cannot be instrumented."""
 REPORT = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Begin before anything of the application is imported; processes that are started from here on do the same."""
+    """Begin before the application is imported; child processes that are started from here on do the same."""
     if LINE_COVERAGE in os.environ:  # a process of xdist, which has begun already
         return
     os.environ[LINE_COVERAGE] = tempfile.mkdtemp(prefix="vkc-lines-")
@@ -51,21 +51,21 @@ def pytest_load_initial_conftests() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure all in the processes that run tests, and only some of it in those that tests start."""
+    """Measure everything in the processes that run tests, and only some files in their child processes."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
-        os.environ[LINE_COVERAGE_OF] = " ".join(IN_OTHER_PROCESSES)
+        os.environ[LINE_COVERAGE_OF] = " ".join(IN_CHILD_PROCESSES)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Put together what all processes have run; where something is missing, the run has failed."""
+    """Merge the covered lines of all processes; fail the run if any line is missing."""
     write = sys.modules["sitecustomize"].write
-    atexit.unregister(write)  # the directory will be gone
+    atexit.unregister(write)  # the directory will be removed
     write()
     if hasattr(session.config, "workerinput"):
         return
     sources = [str(REPOSITORY / package) for package in PACKAGES]
-    every = slipcover.Slipcover(source=sources, omit=RUN_AS_A_SCRIPT, exclude_also=LEFT_OUT).get_coverage()
+    every = slipcover.Slipcover(source=sources, omit=RUN_AS_SCRIPTS, exclude_also=EXCLUDED_LINES).get_coverage()
     for path in Path(os.environ[LINE_COVERAGE]).iterdir():
         slipcover.merge_coverage(every, json.loads(path.read_bytes()))
     shutil.rmtree(os.environ[LINE_COVERAGE])

@@ -1,4 +1,4 @@
-"""Whatever is sent, VK answers with JSON: an answer or an error, never an HTTP error."""
+"""Whatever is sent, VK replies with JSON: an answer or an error, never an HTTP error."""
 
 from typing import Any
 
@@ -46,10 +46,10 @@ SCRIPT = st.lists(
 
 def assert_answered(reply: Any) -> None:
     assert reply.status_code == 200
-    told = reply.json()
-    assert ("response" in told) != ("error" in told)
-    if "error" in told:
-        assert {"error_code", "error_msg", "request_params"} <= told["error"].keys()
+    returned = reply.json()
+    assert ("response" in returned) != ("error" in returned)
+    if "error" in returned:
+        assert {"error_code", "error_msg", "request_params"} <= returned["error"].keys()
 
 
 @settings(max_examples=300)

@@ -58,7 +58,7 @@ async def test_changes_between_the_calls_of_one_execute(vk: Vk) -> None:
     assert counts == [*range(900, 920)]
 
 
-async def test_a_fraction_is_a_chance(vk: Vk) -> None:
+async def test_a_fraction_is_a_probability(vk: Vk) -> None:
     await vk.truth()
     await vk.control(churn={"likes": 0.5, "comments": 1.25})
     for _ in range(100):
@@ -68,7 +68,7 @@ async def test_a_fraction_is_a_chance(vk: Vk) -> None:
     assert 112 < made["comments"] < 140
 
 
-async def test_posts_come_and_go(vk: Vk) -> None:
+async def test_posts_are_added_and_deleted(vk: Vk) -> None:
     await vk.truth()
     await vk.control(churn={"posts": 1})
     counts = [(await vk.answer("wall.get", owner_id=-1, count=0))["count"] for _ in range(5)]
@@ -86,7 +86,7 @@ async def test_posts_come_and_go(vk: Vk) -> None:
     assert len(await vk.history()) == 900
 
 
-async def test_only_walls_asked_for_change_and_only_up_to_the_limit(vk: Vk) -> None:
+async def test_only_requested_walls_change_and_only_up_to_the_limit(vk: Vk) -> None:
     await vk.control(churn={"comments": 3, "limit": 7})
     await vk.answer("groups.getById", group_id=1)
     assert (await changes(vk))["comments"] == 0
@@ -106,7 +106,7 @@ async def test_churn_ends(vk: Vk) -> None:
     assert (await vk.control(reset=True))["changes"]["comments"] == 0
 
 
-async def test_refused_calls_count(vk: Vk) -> None:
+async def test_rejected_calls_count(vk: Vk) -> None:
     await vk.truth()
     await vk.control(churn={"comments": 1})
     await vk.refusal("wall.getComments", owner_id=-1, post_id=0)
@@ -114,7 +114,7 @@ async def test_refused_calls_count(vk: Vk) -> None:
     assert (await changes(vk))["comments"] == 1
 
 
-async def test_an_edit_shows_as_another_text(vk: Vk) -> None:
+async def test_an_edit_changes_the_text(vk: Vk) -> None:
     await vk.truth()
     await vk.control(churn={"edits": 4})
     for _ in range(20):
@@ -132,7 +132,7 @@ async def test_an_edit_shows_as_another_text(vk: Vk) -> None:
             assert shown[comment_id]["text"] == facts["text"]
 
 
-async def test_a_stub_goes_with_its_last_reply(vk: Vk) -> None:
+async def test_a_stub_vanishes_with_its_last_reply(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     (top,) = (await vk.control(add_comments={"group_id": 1, "post_id": post_id, "count": 1}))["added"]
     order = {"group_id": 1, "post_id": post_id, "count": 2, "reply_to": top}
@@ -147,7 +147,7 @@ async def test_a_stub_goes_with_its_last_reply(vk: Vk) -> None:
     assert (await vk.history())[last]["thread_id"] == top
 
 
-async def test_history_tells_what_vk_tells(vk: Vk) -> None:
+async def test_the_history_equals_the_answers(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     top = next(item["id"] for item in (await vk.comments(post_id, count=100))["items"] if item["thread"]["count"])
     await vk.control(delete_comment={"group_id": 1, "comment_id": top})
@@ -188,7 +188,7 @@ async def test_churn_by_option() -> None:
 
 
 @pytest.mark.parametrize("name", [*CHURN_KINDS, "limit"])
-def test_negative_rates_are_refused(name: str) -> None:
+def test_negative_rates_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         ChurnRates(**{name: -1})
 
@@ -197,14 +197,14 @@ def test_negative_rates_are_refused(name: str) -> None:
     ("order", "words"),
     [
         (1, "churn is not an object"),
-        ({"speed": 1}, "churn has no speed; it may have comments, "),
-        ({"comments": -1}, "comments is not a number from 0 on"),
+        ({"speed": 1}, "churn has no speed; valid names: comments, "),
+        ({"comments": -1}, "comments is not a number of 0 or more"),
         ({"edits": "many"}, "edits is not a number"),
         ({"limit": 1.5}, "limit of churn is not a whole number"),
         ({"seed": 0.5}, "seed of churn is not a whole number"),
     ],
 )
-async def test_wrong_churn(vk: Vk, order: object, words: str) -> None:
+async def test_invalid_churn(vk: Vk, order: object, words: str) -> None:
     answer = await vk.http.post("/_control", json={"churn": order})
     assert answer.status_code == 400
     assert words in answer.json()["error"]

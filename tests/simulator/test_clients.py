@@ -1,4 +1,4 @@
-"""Clients that many use get the whole truth out of the simulator, served over HTTP, and meet VK's refusals."""
+"""Popular clients get the complete truth out of the simulator over HTTP, and handle VK's errors."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -17,19 +17,19 @@ SMALL = {"posts": 3, "comments": 40}
 
 
 class Rewriting(requests.Session):
-    """A session that sends what is meant for VK to a simulator; vk_api has no setting for its address."""
+    """A session that sends requests for VK to a simulator, because vk_api has no setting for the URL."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
 
     def post(self, url: str | bytes, *given: Any, **named: Any) -> requests.Response:
-        """Post, to the simulator."""
+        """Send a POST request to the simulator."""
         return super().post(str(url).replace("https://api.vk.ru", self._url), *given, **named)
 
 
 def vk_api_of(simulator: Simulator, **named: Any) -> Any:
-    """Make a vk_api session that does not wait between requests."""
+    """Return a vk_api session that does not wait between requests."""
     made = vk_api.VkApi(token=TOKEN, session=Rewriting(simulator.url), api_version="5.199", **named)
     made.RPS_DELAY = 0
     return made
@@ -37,18 +37,18 @@ def vk_api_of(simulator: Simulator, **named: Any) -> Any:
 
 @pytest.fixture
 def world(simulate: Callable[..., Simulator]) -> Simulator:
-    """Return a simulated VK with more posts and comments than one call gives."""
+    """Return a simulated VK with more posts and comments than one call returns."""
     return simulate(**SIMULATED)
 
 
 @pytest.fixture
 def small(simulate: Callable[..., Simulator]) -> Simulator:
-    """Return a simulated VK that is made at once."""
+    """Return a small simulated VK, which is generated quickly."""
     return simulate(**SMALL)
 
 
 def ids(items: list[dict[str, Any]]) -> Iterator[int]:
-    """Give the ids of comments, and of the replies in their threads that are complete."""
+    """Yield the ids of comments, and of the replies in their threads that are complete."""
     for item in items:
         yield item["id"]
         if item["thread"]["count"] <= 10:
@@ -65,13 +65,13 @@ def test_vk_api_collects_the_truth(world: Simulator) -> None:
     }
     collected = {}
     for post in posts["items"]:
-        asked = {"owner_id": -1, "post_id": post["id"]}
-        # pages of 7, so that one script makes many calls and one walk takes several scripts
-        tops = list(tools.get_all_iter("wall.getComments", 7, {**asked, "thread_items_count": 10}))
+        sent = {"owner_id": -1, "post_id": post["id"]}
+        # pages of 7, so that one script makes many calls and one list takes several scripts
+        tops = list(tools.get_all_iter("wall.getComments", 7, {**sent, "thread_items_count": 10}))
         found = [*ids(tops)]
         for top in tops:
             if top["thread"]["count"] > 10:
-                thread = {**asked, "comment_id": top["id"]}
+                thread = {**sent, "comment_id": top["id"]}
                 found += [reply["id"] for reply in tools.get_all_iter("wall.getComments", 100, thread)]
         collected[post["id"]] = sorted(found)
     assert collected == truth
@@ -81,9 +81,9 @@ def test_vk_api_collects_the_truth(world: Simulator) -> None:
 def test_vk_api_collects_without_execute(world: Simulator) -> None:
     tools = vk_api.VkTools(vk_api_of(world))
     truth = world.truth()
-    asked = {"owner_id": -1, "post_id": max(truth, key=lambda post_id: len(truth[post_id]))}
-    slow = tools.get_all_slow("wall.getComments", 50, asked)["items"]
-    assert slow == tools.get_all("wall.getComments", 50, asked)["items"]
+    sent = {"owner_id": -1, "post_id": max(truth, key=lambda post_id: len(truth[post_id]))}
+    slow = tools.get_all_slow("wall.getComments", 50, sent)["items"]
+    assert slow == tools.get_all("wall.getComments", 50, sent)["items"]
     assert len(slow) > 50
 
 
@@ -100,7 +100,7 @@ def test_vk_api_pools_requests(world: Simulator) -> None:
     assert missing.error["error_code"] == 15
     assert others[0].result["groups"][0]["id"] == 1
     assert others[1].error["error_code"] == 100
-    assert world.control()["requests"] == 5  # 107 calls, 25 in each
+    assert world.control()["requests"] == 5  # 107 calls, 25 per request
     counts, errors = vk_api.vk_request_one_param_pool(
         session, "wall.getComments", "post_id", [*truth][:30], {"owner_id": -1, "count": 0}
     )
@@ -120,14 +120,16 @@ def test_vk_api_runs_functions(small: Simulator) -> None:
             return {made: made, ids: posts@.id, counts: posts@.comments@.count};
         """,
     )
-    told = numbered(vk_api_of(small), {"owner_id": -1}, ["some", "none"])
+    returned = numbered(vk_api_of(small), {"owner_id": -1}, ["some", "none"])
     truth = small.truth()
-    assert sorted(told["ids"]) == sorted(truth)
-    assert dict(zip(told["ids"], told["counts"], strict=True)) == {post: len(found) for post, found in truth.items()}
-    assert told["made"] == {str(post): "some" if found else "none" for post, found in truth.items()}
+    assert sorted(returned["ids"]) == sorted(truth)
+    assert dict(zip(returned["ids"], returned["counts"], strict=True)) == {
+        post: len(found) for post, found in truth.items()
+    }
+    assert returned["made"] == {str(post): "some" if found else "none" for post, found in truth.items()}
 
 
-def test_vk_api_tells_a_wall_that_cannot_be_loaded(small: Simulator) -> None:
+def test_vk_api_reports_a_wall_that_cannot_be_loaded(small: Simulator) -> None:
     with pytest.raises(vk_api.VkToolsException, match="owner_id is invalid"):
         vk_api.VkTools(vk_api_of(small)).get_all("wall.get", 100, {"owner_id": -77})
 
@@ -135,29 +137,29 @@ def test_vk_api_tells_a_wall_that_cannot_be_loaded(small: Simulator) -> None:
 @pytest.mark.parametrize("form", ["new", "old"])
 def test_vk_api_answers_captchas(small: Simulator, form: str) -> None:
     small.control(faults=[{"code": 14}], captcha=form)
-    asked = []
+    sent = []
 
     def answer(captcha: Any) -> Any:
-        asked.append(captcha.redirect_uri)
+        sent.append(captcha.redirect_uri)
         assert captcha.sid in captcha.get_url()
         return captcha.try_again(success_token="solved") if captcha.redirect_uri else captcha.try_again("letters")
 
-    told = vk_api_of(small, captcha_handler=answer).method("wall.get", {"owner_id": -1})
-    assert told["count"] == 3
-    assert [uri is not None for uri in asked] == [form == "new"]
+    returned = vk_api_of(small, captcha_handler=answer).method("wall.get", {"owner_id": -1})
+    assert returned["count"] == 3
+    assert [uri is not None for uri in sent] == [form == "new"]
 
 
-def test_vk_api_waits_when_it_is_too_fast(simulate: Callable[..., Simulator]) -> None:
+def test_vk_api_waits_after_too_many_requests(simulate: Callable[..., Simulator]) -> None:
     simulator = simulate(**SMALL, rps=3)
     session = vk_api_of(simulator)
-    session.error_handlers[vk_api.exceptions.TOO_MANY_RPS_CODE] = lambda error: {"told": error.code}
-    told = [session.method("wall.get", {"owner_id": -1, "count": 0}) for _ in range(4)]
-    assert [each.get("told") for each in told] == [None, None, None, 6]
+    session.error_handlers[vk_api.exceptions.TOO_MANY_RPS_CODE] = lambda error: {"handled": error.code}
+    returned = [session.method("wall.get", {"owner_id": -1, "count": 0}) for _ in range(4)]
+    assert [each.get("handled") for each in returned] == [None, None, None, 6]
 
 
 @pytest.fixture
 async def bottle(world: Simulator) -> AsyncIterator[vkbottle.API]:
-    """Lend a vkbottle client of the simulator."""
+    """Yield a vkbottle client of the simulator."""
 
     class Api(vkbottle.API):
         API_URL = f"{world.url}/method/"
@@ -167,11 +169,11 @@ async def bottle(world: Simulator) -> AsyncIterator[vkbottle.API]:
     await made.http_client.close()
 
 
-async def walk(api: vkbottle.API, **asked: Any) -> list[dict[str, Any]]:
+async def read_level(api: vkbottle.API, **sent: Any) -> list[dict[str, Any]]:
     """Collect all comments of a level, 100 at a time."""
     found: list[dict[str, Any]] = []
     while True:
-        page = (await api.request("wall.getComments", {**asked, "offset": len(found), "count": 100}))["response"]
+        page = (await api.request("wall.getComments", {**sent, "offset": len(found), "count": 100}))["response"]
         found += page["items"]
         if len(found) >= page["current_level_count"]:
             return found
@@ -179,16 +181,16 @@ async def walk(api: vkbottle.API, **asked: Any) -> list[dict[str, Any]]:
 
 async def test_vkbottle_collects_the_truth(world: Simulator, bottle: vkbottle.API) -> None:
     pages = [{"owner_id": -1, "count": 100, "offset": offset} for offset in (0, 100)]
-    asked = [bottle.APIRequest("wall.get", page) for page in pages]
-    posts = [post async for page in bottle.request_many(asked) for post in page["response"]["items"]]
+    sent = [bottle.APIRequest("wall.get", page) for page in pages]
+    posts = [post async for page in bottle.request_many(sent) for post in page["response"]["items"]]
     collected = {}
     for post in posts:
-        asked_post = {"owner_id": -1, "post_id": post["id"]}
-        tops = await walk(bottle, **asked_post, thread_items_count=10)
+        post_parameters = {"owner_id": -1, "post_id": post["id"]}
+        tops = await read_level(bottle, **post_parameters, thread_items_count=10)
         found = [*ids(tops)]
         for top in tops:
             if top["thread"]["count"] > 10:
-                found += [reply["id"] for reply in await walk(bottle, **asked_post, comment_id=top["id"])]
+                found += [reply["id"] for reply in await read_level(bottle, **post_parameters, comment_id=top["id"])]
         collected[post["id"]] = sorted(found)
     assert collected == world.truth()
 
@@ -202,8 +204,8 @@ async def test_vkbottle_reads_typed_answers(world: Simulator, bottle: vkbottle.A
     topics = await bottle.board.get_topics(group_id=1)
     comments = await bottle.board.get_comments(group_id=1, topic_id=topics.items[0].id or 0, count=100)
     assert comments.count == topics.items[0].comments
-    told = await bottle.request("execute", {"code": "return API.wall.get({owner_id: -1}).count;"})
-    assert told["response"] == len(world.truth())
+    returned = await bottle.request("execute", {"code": "return API.wall.get({owner_id: -1}).count;"})
+    assert returned["response"] == len(world.truth())
 
 
 @vkbottle.vkscript
@@ -221,13 +223,13 @@ def commented_posts(api: Any, owner: int, most: int) -> dict[str, Any]:
 
 async def test_vkbottle_translates_python(world: Simulator, bottle: vkbottle.API) -> None:
     code = str(commented_posts(owner=-1, most=50).code)
-    told = (await bottle.request("execute", {"code": code}))["response"]
+    run = (await bottle.request("execute", {"code": code}))["response"]
     truth = world.truth()
-    assert (told["count"], len(told["found"])) == (104, 50)
-    assert {post_id for post_id in told["found"] if post_id} <= {post_id for post_id, found in truth.items() if found}
+    assert (run["count"], len(run["found"])) == (104, 50)
+    assert {post_id for post_id in run["found"] if post_id} <= {post_id for post_id, found in truth.items() if found}
 
 
-async def test_vkbottle_meets_refusals(world: Simulator, bottle: vkbottle.API) -> None:
+async def test_vkbottle_handles_errors(world: Simulator, bottle: vkbottle.API) -> None:
     world.control(faults=[{"code": 6}])
     with pytest.raises(vkbottle.VKAPIError[6]) as too_fast:
         await bottle.request("wall.get", {"owner_id": -1})

@@ -1,4 +1,4 @@
-"""Answers that contradict themselves or hold values that VK's schema does not allow, and content that is hidden."""
+"""Answers that contradict themselves or contain values that VK's schema does not allow, and hidden content."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.simulator.vk import OWNER, Vk
 
 
 async def changed(vk: Vk, change: str) -> tuple[Any, Any]:
-    """Return a page of comments as it is, and as it is changed."""
+    """Return a page of comments, unchanged and changed."""
     post_id = await vk.fullest_post()
     parameters = {"count": 100, "thread_items_count": 10, "extended": 1, "need_likes": 1}
     right = await vk.comments(post_id, **parameters)
@@ -28,7 +28,7 @@ async def test_each_change_is_made_once(vk: Vk, change: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["no items", "no level", "half of the items"])
-async def test_fewer_items_than_are_stated(vk: Vk, change: str) -> None:
+async def test_fewer_items_than_stated(vk: Vk, change: str) -> None:
     right, wrong = await changed(vk, change)
     assert len(wrong["items"]) < len(right["items"])
     assert wrong["count"] == right["count"]
@@ -42,7 +42,7 @@ async def test_an_answer_inside_execute(vk: Vk) -> None:
     assert {answer["count"] for answer in answers} == {12}
 
 
-async def test_only_where_the_parameters_fit(vk: Vk) -> None:
+async def test_only_calls_with_these_parameters(vk: Vk) -> None:
     fault = {"kind": "answer", "change": "no items", "method": "wall.get", "where": {"owner_id": str(OWNER)}}
     await vk.control(faults=[{**fault, "from_offset": 5, "times": 100}])
     pages = [
@@ -51,7 +51,7 @@ async def test_only_where_the_parameters_fit(vk: Vk) -> None:
     assert [bool(page["items"]) for page in pages] == [True, False, True]
 
 
-def test_other_answers_stay_as_they_are() -> None:
+def test_other_answers_are_unchanged() -> None:
     answers: list[Any] = [1, [{"items": []}], {"count": 3}, {"items": "none"}]
     for answer in answers:
         assert contradicted(answer, "null items") is answer
@@ -61,15 +61,15 @@ def test_other_answers_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"kind": "answer"}, "a fault of kind answer, and no other, needs change"),
-        ({"change": "no items"}, "a fault of kind answer, and no other, needs change"),
+        ({"kind": "answer"}, "change is required for the kind answer and invalid for others"),
+        ({"change": "no items"}, "change is required for the kind answer and invalid for others"),
         ({"kind": "answer", "change": "anything"}, "change of a fault cannot be anything"),
         ({"kind": "answer", "change": "no items", "where": {"a": 1}}, "where of a fault cannot be {'a': 1}"),
-        ({"kind": "reset", "inner": True}, "only an error or an answer can happen inside an execute, reset cannot"),
-        ({"kind": "reset", "message": "x"}, "only an error has a message, reset has none"),
+        ({"kind": "reset", "inner": True}, "inner is valid for the kinds error and answer, not for reset"),
+        ({"kind": "reset", "message": "x"}, "message is valid for the kind error, not for reset"),
     ],
 )
-async def test_faults_that_make_no_sense(vk: Vk, fault: dict[str, Any], reason: str) -> None:
+async def test_invalid_faults_of_answers(vk: Vk, fault: dict[str, Any], reason: str) -> None:
     reply = await vk.http.post("/_control", json={"faults": [fault]})
     assert (reply.status_code, reply.json()) == (400, {"error": reason})
 
@@ -81,7 +81,7 @@ async def hidden(vk: Vk) -> set[int]:
     return {comment_id for comment_id, facts in (await vk.history()).items() if facts["hidden"]}
 
 
-async def test_what_is_hidden_is_neither_shown_nor_counted_until_it_is_shown_again(vk: Vk) -> None:
+async def test_hidden_content_is_neither_shown_nor_counted_until_it_is_shown_again(vk: Vk) -> None:
     before = await vk.truth()
     post_id = await vk.fullest_post()
     page = await vk.comments(post_id, count=100, thread_items_count=10)
@@ -102,7 +102,7 @@ async def test_what_is_hidden_is_neither_shown_nor_counted_until_it_is_shown_aga
     assert await hidden(vk) == set()
 
 
-async def test_a_comment_that_is_hidden_before_its_post_comes_back_with_it(vk: Vk) -> None:
+async def test_a_comment_that_is_hidden_before_its_post_is_shown_again_with_it(vk: Vk) -> None:
     before = await vk.truth()
     post_id = await vk.fullest_post()
     page = await vk.comments(post_id, count=100, thread_items_count=10)
@@ -127,6 +127,6 @@ async def test_a_reply_whose_top_comment_was_deleted_meanwhile_is_gone(vk: Vk) -
 
 
 @pytest.mark.parametrize("name", ["comment_ids", "post_ids"])
-async def test_hiding_what_is_no_list(vk: Vk, name: str) -> None:
+async def test_hiding_requires_lists(vk: Vk, name: str) -> None:
     reply = await vk.http.post("/_control", json={"hide": {"group_id": 1, name: 5}})
     assert (reply.status_code, reply.json()) == (400, {"error": f"{name} is not a list"})

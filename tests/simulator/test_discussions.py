@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from simulator import SimulatorOptions
-from simulator.annexes import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
+from simulator.discussions import ALBUM_SIZE, FIRST_MEDIA_ID, TOPIC_SIZES
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
 from tests.simulator.vk import OWNER, SMALL, Vk
 
@@ -11,22 +11,22 @@ CLOSED_VIDEO = FIRST_MEDIA_ID + ALBUM_SIZE - 1
 MEMBERS_ONLY, BANNED = FIRST_GUEST_ID + 4, FIRST_GUEST_ID + 7
 
 
-async def walked(vk: Vk, method: str, count: int, /, **asked: object) -> list[dict[str, Any]]:
-    """All comments of one level."""
+async def all_items(vk: Vk, method: str, count: int, /, **sent: object) -> list[dict[str, Any]]:
+    """Return all comments of one level."""
     found: list[dict[str, Any]] = []
     while True:
-        page = await vk.answer(method, count=count, offset=len(found), **asked)
+        page = await vk.answer(method, count=count, offset=len(found), **sent)
         found += page["items"]
         if len(found) >= page.get("current_level_count", page["count"]):
             return found
 
 
-async def test_a_walk_of_a_board(vk: Vk) -> None:
+async def test_paging_through_a_board(vk: Vk) -> None:
     topics = (await vk.answer("board.getTopics", group_id=1, order=-2))["items"]
     assert sorted(topic["comments"] for topic in topics) == sorted(TOPIC_SIZES)
     ids: set[int] = set()
     for topic in topics:
-        comments = await walked(vk, "board.getComments", 100, group_id=1, topic_id=topic["id"])
+        comments = await all_items(vk, "board.getComments", 100, group_id=1, topic_id=topic["id"])
         assert [comment["id"] for comment in comments] == sorted({comment["id"] for comment in comments})
         assert len(comments) == topic["comments"]
         assert (topic["created_by"], topic["updated_by"]) == (comments[0]["from_id"], comments[-1]["from_id"])
@@ -39,8 +39,8 @@ async def test_a_walk_of_a_board(vk: Vk) -> None:
 async def test_a_page_of_a_topic(vk: Vk) -> None:
     topic = max((await vk.answer("board.getTopics", group_id=1))["items"], key=lambda each: each["comments"])
 
-    async def page(**asked: object) -> Any:
-        return await vk.answer("board.getComments", group_id=1, topic_id=topic["id"], **asked)
+    async def page(**sent: object) -> Any:
+        return await vk.answer("board.getComments", group_id=1, topic_id=topic["id"], **sent)
 
     everything = (await page(count=100))["items"]
     assert len(everything) == 100
@@ -75,10 +75,10 @@ async def test_orders_of_topics(vk: Vk) -> None:
 async def test_named_topics_and_pages_of_topics(vk: Vk) -> None:
     topics = (await vk.answer("board.getTopics", group_id=1))["items"]
     named = f"{topics[3]['id']},x,0,{topics[1]['id']}"
-    told = await vk.answer("board.getTopics", group_id=1, topic_ids=named, count=1, offset=5, extended=1)
-    assert told["items"] == [topics[3], topics[1]]
-    authors = {author["id"] for author in (*told["profiles"], *told["groups"])}
-    assert authors == {abs(topic[name]) for topic in told["items"] for name in ("created_by", "updated_by")}
+    returned = await vk.answer("board.getTopics", group_id=1, topic_ids=named, count=1, offset=5, extended=1)
+    assert returned["items"] == [topics[3], topics[1]]
+    authors = {author["id"] for author in (*returned["profiles"], *returned["groups"])}
+    assert authors == {abs(topic[name]) for topic in returned["items"] for name in ("created_by", "updated_by")}
     page = await vk.answer("board.getTopics", group_id=1, count=2, offset=1)
     assert (page["count"], page["items"]) == (8, topics[1:3])
     assert await vk.answer("board.getTopics", group_id=FIRST_GUEST_ID) == {
@@ -104,13 +104,13 @@ async def test_previews_of_topics(vk: Vk) -> None:
 @pytest.mark.parametrize(
     ("group_id", "code"), [(MEMBERS_ONLY, 15), (BANNED, 19), (FIRST_GUEST_ID + 5, 15), (FIRST_GUEST_ID, 15)]
 )
-async def test_boards_that_are_not_to_be_seen(vk: Vk, group_id: int, code: int) -> None:
+async def test_boards_that_are_not_visible(vk: Vk, group_id: int, code: int) -> None:
     assert (await vk.refusal("board.getComments", group_id=group_id, topic_id=1))[0] == code
 
 
 @pytest.mark.parametrize("photo_id", [FIRST_MEDIA_ID, FIRST_MEDIA_ID + 1])
-async def test_a_walk_of_a_photo(vk: Vk, photo_id: int) -> None:
-    comments = await walked(vk, "photos.getComments", 7, owner_id=OWNER, photo_id=photo_id)
+async def test_paging_through_a_photo(vk: Vk, photo_id: int) -> None:
+    comments = await all_items(vk, "photos.getComments", 7, owner_id=OWNER, photo_id=photo_id)
     assert comments
     assert [comment["id"] for comment in comments] == sorted({comment["id"] for comment in comments})
     assert {comment["pid"] for comment in comments} == {photo_id}
@@ -124,15 +124,15 @@ async def test_photos_that_posts_show_have_comments(vk: Vk) -> None:
     photos = [each["photo"] for post in posts for each in post["attachments"] if each["type"] == "photo"]
     assert photos
     for photo in photos:
-        told = await vk.answer("photos.getComments", owner_id=photo["owner_id"], photo_id=photo["id"], extended=1)
-        assert told["count"] > 0
-        assert len(told["profiles"]) + len(told["groups"]) > 0
+        returned = await vk.answer("photos.getComments", owner_id=photo["owner_id"], photo_id=photo["id"], extended=1)
+        assert returned["count"] > 0
+        assert len(returned["profiles"]) + len(returned["groups"]) > 0
 
 
-async def test_a_walk_of_a_video(vk: Vk) -> None:
-    asked = {"owner_id": OWNER, "video_id": FIRST_MEDIA_ID}
-    first = await vk.answer("video.getComments", **asked)
-    tops = await walked(vk, "video.getComments", 100, **asked, thread_items_count=10, need_likes=1)
+async def test_paging_through_a_video(vk: Vk) -> None:
+    sent = {"owner_id": OWNER, "video_id": FIRST_MEDIA_ID}
+    first = await vk.answer("video.getComments", **sent)
+    tops = await all_items(vk, "video.getComments", 100, **sent, thread_items_count=10, need_likes=1)
     assert len(tops) == first["current_level_count"] < first["count"]
     assert first["items"] == [
         {name: value for name, value in top.items() if name != "likes"} | {"thread": {**top["thread"], "items": []}}
@@ -142,21 +142,21 @@ async def test_a_walk_of_a_video(vk: Vk) -> None:
     assert len(threads) == 3
     replies = []
     for top in threads:
-        found = await walked(vk, "video.getComments", 4, **asked, comment_id=top["id"])
+        found = await all_items(vk, "video.getComments", 4, **sent, comment_id=top["id"])
         assert len(found) == top["thread"]["count"]
         assert all(reply["parents_stack"] == [top["id"]] and reply["video_id"] == FIRST_MEDIA_ID for reply in found)
         assert [reply["id"] for reply in top["thread"]["items"]] == [reply["id"] for reply in found[:10]]
         replies += found
     assert len(tops) + len(replies) == first["count"]
-    interest = (await vk.answer("video.getComments", **asked, sort="interest", need_likes=1, count=100))["items"]
+    interest = (await vk.answer("video.getComments", **sent, sort="interest", need_likes=1, count=100))["items"]
     likes = [comment["likes"]["count"] for comment in interest]
     assert likes == sorted(likes, reverse=True)
-    started = await vk.answer("video.getComments", **asked, start_comment_id=tops[4]["id"], count=1, extended=1)
+    started = await vk.answer("video.getComments", **sent, start_comment_id=tops[4]["id"], count=1, extended=1)
     assert (started["real_offset"], started["items"][0]["id"]) == (4, tops[4]["id"])
 
 
 @pytest.mark.parametrize(
-    ("method", "asked", "refusal"),
+    ("method", "sent", "refusal"),
     [
         (
             "video.getComments",
@@ -185,10 +185,10 @@ async def test_a_walk_of_a_video(vk: Vk) -> None:
         ),
     ],
 )
-async def test_discussions_that_are_not_there(
-    vk: Vk, method: str, asked: dict[str, object], refusal: tuple[int, str]
+async def test_discussions_that_do_not_exist(
+    vk: Vk, method: str, sent: dict[str, object], refusal: tuple[int, str]
 ) -> None:
-    assert await vk.refusal(method, **asked) == refusal
+    assert await vk.refusal(method, **sent) == refusal
 
 
 async def test_people_have_no_photos(vk: Vk) -> None:
@@ -198,12 +198,12 @@ async def test_people_have_no_photos(vk: Vk) -> None:
     assert codes <= {15, 18, 30}
 
 
-async def test_all_is_the_same_whatever_was_asked_before(vk: Vk) -> None:
+async def test_discussions_do_not_depend_on_earlier_requests(vk: Vk) -> None:
     other = Vk(SMALL)
     async with other.http:
         await vk.answer("photos.getComments", owner_id=OWNER, photo_id=FIRST_MEDIA_ID)
-        asked = {"owner_id": OWNER, "video_id": FIRST_MEDIA_ID + 2, "count": 100}
-        assert await vk.answer("video.getComments", **asked) == await other.answer("video.getComments", **asked)
+        sent = {"owner_id": OWNER, "video_id": FIRST_MEDIA_ID + 2, "count": 100}
+        assert await vk.answer("video.getComments", **sent) == await other.answer("video.getComments", **sent)
         await vk.answer("board.getTopics", group_id=2)
         topics = await vk.answer("board.getTopics", group_id=1, preview=2)
         assert topics == await other.answer("board.getTopics", group_id=1, preview=2)
@@ -218,6 +218,6 @@ async def test_photos_of_new_posts() -> None:
             post = (await vk.answer("wall.get", owner_id=OWNER, count=2))["items"][1]
             for photo in (each["photo"] for each in post["attachments"] if each["type"] == "photo"):
                 found.add(photo["id"])
-                told = await vk.answer("photos.getComments", owner_id=OWNER, photo_id=photo["id"])
-                assert told["count"] > 0
+                returned = await vk.answer("photos.getComments", owner_id=OWNER, photo_id=photo["id"])
+                assert returned["count"] > 0
         assert len(found) > 1

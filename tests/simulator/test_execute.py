@@ -19,21 +19,21 @@ RUNTIME = "Runtime error occurred during code invocation: "
 
 
 def call(method: str, parameters: Mapping[str, str]) -> Any:
-    """Answer `page` with numbered items, each with a comment count of ten times its number, and refuse `locked`."""
+    """Answer `page` with numbered items, each with a comment count of ten times its number, and reject `locked`."""
     if method == "test.locked":
         raise ApiError(15)
     offset, count = int(parameters.get("offset", "0")), int(parameters.get("count", "3"))
     items = [{"id": number, "comments": {"count": number * 10}} for number in range(offset, min(offset + count, 10))]
-    return {"count": 10, "items": items, "asked": dict(parameters)}
+    return {"count": 10, "items": items, "sent": dict(parameters)}
 
 
 def run(code: str, **arguments: str) -> Any:
-    """What a script returns."""
+    """Return the result of a script."""
     return json.loads(Run(call, arguments).reply(code))["response"]
 
 
 def refusal(code: str, **arguments: str) -> tuple[int, str]:
-    """How a script is refused."""
+    """Return the error of a script."""
     with pytest.raises(ApiError) as raised:
         Run(call, arguments).reply(code)
     return raised.value.code, raised.value.message
@@ -81,7 +81,7 @@ async def test_results(vk: Vk, code: str, result: object) -> None:
     assert (await vk.reply("execute", code=code))["response"] == result
 
 
-async def test_failed_calls_are_false_in_their_places(vk: Vk) -> None:
+async def test_failed_calls_are_false_at_their_positions(vk: Vk) -> None:
     code = (
         'return [API.wall.get({"owner_id":-9}),API.wall.get({"owner_id":-1,"count":0}),'
         'API.wall.destroy({}),API.wall.getComments({"owner_id":-1,"post_id":0}),API.execute({code:"return 1;"})];'
@@ -192,7 +192,7 @@ async def test_a_fault_inside(vk: Vk) -> None:
         ),
         ("var p = API.test.page({count: 1}); p.items.push(p.items[0]); p.items[0].id = 5; return p.items@.id;", [5, 5]),
         (
-            "return API.test.page({a: [1, 'b', [2], {c: 3}], b: true, c: false, d: null, e: 1.5, f: {g: 'ё'}}).asked;",
+            "return API.test.page({a: [1, 'b', [2], {c: 3}], b: true, c: false, d: null, e: 1.5, f: {g: 'ё'}}).sent;",
             {"a": '1,b,[2],{"c":3}', "b": "1", "c": "0", "d": "", "e": "1.5", "f": '{"g":"ё"}'},
         ),
         ("/* a */ return /* b */ 'it\\'s // no comment'; // c", "it's // no comment"),
@@ -248,7 +248,7 @@ def test_the_language(code: str, result: object) -> None:
         ("return parseInt 1;", "'(' expected, '1' found in line 1"),
     ],
 )
-def test_scripts_that_cannot_be_read(code: str, words: str) -> None:
+def test_scripts_that_cannot_be_parsed(code: str, words: str) -> None:
     assert refusal(code) == (12, f"Unable to compile code: {words}")
 
 
@@ -316,12 +316,12 @@ def test_answers_are_not_changed() -> None:
         delete one.items[0].id; list.unshift(two.items[0].sizes); two.items[0].sizes[0] = "x";
         return [one, two, items, list];
     """
-    told = json.loads(Run(lambda _method, _parameters: kept, {}).reply(code))["response"]
+    returned = json.loads(Run(lambda _method, _parameters: kept, {}).reply(code))["response"]
     assert kept == before
-    # both calls got the same answer, which the script sees as one
+    # both calls got the same object, and the script sees it as one
     items = [{"sizes": ["x"]}, {"id": 7}]
     one = {"items": items, "count": 5}
-    assert told == [one, one, items, [["x"], one, 0]]
+    assert returned == [one, one, items, [["x"], one, 0]]
 
 
 def test_operations_are_counted() -> None:
@@ -353,26 +353,26 @@ EXPRESSIONS = st.recursive(
 
 @settings(max_examples=200)
 @given(code=st.one_of(SOUP, SOUP.map("var a = [1, 'b', {{c: 2}}], b = 5, c; return {0};".format)))
-def test_any_text_is_answered_or_refused(code: str) -> None:
-    answered_or_refused(code)
+def test_any_text_is_answered_or_rejected(code: str) -> None:
+    answered_or_rejected(code)
 
 
 @settings(max_examples=60)
 @given(lines=st.lists(EXPRESSIONS, max_size=6))
-def test_any_script_is_answered_or_refused(lines: list[str]) -> None:
+def test_any_script_is_answered_or_rejected(lines: list[str]) -> None:
     body = "".join(f"c = {line};" for line in lines)
-    answered_or_refused(f"var a = 1, b = [1, [2]], c, i = 0; while (i < 30) {{ i += 1; {body} }} return [a, b, c];")
+    answered_or_rejected(f"var a = 1, b = [1, [2]], c, i = 0; while (i < 30) {{ i += 1; {body} }} return [a, b, c];")
 
 
-def answered_or_refused(code: str) -> None:
+def answered_or_rejected(code: str) -> None:
     try:
-        told = json.loads(Run(call, {}).reply(code))
+        returned = json.loads(Run(call, {}).reply(code))
     except ApiError as error:
-        told = {"code": error.code}
-    assert "response" in told or told["code"] in {12, 13}
+        returned = {"code": error.code}
+    assert "response" in returned or returned["code"] in {12, 13}
 
 
-def test_the_deepest_script_that_is_read() -> None:
+def test_the_maximum_nesting_of_scripts() -> None:
     level = "[{a: 0 || 1 && 1 == 1 < 1 + 1 * -("
     deep = level * 9 + "1" + ")}.a][0]" * 9
     assert run(f"return {deep};") is False
@@ -437,12 +437,12 @@ def test_values_as_parameters(value: object, text: str) -> None:
     assert as_parameter(value, Memory()) == text
 
 
-def test_a_script_is_read_once_for_all_versions() -> None:
+def test_equivalent_spellings_are_parsed_alike() -> None:
     assert parse("return API.a.b({});") == parse("return API.a.b();")
     assert unquote('"\\q\\t"') == "q\t"
 
 
-def test_pages_are_handed_on_without_being_copied() -> None:
+def test_pages_are_returned_without_a_copy() -> None:
     page = {"count": 100, "items": [{"id": number, "text": "слово " * 20} for number in range(100)]}
     code = "var i = 0, pages = []; while (i < 25) { pages.push(API.test.page({offset: i})); i += 1; } return pages;"
 

@@ -1,4 +1,4 @@
-"""Faults by script and by rate; the network's own over real HTTP."""
+"""Faults by script and by rate; those of the network over real HTTP."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from simulator import SimulatorOptions
-from simulator.broken import client_gone, reset
+from simulator.broken_replies import client_gone, reset
 from simulator.faults import Fault, FaultRates, Faults, RatedFault
 from tests.conftest import Simulator, until
 from tests.simulator.vk import Vk
@@ -20,26 +20,26 @@ CALL = {"access_token": "t", "v": "5.199", "owner_id": "-1"}
 CODES = [1, 5, 6, 9, 10, 14, 15, 18, 29, 30, 212, 9999]
 
 
-def ask(simulator: Simulator, seconds: float | None = WAIT_SECONDS, **parameters: object) -> httpx2.Response:
+def send_request(simulator: Simulator, seconds: float | None = WAIT_SECONDS, **parameters: object) -> httpx2.Response:
     sent = CALL | {name: str(value) for name, value in parameters.items()}
     return httpx2.post(f"{simulator.url}/method/wall.get", data=sent, timeout=seconds)
 
 
-async def test_a_client_is_gone_when_it_has_disconnected() -> None:
-    messages = iter(["http.request", "http.disconnect", "never asked for"])
+async def test_client_gone_returns_after_a_disconnect() -> None:
+    messages = iter(["http.request", "http.disconnect", "never requested"])
 
     async def receive() -> dict[str, Any]:
         return {"type": next(messages)}
 
     await client_gone(receive)
-    assert next(messages) == "never asked for"
+    assert next(messages) == "never requested"
 
 
 @pytest.mark.parametrize("code", CODES)
 async def test_errors_by_script(vk: Vk, code: int) -> None:
     await vk.control(faults=[{"code": code}])
-    told, words = await vk.refusal("wall.get", owner_id=-1)
-    assert told == code
+    returned, words = await vk.refusal("wall.get", owner_id=-1)
+    assert returned == code
     assert words
     assert (await vk.answer("wall.get", owner_id=-1))["count"] == 12
     state = (await vk.http.get("/_control")).json()
@@ -56,7 +56,7 @@ async def test_pages_of_a_proxy(vk: Vk, status: int) -> None:
     assert reply.text.startswith("<html>")
 
 
-async def test_a_body_that_is_no_json(vk: Vk) -> None:
+async def test_a_body_that_is_not_json(vk: Vk) -> None:
     await vk.control(faults=[{"kind": "not_json"}])
     reply = await vk.http.get("/method/wall.get", params=CALL)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")
@@ -65,9 +65,9 @@ async def test_a_body_that_is_no_json(vk: Vk) -> None:
 
 
 def test_a_truncated_body(simulator: Simulator) -> None:
-    whole = ask(simulator)
+    whole = send_request(simulator)
     simulator.control(faults=[{"kind": "truncated"}])
-    half = ask(simulator)
+    half = send_request(simulator)
     assert half.status_code == 200
     assert half.headers["content-length"] == str(len(half.content))
     assert half.content == whole.content[: len(whole.content) // 2]
@@ -75,7 +75,7 @@ def test_a_truncated_body(simulator: Simulator) -> None:
 
 
 def test_a_reset_in_the_middle_of_a_body(simulator: Simulator) -> None:
-    whole = ask(simulator).content
+    whole = send_request(simulator).content
     simulator.control(faults=[{"kind": "reset", "method": "wall.get"}])
     got = bytearray()
 
@@ -89,50 +89,50 @@ def test_a_reset_in_the_middle_of_a_body(simulator: Simulator) -> None:
         read()
     assert whole.startswith(got)
     assert len(got) <= len(whole) // 2
-    assert ask(simulator).content == whole
+    assert send_request(simulator).content == whole
     assert simulator.control()["played"] == {"reset": 1}
 
 
 async def test_a_late_reply_comes_when_released(simulator: Simulator) -> None:
     simulator.control(faults=[{"kind": "late"}])
-    asked = asyncio.create_task(asyncio.to_thread(ask, simulator, None))
+    request = asyncio.create_task(asyncio.to_thread(send_request, simulator, None))
     await until(lambda: simulator.control()["waiting"])
-    assert not asked.done()
+    assert not request.done()
     simulator.control(hold=False)
-    assert (await asked).json()["response"]["count"] == 6
+    assert (await request).json()["response"]["count"] == 6
     assert simulator.control()["waiting"] == 0
 
 
 def test_a_late_reply_comes_after_its_time(simulator: Simulator) -> None:
     simulator.control(faults=[{"kind": "late", "seconds": 0.01}])
-    reply = ask(simulator)
+    reply = send_request(simulator)
     assert reply.elapsed.total_seconds() >= 0.01
     assert reply.json()["response"]["count"] == 6
 
 
 @pytest.mark.parametrize("kind", ["late", "timeout"])
-async def test_a_client_that_goes_away_is_not_waited_for(simulator: Simulator, kind: str) -> None:
+async def test_the_end_of_a_request_does_not_wait_for_a_disconnected_client(simulator: Simulator, kind: str) -> None:
     simulator.control(faults=[{"kind": kind}])
     with pytest.raises(httpx2.ReadTimeout):
-        ask(simulator, 0.05)
+        send_request(simulator, 0.05)
     await until(lambda: simulator.control()["waiting"] == 0)
     assert simulator.control()["calls"] == (1 if kind == "late" else 0)
 
 
-def test_no_reply_at_all(simulator: Simulator) -> None:
+def test_no_reply(simulator: Simulator) -> None:
     simulator.control(faults=[{"kind": "timeout", "seconds": 0}])
     with pytest.raises(httpx2.ReadError):
-        ask(simulator)
+        send_request(simulator)
     assert simulator.control()["calls"] == 0
 
 
-def test_a_held_simulator_still_ends_its_faults(simulate: Callable[..., Simulator]) -> None:
+def test_a_held_simulator_still_completes_its_faults(simulate: Callable[..., Simulator]) -> None:
     simulator = simulate(faults=(Fault(kind="timeout"),))
     ended = threading.Event()
 
     def wait() -> None:
         with pytest.raises(httpx2.ReadError):
-            ask(simulator, None)
+            send_request(simulator, None)
         ended.set()
 
     thread = threading.Thread(target=wait)
@@ -190,11 +190,11 @@ async def test_faults_by_rate_inside_an_execute(vk: Vk) -> None:
     assert reply["response"].count(False) == 3
 
 
-def test_a_script_goes_before_rates_and_equal_seeds_draw_alike() -> None:
+def test_scripted_faults_precede_rates_and_equal_seeds_draw_equal_faults() -> None:
     def played(seed: int) -> list[str | None]:
         rates = FaultRates((RatedFault(code=1, rate=0.5), RatedFault(kind="reset", rate=0.5)), seed, limit=10)
         faults = Faults((Fault(code=6, times=2),), rates)
-        taken = [faults.take("wall.get", {}) for _ in range(60)]
+        taken = [faults.play("wall.get", {}) for _ in range(60)]
         return [None if fault is None else fault.label for fault in taken]
 
     first = played(1)
@@ -216,20 +216,20 @@ async def test_faults_by_option() -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"http": 500, "code": 6}, "only an error has a code, http has none"),
-        ({"kind": "reset", "code": 6}, "only an error has a code, reset has none"),
-        ({"kind": "reset", "http": 500}, "needs http, a status"),
-        ({"kind": "http"}, "needs http, a status"),
+        ({"http": 500, "code": 6}, "code is valid for the kind error, not for http"),
+        ({"kind": "reset", "code": 6}, "code is valid for the kind error, not for reset"),
+        ({"kind": "reset", "http": 500}, "http (a status) is required for the kind http"),
+        ({"kind": "http"}, "http (a status) is required for the kind http"),
         ({"kind": "fire"}, "kind of a fault cannot be fire"),
-        ({"kind": "reset", "inner": True}, "can happen inside an execute, reset cannot"),
-        ({"http": 500, "message": "no"}, "only an error has a message"),
-        ({"kind": "reset", "seconds": 1}, "only late and timeout take seconds, reset does not"),
+        ({"kind": "reset", "inner": True}, "inner is valid for the kinds error and answer, not for reset"),
+        ({"http": 500, "message": "no"}, "message is valid for the kind error"),
+        ({"kind": "reset", "seconds": 1}, "seconds is valid for the kinds late and timeout, not for reset"),
         ({"kind": "late", "seconds": -1}, "seconds of a fault cannot be -1"),
         ({"code": True}, "code of a fault cannot be True"),
-        ({"rate": 1}, "a fault has no rate; it may have code, "),
+        ({"rate": 1}, "a fault has no rate; valid names: code, "),
     ],
 )
-async def test_wrong_faults(vk: Vk, fault: dict[str, object], words: str) -> None:
+async def test_invalid_faults(vk: Vk, fault: dict[str, object], words: str) -> None:
     answer = await vk.http.post("/_control", json={"faults": [fault]})
     assert answer.status_code == 400
     assert words in answer.json()["error"]
@@ -239,17 +239,17 @@ async def test_wrong_faults(vk: Vk, fault: dict[str, object], words: str) -> Non
     ("order", "words"),
     [
         (6, "fault_rates is not an object"),
-        ({"speed": 1}, "fault_rates has no speed; it may have rates, seed, limit"),
+        ({"speed": 1}, "fault_rates has no speed; valid names: rates, seed, limit"),
         ({"rates": {}}, "rates of fault_rates is not a list"),
         ({"rates": [6]}, "a fault is not an object"),
-        ({"rates": [{"code": 6}]}, "needs rate, a share from 0 to 1"),
+        ({"rates": [{"code": 6}]}, "needs rate: a share from 0 to 1"),
         ({"rates": [{"code": 6, "rate": 1.5}]}, "rate of a fault cannot be 1.5"),
-        ({"rates": [{"code": 6, "rate": 1, "times": 2}]}, "a fault by rate has no times"),
+        ({"rates": [{"code": 6, "rate": 1, "times": 2}]}, "times is invalid for a fault by rate"),
         ({"seed": None}, "seed of fault_rates cannot be None"),
         ({"limit": -1}, "limit of fault_rates cannot be -1"),
     ],
 )
-async def test_wrong_fault_rates(vk: Vk, order: object, words: str) -> None:
+async def test_invalid_fault_rates(vk: Vk, order: object, words: str) -> None:
     answer = await vk.http.post("/_control", json={"fault_rates": order})
     assert answer.status_code == 400
     assert words in answer.json()["error"]

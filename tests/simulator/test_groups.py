@@ -23,29 +23,29 @@ async def test_groups_found_by_words(vk: Vk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "holds"),
+    ("sent", "holds"),
     [
         ({"type": "group"}, lambda group: group["type"] == "group"),
         ({"type": "page"}, lambda group: group["type"] == "page"),
         ({"city_id": 1}, lambda _group: True),
     ],
 )
-async def test_groups_of_one_kind(vk: Vk, asked: dict[str, object], holds: Any) -> None:
-    found = (await vk.answer("groups.search", q="о", **asked))["items"]
+async def test_groups_of_one_kind(vk: Vk, sent: dict[str, object], holds: Any) -> None:
+    found = (await vk.answer("groups.search", q="о", **sent))["items"]
     assert found
     assert all(holds(group) for group in found)
 
 
-@pytest.mark.parametrize("asked", [{"type": "event", "future": 1}, {"market": 1}, {"type": "event"}, {"city_id": 99}])
-async def test_groups_of_a_kind_that_is_not_there(vk: Vk, asked: dict[str, object]) -> None:
-    assert (await vk.answer("groups.search", q="о", **asked))["count"] == 0
+@pytest.mark.parametrize("sent", [{"type": "event", "future": 1}, {"market": 1}, {"type": "event"}, {"city_id": 99}])
+async def test_groups_of_a_kind_that_does_not_exist(vk: Vk, sent: dict[str, object]) -> None:
+    assert (await vk.answer("groups.search", q="о", **sent))["count"] == 0
 
 
 async def test_groups_by_members(vk: Vk) -> None:
     found = (await vk.answer("groups.search", q="о", sort=6))["items"]
     ids = ",".join(str(group["id"]) for group in found)
-    told = (await vk.answer("groups.getById", group_ids=ids, fields="members_count"))["groups"]
-    counts = [group.get("members_count", 0) for group in told]
+    returned = (await vk.answer("groups.getById", group_ids=ids, fields="members_count"))["groups"]
+    counts = [group.get("members_count", 0) for group in returned]
     assert counts == sorted(counts, reverse=True)
 
 
@@ -56,7 +56,7 @@ async def test_no_more_than_a_thousand_groups_are_found() -> None:
         assert len((await vk.answer("groups.search", q="о", count=1000, offset=990))["items"]) == 10
 
 
-async def test_a_walk_finds_all_members(vk: Vk) -> None:
+async def test_paging_returns_all_members(vk: Vk) -> None:
     community = (await vk.answer("groups.getById", group_id=1, fields="members_count"))["groups"][0]
     members: list[int] = []
     while True:
@@ -77,13 +77,13 @@ async def test_a_walk_finds_all_members(vk: Vk) -> None:
 
 async def test_profiles_of_members(vk: Vk) -> None:
     plain = (await vk.answer("groups.getMembers", group_id=1, count=500))["items"]
-    told = (await vk.answer("groups.getMembers", group_id=1, count=500, fields="sex"))["items"]
-    assert [profile["id"] for profile in told] == plain
-    assert {"DELETED"} < {profile["first_name"] for profile in told}
-    assert (await vk.answer("users.get", user_ids=",".join(map(str, plain)), fields="sex")) == told
+    returned = (await vk.answer("groups.getMembers", group_id=1, count=500, fields="sex"))["items"]
+    assert [profile["id"] for profile in returned] == plain
+    assert {"DELETED"} < {profile["first_name"] for profile in returned}
+    assert (await vk.answer("users.get", user_ids=",".join(map(str, plain)), fields="sex")) == returned
 
 
-async def test_accounts_that_nobody_ever_had(vk: Vk) -> None:
+async def test_accounts_that_never_existed(vk: Vk) -> None:
     known = Vk(SMALL)
     size = 2 * (SMALL.comments // 4)
     first_deleted = FIRST_PERSON_ID + size * PERSON_ID_STEP
@@ -94,7 +94,7 @@ async def test_accounts_that_nobody_ever_had(vk: Vk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "refusal"),
+    ("sent", "refusal"),
     [
         ({"group_id": 77}, (125, "Invalid group id")),
         ({"group_id": "nobody"}, (125, "Invalid group id")),
@@ -104,10 +104,10 @@ async def test_accounts_that_nobody_ever_had(vk: Vk) -> None:
         ({"group_id": 1, "filter": "managers"}, (15, "Access denied: you should be group moderator")),
     ],
 )
-async def test_members_that_are_not_to_be_seen(vk: Vk, asked: dict[str, object], refusal: tuple[int, str]) -> None:
-    assert await vk.refusal("groups.getMembers", **asked) == refusal
+async def test_members_that_are_not_visible(vk: Vk, sent: dict[str, object], refusal: tuple[int, str]) -> None:
+    assert await vk.refusal("groups.getMembers", **sent) == refusal
 
 
 @pytest.mark.parametrize("chosen", ["friends", "donut", "unsure"])
-async def test_members_of_a_kind_that_is_not_there(vk: Vk, chosen: str) -> None:
+async def test_members_of_a_kind_that_does_not_exist(vk: Vk, chosen: str) -> None:
     assert await vk.answer("groups.getMembers", group_id=1, filter=chosen) == {"count": 0, "items": []}

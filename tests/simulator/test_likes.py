@@ -6,11 +6,11 @@ from simulator.people import FIRST_GUEST_ID
 from tests.simulator.vk import OWNER, Vk
 
 
-async def walked(vk: Vk, **asked: object) -> list[Any]:
-    """Everybody who likes it."""
+async def all_items(vk: Vk, **sent: object) -> list[Any]:
+    """Return all people who like it."""
     found: list[Any] = []
     while True:
-        page = await vk.answer("likes.getList", owner_id=OWNER, count=50, offset=len(found), **asked)
+        page = await vk.answer("likes.getList", owner_id=OWNER, count=50, offset=len(found), **sent)
         found += page["items"]
         if not page["items"]:
             assert len(found) == page["count"]
@@ -19,9 +19,9 @@ async def walked(vk: Vk, **asked: object) -> list[Any]:
 
 async def test_who_likes_a_post(vk: Vk) -> None:
     post = (await vk.answer("wall.get", owner_id=OWNER, count=1))["items"][0]
-    likes = await walked(vk, type="post", item_id=post["id"])
+    likes = await all_items(vk, type="post", item_id=post["id"])
     assert len(set(likes)) == len(likes) == post["likes"]["count"]
-    copies = await walked(vk, type="post", item_id=post["id"], filter="copies")
+    copies = await all_items(vk, type="post", item_id=post["id"], filter="copies")
     assert len(copies) == post["reposts"]["count"]
     assert set(copies) < set(likes)
     assert len((await vk.answer("likes.getList", type="post", owner_id=OWNER, item_id=post["id"]))["items"]) == min(
@@ -34,15 +34,15 @@ async def test_who_likes_a_post(vk: Vk) -> None:
 async def test_who_likes_a_comment(vk: Vk) -> None:
     items = (await vk.comments(await vk.fullest_post(), count=100, need_likes=1))["items"]
     liked = max((item for item in items if "deleted" not in item), key=lambda item: item["likes"]["count"])
-    likes = await walked(vk, type="comment", item_id=liked["id"])
+    likes = await all_items(vk, type="comment", item_id=liked["id"])
     assert len(set(likes)) == liked["likes"]["count"] > 5
-    extended = await walked(vk, type="comment", item_id=liked["id"], extended=1)
+    extended = await all_items(vk, type="comment", item_id=liked["id"], extended=1)
     assert [profile["id"] for profile in extended] == likes
     assert {profile["type"] for profile in extended} == {"profile"}
     assert (await vk.answer("users.get", user_ids=likes[0]))[0]["first_name"] == extended[0]["first_name"]
 
 
-async def test_what_cannot_be_liked(vk: Vk) -> None:
+async def test_objects_that_cannot_be_liked(vk: Vk) -> None:
     answer = (232, "Reaction can not be applied to the object")
     post_id = await vk.fullest_post()
     items = (await vk.comments(post_id, count=100))["items"]
@@ -53,5 +53,5 @@ async def test_what_cannot_be_liked(vk: Vk) -> None:
 
 
 @pytest.mark.parametrize(("owner_id", "code"), [(-FIRST_GUEST_ID - 4, 15), (-FIRST_GUEST_ID - 7, 19)])
-async def test_likes_on_walls_that_are_not_to_be_seen(vk: Vk, owner_id: int, code: int) -> None:
+async def test_likes_on_walls_that_are_not_visible(vk: Vk, owner_id: int, code: int) -> None:
     assert (await vk.refusal("likes.getList", type="post", owner_id=owner_id, item_id=1))[0] == code

@@ -9,16 +9,16 @@ MEMBERS, DISABLED, CLOSED, BANNED = (-FIRST_GUEST_ID - number for number in (4, 
 POPULATION = Population(SMALL)
 
 
-def somebody(*, deactivated: str = "", is_closed: bool = False) -> Person:
-    """The first person of this kind."""
+def first_person(*, deactivated: str = "", is_closed: bool = False) -> Person:
+    """Return the first person of this kind."""
     everybody = (POPULATION.person(POPULATION.person_id(number)) for number in range(POPULATION.size))
     return next(
         person for person in everybody if person and (person.deactivated, person.is_closed) == (deactivated, is_closed)
     )
 
 
-async def walked(vk: Vk, post_id: int, page: int) -> list[int]:
-    """All ids of a post, as a careful collector walks them."""
+async def all_items(vk: Vk, post_id: int, page: int) -> list[int]:
+    """Return all ids of a post, as a careful collector reads them."""
     found: list[int] = []
     offset = 0
     while True:
@@ -34,7 +34,7 @@ async def walked(vk: Vk, post_id: int, page: int) -> list[int]:
 
 
 @pytest.mark.parametrize("page", [7, 100])
-async def test_a_walk_finds_exactly_the_truth(vk: Vk, page: int) -> None:
+async def test_paging_returns_exactly_the_truth(vk: Vk, page: int) -> None:
     truth = await vk.truth()
     assert sum(len(ids) for ids in truth.values()) == 900
     posts = await vk.answer("wall.get", owner_id=OWNER, count=100)
@@ -42,7 +42,7 @@ async def test_a_walk_finds_exactly_the_truth(vk: Vk, page: int) -> None:
         post_id: len(ids) for post_id, ids in truth.items()
     }
     for post_id, ids in truth.items():
-        assert sorted(await walked(vk, post_id, page)) == ids
+        assert sorted(await all_items(vk, post_id, page)) == ids
 
 
 async def test_counts_of_levels(vk: Vk) -> None:
@@ -168,7 +168,7 @@ async def test_wall_filters(vk: Vk) -> None:
 
 async def test_posts_by_id(vk: Vk) -> None:
     first, second = list(await vk.truth())[:2]
-    posts = f"-1_{second}, -1_{first}_key,-1_0,-9_1,x,{MEMBERS}_1,{somebody().id}_1"
+    posts = f"-1_{second}, -1_{first}_key,-1_0,-9_1,x,{MEMBERS}_1,{first_person().id}_1"
     answer = await vk.answer("wall.getById", posts=posts, extended=1)
     assert [post["id"] for post in answer["items"]] == [second, first]
     assert [group["id"] for group in answer["groups"]] == [1]
@@ -197,14 +197,14 @@ async def test_one_comment(vk: Vk) -> None:
     items = (await vk.comments(await vk.fullest_post(), count=100, thread_items_count=1, need_likes=1))["items"]
     top = next(item for item in items if item["thread"]["count"] and "deleted" not in item)
     reply = top["thread"].pop("items")[0]
-    told = await vk.answer("wall.getComment", owner_id=OWNER, comment_id=top["id"], extended=1)
-    assert told["items"] == [{**top, "thread": {**top["thread"], "items": []}}]
-    assert {author["id"] for author in (*told["profiles"], *told["groups"])} == {abs(top["from_id"])}
-    assert told["post_author_id"] == OWNER
+    returned = await vk.answer("wall.getComment", owner_id=OWNER, comment_id=top["id"], extended=1)
+    assert returned["items"] == [{**top, "thread": {**top["thread"], "items": []}}]
+    assert {author["id"] for author in (*returned["profiles"], *returned["groups"])} == {abs(top["from_id"])}
+    assert returned["post_author_id"] == OWNER
     assert (await vk.answer("wall.getComment", owner_id=OWNER, comment_id=reply["id"]))["items"] == [reply]
     missing = (15, "Access denied: comment was not found check comment_id param")
     assert await vk.refusal("wall.getComment", owner_id=OWNER, comment_id=10**6) == missing
-    assert await vk.refusal("wall.getComment", owner_id=somebody().id, comment_id=1) == missing
+    assert await vk.refusal("wall.getComment", owner_id=first_person().id, comment_id=1) == missing
     await vk.control(close_comments={"group_id": 1, "post_id": top["post_id"]})
     assert (await vk.refusal("wall.getComment", owner_id=OWNER, comment_id=top["id"]))[0] == 212
 
@@ -223,9 +223,9 @@ async def test_groups_by_id_and_name(vk: Vk) -> None:
 
 
 async def test_users(vk: Vk) -> None:
-    live, deleted, banned = somebody(), somebody(deactivated="deleted"), somebody(deactivated="banned")
-    asked = f"{live.id},id{deleted.id},{banned.id},{live.id},1"
-    answer = await vk.answer("users.get", user_ids=asked, fields="sex,city,photo_200")
+    live, deleted, banned = first_person(), first_person(deactivated="deleted"), first_person(deactivated="banned")
+    sent = f"{live.id},id{deleted.id},{banned.id},{live.id},1"
+    answer = await vk.answer("users.get", user_ids=sent, fields="sex,city,photo_200")
     assert [user["id"] for user in answer] == [live.id, deleted.id, banned.id]
     assert (answer[0]["first_name"], answer[0]["last_name"]) == (live.first_name, live.last_name)
     assert (answer[1]["first_name"], answer[1]["deactivated"]) == ("DELETED", "deleted")
@@ -237,7 +237,7 @@ async def test_users(vk: Vk) -> None:
 async def test_screen_names(vk: Vk) -> None:
     resolved = await vk.answer("utils.resolveScreenName", screen_name=DEMO_SCREEN_NAME)
     assert resolved == {"type": "page", "object_id": 1, "group_id": 1}
-    person = somebody()
+    person = first_person()
     resolved = await vk.answer("utils.resolveScreenName", screen_name=person.screen_name)
     assert resolved == {"type": "user", "object_id": person.id}
     assert await vk.refusal("utils.resolveScreenName", screen_name="nobody_7") == (104, "Not found")
@@ -251,17 +251,17 @@ async def test_screen_names(vk: Vk) -> None:
         (BANNED, (19, "Content blocked")),
         (-77, (100, PARAMETER + "owner_id is invalid")),
         (1, (100, PARAMETER + "owner_id is invalid")),
-        (somebody(deactivated="deleted").id, (18, "User was deleted or banned")),
-        (somebody(is_closed=True).id, (30, "This profile is private")),
+        (first_person(deactivated="deleted").id, (18, "User was deleted or banned")),
+        (first_person(is_closed=True).id, (30, "This profile is private")),
     ],
 )
-async def test_walls_that_are_not_to_be_seen(vk: Vk, owner_id: int, refusal: tuple[int, str]) -> None:
+async def test_walls_that_are_not_visible(vk: Vk, owner_id: int, refusal: tuple[int, str]) -> None:
     assert await vk.refusal("wall.get", owner_id=owner_id) == refusal
     assert await vk.refusal("wall.getComments", owner_id=owner_id, post_id=1) == refusal
 
 
 async def test_walls_without_posts(vk: Vk) -> None:
-    for owner_id in (somebody().id, -FIRST_GUEST_ID):
+    for owner_id in (first_person().id, -FIRST_GUEST_ID):
         assert await vk.answer("wall.get", owner_id=owner_id) == {"count": 0, "items": []}
         assert (await vk.refusal("wall.getComments", owner_id=owner_id, post_id=1))[0] == 15
 
@@ -335,9 +335,9 @@ async def test_a_post_with_comments_closed(vk: Vk) -> None:
         ("utils.resolveScreenName", {}, "screen_name is undefined"),
     ],
 )
-async def test_wrong_parameters(vk: Vk, method: str, parameters: dict[str, object], words: str) -> None:
+async def test_invalid_parameters(vk: Vk, method: str, parameters: dict[str, object], words: str) -> None:
     assert await vk.refusal(method, **parameters) == (100, PARAMETER + words)
 
 
-async def test_nobody_has_these_ids(vk: Vk) -> None:
+async def test_ids_that_do_not_exist(vk: Vk) -> None:
     assert await vk.refusal("users.get", user_ids=f"1,{FIRST_PERSON_ID + 1},,durov_x") == (113, "Invalid user id")

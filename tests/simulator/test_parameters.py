@@ -1,4 +1,4 @@
-"""Parameters have the limits and the words that VK's schema gives them."""
+"""Parameters have the limits of VK's schema, and errors have VK's wording."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.discussions import FIRST_MEDIA_ID, Discussions
 from simulator.methods import METHODS
 from simulator.world import World
 from tests.simulator.vk import SMALL, Vk
@@ -14,8 +14,8 @@ from tests.vk_schema import SCHEMA
 
 WALL = World(SMALL).wall(1)
 assert WALL is not None
-TOPIC = next(iter(Annexes(World(SMALL)).board(WALL.community)))
-# What each method needs, so that only one parameter at a time is wrong.
+TOPIC = next(iter(Discussions(World(SMALL)).board(WALL.community)))
+# The required parameters of each method, so that only one parameter at a time is invalid.
 NEEDED: dict[str, dict[str, Any]] = {
     "board.getComments": {"group_id": 1, "topic_id": TOPIC},
     "board.getTopics": {"group_id": 1},
@@ -33,12 +33,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "wall.getComments": {"owner_id": -1, "post_id": 1},
     "wall.search": {"owner_id": -1, "query": "о"},
 }
-# What no answer depends on: whose name is told in which case, keys of what is open, and friends of nobody.
+# Parameters that no answer depends on: grammatical case, access keys of open objects, and friends, of which none exist.
 NOT_READ = {"from_group_id", "access_key", "skip_own", "page_url"}
 
 
 def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each parameter that the schema gives one of the simulator's methods."""
+    """Yield each parameter of the simulator's methods in the schema."""
     for path in sorted(SCHEMA.rglob("methods.json")):
         for method in json.loads(path.read_text(encoding="utf-8"))["methods"]:
             if method["name"] in METHODS:
@@ -46,32 +46,32 @@ def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def wrong() -> Iterator[tuple[str, str, Any, str]]:
-    """Method, parameter, a wrong value, and what is said to it."""
-    for method, told in parameters():
-        name = told["name"]
+    """Yield method, parameter, an invalid value, and its error."""
+    for method, returned in parameters():
+        name = returned["name"]
         if name in NOT_READ:
             continue
-        if told["type"] == "integer":
+        if returned["type"] == "integer":
             yield method, name, "x", f"{name} not integer"
-        if "minimum" in told:
-            yield method, name, told["minimum"] - 1, f"{name} should be greater or equal to {told['minimum']}"
-        if "maximum" in told:
-            yield method, name, told["maximum"] + 1, f"{name} should be less or equal to {told['maximum']}"
-        if told["type"] == "string" and "enum" in told:
+        if "minimum" in returned:
+            yield method, name, returned["minimum"] - 1, f"{name} should be greater or equal to {returned['minimum']}"
+        if "maximum" in returned:
+            yield method, name, returned["maximum"] + 1, f"{name} should be less or equal to {returned['maximum']}"
+        if returned["type"] == "string" and "enum" in returned:
             yield method, name, "nothing", f"{name} is invalid"
-        if told.get("required"):
+        if returned.get("required"):
             yield method, name, "", f"{name} is undefined"
 
 
-def test_all_methods_are_asked() -> None:
+def test_all_methods_are_tested() -> None:
     assert NEEDED.keys() == METHODS.keys()
     assert {method for method, *_ in parameters()} == METHODS.keys()
 
 
 @pytest.mark.parametrize(("method", "name", "value", "words"), [*wrong()])
-async def test_a_wrong_value(vk: Vk, method: str, name: str, value: object, words: str) -> None:
-    asked = NEEDED[method] | {name: value}
-    assert await vk.refusal(method, **asked) == (
+async def test_an_invalid_value(vk: Vk, method: str, name: str, value: object, words: str) -> None:
+    sent = NEEDED[method] | {name: value}
+    assert await vk.refusal(method, **sent) == (
         100,
         f"One of the parameters specified was missing or invalid: {words}",
     )
@@ -79,5 +79,5 @@ async def test_a_wrong_value(vk: Vk, method: str, name: str, value: object, word
 
 @pytest.mark.parametrize("method", ["wall.get", "wall.getComments"])
 async def test_a_count_that_only_the_description_limits_is_cut(vk: Vk, method: str) -> None:
-    asked = NEEDED[method] | ({"post_id": await vk.fullest_post()} if method == "wall.getComments" else {})
-    assert await vk.answer(method, **asked, count=5000) == await vk.answer(method, **asked, count=100)
+    sent = NEEDED[method] | ({"post_id": await vk.fullest_post()} if method == "wall.getComments" else {})
+    assert await vk.answer(method, **sent, count=5000) == await vk.answer(method, **sent, count=100)

@@ -1,4 +1,4 @@
-"""Every reply of every method, whatever is asked, has the shape that VK's schema says."""
+"""Each reply of each method has the shape of VK's schema, whatever is requested."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatorOptions
-from simulator.annexes import FIRST_MEDIA_ID, Annexes
+from simulator.discussions import FIRST_MEDIA_ID, Discussions
 from simulator.errors import MESSAGES
 from simulator.methods import METHODS
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
@@ -27,7 +27,7 @@ WALL = World(OPTIONS).wall(1)
 assert WALL is not None
 POSTS = st.sampled_from([*WALL.posts, 0])
 COMMENTS_OF_WALL = st.sampled_from([*WALL.comments][::7])
-VIDEO = Annexes(World(OPTIONS)).media("video", WALL, FIRST_MEDIA_ID)
+VIDEO = Discussions(World(OPTIONS)).media("video", WALL, FIRST_MEDIA_ID)
 assert VIDEO is not None
 COUNTS = st.integers(-1, 6)
 OFFSETS = st.integers(-3, 40)
@@ -40,12 +40,12 @@ NAMES = st.sampled_from(["club1", "public2", "id1700000000", str(FIRST_PERSON_ID
 LISTS = st.lists(NAMES, max_size=4).map(",".join)
 USER_FIELDS = "sex,city,status,screen_name,photo_200,followers_count,verified,online"
 FIELDS = st.sampled_from(["", USER_FIELDS, "members_count,description,activity,city,wall,status," + USER_FIELDS])
-TOPICS = st.sampled_from([*Annexes(World(OPTIONS)).board(WALL.community), 0])
+TOPICS = st.sampled_from([*Discussions(World(OPTIONS)).board(WALL.community), 0])
 MEDIA = st.integers(FIRST_MEDIA_ID - 1, FIRST_MEDIA_ID + 6)
 PAGE = {"count": COUNTS, "offset": OFFSETS, "extended": FLAGS, "fields": FIELDS}
 COMMENTS = {**PAGE, "need_likes": FLAGS, "start_comment_id": IDS}
 
-# What each method may be asked: parameters that are always there, and those that may be.
+# The parameters of each method: required ones, and optional ones.
 Asked = tuple[dict[str, st.SearchStrategy[Any]], dict[str, st.SearchStrategy[Any]]]
 ASKED: dict[str, Asked] = {
     "board.getTopics": (
@@ -127,7 +127,7 @@ ASKED: dict[str, Asked] = {
 
 
 def kind_of(method: str, sent: dict[str, Any]) -> str:
-    """Which of a method's replies is asked for, in the words of the schema."""
+    """Return the kind of a method's reply to these parameters, by its name in the schema."""
     if method == "groups.getMembers":
         return "filterResponse" if sent.get("filter") else "fieldsResponse" if sent.get("fields") else "response"
     extends = method.startswith(("wall.", "board.", "photos.", "video.", "likes."))
@@ -135,10 +135,10 @@ def kind_of(method: str, sent: dict[str, Any]) -> str:
 
 
 def violations(method: str, kind: str, reply: Any) -> list[str]:
-    """Where a reply breaks the schema.
+    """Return a reply's violations of the schema.
 
-    The items of an extended likes.getList are checked as profiles: the schema says one of profile and community, and
-    without the ban of further properties (see `VkSchema`) a profile counts as both.
+    The items of an extended likes.getList are validated as profiles: the schema says one of profile and community, and
+    without the restriction of further properties (see `VkSchema`) a profile counts as both.
     """
     found: list[str] = []
     if method == "likes.getList" and kind == "extendedResponse":
@@ -149,7 +149,7 @@ def violations(method: str, kind: str, reply: Any) -> list[str]:
     return found + SCHEMA.violations(method, reply, kind)
 
 
-def test_every_method_is_asked() -> None:
+def test_every_method_is_tested() -> None:
     assert ASKED.keys() == METHODS.keys()
 
 

@@ -46,7 +46,7 @@ async def test_no_token(vk: Vk, headers: dict[str, str]) -> None:
     }
 
 
-async def test_the_token_is_never_told(vk: Vk) -> None:
+async def test_the_token_is_never_returned(vk: Vk) -> None:
     await vk.control(revoke="hunted")
     for params in ({"v": "5.199"}, {}, {"v": "5.199", "owner_id": "x"}):
         for token in ("hunted", "other"):
@@ -76,13 +76,13 @@ async def test_unknown_method(vk: Vk, name: str) -> None:
         ("five", 100, "v is invalid"),
     ],
 )
-async def test_wrong_version(vk: Vk, version: str, code: int, words: str) -> None:
-    told_code, told = await vk.refusal("wall.get", owner_id=-1, v=version)
-    assert told_code == code
-    assert words in told
+async def test_invalid_version(vk: Vk, version: str, code: int, words: str) -> None:
+    returned_code, returned = await vk.refusal("wall.get", owner_id=-1, v=version)
+    assert returned_code == code
+    assert words in returned
 
 
-async def test_missing_version_is_not_told(vk: Vk) -> None:
+async def test_a_missing_version_is_not_returned(vk: Vk) -> None:
     reply = await vk.http.get("/method/wall.get", params={"access_token": "t"})
     assert reply.json()["error"]["error_code"] == 8
     assert [entry["key"] for entry in reply.json()["error"]["request_params"]] == ["oauth", "method"]
@@ -113,7 +113,7 @@ async def test_three_requests_a_second_for_each_token() -> None:
         assert state["requests"] == 17
 
 
-async def test_a_body_that_is_no_form_holds_nothing(vk: Vk) -> None:
+async def test_a_body_that_is_not_a_form_has_no_parameters(vk: Vk) -> None:
     query = {"access_token": "t", "v": "5.199"}
     reply = await vk.http.post("/method/wall.get", params=query, json={"owner_id": -1})
     assert reply.json()["error"]["error_msg"].endswith("owner_id is undefined")
@@ -135,7 +135,7 @@ async def test_broken_multipart(vk: Vk, body: bytes) -> None:
     assert reply.json()["error"]["error_code"] == 100
 
 
-async def test_multipart_holds_large_texts_and_no_files(vk: Vk) -> None:
+async def test_multipart_with_large_texts_and_without_files(vk: Vk) -> None:
     query = {"access_token": "t", "v": "5.199"}
     code = f"/*{' ' * 2_000_000}*/ return [Args.name, Args.photo];"
     parts: dict[str, tuple[str | None, str | bytes]] = {
@@ -182,12 +182,12 @@ async def test_scripted_faults_in_order(vk: Vk) -> None:
 
 async def test_hold_and_release(vk: Vk) -> None:
     await vk.control(hold=True)
-    asked = asyncio.create_task(vk.answer("wall.get", owner_id=-1))
+    request = asyncio.create_task(vk.answer("wall.get", owner_id=-1))
     while (state := (await vk.http.get("/_control")).json())["waiting"] == 0:  # noqa: ASYNC110 - the state is remote
         await asyncio.sleep(0)
     assert (state["hold"], state["calls"]) == (True, 0)
     assert (await vk.control(hold=False))["hold"] is False
-    assert (await asked)["count"] == 12
+    assert (await request)["count"] == 12
 
 
 async def test_delay(vk: Vk) -> None:
@@ -268,13 +268,13 @@ async def test_posts_closed_and_deleted_while_collecting(vk: Vk) -> None:
         (b'{"delete_comment": {"group_id": 1, "comment_id": 1}}', "comment_id"),
     ],
 )
-async def test_wrong_commands(vk: Vk, body: bytes, words: str) -> None:
+async def test_invalid_commands(vk: Vk, body: bytes, words: str) -> None:
     answer = await vk.http.post("/_control", content=body)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
 
 
 @pytest.mark.parametrize("group_id", ["9", "-1", "x"])
-async def test_truth_of_nobody(vk: Vk, group_id: str) -> None:
+async def test_truth_of_an_unknown_community(vk: Vk, group_id: str) -> None:
     answer: httpx2.Response = await vk.http.get(f"/_truth/{group_id}")
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""What walls can be like: each by option and by control."""
+"""The possible properties of walls: each by option and by control."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from simulator import SimulatorOptions
 from simulator.attachments import COMMENT_KINDS, POST_KINDS
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID
 from simulator.render import CommentForm, post_json
-from simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_halves
+from simulator.strange_texts import LONGEST_TEXT, is_strange, strange_text, with_lone_surrogates
 from simulator.world import World
 from tests.simulator.vk import Vk
 from tests.vk_schema import VkSchema
@@ -35,7 +35,7 @@ async def world(**options: Any) -> AsyncIterator[Vk]:
 
 
 async def shown(vk: Vk, post_id: int, **parameters: object) -> list[dict[str, Any]]:
-    """The first hundred comments of a post with the first replies to each."""
+    """Return the first hundred comments of a post with the first replies to each."""
     page = await vk.comments(post_id, count=100, thread_items_count=10, **parameters)
     return [each for top in page["items"] for each in (top, *top["thread"]["items"])]
 
@@ -48,8 +48,8 @@ async def test_walls_that_are_closed_to_readers(state: str, refusal: tuple[int, 
         group = (await vk.answer("groups.getById", group_id=1))["groups"][0]
         assert group.items() >= facts.items()
         assert (await vk.answer("wall.get", owner_id=-2))["count"] == 12
-        told = (await vk.http.get("/_control")).json()["options"]["walls"]
-        assert told == {"1": state}
+        returned = (await vk.http.get("/_control")).json()["options"]["walls"]
+        assert returned == {"1": state}
         await vk.control(wall={"group_id": 1, "state": "open"})
         assert (await vk.answer("wall.get", owner_id=-1))["count"] == 12
         await vk.control(wall={"group_id": 1, "state": state})
@@ -117,7 +117,7 @@ def test_a_big_post_and_a_long_thread(options: dict[str, Any], biggest: int, thr
         assert reply.answers is None or (reply.answers.id < reply.id and reply.answers.date <= reply.date)
 
 
-async def test_a_thread_of_thousands_is_walked() -> None:
+async def test_paging_through_a_thread_of_thousands() -> None:
     async for vk in world(posts=3, comments=4_000, biggest_post_share=0.9, longest_thread=3_000):
         post_id = await vk.fullest_post()
         page = (await vk.comments(post_id, count=100))["items"]
@@ -128,7 +128,7 @@ async def test_a_thread_of_thousands_is_walked() -> None:
         assert {reply["parents_stack"][0] for reply in last["items"]} == {longest["id"]}
 
 
-async def test_authors_of_the_callers_choice(vk: Vk) -> None:
+async def test_chosen_authors(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     order = {"group_id": 1, "post_id": post_id, "count": 2}
     for author in (-2, FIRST_PERSON_ID + 3):
@@ -239,7 +239,7 @@ async def test_attachments_of_all_kinds(schema: VkSchema, schema_with_stubs: VkS
         assert not any(item["text"] for item in wordless)
 
 
-async def test_an_attachment_that_is_hung_on_and_taken_off(vk: Vk) -> None:
+async def test_an_attachment_that_is_added_and_removed(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     (comment_id,) = (await vk.control(add_comments={"group_id": 1, "post_id": post_id, "count": 1}))["added"]
     for kind, seen in (("voice_doc", ["doc"]), ("several", ["photo", "photo", "video", "doc", "audio"]), ("", [])):
@@ -264,7 +264,7 @@ def test_ids_repeat_across_walls_even_where_everything_differs() -> None:
     assert len(set(first.comments) & set(second.comments)) > 80
 
 
-async def test_strange_texts_are_told_as_vk_tells_them(schema_with_stubs: VkSchema) -> None:
+async def test_strange_texts_are_encoded_as_by_vk(schema_with_stubs: VkSchema) -> None:
     async for vk in world(posts=20, comments=1_500, nasty=1.0):
         texts: list[str] = []
         raw = b""
@@ -273,9 +273,9 @@ async def test_strange_texts_are_told_as_vk_tells_them(schema_with_stubs: VkSche
             sent = {"access_token": "t", "v": "5.199", "owner_id": "-1", "post_id": str(post_id), "count": "100"}
             reply = await vk.http.post("/method/wall.getComments", data=sent)
             raw += reply.content
-            told = json.loads(reply.content)
-            assert schema_with_stubs.violations("wall.getComments", told) == []
-            items = [item for item in told["response"]["items"] if "deleted" not in item]
+            returned = json.loads(reply.content)
+            assert schema_with_stubs.violations("wall.getComments", returned) == []
+            items = [item for item in returned["response"]["items"] if "deleted" not in item]
             assert all(item["text"] == history[item["id"]]["text"] for item in items)
             texts += [item["text"] for item in items]
         assert max(map(len, texts)) == LONGEST_TEXT
@@ -314,21 +314,21 @@ def test_strange_texts_are_a_share_and_the_same_by_seed() -> None:
     assert all(len(strange_text(seed, lambda: "[id1|Я]")) <= LONGEST_TEXT for seed in range(300))
 
 
-def test_only_half_pairs_are_replaced() -> None:
-    assert with_halves("{}ё😀".encode()) == "{}ё😀".encode()
+def test_only_lone_surrogates_are_replaced() -> None:
+    assert with_lone_surrogates("{}ё😀".encode()) == "{}ё😀".encode()
     with pytest.raises(orjson.JSONDecodeError):
-        orjson.loads(with_halves('"\ufdd0"'.encode()))
-    assert json.loads(with_halves('"\ufdd1и\ufdd0"'.encode())) == "\ude00и\ud83d"
+        orjson.loads(with_lone_surrogates('"\ufdd0"'.encode()))
+    assert json.loads(with_lone_surrogates('"\ufdd1и\ufdd0"'.encode())) == "\ude00и\ud83d"
 
 
 @pytest.mark.parametrize("name", ["biggest_post_share", "closed_posts_share", "donut_share", "rich", "nasty"])
-def test_shares_beyond_all_are_refused(name: str) -> None:
+def test_shares_above_one_are_rejected(name: str) -> None:
     for value in (-0.1, 1.1):
         with pytest.raises(ValueError, match=name):
-            SimulatorOptions(**{name: value})  # type: ignore[arg-type] # wrong values are what is tested
+            SimulatorOptions(**{name: value})  # type: ignore[arg-type] # invalid values are the subject of the test
 
 
-def test_a_state_for_nobody_is_refused() -> None:
+def test_a_state_of_an_unknown_community_is_rejected() -> None:
     with pytest.raises(LookupError, match="9"):
         World(SimulatorOptions(walls={9: "open"}))
 
@@ -337,18 +337,18 @@ def test_a_state_for_nobody_is_refused() -> None:
     ("command", "words"),
     [
         ({"wall": {"group_id": 9, "state": "open"}}, "no community has this group_id"),
-        ({"wall": {"group_id": 1, "state": "shut"}}, "state is none of 'open', 'members'"),
-        ({"person": {"person_id": 1, "state": "banned"}}, "nobody has this person_id"),
-        ({"person": {"person_id": FIRST_PERSON_ID, "state": "dead"}}, "state is none of '', 'deleted', 'banned'"),
+        ({"wall": {"group_id": 1, "state": "shut"}}, "state is not one of 'open', 'members'"),
+        ({"person": {"person_id": 1, "state": "banned"}}, "no person has this person_id"),
+        ({"person": {"person_id": FIRST_PERSON_ID, "state": "dead"}}, "state is not one of '', 'deleted', 'banned'"),
         ({"pin_post": {"group_id": 1, "post_id": 9999}}, "the wall has no post with this post_id"),
         ({"attach": {"group_id": 1, "comment_id": 0, "kind": "photo"}}, "no comment with this comment_id"),
-        ({"attach": {"group_id": 1, "comment_id": 13, "kind": "bomb"}}, "kind is none of '', 'photo'"),
+        ({"attach": {"group_id": 1, "comment_id": 13, "kind": "bomb"}}, "kind is not one of '', 'photo'"),
         ({"add_posts": {"group_id": 1}}, "count is not a number"),
-        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": 5}}, "nobody has this from_id"),
-        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": "x"}}, "nobody has this from_id"),
+        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": 5}}, "no author has this from_id"),
+        ({"add_comments": {"group_id": 1, "post_id": 1, "count": 1, "from_id": "x"}}, "no author has this from_id"),
     ],
 )
-async def test_wrong_commands(vk: Vk, command: dict[str, object], words: str) -> None:
+async def test_invalid_commands(vk: Vk, command: dict[str, object], words: str) -> None:
     answer = await vk.http.post("/_control", json=command)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
@@ -373,7 +373,7 @@ OPTIONS = st.builds(
 
 @settings(max_examples=60)
 @given(options=OPTIONS)
-def test_any_world_is_whole_and_valid(schema: VkSchema, options: SimulatorOptions) -> None:
+def test_any_world_is_complete_and_valid(schema: VkSchema, options: SimulatorOptions) -> None:
     wall = World(options).wall(1)
     assert wall is not None
     is_open = any(not post.comments_closed for post in wall.posts.values())
@@ -385,6 +385,6 @@ def test_any_world_is_whole_and_valid(schema: VkSchema, options: SimulatorOption
     comments = [form.comment(comment) for comment in wall.comments.values() if not comment.deleted]
     posts = [post_json(wall, post) for post in wall.posts.values()]
     for method, items in (("wall.getComments", comments[:25]), ("wall.get", posts)):
-        told = json.loads(with_halves(orjson.dumps({"response": {"count": len(items), "items": items}})))
-        assert schema.violations(method, told) == []
-        assert len(told["response"]["items"]) == len(items)
+        returned = json.loads(with_lone_surrogates(orjson.dumps({"response": {"count": len(items), "items": items}})))
+        assert schema.violations(method, returned) == []
+        assert len(returned["response"]["items"]) == len(items)

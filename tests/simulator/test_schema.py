@@ -15,7 +15,7 @@ FIELDS = "members_count,description,activity,status,city,verified,wall,sex,photo
 
 @pytest.fixture
 async def vk() -> Vk:
-    """A world with everything that comments and posts can carry."""
+    """Return a world with all contents that comments and posts can have."""
     return Vk(SimulatorOptions(posts=30, comments=1_200, rps=0))
 
 
@@ -87,15 +87,15 @@ def test_a_recorded_stub_is_valid_only_where_allowed(schema: VkSchema, schema_wi
     assert schema_with_stubs.violations("wall.getComments", reply) == []
 
 
-def test_a_wrong_reply_is_noticed(schema: VkSchema) -> None:
+def test_an_invalid_reply_is_detected(schema: VkSchema) -> None:
     found = schema.violations("wall.get", {"response": {"count": "1", "items": [{"id": 1}]}})
     assert len(found) == 2
     assert found[0].startswith("response/")
 
 
 async def test_an_error_has_the_shape_of_recorded_ones(vk: Vk) -> None:
-    told = (await vk.reply("wall.getComments", owner_id=-1, post_id=0))["error"]
+    returned = (await vk.reply("wall.getComments", owner_id=-1, post_id=0))["error"]
     recorded = json.loads((SAMPLES / "errors" / "15.json").read_text(encoding="utf-8"))["error"]
-    assert told.keys() == recorded.keys()
-    assert all(entry.keys() == {"key", "value"} for entry in told["request_params"])
-    assert all(isinstance(entry["value"], str) for entry in told["request_params"])
+    assert returned.keys() == recorded.keys()
+    assert all(entry.keys() == {"key", "value"} for entry in returned["request_params"])
+    assert all(isinstance(entry["value"], str) for entry in returned["request_params"])

@@ -23,7 +23,7 @@ async def test_kinds_of_tokens(vk: Vk, method: str) -> None:
         if code in {27, 28}:
             refusals[kind] = code, reply["error"]["error_msg"]
     expected = {"group": GROUP_REFUSED, "service": SERVICE_REFUSED}
-    assert refusals == {kind: told for kind, told in expected.items() if kind not in kinds}
+    assert refusals == {kind: returned for kind, returned in expected.items() if kind not in kinds}
 
 
 async def test_kinds_of_tokens_by_option() -> None:
@@ -39,7 +39,7 @@ async def test_kinds_of_tokens_by_option() -> None:
         assert (await vk.answer("wall.get", owner_id=-1, access_token="g"))["count"] == 1
 
 
-async def test_a_group_token_fails_at_its_place_in_execute(vk: Vk) -> None:
+async def test_calls_of_a_group_token_fail_inside_execute(vk: Vk) -> None:
     await vk.control(tokens=KINDS)
     code = 'return [API.wall.get({"owner_id": -1}), API.groups.getById({"group_id": 1}).groups@.id];'
     reply = await vk.reply("execute", code=code, access_token="a-group-token")
@@ -56,7 +56,7 @@ async def test_a_group_token_fails_at_its_place_in_execute(vk: Vk) -> None:
         ({"expire": "secret"}, "User authorization failed: access_token has expired."),
     ],
 )
-async def test_tokens_that_hold_no_longer(vk: Vk, order: dict[str, str], message: str) -> None:
+async def test_tokens_that_are_no_longer_valid(vk: Vk, order: dict[str, str], message: str) -> None:
     await vk.control(**order)
     assert await vk.refusal("wall.get", owner_id=-1) == (5, message)
     assert "count" in await vk.answer("wall.get", owner_id=-1, access_token="another")
@@ -111,10 +111,10 @@ async def test_counters_of_each_token() -> None:
         await vk.reply("wall.get", access_token="hidden-user")
         await vk.reply("wall.get", access_token="hidden-group", owner_id=-1)
         await vk.control(expire="hidden-user")
-        told = await vk.http.get("/_control")
-        assert "hidden" not in told.text
-        assert "secret" not in told.text
-        state = told.json()
+        returned = await vk.http.get("/_control")
+        assert "hidden" not in returned.text
+        assert "secret" not in returned.text
+        state = returned.json()
         user = {"kind": "user", "state": "live", "errors": {}, "today": {"wall.get": 1}}
         assert state["tokens"] == [
             {"number": 1, "requests": 1, "calls": 1, **user, "kind": "group", "errors": {"27": 1}, "today": {}},
@@ -132,11 +132,11 @@ async def test_counters_of_each_token() -> None:
         ({"tokens": {"t": "admin"}}, "a token is one of user, service, group"),
         ({"tokens": ["t"]}, "tokens is not an object"),
         ({"day_quotas": 5}, "day_quotas is not an object"),
-        ({"day_quotas": {"wall.get": -1}}, "wall.get is not a number from 0 on"),
+        ({"day_quotas": {"wall.get": -1}}, "wall.get is not a number of 0 or more"),
         ({"captcha": "none"}, "a captcha is one of new, old"),
     ],
 )
-async def test_wrong_commands(vk: Vk, order: dict[str, object], words: str) -> None:
+async def test_invalid_commands(vk: Vk, order: dict[str, object], words: str) -> None:
     answer = await vk.http.post("/_control", json=order)
     assert (answer.status_code, answer.json()["error"]) == (400, words)
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from simulator import DEMO_SCREEN_NAME, SimulatorOptions, create_simulator, phrases, texts
-from simulator.garbage import paused_search
+from simulator.gc_pause import paused_gc
 from simulator.options import SimulatorOptions as Options
 from simulator.people import FIRST_GUEST_ID, FIRST_PERSON_ID, Population
 from simulator.render import CommentForm, authors_json, post_json
@@ -20,7 +20,7 @@ def made_wall(options: SimulatorOptions, group_id: int = 1) -> Wall:
 
 @pytest.fixture(scope="module")
 def wall() -> Wall:
-    """The wall of the demo."""
+    """Return the wall of the demo."""
     return made_wall(Options())
 
 
@@ -30,7 +30,7 @@ def rendered(wall: Wall) -> list[object]:
     return made + [form.comment(comment) for comment in wall.comments.values()]
 
 
-def test_same_options_same_world_whatever_was_asked_first() -> None:
+def test_equal_options_make_equal_worlds_in_any_order_of_requests() -> None:
     options = Options(groups=3, posts=7, comments=400)
     busy = World(options)
     busy.wall(3)
@@ -70,7 +70,7 @@ def test_ids_repeat_across_walls() -> None:
     assert set(first.comments) & set(second.comments)
 
 
-def test_replies_stand_in_two_levels_after_what_they_answer(wall: Wall) -> None:
+def test_replies_have_two_levels_and_follow_what_they_answer(wall: Wall) -> None:
     replies = [comment for comment in wall.comments.values() if comment.top is not None]
     for reply in replies:
         top, answers = reply.top, reply.answers
@@ -82,7 +82,7 @@ def test_replies_stand_in_two_levels_after_what_they_answer(wall: Wall) -> None:
     assert sum(reply.answers not in {None, reply.top} for reply in replies) > 1_000
 
 
-def test_shares_are_believable(wall: Wall) -> None:
+def test_shares_are_realistic(wall: Wall) -> None:
     sizes = [post.comment_count for post in wall.posts.values()]
     threads = [len(comment.replies) for comment in wall.comments.values()]
     assert sum(size < 30 for size in sizes) >= 5
@@ -117,7 +117,7 @@ def test_names_agree() -> None:
 
 
 @pytest.mark.parametrize("nobody", [0, 1, FIRST_PERSON_ID - 3, FIRST_PERSON_ID + 1, FIRST_PERSON_ID + 3 * 96, 10**18])
-def test_nobody_has_such_an_id(nobody: int) -> None:
+def test_ids_of_no_person(nobody: int) -> None:
     assert Population(Options()).person(nobody) is None
 
 
@@ -131,11 +131,11 @@ def test_texts_vary_and_fit(wall: Wall) -> None:
     assert all(re.match(r"\[(id|club)[0-9]+\|[^\]]+\], ", wall.text_of(comment)) for comment in answers)
 
 
-def test_no_community_answers_itself(wall: Wall) -> None:
+def test_no_author_answers_their_own_comment(wall: Wall) -> None:
     assert not any(each.answers and each.answers.author == each.author for each in wall.comments.values())
 
 
-def test_communities_have_names_of_their_own() -> None:
+def test_communities_have_unique_names() -> None:
     population = Population(Options(groups=120))
     made = [population.community(group_id) for group_id in range(1, 121)]
     names = {community.screen_name for community in made if community}
@@ -160,7 +160,7 @@ def test_one_post_of_the_community_is_pinned(posts: int) -> None:
     assert [post.author for post in pinned] == [-1]
 
 
-def test_an_unknown_slot_is_noticed() -> None:
+def test_an_unknown_slot_is_rejected() -> None:
     topic = texts.Topic(("Привет, {nobody}!",), (texts.Item("чай", "чая", "чай", 0),))
     with pytest.raises(KeyError, match="nobody"):
         phrases.post_text(phrases.Dice(1), topic, phrases.Speaker(0, "Бор", "Бору"), visitor=False)
@@ -179,12 +179,12 @@ def test_an_added_comment_is_the_same_in_equal_worlds() -> None:
 
 
 @pytest.mark.parametrize("name", ["groups", "posts", "comments", "rps", "start_of_history", "history_seconds"])
-def test_negative_options_are_refused(name: str) -> None:
+def test_negative_options_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        create_simulator(SimulatorOptions(**{name: -1}))  # type: ignore[arg-type] # wrong values are what is tested
+        create_simulator(SimulatorOptions(**{name: -1}))  # type: ignore[arg-type] # invalid values are the subject of the test
 
 
-def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_wall_is_excluded_from_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.world._LARGE_WALL", 500)
     small, large = World(Options(posts=2, comments=499)), World(Options(posts=2, comments=500))
     before = gc.get_freeze_count()
@@ -197,25 +197,25 @@ def test_a_large_wall_is_kept_out_of_the_search_for_garbage(monkeypatch: pytest.
     finally:
         gc.unfreeze()
         gc.collect()
-        gc.freeze()  # as the collection of tests has left it
+        gc.freeze()  # as pytest's collection leaves it
 
 
-def test_profiles_are_kept_but_not_shared_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.render._MOST_CARDS", 3)
+def test_rendered_profiles_are_cached_copied_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulator.render._MOST_PROFILES", 3)
     population = Population(Options())
     people = [population.person_id(number) for number in range(5)]
     first = authors_json(population, [*people, people[0], -1, 1], ["city"])
     assert [profile["id"] for profile in first["profiles"]] == people
     assert [group["id"] for group in first["groups"]] == [1]
-    assert len(population.cards) <= 3
+    assert len(population.rendered_profiles) <= 3
     first["groups"][0]["name"] = "changed by a script"
     assert authors_json(population, [-1], ["city"])["groups"][0]["name"] != "changed by a script"
     assert authors_json(population, [1, -77], []) == {"profiles": [], "groups": []}
 
 
-def test_the_search_for_garbage_goes_on_when_the_outermost_pause_ends() -> None:
-    with paused_search():
-        with paused_search():
+def test_garbage_collection_resumes_when_the_outermost_pause_ends() -> None:
+    with paused_gc():
+        with paused_gc():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()

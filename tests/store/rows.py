@@ -1,4 +1,4 @@
-"""What VK might send, made short: values for tests to change with `dataclasses.replace`."""
+"""Short constructors of rows in VK's form; tests change their values with `dataclasses.replace`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from app.store.collections import begin_collection
 from app.wall import VkComment, VkPost
 
 BIG = 2**32 + 5
-"""An id that 32 bits do not hold."""
+"""An id that does not fit into 32 bits."""
 
 
 def values_of(row: object) -> tuple[Any, ...]:
@@ -19,7 +19,7 @@ def values_of(row: object) -> tuple[Any, ...]:
 
 
 def comment(comment_id: int, words: str = "text", **facts: Any) -> VkComment:
-    """Return a comment under post 1 of wall -1."""
+    """Return a comment on post 1 of wall -1."""
     values: dict[str, Any] = {
         "owner_id": -1,
         "post_id": 1,
@@ -35,7 +35,7 @@ def comment(comment_id: int, words: str = "text", **facts: Any) -> VkComment:
 
 
 def stub(comment_id: int) -> VkComment:
-    """Return what VK sends for a deleted comment."""
+    """Return VK's stub of a deleted comment."""
     return comment(comment_id, "", from_id=None, is_deleted=True)
 
 
@@ -64,15 +64,15 @@ async def read(resources: Resources, table: Table) -> dict[tuple[Any, ...], dict
 
 
 async def age(resources: Resources, table: Table, interval: str) -> None:
-    """Let all rows have been seen for the last time so long ago."""
+    """Move the last-seen times of all rows back by this interval."""
     async with resources.database.transaction() as connection:
         await connection.execute(
-            text(f"UPDATE {table.name} SET last_seen_at = last_seen_at - CAST(:age AS text)::interval"),  # noqa: S608 - a name of our own table
+            text(f"UPDATE {table.name} SET last_seen_at = last_seen_at - CAST(:age AS text)::interval"),  # noqa: S608 - a constant name
             {"age": interval},
         )
 
 
 async def begin(resources: Resources) -> int:
-    """Return the number of a collection that begins now: what was stored before has not been seen by it."""
+    """Return the number of a collection that begins now: it has not yet seen any stored row."""
     async with resources.database.transaction() as connection:
         return await begin_collection(connection)

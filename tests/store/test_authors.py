@@ -29,7 +29,7 @@ async def test_people_and_communities(resources: Resources) -> None:
     }
 
 
-async def test_one_statement_for_all(resources: Resources) -> None:
+async def test_one_statement_for_all_rows(resources: Resources) -> None:
     people = [VkAuthor(number, f"Author {number}") for number in range(3000)]
     async with resources.database.transaction() as connection:
         with statements(resources) as seen:
@@ -39,14 +39,14 @@ async def test_one_statement_for_all(resources: Resources) -> None:
     assert len(await read(resources, table)) == 3000
 
 
-async def test_twice_the_same_changes_nothing(resources: Resources) -> None:
+async def test_storing_equal_values_again_changes_nothing(resources: Resources) -> None:
     await upsert(resources, ANNA, replace(ANNA, name="Old"), ANNA)
     before = await read(resources, table)
     await upsert(resources, ANNA)
     assert await read(resources, table) == before
 
 
-async def test_what_changed_is_refreshed(resources: Resources) -> None:
+async def test_changed_values_are_updated(resources: Resources) -> None:
     await upsert(resources, ANNA)
     await upsert(resources, replace(ANNA, name="Анна Мария", photo_url=None, deactivated="deleted"))
     row = (await read(resources, table))[(5,)]

@@ -31,7 +31,7 @@ async def stored(resources: Resources) -> Resources:
 
 
 BEFORE_ALL = 0
-"""The number of a collection that began before anything was stored: it has seen all there is."""
+"""The number of a collection that began before anything was stored: it has seen all rows."""
 
 
 async def upsert(resources: Resources, found: Sequence[VkComment], collection: int = BEFORE_ALL) -> Stored:
@@ -43,7 +43,7 @@ def new(count: int) -> Stored:
     return Stored(new=count)
 
 
-async def test_a_comment_is_stored_as_it_came(stored: Resources) -> None:
+async def test_a_comment_is_stored_with_all_values(stored: Resources) -> None:
     photo = [{"type": "photo", "photo": {"id": BIG}}]
     found = comment(3, "Ёж — «да»", likes=7, attachments=photo, thread_id=2, reply_to_id=2)
     assert await upsert(stored, [comment(2), found]) == new(2)
@@ -80,7 +80,7 @@ async def test_ids_of_more_than_32_bits(stored: Resources) -> None:
 
 
 @pytest.mark.parametrize("count", [50, 5000])
-async def test_thousands_as_fast_as_a_few(stored: Resources, count: int) -> None:
+async def test_thousands_take_as_many_statements_as_a_few(stored: Resources, count: int) -> None:
     found = [comment(number) for number in range(2, count + 2)]
     async with stored.database.transaction() as connection:
         with statements(stored) as first:
@@ -88,11 +88,11 @@ async def test_thousands_as_fast_as_a_few(stored: Resources, count: int) -> None
         with statements(stored) as again:
             assert await upsert_comments(connection, found, BEFORE_ALL) == Stored()
             assert await upsert_comments(connection, [], BEFORE_ALL) == Stored()
-    assert (len(first), len(again)) == (5, 4)  # and COPY, which is none of SQLAlchemy's
+    assert (len(first), len(again)) == (5, 4)  # and COPY, which SQLAlchemy's events do not show
 
 
 async def test_comments_of_many_walls_at_once(stored: Resources) -> None:
-    """Ids are looked for on their own walls only."""
+    """Ids are searched only on their own walls."""
     found = [comment(3), comment(2), comment(3, owner_id=-BIG, post_id=BIG)]
     assert await upsert(stored, found[::2]) == new(2)
     with statements(stored) as seen:
@@ -108,7 +108,7 @@ async def test_comments_of_a_post_that_is_not_stored(stored: Resources) -> None:
     assert await read(stored, table) == {}
 
 
-async def test_twice_the_same_changes_nothing(stored: Resources) -> None:
+async def test_storing_equal_values_again_changes_nothing(stored: Resources) -> None:
     found = [comment(2), comment(3, "first"), comment(3, "last"), stub(4)]
     assert await upsert(stored, found) == new(3)
     before = await read(stored, table)
@@ -117,7 +117,7 @@ async def test_twice_the_same_changes_nothing(stored: Resources) -> None:
     assert await read(stored, table) == before
 
 
-async def test_what_a_later_collection_sees(stored: Resources) -> None:
+async def test_comments_that_a_later_collection_has_seen(stored: Resources) -> None:
     await upsert(stored, [comment(2), stub(3)])
     await age(stored, table, "2 minutes")
     before = await read(stored, table)
@@ -129,18 +129,18 @@ async def test_what_a_later_collection_sees(stored: Resources) -> None:
 
 
 @pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
-async def test_an_edit_is_noticed(stored: Resources, facts: dict[str, object]) -> None:
+async def test_an_edit_is_detected(stored: Resources, facts: dict[str, object]) -> None:
     await upsert(stored, [comment(2)])
-    assert await upsert(stored, [replace(comment(2), **facts)]) == Stored(changed=1)  # type: ignore[arg-type] # fields are those of the case
+    assert await upsert(stored, [replace(comment(2), **facts)]) == Stored(changed=1)  # type: ignore[arg-type] # the fields are those of the case
     edited = (await read(stored, table))[(-1, 2)]
     assert {name: edited[name] for name in facts} == facts
     assert edited["changed_at"] == edited["last_seen_at"] > edited["first_seen_at"]
     await age(stored, table, "2 minutes")
-    await upsert(stored, [replace(comment(2), **facts)])  # type: ignore[arg-type] # fields are those of the case
+    await upsert(stored, [replace(comment(2), **facts)])  # type: ignore[arg-type] # the fields are those of the case
     assert (await read(stored, table))[(-1, 2)]["changed_at"] == edited["changed_at"]
 
 
-async def test_a_like_is_no_edit(stored: Resources) -> None:
+async def test_a_like_is_not_an_edit(stored: Resources) -> None:
     await upsert(stored, [comment(2)])
     await upsert(stored, [comment(2, likes=9)])
     row = (await read(stored, table))[(-1, 2)]
@@ -148,7 +148,7 @@ async def test_a_like_is_no_edit(stored: Resources) -> None:
     assert row["last_seen_at"] > row["first_seen_at"]
 
 
-async def test_a_deleted_comment_keeps_what_it_said(stored: Resources) -> None:
+async def test_a_deleted_comment_keeps_its_text(stored: Resources) -> None:
     photo = [{"type": "photo"}]
     await upsert(stored, [comment(2, "said", likes=4, attachments=photo)])
     assert await upsert(stored, [stub(2)]) == Stored(deleted=1)
@@ -169,7 +169,7 @@ async def test_a_restored_comment(stored: Resources) -> None:
 
 
 async def test_two_writers_of_the_same_rows(stored: Resources) -> None:
-    """In whatever order they come: both lock them in the order of their ids."""
+    """In any order: both lock the rows in the order of their ids."""
     found = [comment(number) for number in range(2, 602)]
 
     async def write(mine: Sequence[VkComment], words: str) -> int:
@@ -185,7 +185,7 @@ async def test_two_writers_of_the_same_rows(stored: Resources) -> None:
     assert texts <= {"a4", "b4", "c4"}
 
 
-async def until_somebody_waits(resources: Resources) -> None:
+async def until_a_statement_waits(resources: Resources) -> None:
     """Return when a statement waits for another transaction."""
     statement = text("""
         SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -198,20 +198,20 @@ async def until_somebody_waits(resources: Resources) -> None:
 
 
 @pytest.mark.parametrize(("commits", "what_became"), [(True, Stored(new=1, changed=1)), (False, new(2))])
-async def test_what_another_writer_has_not_committed_yet(
+async def test_rows_that_another_writer_has_not_committed_yet(
     stored: Resources, what_became: Stored, *, commits: bool
 ) -> None:
     async with stored.database.engine.connect() as other:
         await upsert_comments(other, [comment(2), comment(3)], BEFORE_ALL)
         task = asyncio.create_task(upsert(stored, [comment(4), comment(3, "edited")]))
-        await until_somebody_waits(stored)
+        await until_a_statement_waits(stored)
         await (other.commit() if commits else other.rollback())
     assert await task == what_became
     texts = {key[1]: row["text"] for key, row in (await read(stored, table)).items()}
     assert texts == {3: "edited", 4: "text"} | ({2: "text"} if commits else {})
 
 
-async def test_comments_go_with_their_community(stored: Resources) -> None:
+async def test_comments_are_deleted_with_their_community(stored: Resources) -> None:
     """Also those that are being stored while it is deleted."""
     await upsert(stored, [comment(2), comment(2, owner_id=-BIG, post_id=BIG)])
 
@@ -222,12 +222,12 @@ async def test_comments_go_with_their_community(stored: Resources) -> None:
     async with stored.database.transaction() as connection:
         await upsert_comments(connection, [comment(3)], BEFORE_ALL)
         task = asyncio.create_task(delete())
-        await until_somebody_waits(stored)
+        await until_a_statement_waits(stored)
     await task
     assert set(await read(stored, table)) == {(-BIG, 2)}
 
 
-# threads, and what is no longer shown
+# threads, and comments that VK no longer shows
 
 
 async def test_threads_that_were_read_to_the_end(stored: Resources) -> None:
@@ -236,14 +236,14 @@ async def test_threads_that_were_read_to_the_end(stored: Resources) -> None:
     async with stored.database.transaction() as connection:
         await comments.mark_threads_read(connection, read_to_the_end)
         await comments.mark_threads_read(connection, [])
-    await upsert(stored, [comment(2, "edited")])  # is no reading of the thread
+    await upsert(stored, [comment(2, "edited")])  # does not count as a reading of the thread
     async with stored.database.connect() as connection:
         known = await comments.read_threads(connection, [(-1, 2), (-1, 3), (-1, 4), (-2, 4)])
     assert known == {(-1, 2): ReadThread(-1, 2, 40, 99), (-1, 4): ReadThread(-1, 4, 12, 77)}
 
 
 async def write_thread(stored: Resources) -> int:
-    """Write a post with two top comments of two replies each, and return the number of a collection after that."""
+    """Write a post with two top comments of two replies each, and return the number of a later collection."""
     replies = [comment(number, thread_id=2 if number < 6 else 3) for number in (4, 5, 6, 7)]
     await upsert(stored, [comment(2), comment(3), *replies])
     return await begin(stored)
@@ -281,7 +281,7 @@ async def test_threads_with_replies_that_a_collection_has_not_seen(stored: Resou
 
 @pytest.mark.parametrize(("whole", "gone"), [(True, {3, 5, 6, 7}), (False, {3, 6, 7})])
 async def test_comments_that_a_post_did_not_show(stored: Resources, gone: set[int], *, whole: bool) -> None:
-    """Where threads were left out, the replies of a top comment that is still there may well be there, too."""
+    """If threads were skipped, the replies of an existing top comment may exist, too."""
     collection = await write_thread(stored)
     await upsert(stored, [comment(2), comment(4, thread_id=2)], collection)
     async with stored.database.transaction() as connection:
@@ -297,7 +297,7 @@ NEWEST = Page(comments.NEWEST, 100)
 
 
 @pytest.mark.parametrize(
-    ("conditions", "wanted"),
+    ("conditions", "expected"),
     [
         (CommentConditions(), lambda _: True),
         (CommentConditions(owner_ids=(-2,)), lambda key: key[0] == -2),
@@ -322,7 +322,7 @@ NEWEST = Page(comments.NEWEST, 100)
     ],
 )
 async def test_conditions(
-    resources: Resources, conditions: CommentConditions, wanted: Callable[[tuple[int, int]], bool]
+    resources: Resources, conditions: CommentConditions, expected: Callable[[tuple[int, int]], bool]
 ) -> None:
     keys = [
         (owner_id, comment_id)
@@ -333,7 +333,7 @@ async def test_conditions(
         page = await comments.comments_page(connection, conditions, NEWEST)
         count = await comments.count_comments(connection, conditions)
     found = {(row.owner_id, row.id) for row in page.rows}
-    assert found == {key for key in keys if wanted(key)}
+    assert found == {key for key in keys if expected(key)}
     assert count == len(found)
 
 
@@ -393,7 +393,7 @@ async def test_comments_of_each_parent(resources: Resources, wall: Wall) -> None
     ],
 )
 async def test_pages_of_one_wall(resources: Resources, wall: Wall, order: Order, conditions: CommentConditions) -> None:
-    """Whatever index they come from, they have one order, and cursors of it lead from each to the next and back."""
+    """With any index, they have one order, and its cursors lead from each page to the next and back."""
     assert wall.owner_id == -1
     async with resources.database.connect() as connection:
 

@@ -1,4 +1,4 @@
-"""The entries of the queue, beside the rows of the jobs: lost ones, orphans, ageing, places."""
+"""Queue entries without the rows of their jobs: lost entries, orphans, ageing, positions."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from tests.store.test_jobs import change, insert
 
 
 async def add_entry(resources: Resources, entry_id: int, **values: Any) -> None:
-    """Write an entry of the queue as PgQueuer would; `age` is seconds since it was last touched."""
+    """Write a queue entry as PgQueuer does; `age` is the number of seconds since its last update."""
     facts = {"priority": 0, "status": "queued", "entrypoint": "collect_comments", "age": 0, "wait": 0, **values}
     statement = text("""
         INSERT INTO pgqueuer (id, priority, status, entrypoint, updated, execute_after)
@@ -44,16 +44,16 @@ async def test_lost_jobs(resources: Resources) -> None:
     await change(resources, silent, state="RUNNING", queue_id=None, heartbeat_at=long_ago)
     async with resources.database.transaction() as mine, resources.database.transaction() as others:
         found = await entries.lost_jobs(mine, 30)
-        # the cancelled one too: whoever takes it ends it
+        # the cancelled one, too: the worker that claims it ends it
         assert [values_of(row) for row in found] == [
             (number, "collect_comments", 1) for number in (lost, cancelled, silent)
         ]
-        assert await entries.lost_jobs(others, 30) == []  # they are looked at already
+        assert await entries.lost_jobs(others, 30) == []  # they are locked
     async with resources.database.transaction() as connection:
         assert [row.id for row in await entries.lost_jobs(connection, 60)] == [lost, cancelled]
 
 
-async def test_entries_without_an_unfinished_job_are_dropped(resources: Resources) -> None:
+async def test_entries_without_an_unfinished_job_are_removed(resources: Resources) -> None:
     ended = await insert(resources, state="FAILED", queue_id=1)
     waits = await insert(resources, queue_id=2)
     assert ended.id != waits.id
@@ -83,7 +83,7 @@ async def test_entries_without_an_unfinished_job_are_dropped(resources: Resource
         (30, 86_400, 30),
     ],
 )
-async def test_waiting_raises_to_high_at_the_most(
+async def test_waiting_raises_the_priority_at_most_to_high(
     resources: Resources, priority: int, waited: float, raised: int
 ) -> None:
     await insert(resources, priority=priority, queue_id=1, enqueued_at=func.now() - timedelta(seconds=waited))
@@ -104,8 +104,8 @@ async def test_only_waiting_jobs_are_raised(resources: Resources) -> None:
         assert await entries.raise_waiting(connection, 600, 10, 20) == 0
 
 
-async def test_jobs_of_dead_workers_are_raised_above_all_others(resources: Resources) -> None:
-    """Counted from the first missed heartbeat; one whose worker lives, and one that waits, stay as they are."""
+async def test_jobs_of_dead_workers_get_the_highest_priority(resources: Resources) -> None:
+    """The age counts from the first missed heartbeat; jobs of live workers and queued jobs are unchanged."""
     for number, status in ((1, "picked"), (2, "picked"), (3, "queued")):
         await insert(resources, priority=0, queue_id=number, state="RUNNING")
         await add_entry(resources, number, status=status)
@@ -116,7 +116,7 @@ async def test_jobs_of_dead_workers_are_raised_above_all_others(resources: Resou
     assert await priorities(resources) == {1: 40, 2: 0, 3: 0}
 
 
-async def test_places_in_the_queue(resources: Resources) -> None:
+async def test_positions_in_the_queue(resources: Resources) -> None:
     low, high, later, runs, without = [
         (await insert(resources, queue_id=number, state=state)).id
         for number, state in ((1, "QUEUED"), (2, "QUEUED"), (3, "QUEUED"), (4, "RUNNING"), (None, "QUEUED"))
@@ -132,7 +132,7 @@ async def test_places_in_the_queue(resources: Resources) -> None:
     assert found[later,].not_before is not None
 
 
-async def test_the_log_of_former_days_is_deleted(resources: Resources) -> None:
+async def test_old_log_rows_are_deleted(resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await connection.execute(
             text("""INSERT INTO pgqueuer_log (created, job_id, status, priority, entrypoint)
@@ -146,7 +146,7 @@ async def test_the_log_of_former_days_is_deleted(resources: Resources) -> None:
         )
         await entries.delete_old_log(connection, log_days=1, statistics_days=2)
         left = [
-            await connection.scalar(text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - two names
+            await connection.scalar(text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - constant names
             for table in ("pgqueuer_log", "pgqueuer_statistics")
         ]
     assert left == [2, 2]

@@ -1,4 +1,4 @@
-"""What the files of exports are made of: the same rows for the driver, and as CSV by COPY."""
+"""The contents of export files: the same rows through the driver, and as CSV by COPY."""
 
 import asyncio
 import csv
@@ -36,7 +36,7 @@ FINDINGS = """
     INSERT INTO comment_features (owner_id, comment_id, published_at, language, term_ids, links, phones, mention_ids,
                                   mood)
     VALUES (-1, 2, now(), 'ru', '{}', '{}', '{}', '{}', 0)"""
-"""What is found in comment 2, and done with it."""
+"""The results of matching and analysis of comment 2, and its marks."""
 
 
 async def read_rows(
@@ -65,7 +65,7 @@ async def read_csv(
 
 @pytest.fixture
 async def _comments(resources: Resources) -> None:
-    """Write a wall with everything in it that an export tells of."""
+    """Write a wall with values in all columns of an export."""
     photo: list[dict[str, Any]] = [{"type": "photo", "photo": {}}, {"type": "=x", "=x": {}}, {}]
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(1, "one", "=Group")])
@@ -174,7 +174,7 @@ async def test_nasty_texts(resources: Resources) -> None:
     escaped = [f"'{words}" if words and words[0] in FORMULA_STARTS else words for words in NASTY]
     assert [row["text"] for row in safe] == escaped
     assert sum(words != was for words, was in zip(escaped, NASTY, strict=True)) == 8
-    # -1 as a text is escaped, as a number it is none
+    # "-1" as a text is escaped, as a number it is not
     assert [row["vkId"] for row in safe] == [str(number) for number in range(2, len(NASTY) + 2)]
 
 
@@ -196,7 +196,7 @@ CONDITIONS = [
 
 @pytest.mark.parametrize("conditions", CONDITIONS, ids=range(len(CONDITIONS)))
 async def test_conditions(resources: Resources, wall: Wall, conditions: CommentConditions) -> None:
-    """An export holds what a count counts, whichever way it is read, also after its row has kept the conditions."""
+    """An export contains the counted rows, however it is read, also with conditions from its row."""
     assert wall.owner_id == -1
     kept = from_json(CommentConditions, to_json(conditions, omit_defaults=True))
     assert kept == conditions
@@ -226,7 +226,7 @@ def test_conditions_as_json() -> None:
     assert to_json(CommentConditions(), omit_defaults=True) == {}
 
 
-# connections that are lost
+# lost connections
 
 
 async def test_postgresql_cannot_be_reached() -> None:
@@ -242,12 +242,12 @@ SLOW = DriverStatement(
 
 
 async def cut(driver: "asyncpg.Connection[Any]", resources: Resources) -> None:
-    """Let PostgreSQL end a connection."""
+    """Make PostgreSQL close a connection."""
     async with resources.database.connect() as connection:
         await connection.execute(text("SELECT pg_terminate_backend(:id)"), {"id": driver.get_server_pid()})
 
 
-async def test_postgresql_goes_while_rows_are_read(resources: Resources) -> None:
+async def test_postgresql_closes_the_connection_while_rows_are_read(resources: Resources) -> None:
     async with reading(resources.database.dsn) as driver:
         rows = row_batches(driver, SLOW, 10)
         assert len(await anext(rows)) == 10
@@ -257,7 +257,7 @@ async def test_postgresql_goes_while_rows_are_read(resources: Resources) -> None
                 pass
 
 
-async def test_postgresql_goes_while_lines_are_read(resources: Resources) -> None:
+async def test_postgresql_closes_the_connection_while_lines_are_read(resources: Resources) -> None:
     has_begun = asyncio.Event()
     async with reading(resources.database.dsn) as driver:
         copying = asyncio.create_task(copy_csv(driver, SLOW, ";", lambda _: has_begun.set()))
@@ -267,19 +267,19 @@ async def test_postgresql_goes_while_lines_are_read(resources: Resources) -> Non
             await copying
 
 
-async def test_the_connection_goes_while_lines_are_taken(resources: Resources) -> None:
+async def test_the_connection_is_lost_while_lines_are_written(resources: Resources) -> None:
     async with reading(resources.database.dsn) as driver:
         with pytest.raises(SourceLost):
             await copy_csv(driver, SLOW, ";", lambda _: driver.terminate())
 
 
-async def test_what_postgresql_does_not_know(resources: Resources) -> None:
+async def test_a_statement_that_postgresql_rejects(resources: Resources) -> None:
     async with reading(resources.database.dsn) as driver:
         with pytest.raises(asyncpg.DivisionByZeroError):
             await copy_csv(driver, DriverStatement("SELECT 1 / 0"), ";", lambda _: None)
 
 
-async def test_what_takes_the_lines_fails(resources: Resources) -> None:
+async def test_the_receiver_of_the_lines_fails(resources: Resources) -> None:
     def refuse(_: bytes) -> None:
         raise OSError(28, "No space left on device")
 

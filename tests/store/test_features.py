@@ -1,4 +1,4 @@
-"""What analyses find, as rows: written, read, counted, summed up; and waves. How jobs use it is in tests/jobs."""
+"""The results of analyses as rows: written, read, counted, aggregated; and waves. Their use by jobs: tests/jobs."""
 
 import asyncio
 from dataclasses import replace
@@ -17,7 +17,7 @@ from app.store.comment_conditions import CommentConditions
 from app.store.features import AnalyzedComment, Most, Written
 from app.store.keyset import Page
 from app.store.waves import WaveConditions
-from tests.jobs.matching import open_walls, said, store
+from tests.jobs.matching import comments_with, open_walls, store
 from tests.store.rows import comment, read, values_of
 
 BEGINNING = (-(1 << 63), 0)
@@ -28,7 +28,7 @@ async def walls(resources: Resources) -> Resources:
     """Store two communities with three comments each."""
     await open_walls(resources, [-1, -2])
     for owner_id in (-1, -2):
-        await store(resources, said(list(TEXTS.values()), owner_id))
+        await store(resources, comments_with(list(TEXTS.values()), owner_id))
     return resources
 
 
@@ -36,7 +36,7 @@ TEXTS = {2: "кофе", 3: "чай", 4: "вода"}
 
 
 def found(comment_id: int, owner_id: int = -1, bands: tuple[int, ...] = (), language: str = "ru") -> AnalyzedComment:
-    """Return what was found in a comment that nobody has changed."""
+    """Return the features of an unchanged comment."""
     text_hash = md5(TEXTS.get(comment_id, "").encode(), usedforsecurity=False).hexdigest()
     links, phones, mentions = ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1]
     return AnalyzedComment(owner_id, comment_id, text_hash, language, [1, 2], links, phones, mentions, 1, bands)
@@ -47,7 +47,7 @@ async def write(resources: Resources, *rows: AnalyzedComment, full: bool = False
         return await features.write_features(connection, rows, full=full)
 
 
-async def test_what_was_found_is_written_once(walls: Resources) -> None:
+async def test_features_are_written_once(walls: Resources) -> None:
     row = found(2, bands=(1, -2))
     assert await write(walls, row, found(3)) == Written(2, 0)
     assert await write(walls, replace(row, language="uk")) == Written(0, 0)
@@ -60,7 +60,7 @@ async def test_what_was_found_is_written_once(walls: Resources) -> None:
     assert {key: each["bands"] for key, each in (await read(walls, tables.comment_bands)).items()} == {(-1, 2): [1, -2]}
 
 
-async def test_what_was_found_is_written_over(walls: Resources) -> None:
+async def test_features_are_overwritten(walls: Resources) -> None:
     await write(walls, found(2, bands=(1, 2)), found(3, bands=(1, 2)), found(4))
     async with walls.database.transaction() as connection:
         await connection.execute(text("UPDATE comment_features SET wave_id = 7"))
@@ -78,14 +78,14 @@ async def test_what_was_found_is_written_over(walls: Resources) -> None:
     }
 
 
-async def test_what_has_changed_or_is_gone_is_not_written(walls: Resources) -> None:
+async def test_features_of_changed_or_removed_comments_are_not_written(walls: Resources) -> None:
     await store(walls, [comment(2, "иное"), comment(4, "вода", attachments=[{"type": "photo"}])])
     assert await write(walls, found(2), found(99), found(3), found(4)) == Written(2, 2)
-    # another attachment is no other text
+    # another attachment does not change the text
     assert set(await read(walls, tables.comment_features)) == {(-1, 3), (-1, 4)}
 
 
-async def test_what_is_to_be_analysed(walls: Resources) -> None:
+async def test_comments_to_analyse(walls: Resources) -> None:
     await write(walls, found(2), found(3, owner_id=-2))
 
     async def keys(
@@ -104,7 +104,7 @@ async def test_what_is_to_be_analysed(walls: Resources) -> None:
 
     assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
     assert await keys(CommentConditions(), (-1, 3)) == ["-1_4"]
-    # one at the least, and the one with which it is enough
+    # at least one; the comment that reaches the limit is included
     assert await keys(CommentConditions(), characters=1) == ["-2_2"]
     assert await keys(CommentConditions(), characters=8) == ["-2_2", "-2_4"]
     assert await keys(CommentConditions(), characters=9) == ["-2_2", "-2_4", "-1_3"]
@@ -112,7 +112,7 @@ async def test_what_is_to_be_analysed(walls: Resources) -> None:
     assert await keys(CommentConditions(owner_ids=(-1,), search="кофе or чай")) == ["-1_3"]
 
 
-async def test_terms_that_two_add_at_once(resources: Resources) -> None:
+async def test_terms_that_two_transactions_add_concurrently(resources: Resources) -> None:
     lemmas = [f"слово{number}" for number in range(200)]
 
     async def ids(some: list[str]) -> dict[str, int]:
@@ -125,13 +125,13 @@ async def test_terms_that_two_add_at_once(resources: Resources) -> None:
     assert await ids([]) == {}
 
 
-async def test_sums(walls: Resources) -> None:
+async def test_rollups(walls: Resources) -> None:
     await open_walls(walls, [-3])
     addition = await add_keywords(walls, [RequestedKeyword("кофе"), RequestedKeyword("чай")])
     keyword_id = addition.outcomes[0].keyword_id
     await store(walls, [comment(2, "кофе", owner_id=-3), comment(3, "чай", owner_id=-3)])
     async with walls.database.transaction() as connection:
-        # as a job would, of the other two communities
+        # as a job does, of the other two communities
         await connection.execute(
             text("""
                 INSERT INTO comment_keywords (owner_id, comment_id, keyword_id, published_at, positions)
@@ -160,14 +160,14 @@ async def test_sums(walls: Resources) -> None:
         found_sums = await summaries.sum_up(connection, CommentConditions(), 1, 0)
     assert [values_of(row) for row in found_sums.terms] == [("один", 2, 2)]
     assert found_sums.keywords == []
-    # what a removed keyword matches stays until a job has deleted it
+    # the matches of a removed keyword remain until a job has deleted them
     async with walls.database.transaction() as connection:
         await keywords.delete_keywords(connection, [keyword_id or 0])
     async with walls.database.transaction() as connection:
         assert (await summaries.sum_up(connection, CommentConditions(), 1, 9)).sources.matched == 0
 
 
-async def test_waves_that_are_wanted(walls: Resources) -> None:
+async def test_selected_waves(walls: Resources) -> None:
     keys = {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4), (-2, 3): (9,)}
     await write(walls, *(found(key[1], key[0], bands) for key, bands in keys.items()))
     async with walls.database.transaction() as connection:
@@ -200,8 +200,8 @@ async def test_waves_that_are_wanted(walls: Resources) -> None:
     assert await read(walls, tables.waves) == await read(walls, tables.wave_bands) == {}
 
 
-async def test_loose_comments_are_looked_up(walls: Resources) -> None:
-    """Each band in the index, whatever PostgreSQL believes of a table of which nothing was compared a moment ago."""
+async def test_loose_comments_are_found_by_the_index(walls: Resources) -> None:
+    """Each band by the index, whatever statistics PostgreSQL has of a table whose rows were compared only just now."""
     async with walls.database.transaction() as connection:
         await connection.execute(
             text("INSERT INTO comment_bands (owner_id, comment_id, bands) SELECT -1, n, ARRAY[n, -n] "
@@ -217,7 +217,7 @@ async def test_loose_comments_are_looked_up(walls: Resources) -> None:
 
 
 async def test_very_many_waves(resources: Resources) -> None:
-    """Of more than a statement can have parameters."""
+    """More than a statement can have parameters."""
     ids = list(range(1, 40_000))
     async with resources.database.transaction() as connection:
         assert await waves.walls_of_waves(connection, ids) == set()

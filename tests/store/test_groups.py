@@ -53,7 +53,7 @@ async def test_new_and_known_communities(resources: Resources) -> None:
     }
 
 
-async def test_one_statement_for_all(resources: Resources) -> None:
+async def test_one_statement_for_all_rows(resources: Resources) -> None:
     found = [VkGroup(number, f"club{number}", f"Club {number}") for number in range(1, 2001)]
     async with resources.database.transaction() as connection:
         with statements(resources) as seen:
@@ -61,7 +61,7 @@ async def test_one_statement_for_all(resources: Resources) -> None:
     assert len(seen) == 1
 
 
-async def test_what_vk_leaves_out_is_kept(resources: Resources) -> None:
+async def test_values_that_vk_omits_are_kept(resources: Resources) -> None:
     await upsert(resources, ONE)
     await upsert(resources, VkGroup(1, "apiclub", "Новое имя", deactivated="deleted"))
     row = (await read(resources, table))[(-1,)]
@@ -102,7 +102,7 @@ async def test_search(resources: Resources, search: str | None, found: list[int]
     assert [-row.owner_id for row in page.rows] == found
 
 
-async def test_the_newest_first(resources: Resources) -> None:
+async def test_newest_first(resources: Resources) -> None:
     for number in (2, 3, 1):
         await upsert(resources, VkGroup(number, f"club{number}", ""))
     async with resources.database.connect() as connection:
@@ -118,7 +118,7 @@ async def test_a_community_by_screen_name(resources: Resources, name: str, found
     assert (row and row.owner_id) == found
 
 
-async def test_communities_that_have_to_be_there(resources: Resources) -> None:
+async def test_communities_that_must_exist(resources: Resources) -> None:
     await upsert(resources, ONE)
     async with resources.database.connect() as connection:
         await require_groups(connection, [-1, -1])

@@ -1,4 +1,4 @@
-"""Where a search is met in texts."""
+"""The matches of a full text search in texts."""
 
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ PLAIN = "В банке ёж, а банки — <b>нет</b> "
     ["", "а" * 3_000, "😀" * 3_000, "!" * 3_000, " " * 3_000, "! " * 3_000, "http://" + "x/y" * 1_000, "<a " * 1_000],
     ids=["none", "letters", "emoji", "signs", "spaces", "both", "link", "tags"],
 )
-async def test_words_are_found_beside_what_postgresql_leaves_out(resources: Resources, long: str) -> None:
+async def test_words_are_found_beside_text_that_postgresql_ignores(resources: Resources, long: str) -> None:
     said = f"{PLAIN}{long} банк! {long},{long} {PLAIN}".strip()
     async with resources.database.transaction() as connection:
         await upsert_groups(connection, [VkGroup(1, "one", "One")])
@@ -34,7 +34,7 @@ async def test_words_are_found_beside_what_postgresql_leaves_out(resources: Reso
     }
 
 
-def test_words_of_what_goes_on_without_white_space_stay_whole() -> None:
+def test_long_text_without_white_space_stays_whole() -> None:
     words = ",".join(["кредит"] * 200)
     parts = [words[start:end] for start, end in spans_of_parts(words)]
     assert len(parts) > 1
@@ -42,7 +42,7 @@ def test_words_of_what_goes_on_without_white_space_stay_whole() -> None:
 
 
 @given(st.lists(st.sampled_from(["слово", " ", "!", "а" * 700, " ." * 600, "😀" * 900]), max_size=9).map("".join))
-def test_parts_are_the_text(words: str) -> None:
+def test_parts_add_up_to_the_text(words: str) -> None:
     places = spans_of_parts(words)
     assert "".join(words[start:end] for start, end in places) == words
     assert all(end == start for (_, end), (start, _) in pairwise(places))

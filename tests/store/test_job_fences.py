@@ -1,4 +1,4 @@
-"""Who may write a job's row, and who waits for whom: each fence and lock of `app.store.jobs` by itself."""
+"""Which process may write a job's row, and which waits for which: each fence and lock of `app.store.jobs` alone."""
 
 import asyncio
 from datetime import timedelta
@@ -20,13 +20,13 @@ from tests.jobs.conftest import queue_job, read_job
 from tests.locks import held, until_it_waits
 from tests.store.rows import read
 from tests.store.test_entries import add_entry
-from tests.store.test_jobs import change, insert, take
+from tests.store.test_jobs import change, claim_job, insert
 
-TOLD = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+EVENTS = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
 
 
 async def never_wait(connection: AsyncConnection) -> None:
-    """Let statements that wait for a lock fail."""
+    """Make statements fail that wait for a lock."""
     await connection.execute(text("SET LOCAL lock_timeout = '1ms'"))
 
 
@@ -38,7 +38,7 @@ async def never_wait(connection: AsyncConnection) -> None:
 async def test_jobs_that_are_not_claimed(resources: Resources, values: dict[str, Any]) -> None:
     job_id = (await insert(resources)).id
     await change(resources, job_id, **values)
-    assert await take(resources, job_id) is None
+    assert await claim_job(resources, job_id) is None
 
 
 async def test_another_entry_of_a_job_does_not_end_it(resources: Resources) -> None:
@@ -49,8 +49,8 @@ async def test_another_entry_of_a_job_does_not_end_it(resources: Resources) -> N
     assert (await read_job(resources, job_id)).state == "RUNNING"
 
 
-async def test_who_claims_a_job_does_not_wait_for_its_row(resources: Resources) -> None:
-    """The other one may wait for the entry that is held here."""
+async def test_a_claim_does_not_wait_for_a_job_row(resources: Resources) -> None:
+    """The other transaction may wait for the queue entry that this one holds."""
     job_id = (await insert(resources)).id
     await change(resources, job_id, cancel_requested_at=func.now())
     async with held(resources, "SELECT FROM jobs FOR UPDATE"), resources.database.transaction() as connection:
@@ -90,7 +90,7 @@ async def test_the_end_of_a_run_is_written_by_that_run_only(
     resources: Resources, values: dict[str, Any], ending: dict[str, Any], *, is_written: bool
 ) -> None:
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
+    await claim_job(resources, job_id)
     await change(resources, job_id, **values)
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
@@ -99,11 +99,9 @@ async def test_the_end_of_a_run_is_written_by_that_run_only(
 
 
 @pytest.mark.parametrize("values", [{"epoch": 2}, {"state": "QUEUED"}])
-async def test_heartbeats_and_steps_are_of_the_run_that_has_the_job(
-    resources: Resources, values: dict[str, Any]
-) -> None:
+async def test_heartbeats_and_steps_require_the_lease(resources: Resources, values: dict[str, Any]) -> None:
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
+    await claim_job(resources, job_id)
     await add_entry(resources, 1_000 + job_id, status="picked")
     await change(resources, job_id, **values)
     async with resources.database.transaction() as connection:
@@ -116,9 +114,9 @@ async def test_heartbeats_and_steps_are_of_the_run_that_has_the_job(
     assert await read(resources, table) == before
 
 
-async def test_an_entry_that_waits_gets_no_heartbeat(resources: Resources) -> None:
+async def test_a_queued_entry_gets_no_heartbeat(resources: Resources) -> None:
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
+    await claim_job(resources, job_id)
     await add_entry(resources, 1_000 + job_id)
     async with resources.database.transaction() as connection:
         await connection.execute(text("UPDATE pgqueuer SET heartbeat = '2000-01-01'"))
@@ -127,9 +125,9 @@ async def test_an_entry_that_waits_gets_no_heartbeat(resources: Resources) -> No
 
 
 async def test_a_job_is_not_claimed_during_a_step(resources: Resources) -> None:
-    """Nor moved in any other way: who wants that waits for the end of the step."""
+    """Nor changed otherwise: another transaction waits for the end of the step."""
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
+    await claim_job(resources, job_id)
     async with resources.database.transaction() as step:
         assert await jobs.lock_job(step, job_id, 1)
         cancelling = asyncio.create_task(cancel(resources, job_id))
@@ -137,25 +135,25 @@ async def test_a_job_is_not_claimed_during_a_step(resources: Resources) -> None:
     assert (await cancelling).cancel_requested_at
 
 
-async def test_a_job_that_is_claimed_while_it_is_cancelled_is_asked_to_end(resources: Resources) -> None:
+async def test_a_job_that_is_claimed_while_it_is_cancelled_gets_a_cancel_request(resources: Resources) -> None:
     job_id = await queue_job(resources)
     queue_id = (await read_job(resources, job_id)).queue_id
     async with resources.database.transaction() as connection:
-        assert await jobs.claim_jobs(connection, {queue_id: job_id}, "me", TOLD)
+        assert await jobs.claim_jobs(connection, {queue_id: job_id}, "me", EVENTS)
         cancelling = asyncio.create_task(cancel(resources, job_id))
         await until_it_waits(resources, connection, cancelling)
     row = await cancelling
     assert (row.state, row.cancel_requested_at is not None) == ("RUNNING", True)
 
 
-async def test_jobs_that_are_removed_while_another_process_moves_them(resources: Resources) -> None:
+async def test_jobs_that_change_state_during_their_removal(resources: Resources) -> None:
     await insert(resources, state="FAILED", finished_at=func.now())
     async with held(resources, "SELECT FROM jobs FOR UPDATE"), resources.database.transaction() as connection:
         await never_wait(connection)
         assert await jobs.remove_finished(connection, None, 10) == 0
 
 
-async def test_who_restores_or_raises_waits_for_nobody(resources: Resources) -> None:
+async def test_restoring_and_raising_do_not_wait_for_locks(resources: Resources) -> None:
     job_id = (await insert(resources, state="RUNNING", queue_id=1)).id
     await add_entry(resources, 1, status="picked")
     long_ago = "now() - interval '1 hour'"
@@ -176,7 +174,7 @@ async def test_who_restores_or_raises_waits_for_nobody(resources: Resources) -> 
 
 @pytest.mark.parametrize("name", ["jobs", "pgqueuer", "pgqueuer_schedules", "monitorings", "workers", "tokens"])
 async def test_times_in_the_future_are_corrected_without_waiting(communities: Resources, name: str) -> None:
-    """Another transaction that holds such a row might wait for one of those that are corrected."""
+    """Another transaction that holds such a row might wait for one of the corrected rows."""
     await insert(communities, heartbeat_at=func.now() + timedelta(hours=1))
     await add_entry(communities, 1, age=-3_600)
     await add_entry(communities, 2, age=-3_600, status="picked", wait=3_600)
@@ -224,7 +222,7 @@ async def test_a_community_that_is_removed_while_it_is_claimed(communities: Reso
     assert await claiming == {-2}
 
 
-async def test_a_claimed_community_is_refused_without_waiting_for_its_removal(communities: Resources) -> None:
+async def test_a_claimed_community_is_rejected_without_waiting_for_its_removal(communities: Resources) -> None:
     first, second = (await insert(communities)).id, (await insert(communities)).id
     async with communities.database.transaction() as connection:
         await jobs.claim_groups(connection, first, [-1])

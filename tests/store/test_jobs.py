@@ -15,7 +15,7 @@ from app.store.jobs import JobConditions
 from app.store.keyset import Page
 from app.store.rows import ClaimedJobRow, JobRow
 from app.wall import VkGroup
-from tests.conftest import somebody_waits, statements, until
+from tests.conftest import has_lock_waiter, statements, until
 from tests.store.rows import read
 
 VALUES: dict[str, Any] = {
@@ -35,10 +35,10 @@ async def insert(resources: Resources, **values: Any) -> JobRow:
         return await jobs.job_by_id(connection, row.id) or row
 
 
-async def take(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> ClaimedJobRow | None:
+async def claim_job(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> ClaimedJobRow | None:
     async with resources.database.transaction() as connection:
-        told = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
-        taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, told)
+        events = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+        taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, events)
     assert all(row.epoch == epoch + 1 for row in taken)
     return next(iter(taken), None)
 
@@ -77,7 +77,7 @@ async def test_conditions(resources: Resources, conditions: JobConditions, place
         page = await jobs.jobs_page(connection, conditions, Page(jobs.NEWEST, 10))
         assert await jobs.count_jobs(connection, conditions) == len(places)
     assert [row.id for row in page.rows] == [rows[place].id for place in places]
-    # Python says the same of rows as SQL
+    # the conditions in Python select the same rows as those in SQL
     assert [row.id for row in reversed(rows) if conditions.matches(row)] == [row.id for row in page.rows]
 
 
@@ -155,7 +155,7 @@ async def test_communities_are_claimed_until_they_are_released(communities: Reso
     }
 
 
-async def test_only_communities_that_are_there_are_claimed(communities: Resources) -> None:
+async def test_only_existing_communities_are_claimed(communities: Resources) -> None:
     job_id = (await insert(communities)).id
     async with communities.database.transaction() as connection:
         assert await jobs.claim_groups(connection, job_id, [-1, -99, -98, -2]) == {-1, -2}
@@ -163,8 +163,8 @@ async def test_only_communities_that_are_there_are_claimed(communities: Resource
     assert set(await read(communities, job_groups)) == {(-1,), (-2,)}
 
 
-async def test_many_jobs_claim_at_once(communities: Resources) -> None:
-    """In opposite orders and overlapping: one gets all of its own, nobody half, and nobody is stuck."""
+async def test_many_jobs_claim_concurrently(communities: Resources) -> None:
+    """In opposite orders and overlapping: one job gets all of its communities, none gets a part, without a deadlock."""
     ids = [(await insert(communities)).id for _ in range(6)]
     owners = [[-number for number in range(1, 9)][:: 1 if place % 2 else -1] for place in range(6)]
     results = await asyncio.gather(
@@ -179,18 +179,18 @@ async def test_many_jobs_claim_at_once(communities: Resources) -> None:
 
 async def test_a_claim_waits_for_one_that_is_rolled_back(communities: Resources) -> None:
     first, second = (await insert(communities)).id, (await insert(communities)).id
-    async with communities.database.connect() as connection:  # which never commits
+    async with communities.database.connect() as connection:  # never commits
         await jobs.claim_groups(connection, first, [-1])
         waiting = asyncio.create_task(claim(communities, second, -1))
-        await until(lambda: somebody_waits(communities.database.dsn))
+        await until(lambda: has_lock_waiter(communities.database.dsn))
     await waiting
     assert [row["job_id"] for row in (await read(communities, job_groups)).values()] == [second]
 
 
-# moves and fences
+# transitions and fences
 
 
-async def test_a_move_is_checked_against_the_former_state(resources: Resources) -> None:
+async def test_a_transition_is_checked_against_the_former_state(resources: Resources) -> None:
     job_id = (await insert(resources)).id
     async with resources.database.transaction() as connection:
         moved = await jobs.move_job(connection, job_id, former=("QUEUED",), values={"state": "CANCELLED"})
@@ -200,22 +200,22 @@ async def test_a_move_is_checked_against_the_former_state(resources: Resources) 
     assert (await read(resources, table))[(job_id,)]["state"] == "CANCELLED"
 
 
-async def test_of_many_workers_one_takes_a_job(resources: Resources) -> None:
+async def test_of_many_workers_one_claims_a_job(resources: Resources) -> None:
     job_id = (await insert(resources, failure={"code": "VK_UNAVAILABLE"})).id
 
-    async def take_waiting() -> Sequence[ClaimedJobRow]:
+    async def claim_queued() -> Sequence[ClaimedJobRow]:
         async with resources.database.transaction() as connection:
-            told = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
-            return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", told)
+            events = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
+            return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", events)
 
-    [row] = [row for rows in await asyncio.gather(*(take_waiting() for _ in range(6))) for row in rows]
+    [row] = [row for rows in await asyncio.gather(*(claim_queued() for _ in range(6))) for row in rows]
     assert (row.state, row.epoch, row.attempts, row.worker, row.failure) == ("RUNNING", 1, 1, "me", None)
     assert row.started_at == row.heartbeat_at is not None
 
 
-async def test_a_job_that_is_taken_again_keeps_its_start(resources: Resources) -> None:
+async def test_a_job_that_is_claimed_again_keeps_its_start(resources: Resources) -> None:
     job_id = (await insert(resources)).id
-    first, second = await take(resources, job_id), await take(resources, job_id, 1, "other")
+    first, second = await claim_job(resources, job_id), await claim_job(resources, job_id, 1, "other")
     assert first
     assert second
     assert (second.epoch, second.attempts, second.worker) == (2, 2, "other")
@@ -223,10 +223,10 @@ async def test_a_job_that_is_taken_again_keeps_its_start(resources: Resources) -
     assert second.heartbeat_at > first.heartbeat_at
 
 
-async def test_a_worker_that_lost_its_job_writes_nothing(resources: Resources) -> None:
+async def test_a_worker_that_lost_its_lease_cannot_write(resources: Resources) -> None:
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
-    await take(resources, job_id, 1, "other")
+    await claim_job(resources, job_id)
+    await claim_job(resources, job_id, 1, "other")
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
         assert await jobs.lock_job(connection, job_id, 1) is None
@@ -238,7 +238,7 @@ async def test_a_worker_that_lost_its_job_writes_nothing(resources: Resources) -
 
 async def test_the_worker_of_a_job_writes(resources: Resources) -> None:
     job_id = (await insert(resources)).id
-    taken = await take(resources, job_id)
+    taken = await claim_job(resources, job_id)
     assert taken
     async with resources.database.transaction() as connection:
         locked = await jobs.lock_job(connection, job_id, 1)
@@ -251,23 +251,23 @@ async def test_the_worker_of_a_job_writes(resources: Resources) -> None:
     assert row["heartbeat_at"] > taken.heartbeat_at
 
 
-async def test_a_job_that_is_being_written_is_not_taken_meanwhile(resources: Resources) -> None:
-    """Whoever wants it does not wait: they may hold its entry, which the writer may want."""
+async def test_a_job_that_is_being_written_is_not_claimed(resources: Resources) -> None:
+    """Another transaction does not wait: it may hold the job's queue entry, for which the writer may wait."""
     job_id = (await insert(resources)).id
-    await take(resources, job_id)
+    await claim_job(resources, job_id)
     async with resources.database.transaction() as connection:
         assert await jobs.lock_job(connection, job_id, 1)
-        assert await take(resources, job_id, 1, "other") is None
+        assert await claim_job(resources, job_id, 1, "other") is None
         await jobs.write_progress(connection, job_id, {"done": 5})
-    taken = await take(resources, job_id, 1, "other")
+    taken = await claim_job(resources, job_id, 1, "other")
     assert taken
     assert (taken.done, taken.epoch) == (5, 2)
 
 
-async def test_one_statement_beats_for_all_jobs(resources: Resources) -> None:
+async def test_one_statement_writes_all_heartbeats(resources: Resources) -> None:
     ids = [(await insert(resources)).id for _ in range(3)]
     for job_id in ids:
-        await take(resources, job_id)
+        await claim_job(resources, job_id)
     before = await read(resources, table)
     async with resources.database.transaction() as connection:
         with statements(resources) as seen:
@@ -277,10 +277,10 @@ async def test_one_statement_beats_for_all_jobs(resources: Resources) -> None:
     assert [after[job_id,]["heartbeat_at"] > before[job_id,]["heartbeat_at"] for job_id in ids] == [True, True, False]
 
 
-async def test_a_job_that_is_being_written_keeps_no_other_from_showing_life(resources: Resources) -> None:
+async def test_a_job_that_is_being_written_does_not_block_other_heartbeats(resources: Resources) -> None:
     ids = [(await insert(resources)).id for _ in range(2)]
     for job_id in ids:
-        await take(resources, job_id)
+        await claim_job(resources, job_id)
     before = await read(resources, table)
     async with resources.database.transaction() as writing, resources.database.transaction() as beating:
         assert await jobs.lock_job(writing, ids[0], 1)
@@ -298,11 +298,11 @@ async def test_cancelled_jobs(resources: Resources) -> None:
         assert await jobs.cancelled_among(connection, []) == set()
 
 
-# lost jobs
+# removed jobs
 
 
 async def test_a_job_that_is_being_retried_is_not_removed(resources: Resources) -> None:
-    """Neither one that is put back in this moment, nor one that was between the look and the removal."""
+    """Neither one that is queued again at this moment, nor one that was queued between the check and the removal."""
     ended = [(await insert(resources, state="FAILED", finished_at=func.now())).id for _ in range(2)]
     async with resources.database.transaction() as retrying:
         await jobs.move_job(retrying, ended[0], former=("FAILED",), values={"state": "QUEUED", "finished_at": None})

@@ -28,7 +28,7 @@ EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function
 
 @pytest.fixture
 async def walls(resources: Resources) -> Resources:
-    """Write two walls whose comments share times and likes, so that only ids tell them apart."""
+    """Write two walls whose comments have equal times and likes, so that only ids distinguish them."""
     await write_wall(resources, -1, posts_count=3, comments_per_post=5)
     await write_wall(resources, -4_294_967_297, posts_count=2, comments_per_post=4)
     async with resources.database.transaction() as connection:
@@ -54,7 +54,7 @@ def cursor(row: Any, order: Order) -> tuple[Any, ...]:
 
 @EXAMPLES
 @given(order=st.sampled_from(ORDERS), limit=st.integers(1, 25))
-async def test_paging_forwards_gives_the_sorted_list(walls: Resources, order: Order, limit: int) -> None:
+async def test_paging_forwards_yields_the_sorted_list(walls: Resources, order: Order, limit: int) -> None:
     async with walls.database.connect() as connection:
         everything = sorted_ids((await connection.execute(comments.select())).all(), order)
         found: list[tuple[int, int]] = []
@@ -73,7 +73,7 @@ async def test_paging_forwards_gives_the_sorted_list(walls: Resources, order: Or
 
 @EXAMPLES
 @given(order=st.sampled_from(ORDERS), limit=st.integers(1, 25))
-async def test_paging_backwards_gives_the_sorted_list(walls: Resources, order: Order, limit: int) -> None:
+async def test_paging_backwards_yields_the_sorted_list(walls: Resources, order: Order, limit: int) -> None:
     async with walls.database.connect() as connection:
         everything = sorted_ids((await connection.execute(comments.select())).all(), order)
         found: list[tuple[int, int]] = []

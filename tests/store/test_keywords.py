@@ -1,4 +1,4 @@
-"""Keywords as rows: pages, filters, counts and categories. What they match is in tests/jobs/test_match_keywords.py."""
+"""Keywords as rows: pages, filters, counts and categories. Their matches are in tests/jobs/test_match_keywords.py."""
 
 import pytest
 from sqlalchemy import text
@@ -7,7 +7,7 @@ from app.resources import Resources
 from app.store import keywords
 from app.store.keyset import Order, Page
 from app.store.keywords import KeyRange, KeywordConditions, MatchedComment, NewKeyword
-from tests.jobs.matching import open_walls, said, store
+from tests.jobs.matching import comments_with, open_walls, store
 from tests.store.rows import values_of
 
 NEW = [
@@ -42,7 +42,7 @@ async def phrases(
 
 
 @pytest.mark.parametrize(
-    ("conditions", "wanted"),
+    ("conditions", "expected"),
     [
         (KeywordConditions(), ["100%_", "Банк", "банк", "США", "яблоко"]),
         (KeywordConditions(search="БАН"), ["Банк", "банк"]),
@@ -54,8 +54,8 @@ async def phrases(
         (KeywordConditions(is_active=True, search="б"), ["Банк", "банк"]),
     ],
 )
-async def test_which_are_wanted(stored: Resources, conditions: KeywordConditions, wanted: list[str]) -> None:
-    assert await phrases(stored, conditions) == wanted
+async def test_conditions_of_keywords(stored: Resources, conditions: KeywordConditions, expected: list[str]) -> None:
+    assert await phrases(stored, conditions) == expected
 
 
 async def test_pages_by_phrase_and_by_age(stored: Resources) -> None:
@@ -82,7 +82,7 @@ async def test_the_same_keyword_is_inserted_once(stored: Resources) -> None:
 async def test_counts_and_categories(stored: Resources) -> None:
     await open_walls(stored, [-1, -2])
     for owner_id in (-1, -2):
-        await store(stored, said(["банк и банк", "США", "нет", "Банкомат"], owner_id))
+        await store(stored, comments_with(["банк и банк", "США", "нет", "Банкомат"], owner_id))
     async with stored.database.connect() as connection:
         rows = (await connection.execute(text("SELECT id, phrase, matching FROM keywords ORDER BY id"))).all()
         counts = await keywords.match_counts(connection, [(row.id,) for row in rows])
@@ -97,9 +97,9 @@ async def test_counts_and_categories(stored: Resources) -> None:
     }
 
 
-async def test_matches_go_with_their_comment(stored: Resources) -> None:
+async def test_matches_are_deleted_with_their_comment(stored: Resources) -> None:
     await open_walls(stored, [-1])
-    await store(stored, said(["банк", "банк"]))
+    await store(stored, comments_with(["банк", "банк"]))
     async with stored.database.transaction() as connection:
         await connection.execute(text("DELETE FROM comments WHERE id = 2"))
     async with stored.database.connect() as connection:
@@ -108,9 +108,9 @@ async def test_matches_go_with_their_comment(stored: Resources) -> None:
     assert (left, tuple(sums)) == ([3], (2, 2))
 
 
-async def test_matches_that_are_there_are_left_alone(stored: Resources) -> None:
+async def test_existing_matches_are_not_changed(stored: Resources) -> None:
     await open_walls(stored, [-1])
-    await store(stored, said(["банк"]))
+    await store(stored, comments_with(["банк"]))
     async with stored.database.transaction() as connection:
         row = (await connection.execute(text("SELECT owner_id, id, published_at FROM comments"))).one()
         [one, other] = (await connection.execute(text("SELECT keyword_id FROM comment_keywords ORDER BY 1"))).scalars()

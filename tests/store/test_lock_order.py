@@ -1,4 +1,4 @@
-"""Several rows are locked in the order of their keys: two transactions that meet never wait for each other."""
+"""Several rows are locked in the order of their keys, so that concurrent transactions do not deadlock."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -85,7 +85,7 @@ async def end_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
 
 @pytest.fixture
 async def stored(resources: Resources) -> Resources:
-    """Write rows one by one, the last key first: whoever goes through a table without an order meets them like that."""
+    """Write rows one by one, the last key first: a scan of a table without an order meets them in this order."""
     async with resources.database.transaction() as connection:
         for number in NUMBERS[::-1]:
             await upsert_groups(connection, [number])
@@ -127,7 +127,7 @@ async def test_rows_are_locked_in_the_order_of_their_keys(
 
 async def test_refreshing_and_adding_lock_in_one_order(stored: Resources) -> None:
     async def lock(connection: AsyncConnection, numbers: Sequence[int]) -> None:
-        # the one with all of them refreshes, the other one adds
+        # the one with all keys refreshes, the other one adds
         await (refresh_groups if len(numbers) == len(NUMBERS) else upsert_groups)(connection, numbers)
 
     async def other_way(connection: AsyncConnection, numbers: Sequence[int]) -> None:
@@ -139,8 +139,8 @@ async def test_refreshing_and_adding_lock_in_one_order(stored: Resources) -> Non
     await assert_one_order(stored, other_way, NUMBERS)
 
 
-async def test_posts_are_held_in_the_order_of_their_keys(stored: Resources) -> None:
-    """Who stores comments holds their posts against deletion, and waits for one who writes them one after the other."""
+async def test_posts_are_share_locked_in_the_order_of_their_keys(stored: Resources) -> None:
+    """A transaction that stores comments locks their posts against deletion, and waits for a writer of single posts."""
 
     async def lock(connection: AsyncConnection, numbers: Sequence[int]) -> None:
         if len(numbers) == len(NUMBERS):
@@ -159,9 +159,9 @@ async def test_communities_are_claimed_in_the_order_of_their_keys(stored: Resour
         await jobs.claim_groups(connection, job_id, owner_ids)
 
     async with stored.database.transaction() as connection:
-        for number in NUMBERS:  # a row that is written again lies behind the others
+        for number in NUMBERS:  # a row that is written again is behind the others in the table
             await connection.execute(text("UPDATE groups SET note = 'n' WHERE owner_id = :id"), {"id": -number})
     with pytest.raises(ExceptionGroup) as caught:
         await assert_one_order(stored, lock, sorted(-number for number in NUMBERS))
-    # the second one waits for the first, and then all of them are claimed
+    # the second one waits for the first one; then all communities are claimed
     assert [type(fault) for fault in caught.value.exceptions] == [JobAlreadyRunning]

@@ -20,7 +20,7 @@ DEFAULTS = {"is_enabled": False, "interval_seconds": HOUR, "priority": 0}
 
 
 async def insert(resources: Resources, *owner_ids: int, due: str = "-1 second", **values: Any) -> None:
-    """Write communities with an hourly monitoring; `due` is when they run next, from now."""
+    """Write communities with an hourly monitoring; `due` is the time of their next run, from now."""
     async with resources.database.transaction() as connection:
         await upsert_groups(connection, [VkGroup(-owner_id, f"g{owner_id}", "") for owner_id in owner_ids])
         next_run_at = func.now() + text(f"interval '{due}'")
@@ -35,7 +35,7 @@ async def insert_job(resources: Resources, state: str = "QUEUED") -> int:
         return int((await jobs.insert_job(connection, {**values, "state": state})).id)
 
 
-async def take(resources: Resources, limit: int = 1000) -> list[int]:
+async def claim_due(resources: Resources, limit: int = 1000) -> list[int]:
     async with resources.database.transaction() as connection:
         return [row.owner_id for row in await monitorings.claim_due(connection, limit)]
 
@@ -49,7 +49,7 @@ async def now(resources: Resources) -> datetime:
         return await jobs.current_time(connection)
 
 
-# setting
+# settings
 
 
 async def test_monitorings_by_key(resources: Resources) -> None:
@@ -71,44 +71,44 @@ async def test_the_first_lock_writes_the_defaults(resources: Resources) -> None:
     assert (again.is_enabled, again.interval_seconds, again.priority) == (False, 60, 20)
 
 
-async def test_a_monitoring_goes_with_its_community(resources: Resources) -> None:
+async def test_a_monitoring_is_deleted_with_its_community(resources: Resources) -> None:
     await insert(resources, -1, -2)
     async with resources.database.transaction() as connection:
         await connection.execute(text("DELETE FROM groups WHERE owner_id = -1"))
     assert list(await rows(resources)) == [-2]
 
 
-# taking what is due
+# claiming due communities
 
 
-async def test_only_what_is_due_is_taken(resources: Resources) -> None:
+async def test_only_due_communities_are_claimed(resources: Resources) -> None:
     await insert(resources, -1, due="-1 second")
     await insert(resources, -2, due="1 minute")
     await insert(resources, -3, is_enabled=False, next_run_at=None)
-    assert await take(resources) == [-1]
-    assert await take(resources) == []
+    assert await claim_due(resources) == [-1]
+    assert await claim_due(resources) == []
 
 
 async def test_missed_runs_are_one_run(resources: Resources) -> None:
     await insert(resources, -1, due="-3 days")
-    assert await take(resources) == [-1]
-    assert await take(resources) == []
+    assert await claim_due(resources) == [-1]
+    assert await claim_due(resources) == []
     assert (await rows(resources))[-1]["next_run_at"] > await now(resources)
 
 
-async def test_the_longest_due_are_taken_first(resources: Resources) -> None:
+async def test_the_longest_due_are_claimed_first(resources: Resources) -> None:
     for minutes, owner_id in enumerate((-4, -1, -3, -2), start=1):
         await insert(resources, owner_id, due=f"-{minutes} minutes")
-    assert sorted(await take(resources, 2)) == [-3, -2]
-    assert sorted(await take(resources, 1)) == [-1]
-    assert await take(resources) == [-4]
+    assert sorted(await claim_due(resources, 2)) == [-3, -2]
+    assert sorted(await claim_due(resources, 1)) == [-1]
+    assert await claim_due(resources) == [-4]
 
 
-async def test_what_fell_due_together_drifts_apart(resources: Resources) -> None:
+async def test_communities_that_were_due_together_drift_apart(resources: Resources) -> None:
     owner_ids = [-number for number in range(1, 401)]
     await insert(resources, *owner_ids)
     with statements(resources) as seen:
-        assert sorted(await take(resources)) == sorted(owner_ids)
+        assert sorted(await claim_due(resources)) == sorted(owner_ids)
     assert len(seen) == 1
     waits = [(row["next_run_at"] - await now(resources)).total_seconds() for row in (await rows(resources)).values()]
     assert all(0.89 * HOUR < wait < 1.11 * HOUR for wait in waits)
@@ -116,7 +116,7 @@ async def test_what_fell_due_together_drifts_apart(resources: Resources) -> None
     assert abs(sum(waits) / len(waits) - HOUR) < 0.03 * HOUR
 
 
-async def test_two_that_take_at_once_get_different_ones(resources: Resources) -> None:
+async def test_concurrent_claims_return_different_communities(resources: Resources) -> None:
     await insert(resources, -1, -2, -3)
     async with resources.database.transaction() as mine, resources.database.transaction() as others:
         first = await monitorings.claim_due(mine, 2)
@@ -125,7 +125,7 @@ async def test_two_that_take_at_once_get_different_ones(resources: Resources) ->
     assert {row.owner_id for row in [*first, *second]} == {-1, -2, -3}
 
 
-async def test_what_was_put_back_is_due_as_before(resources: Resources) -> None:
+async def test_a_returned_community_is_due_as_before(resources: Resources) -> None:
     await insert(resources, -1, -2, -3, priority=10)
     before = await rows(resources)
     async with resources.database.transaction() as connection:
@@ -138,7 +138,7 @@ async def test_what_was_put_back_is_due_as_before(resources: Resources) -> None:
     assert {owner_id for owner_id in after if after[owner_id] == before[owner_id]} == {-1, -3}
 
 
-# what came of it
+# results
 
 
 async def test_the_jobs_of_monitorings(resources: Resources) -> None:
@@ -181,7 +181,7 @@ async def test_the_end_of_a_job(
     assert found[-2]["last_state"] is None
 
 
-async def test_a_removed_job_leaves_what_came_of_it(resources: Resources) -> None:
+async def test_the_result_of_a_removed_job_is_kept(resources: Resources) -> None:
     job_id = await insert_job(resources, "SUCCEEDED")
     await insert(resources, -1, job_id=job_id, last_state="SUCCEEDED")
     async with resources.database.transaction() as connection:
@@ -210,7 +210,7 @@ async def test_the_overview(resources: Resources) -> None:
     assert found.next_run_at == (await rows(resources))[-1]["next_run_at"]
 
 
-async def test_pages_of_what_is_enabled(resources: Resources) -> None:
+async def test_pages_of_enabled_monitorings(resources: Resources) -> None:
     for hours, owner_id in enumerate((-3, -1, -2), start=1):
         await insert(resources, owner_id, due=f"{hours} hours")
     await insert(resources, -4, is_enabled=False, next_run_at=None)

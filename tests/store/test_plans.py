@@ -1,4 +1,4 @@
-"""How PostgreSQL finds what filters want: by indexes, not by looking at all comments one after the other."""
+"""The plans of filters: they use indexes, and do not scan all comments."""
 
 import re
 from dataclasses import fields
@@ -63,10 +63,10 @@ BY: dict[str, tuple[Any, str]] = {
     "wave_ids": ((3, 4), "comment_features_wave_id_idx"),
     "min_likes": (299, "comments_"),
 }
-"""Of each condition a value that few comments meet, and how the name of the index begins that finds them."""
+"""For each condition a value that few comments match, and the prefix of the index that finds them."""
 
 
-async def test_no_filter_looks_at_all_comments(resources: Resources) -> None:
+async def test_no_filter_scans_all_comments(resources: Resources) -> None:
     combined = {"search_forms", "all_of", "any_of", "none_of"}
     assert set(BY) == {each.name for each in fields(CommentConditions)} - combined
     async with resources.database.transaction() as connection:
@@ -83,7 +83,7 @@ async def test_no_filter_looks_at_all_comments(resources: Resources) -> None:
 
 
 async def plan(connection: Any, conditions: CommentConditions) -> list[str]:
-    """Return the plan of a page of the newest comments that meet these."""
+    """Return the plan of a page of the newest comments with these conditions."""
     executed: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

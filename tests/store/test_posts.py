@@ -31,7 +31,7 @@ async def upsert(resources: Resources, *found: VkPost) -> None:
         await posts.upsert_posts(connection, found)
 
 
-async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
+async def test_a_post_is_stored_with_all_values(group: Resources) -> None:
     photo = [{"type": "photo", "photo": {"id": BIG}}]
     await upsert(
         group,
@@ -60,7 +60,7 @@ async def test_a_post_is_stored_as_it_came(group: Resources) -> None:
     }
 
 
-async def test_one_statement_for_all(group: Resources) -> None:
+async def test_one_statement_for_all_rows(group: Resources) -> None:
     found = [post(number) for number in range(1, 2001)]
     async with group.database.transaction() as connection:
         with statements(group) as seen:
@@ -84,12 +84,12 @@ async def test_a_refreshed_post(group: Resources) -> None:
 
 
 @pytest.mark.parametrize("facts", [{"text": "edited"}, {"attachments": [{"type": "photo"}]}])
-async def test_an_edit_is_noticed(group: Resources, facts: dict[str, object]) -> None:
+async def test_an_edit_is_detected(group: Resources, facts: dict[str, object]) -> None:
     await upsert(group, post(1))
-    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # fields are those of the case
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # the fields are those of the case
     edited = (await read(group, table))[(-1, 1)]
     assert edited["changed_at"] == edited["last_seen_at"]
-    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # fields are those of the case
+    await upsert(group, replace(post(1), **facts))  # type: ignore[arg-type] # the fields are those of the case
     assert (await read(group, table))[(-1, 1)]["changed_at"] == edited["changed_at"]
 
 
@@ -106,7 +106,7 @@ async def test_two_writers_of_the_same_rows(group: Resources) -> None:
 
 
 @pytest.mark.parametrize(
-    ("conditions", "wanted"),
+    ("conditions", "expected"),
     [
         (PostConditions(), lambda _: True),
         (PostConditions(owner_ids=(-2,)), lambda key: key[0] == -2),
@@ -117,7 +117,7 @@ async def test_two_writers_of_the_same_rows(group: Resources) -> None:
     ],
 )
 async def test_conditions(
-    resources: Resources, conditions: PostConditions, wanted: Callable[[tuple[int, int]], bool]
+    resources: Resources, conditions: PostConditions, expected: Callable[[tuple[int, int]], bool]
 ) -> None:
     keys = []
     for owner_id in (-1, -2):
@@ -127,7 +127,7 @@ async def test_conditions(
         page = await posts.posts_page(connection, conditions, Page(posts.NEWEST, 100))
         count = await posts.count_posts(connection, conditions)
     found = {(row.owner_id, row.id) for row in page.rows}
-    assert found == {key for key in keys if wanted(key)}
+    assert found == {key for key in keys if expected(key)}
     assert count == len(found)
 
 
@@ -144,10 +144,10 @@ async def test_posts_of_each_community(resources: Resources) -> None:
     assert set(known) == {(-1, 1)}
 
 
-# what is left to collect
+# posts to collect
 
 
-def wanted(collection: int, *, full: bool = False, **single: list[int]) -> PostsToCollect:
+def expected(collection: int, *, full: bool = False, **single: list[int]) -> PostsToCollect:
     return PostsToCollect([-2, -1], {-int(name[1:]): ids for name, ids in single.items()}, collection, full)
 
 
@@ -158,43 +158,43 @@ async def to_collect(resources: Resources, collection: PostsToCollect) -> tuple[
 
 
 async def test_posts_to_collect(group: Resources) -> None:
-    await upsert(group, post(9))  # listed by an earlier collection only
+    await upsert(group, post(9))  # listed only by an earlier collection
     number = await begin(group)
     await upsert(group, post(1, comments=4), post(2, comments=0), post(3, comments=7), post(4, owner_id=-BIG))
-    assert await to_collect(group, wanted(number)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
+    assert await to_collect(group, expected(number)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
     async with group.database.connect() as connection:
-        [row] = await posts.posts_to_collect(connection, wanted(number), (-1, 1), 100)
+        [row] = await posts.posts_to_collect(connection, expected(number), (-1, 1), 100)
         assert (row.id, row.comment_count, row.has_comments) == (3, 7, False)
-        assert len(await posts.posts_to_collect(connection, wanted(number), None, 1)) == 1
+        assert len(await posts.posts_to_collect(connection, expected(number), None, 1)) == 1
 
     async with group.database.transaction() as connection:
         await posts.mark_posts_collected(connection, [ReadPost(-1, 3, 7, 2), ReadPost(-1, 1, 4, 30)])
         await posts.mark_posts_collected(connection, [])
-    assert await to_collect(group, wanted(number)) == ([], Workload(0, 0, 32))
-    assert await to_collect(group, wanted(number, full=True)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
+    assert await to_collect(group, expected(number)) == ([], Workload(0, 0, 32))
+    assert await to_collect(group, expected(number, full=True)) == ([(-1, 1), (-1, 3)], Workload(2, 11, 0))
 
     await upsert(group, post(1, comments=5), post(3, comments=0))
-    # also those whose comments went away
-    assert await to_collect(group, wanted(number)) == ([(-1, 1), (-1, 3)], Workload(2, 5, 0))
-    assert (await to_collect(group, wanted(number, _1=[2, 3])))[0] == [(-1, 3)]
-    assert (await to_collect(group, wanted(number, _2=[2, 3])))[0] == [(-1, 1), (-1, 3)]
+    # also posts whose comments were deleted
+    assert await to_collect(group, expected(number)) == ([(-1, 1), (-1, 3)], Workload(2, 5, 0))
+    assert (await to_collect(group, expected(number, _1=[2, 3])))[0] == [(-1, 3)]
+    assert (await to_collect(group, expected(number, _2=[2, 3])))[0] == [(-1, 1), (-1, 3)]
     rows = await read(group, table)
     assert [rows[-1, number]["collected_count"] for number in (1, 2, 3)] == [4, None, 7]
     assert [rows[-1, number]["collected_at"] is not None for number in (1, 2, 3)] == [True, False, True]
 
 
-async def test_what_came_while_a_post_was_read_is_not_taken_for_read(group: Resources) -> None:
-    """Another collection has listed it meanwhile, with more comments than this one can have met."""
+async def test_comments_that_came_during_the_reading_of_a_post_are_not_marked_as_read(group: Resources) -> None:
+    """Another collection has listed it meanwhile, with more comments than this one can have read."""
     number = await begin(group)
     await upsert(group, post(1, comments=4))
     await upsert(group, post(1, comments=6))
     async with group.database.transaction() as connection:
         await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 4, 1)])
-    assert (await to_collect(group, wanted(number)))[0] == [(-1, 1)]
+    assert (await to_collect(group, expected(number)))[0] == [(-1, 1)]
 
 
-async def test_two_that_close_the_same_posts(group: Resources) -> None:
-    """In whatever order they come: both lock them in the order of their keys."""
+async def test_two_writers_mark_the_same_posts(group: Resources) -> None:
+    """In any order: both lock them in the order of their keys."""
     await upsert(group, *(post(number) for number in range(1, 301)))
     read_posts = [ReadPost(-1, number, 4, 1) for number in range(1, 301)]
 
@@ -206,7 +206,7 @@ async def test_two_that_close_the_same_posts(group: Resources) -> None:
     assert {row["collected_count"] for row in (await read(group, table)).values()} == {4}
 
 
-async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
+async def test_posts_that_vk_no_longer_shows(group: Resources) -> None:
     await upsert(group, *(post(number) for number in (1, 2, 3)), post(4, owner_id=-BIG))
     found = [comment(number, post_id=1 + number % 3) for number in (10, 11, 12)]
     async with group.database.transaction() as connection:
@@ -225,18 +225,18 @@ async def test_posts_that_their_wall_no_longer_shows(group: Resources) -> None:
     stored = await read(group, comments)
     assert {row["post_id"] for row in stored.values() if row["is_deleted"]} == {2, 3}
     assert all((row["changed_at"] is not None) is row["is_deleted"] for row in stored.values())
-    # what comes back is read again
+    # a post that VK shows again is read again
     await upsert(group, post(2))
     assert not (await read(group, table))[-1, 2]["is_deleted"]
-    assert (-1, 2) in (await to_collect(group, wanted(number)))[0]
+    assert (-1, 2) in (await to_collect(group, expected(number)))[0]
 
 
-async def test_a_full_collection_reads_what_has_comments_though_vk_counts_none(group: Resources) -> None:
-    """All of them may have gone while two collections read the post, the later of which stored an older page."""
+async def test_a_full_collection_reads_posts_with_stored_comments_though_vk_counts_none(group: Resources) -> None:
+    """All may have been deleted while two collections read the post, the later of which stored an older page."""
     number = await begin(group)
     await upsert(group, post(1, comments=0), post(2, comments=0))
     async with group.database.transaction() as connection:
         await upsert_comments(connection, [comment(5)], number)
         await posts.mark_posts_collected(connection, [ReadPost(-1, 1, 0, 1), ReadPost(-1, 2, 0, 1)])
-    assert (await to_collect(group, wanted(number)))[0] == []
-    assert (await to_collect(group, wanted(number, full=True)))[0] == [(-1, 1)]
+    assert (await to_collect(group, expected(number)))[0] == []
+    assert (await to_collect(group, expected(number, full=True)))[0] == [(-1, 1)]

@@ -1,4 +1,4 @@
-"""Statistics are compared with counts that Python makes over the rows themselves."""
+"""Statistics are compared with counts that Python computes from the rows themselves."""
 
 import random
 from collections import Counter
@@ -19,6 +19,7 @@ from app.db import tables
 from app.resources import Resources
 from app.statistics import AnyQuestion, Question, Statistics
 from app.store import comments, groups, posts, statistics
+from app.store import statistics as store_statistics
 from app.store.comment_marks import Marks
 from app.store.statistics import DELAYS, Bucket, Period, PostRanking, Rows
 from app.time_zones import offsets_of, zone_names
@@ -36,7 +37,7 @@ Found = list[tuple[Any, ...]]
 
 
 async def write_years(resources: Resources, drawn: random.Random) -> None:
-    """Write three walls with comments over three months, and what was found in them; then change much of it."""
+    """Write three walls with comments over three months and their features, then change many of them."""
     everything: list[tuple[int, int]] = []
     for owner_id in (-1, -2, -3):
         async with resources.database.transaction() as connection:
@@ -72,8 +73,8 @@ async def write_years(resources: Resources, drawn: random.Random) -> None:
 
 
 def _comment(drawn: random.Random, owner_id: int, times: dict[int, datetime], comment_id: int) -> Any:
-    # what belongs to an id stays when it is drawn again: VK moves no comment
-    fixed = random.Random(f"{owner_id} {comment_id}")  # noqa: S311 - no secret
+    # values of an id are the same when it is drawn again: VK never moves a comment
+    fixed = random.Random(f"{owner_id} {comment_id}")  # noqa: S311 - not a secret
     post_id = fixed.choice(list(times))
     delay = timedelta(seconds=int(2 ** (fixed.random() * 20)))
     return comment(
@@ -90,7 +91,7 @@ def _comment(drawn: random.Random, owner_id: int, times: dict[int, datetime], co
 
 
 async def _find(resources: Resources, drawn: random.Random, keys: Sequence[tuple[int, int]]) -> None:
-    """Find keywords, languages and terms in the comments."""
+    """Store keyword matches, languages and terms of the comments."""
     async with resources.database.transaction() as connection:
         await connection.execute(insert(tables.terms), [{"lemma": lemma} for lemma in ("один", "два", "три", "четыре")])
         names = [{"phrase": phrase, "matching": "EXACT_WORD", "is_active": True} for phrase in ("один", "два", "три")]
@@ -131,7 +132,7 @@ def _is_in(period: Period, moment: datetime) -> bool:
 
 
 class Reference:
-    """Counts over the rows of one scope and one period, as obvious as can be."""
+    """Counts over the rows of one scope and one period, computed as simply as possible."""
 
     def __init__(self, stored: dict[str, list[dict[str, Any]]], scope: statistics.Scope, period: Period) -> None:
         self._stored = {
@@ -162,7 +163,7 @@ class Reference:
         ]
 
     def series(self, bucket: Bucket, zone: str) -> Found:
-        """Return the steps of time that have comments."""
+        """Return the buckets that have comments."""
         return self._counted(lambda row: (_step(row["published_at"], bucket, zone),))
 
     def hours_of_week(self, zone: str) -> Found:
@@ -184,7 +185,7 @@ class Reference:
         return found
 
     def authors(self) -> Found:
-        """Return authors, the one with most comments first."""
+        """Return authors by number of comments, descending."""
         written: dict[int, list[dict[str, Any]]] = {}
         for row in self.comments:
             if row["from_id"] is not None:
@@ -201,13 +202,13 @@ class Reference:
         ]
 
     def top_posts(self) -> Found:
-        """Return posts, the one with most comments first."""
+        """Return posts by number of comments, descending."""
         under = Counter((row["owner_id"], row["post_id"]) for row in self._stored["comments"])
         keys = sorted(((row["owner_id"], row["id"]) for row in self.posts), reverse=True)
         return [(*key, under[key]) for key in sorted(keys, key=lambda key: -under[key])]
 
     def delays(self) -> Found:
-        """Return posts, their likes, and comments by how soon they came."""
+        """Return posts, their likes, and comments by their delay."""
         if not self.posts:
             return []
         published = {(row["owner_id"], row["id"]): row["published_at"] for row in self.posts}
@@ -219,7 +220,7 @@ class Reference:
         return [(len(self.posts), sum(row["like_count"] for row in self.posts), *counts.values())]
 
     def top_keywords(self) -> Found:
-        """Return keywords, the one that matches most comments first."""
+        """Return keywords by number of matched comments, descending."""
         number, matches = Counter[int](), Counter[int]()
         for row in self.keywords:
             number[row["keyword_id"]] += 1
@@ -228,11 +229,11 @@ class Reference:
         return [(keyword, number[keyword], matches[keyword]) for keyword in ranked]
 
     def languages(self) -> Found:
-        """Return languages, the most frequent first."""
+        """Return languages by frequency, descending."""
         return _ranked(row["language"] for row in self.features)
 
     def terms(self, lemmas: dict[int, str]) -> Found:
-        """Return terms of whole months, the most frequent first."""
+        """Return terms of whole months by frequency, descending."""
         whole = Period(
             self._period.since and self._period.since.replace(day=1, hour=0, minute=0),
             self._period.until
@@ -264,9 +265,9 @@ def plain(rows: Sequence[object], *names: str) -> Found:
     return [tuple(getattr(row, name) for name in names) for row in rows]
 
 
-async def test_they_equal_a_full_count(resources: Resources) -> None:
-    """After all that can happen to comments, for every scope and period."""
-    await write_years(resources, random.Random(7))  # noqa: S311 - no secret
+async def test_statistics_equal_a_full_count(resources: Resources) -> None:
+    """After all kinds of changes of comments, for each scope and period."""
+    await write_years(resources, random.Random(7))  # noqa: S311 - not a secret
     stored = {
         name: list((await read(resources, getattr(tables, name))).values())
         for name in ("posts", "comments", "comment_keywords", "comment_features")
@@ -279,11 +280,15 @@ async def test_they_equal_a_full_count(resources: Resources) -> None:
         ask: Callable[..., Awaitable[Rows[object]]],
         arguments: tuple[Any, ...],
         names: tuple[str, ...],
-        wanted: Callable[[Reference], Found],
+        expected: Callable[[Reference], Found],
     ) -> None:
         found = await ask(connection, SCOPES, period, *arguments)
         for place, scope in enumerate(SCOPES):
-            assert plain(found.get(place, []), *names) == wanted(Reference(stored, scope, period)), (ask, scope, period)
+            assert plain(found.get(place, []), *names) == expected(Reference(stored, scope, period)), (
+                ask,
+                scope,
+                period,
+            )
 
     async with resources.database.connect() as connection:
         for period in PERIODS:
@@ -303,7 +308,7 @@ async def test_they_equal_a_full_count(resources: Resources) -> None:
             await check(period, statistics.authors, (50,), authors, Reference.authors)
             await check(
                 period, statistics.author_counts, (), ("authors",),
-                lambda told: [(len(told.authors()),)] if told.authors() else [],
+                lambda reference: [(len(reference.authors()),)] if reference.authors() else [],
             )  # fmt: skip
             ranked = (PostRanking.COMMENTS, 50)
             await check(period, statistics.posts, ranked, ("owner_id", "post_id", "comments"), Reference.top_posts)
@@ -311,24 +316,24 @@ async def test_they_equal_a_full_count(resources: Resources) -> None:
             names = ("keyword_id", "comments", "matches")
             await check(period, statistics.keywords, (50,), names, Reference.top_keywords)
             await check(period, statistics.languages, (), ("language", "comments"), Reference.languages)
-            await check(period, statistics.terms, (50,), ("lemma", "comments"), lambda told: told.terms(lemmas))
+            await check(period, statistics.terms, (50,), ("lemma", "comments"), lambda rows: rows.terms(lemmas))
         first = await statistics.authors(connection, SCOPES, EVER, 2)
         assert [len(first.get(place, [])) for place in range(len(SCOPES))] == [2, 2, 2, 0, 0]
 
 
 NASTY_YEARS = (2010, 2011)
-"""In these, zones skipped a day, left midnight for an hour, and moved by half an hour."""
+"""Years in which zones skipped a day, left midnight out for an hour, and shifted by half an hour."""
 
 
 def nasty_moments() -> list[datetime]:
-    """Return moments around the changes of all zones, each once."""
+    """Return times around the changes of all zones, each once."""
     changes = {start for name in zone_names() for start in offsets_of(name).starts if start.year in NASTY_YEARS}
     around = (-1, 0, 59, 3601)
     return sorted({change + timedelta(seconds=seconds) for change in changes for seconds in around})
 
 
 def different_zones() -> list[str]:
-    """Return a zone for each history of offsets in those years."""
+    """Return one zone for each history of offsets in those years."""
     first, last = datetime(NASTY_YEARS[0], 1, 1, tzinfo=UTC), datetime(NASTY_YEARS[-1] + 1, 1, 1, tzinfo=UTC)
     zones: dict[Any, str] = {}
     for name in sorted(zone_names()):
@@ -339,14 +344,14 @@ def different_zones() -> list[str]:
 
 
 async def test_all_zones_around_their_changes(resources: Resources) -> None:
-    """With every step: what is counted is what the rows are, whole hours and others."""
+    """With each bucket: the counts equal the rows, in whole hours and others."""
     rows = [comment(number, date=int(moment.timestamp())) for number, moment in enumerate(nasty_moments(), 100)]
     async with resources.database.transaction() as connection:
         await groups.upsert_groups(connection, [VkGroup(1, "g1", "G")])
         await posts.upsert_posts(connection, [post(1)])
         await comments.upsert_comments(connection, rows, 0)
     stored = {"comments": list((await read(resources, tables.comments)).values())}
-    told = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
+    reference = Reference({"posts": [], "comment_keywords": [], "comment_features": [], **stored}, (-1,), EVER)
     zones = different_zones()
     assert len(zones) > 50
     async with resources.database.connect() as connection:
@@ -354,16 +359,16 @@ async def test_all_zones_around_their_changes(resources: Resources) -> None:
             for bucket in Bucket:
                 found = (await statistics.series(connection, [(-1,)], EVER, bucket, zone))[0]
                 counted = plain(found, "start", "comments", "replies", "deleted", "likes")
-                assert counted == told.series(bucket, zone), (zone, bucket)
+                assert counted == reference.series(bucket, zone), (zone, bucket)
                 if bucket is not Bucket.HOUR:
                     steps = filled({row.start: row for row in found}, bucket.value, ZoneInfo(zone))
                     starts = [start for start, _ in steps]
                     assert all(before < after for before, after in pairwise(starts)), (zone, bucket)
             hours = (await statistics.hours_of_week(connection, [(-1,)], EVER, zone))[0]
-            assert plain(hours, "weekday", "hour", "comments") == told.hours_of_week(zone), zone
+            assert plain(hours, "weekday", "hour", "comments") == reference.hours_of_week(zone), zone
 
 
-async def test_the_version_changes_with_everything_that_is_counted(resources: Resources) -> None:
+async def test_the_version_changes_with_all_counted_values(resources: Resources) -> None:
     """And only that of its wall."""
     for owner_id in (-1, -2):
         await write_wall(resources, owner_id)
@@ -405,22 +410,22 @@ async def test_the_version_changes_with_everything_that_is_counted(resources: Re
         before = after
 
 
-async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -> None:
+async def test_unchanged_statistics_are_cached(resources: Resources) -> None:
     await write_wall(resources)
     await write_wall(resources, -2)
-    told = Statistics(resources.database)
-    questions: list[AnyQuestion] = [Question(statistics.totals, (owner_id,), EVER) for owner_id in (-1, -2)]
-    questions += [Question(statistics.authors, (-1,), EVER, (3,)), Question(statistics.totals, (-1,), EVER)]
+    statistics = Statistics(resources.database)
+    questions: list[AnyQuestion] = [Question(store_statistics.totals, (owner_id,), EVER) for owner_id in (-1, -2)]
+    questions += [Question(store_statistics.authors, (-1,), EVER, (3,)), Question(store_statistics.totals, (-1,), EVER)]
     with statements(resources) as first:
-        before = await told.answers(questions)
+        before = await statistics.answers(questions)
     with statements(resources) as again:
-        assert await told.answers(questions) == before
+        assert await statistics.answers(questions) == before
     assert plain(before[3], "comments") == [(12,)]
     await mark_comments(resources, [(-1, 2)], Marks(viewed=True))
     with statements(resources) as changed:
-        after = await told.answers(questions)
+        after = await statistics.answers(questions)
     assert [plain(rows, "viewed") for rows in (after[0], after[1])] == [[(1,)], [(0,)]]
-    # the versions, and a statement for each function
+    # the versions, and a statement per function
     assert (len(first), len(again), len(changed)) == (3, 1, 3)
 
 
@@ -428,7 +433,7 @@ async def test_what_has_not_changed_is_not_counted_again(resources: Resources) -
     since=st.datetimes(datetime(2019, 1, 1), datetime(2021, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the time zone
     length=st.timedeltas(timedelta(0), timedelta(days=400)),
 )
-def test_pieces_and_whole_steps_make_up_the_period(since: datetime, length: timedelta) -> None:
+def test_partial_and_whole_buckets_add_up_to_the_period(since: datetime, length: timedelta) -> None:
     period = Period(since, since + length)
     cases: list[tuple[dict[str, Any], Callable[[Any], datetime]]] = [
         (period.in_months(), _as_is),

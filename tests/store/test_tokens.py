@@ -24,7 +24,7 @@ from tests.store.rows import read
 
 A, B = "aaaa", "bbbb"
 INTERVAL_SECONDS = 60.0
-"""Long enough that the time a test takes does not matter."""
+"""Long enough that the duration of a test does not matter."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def tokens(resources: Resources) -> Resources:
 
 
 async def reserve(resources: Resources, *names: str, calls: int = 1, executes: bool = False) -> ReservedSlot | None:
-    """Reserve on a connection and in a transaction of its own, as each worker does."""
+    """Reserve a slot on a separate connection and in a separate transaction, as each worker does."""
     async with resources.database.transaction() as connection:
         return await reserve_slot(connection, names, INTERVAL_SECONDS, calls, executes=executes)
 
@@ -45,8 +45,8 @@ async def block(resources: Resources, name: str, seconds: float | None) -> None:
         await block_token(connection, name, f"VK refuses {name}", 9, seconds)
 
 
-async def end_rest(resources: Resources, name: str) -> None:
-    """Let so much time pass that a token's rest is over."""
+async def end_cooldown(resources: Resources, name: str) -> None:
+    """Let a token's cooldown end."""
     async with resources.database.transaction() as connection:
         rested = table.update().where(table.c.fingerprint == name)
         await connection.execute(rested.values(blocked_until=datetime.now(UTC) - timedelta(seconds=1)))
@@ -74,7 +74,7 @@ async def test_slots_are_an_interval_apart(tokens: Resources) -> None:
     assert steps == [INTERVAL_SECONDS] * 4
 
 
-async def test_two_tokens_side_by_side(tokens: Resources) -> None:
+async def test_two_tokens_in_parallel(tokens: Resources) -> None:
     slots = await asyncio.gather(*(reserve(tokens, A, B) for _ in range(10)))
     assert Counter(slot.fingerprint for slot in slots if slot) == {A: 5, B: 5}
     waits = sorted(slot.wait_seconds for slot in slots if slot)
@@ -87,23 +87,23 @@ async def test_the_first_slot_is_now(tokens: Resources) -> None:
     assert slot.wait_seconds == pytest.approx(0, abs=0.1)
 
 
-async def test_a_token_that_rests_is_left_out(tokens: Resources) -> None:
+async def test_a_token_in_its_cooldown_is_skipped(tokens: Resources) -> None:
     await block(tokens, A, 3600)
     slots = [await reserve(tokens, A, B) for _ in range(3)]
     assert [slot.fingerprint for slot in slots if slot] == [B, B, B]
-    await end_rest(tokens, A)
+    await end_cooldown(tokens, A)
     slot = await reserve(tokens, A, B)
     assert slot
     assert slot.fingerprint == A
 
 
-async def test_all_tokens_rest(tokens: Resources) -> None:
+async def test_all_tokens_are_in_their_cooldown(tokens: Resources) -> None:
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     assert await reserve(tokens, A, B) is None
     assert await returning(tokens, A, B) == NextUnblocked("VK refuses bbbb", 3600, 9)
     assert await returning(tokens, A) == NextUnblocked("VK refuses aaaa", None, 9)
-    await end_rest(tokens, B)
+    await end_cooldown(tokens, B)
     assert await returning(tokens, A, B) is None
 
 
@@ -119,7 +119,7 @@ async def test_a_token_that_may_not_execute(tokens: Resources) -> None:
     assert slot.fingerprint == A
 
 
-async def test_what_was_asked_for_today_is_counted(tokens: Resources) -> None:
+async def test_requests_of_the_day_are_counted(tokens: Resources) -> None:
     await reserve(tokens, A, calls=25)
     await reserve(tokens, A)
     first, second = await states(tokens)
@@ -140,7 +140,7 @@ async def states(resources: Resources) -> Sequence[TokenStateRow]:
         return await token_states(connection, [A, B, "cccc"])
 
 
-async def test_how_tokens_are(tokens: Resources) -> None:
+async def test_the_health_of_tokens(tokens: Resources) -> None:
     def health(row: TokenStateRow) -> tuple[Any, ...]:
         return row.fingerprint, row.health, row.reason, row.vk_code, row.rests_until is not None
 
@@ -154,11 +154,11 @@ async def test_how_tokens_are(tokens: Resources) -> None:
         (A, "REFUSED", "VK refuses aaaa", 9, False),
         (B, "RESTING", "VK refuses bbbb", 9, True),
     ]
-    await end_rest(tokens, B)
+    await end_cooldown(tokens, B)
     assert health((await states(tokens))[1]) == (B, "READY", None, None, False)
 
 
-async def test_what_crosses_a_longer_rest_does_not_shorten_it(tokens: Resources) -> None:
+async def test_a_later_answer_does_not_shorten_a_longer_cooldown(tokens: Resources) -> None:
     await block(tokens, A, None)
     await block(tokens, A, 60)
     await block(tokens, B, 3600)
@@ -169,7 +169,7 @@ async def test_what_crosses_a_longer_rest_does_not_shorten_it(tokens: Resources)
     assert await returning(tokens, B) == NextUnblocked("VK refuses bbbb", 7200, 9)
 
 
-async def test_a_start_forgets_what_a_person_may_have_mended(tokens: Resources) -> None:
+async def test_a_start_clears_errors_that_a_person_may_have_fixed(tokens: Resources) -> None:
     async with tokens.database.transaction() as connection:
         await block_token(connection, A, "Captcha needed", 14, 3600)
         await write_kind(connection, A, "SERVICE")
@@ -183,8 +183,8 @@ async def test_tokens_of_others_are_not_used(tokens: Resources) -> None:
     assert await reserve(tokens) is None
 
 
-async def test_a_start_gives_another_chance(tokens: Resources) -> None:
-    """To a token that was refused for good, not to one that rests, and the pace is kept."""
+async def test_a_start_enables_rejected_tokens_again(tokens: Resources) -> None:
+    """A token that was rejected permanently gets one; one in its cooldown does not, and the pace is kept."""
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     before = await read(tokens, table)

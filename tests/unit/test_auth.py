@@ -8,10 +8,10 @@ ONE, TWO = "key-of-client-one", "key-of-client-two"
 
 
 @pytest.mark.parametrize("header", [None, "", "Basic x", "Bearer anything"])
-def test_no_key_is_asked_for(header: str | None) -> None:
+def test_no_key_is_required(header: str | None) -> None:
     ring = key_ring(read_settings(auth="none", api_keys=("an-unused-api-key",)))
     ring.check(header)
-    assert not ring._hashes  # noqa: SLF001 - what decides is that no key is kept
+    assert not ring._hashes  # noqa: SLF001 - an empty set means that no key is required
 
 
 @pytest.mark.parametrize("header", [f"Bearer {ONE}", f"bearer {TWO}", f"BEARER  {TWO} "])

@@ -1,4 +1,4 @@
-"""The documentation tells the truth about settings, operations, files and links."""
+"""The documentation is correct about settings, operations, files and links."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ MOST_LINES_OF_README = 150
 
 
 def in_pages(pattern: str) -> list[tuple[Path, str]]:
-    """Return what a pattern finds in all pages, each with its page."""
+    """Return the matches of a pattern in all pages, each with its page."""
     found = [
         (page, text) for page in PAGES for text in re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL)
     ]
@@ -26,7 +26,7 @@ def in_pages(pattern: str) -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("file", sorted(generated()), ids=lambda file: file.name)
-def test_what_is_generated_is_up_to_date(file: Path) -> None:
+def test_generated_parts_are_up_to_date(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == generated()[file], "run `make docs`"
 
 
@@ -61,7 +61,7 @@ def test_files_that_are_named_exist(file: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "link"), in_pages(r"\]\(((?!http)[^)#]+)\)"))
-def test_links_lead_somewhere(page: Path, link: str) -> None:
+def test_links_have_targets(page: Path, link: str) -> None:
     assert (page.parent / link).exists()
 
 
@@ -69,7 +69,7 @@ def test_readme_is_short() -> None:
     assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_README
 
 
-def test_the_workflow_calls_what_developers_call() -> None:
+def test_the_workflow_runs_the_commands_of_developers() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8"))
     commands = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
     assert commands[-1] == "make check"

@@ -24,6 +24,6 @@ def length(word: str) -> int:
 
 def test_calls_are_counted() -> None:
     none, two = (calls_of(partial(list, map(len, words))) for words in ([], ["one", "two"]))
-    assert none == two  # those within C are not counted
+    assert none == two  # calls within C functions are not counted
     none, two = (calls_of(partial(sorted, words, key=length)) for words in ([], ["one", "two"]))
     assert two == none + 4  # `length`, and len

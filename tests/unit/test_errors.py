@@ -65,7 +65,7 @@ from app.errors import (
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Fault) else "",
 )
-def test_a_fault_that_does_not_pass(fault: Fault, code: ErrorCode, message: str, facts: dict[str, object]) -> None:
+def test_a_permanent_fault(fault: Fault, code: ErrorCode, message: str, facts: dict[str, object]) -> None:
     assert (fault.code, fault.message, fault.facts(), fault.is_transient) == (code, message, facts, False)
 
 
@@ -80,12 +80,12 @@ def test_a_fault_that_does_not_pass(fault: Fault, code: ErrorCode, message: str,
         ),
     ],
 )
-def test_a_fault_that_passes(fault: Fault, code: ErrorCode, facts: dict[str, object]) -> None:
+def test_a_transient_fault(fault: Fault, code: ErrorCode, facts: dict[str, object]) -> None:
     assert (fault.code, fault.facts(), fault.is_transient) == (code, facts, True)
     assert fault.message.endswith(("again later.", "again in 2 s."))
 
 
-def test_a_subscriber_that_is_too_slow_is_told_how_much_is_kept() -> None:
+def test_a_slow_subscriber_gets_the_size_of_the_buffer() -> None:
     fault = SubscriberTooSlow(500)
     assert (fault.facts(), fault.is_transient) == ({"limit": 500}, True)
     assert fault.message == "More than 500 messages are waiting. Subscribe again, and read them faster."

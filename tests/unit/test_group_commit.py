@@ -1,4 +1,4 @@
-"""What many ask for at the same time is done in one go, and nobody suffers from another's item."""
+"""Items of concurrent callers are processed as one batch, and one failing item does not affect the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from app.jobs.group_commit import GroupCommit
 
 
 class Doubles:
-    """Doubles numbers, notes how they came, and fails for what is not one."""
+    """Doubles numbers, records its batches, and fails for anything else."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -30,7 +30,7 @@ class Doubles:
         return [2 * item for item in items]
 
 
-async def test_those_that_come_together_are_done_together() -> None:
+async def test_concurrent_items_form_a_batch() -> None:
     doubles = Doubles()
     doubles.may_go_on.set()
     together = GroupCommit(doubles)
@@ -39,7 +39,7 @@ async def test_those_that_come_together_are_done_together() -> None:
     assert doubles.batches == [[0, 1, 2, 3, 4], [7]]
 
 
-async def test_who_comes_meanwhile_shares_the_next_one() -> None:
+async def test_items_that_arrive_meanwhile_form_the_next_batch() -> None:
     doubles = Doubles()
     together = GroupCommit(doubles)
     first = asyncio.create_task(together(1))
@@ -51,7 +51,7 @@ async def test_who_comes_meanwhile_shares_the_next_one() -> None:
     assert doubles.batches == [[1], [2, 3]]
 
 
-async def test_one_that_fails_does_not_take_others_along() -> None:
+async def test_a_failing_item_does_not_affect_others() -> None:
     doubles = Doubles()
     doubles.may_go_on.set()
     together = GroupCommit(doubles)
@@ -61,7 +61,7 @@ async def test_one_that_fails_does_not_take_others_along() -> None:
     assert doubles.batches == [[1, -2, 3], [1], [-2], [3]]
 
 
-async def test_what_is_away_is_away_for_all() -> None:
+async def test_an_unavailable_service_fails_all_items() -> None:
     doubles = Doubles()
     doubles.is_away = True
     doubles.may_go_on.set()
@@ -72,7 +72,7 @@ async def test_what_is_away_is_away_for_all() -> None:
 
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["done", "failed"])
-async def test_who_was_cancelled_meanwhile_is_left_out(*, is_away: bool) -> None:
+async def test_a_cancelled_item_is_skipped(*, is_away: bool) -> None:
     doubles = Doubles()
     together = GroupCommit(doubles)
     leaves, stays = asyncio.create_task(together(1)), asyncio.create_task(together(2))

@@ -16,7 +16,7 @@ KEY = "key-hidden-from-all"
 
 @pytest.fixture
 def written() -> Iterator[Callable[..., io.StringIO]]:
-    """Lend a function that sends the log of this process to a text; pytest gets its log back afterwards."""
+    """Yield a function that redirects the log of this process to a text; restore pytest's handlers afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {
@@ -104,7 +104,7 @@ def test_no_traceback_shows_a_secret(written: Callable[..., io.StringIO], log_fo
     text = written(log_format=log_format)
 
     def fail(token: str) -> None:
-        local = "x" * 60 + token  # so long that a shortened copy would cut the secret in two
+        local = "x" * 60 + token  # so long that a shortened representation would cut the secret in two
         raise RuntimeError(f"refused {token} by postgresql+asyncpg://user:pass-hidden@host/db {len(local)}")
 
     for report in (log.exception, logging.getLogger("some.library").exception):
@@ -115,14 +115,14 @@ def test_no_traceback_shows_a_secret(written: Callable[..., io.StringIO], log_fo
                 raise ValueError(KEY) from error
         except ValueError:
             report("failed")
-    told = text.getvalue()
-    assert told.count("RuntimeError") >= 2
-    assert told.count("ValueError") >= 2
-    assert told.count("[secret]") >= 6
-    assert "hidden" not in told
+    output = text.getvalue()
+    assert output.count("RuntimeError") >= 2
+    assert output.count("ValueError") >= 2
+    assert output.count("[secret]") >= 6
+    assert "hidden" not in output
 
 
-def test_secrets_are_blanked_however_deep(written: Callable[..., io.StringIO]) -> None:
+def test_secrets_are_masked_at_any_depth(written: Callable[..., io.StringIO]) -> None:
     class Named:
         def __str__(self) -> str:
             return f"named {SECRET}"
@@ -140,11 +140,11 @@ def test_secrets_are_blanked_however_deep(written: Callable[..., io.StringIO]) -
     assert line["nested"]["list"] == ["[secret]", {"[secret]": ["[secret]"]}]
     assert line["thing"] == "named [secret]"
     assert line["error"] == "[secret]"
-    assert line["longer"] == "[secret]"  # not what is left behind a shorter secret
+    assert line["longer"] == "[secret]"  # not the rest behind a shorter secret
     assert "hidden" not in text.getvalue()
 
 
-def test_nothing_is_blanked_without_secrets() -> None:
+def test_nothing_is_masked_without_secrets() -> None:
     event = {"event": "hello", "empty": "", "number": 1}
     assert BlankSecrets(["", ""])(None, "info", event) == event
 
@@ -154,11 +154,11 @@ def test_short_secrets_do_not_change_ordinary_words(written: Callable[..., io.St
     settings = {"vk_tokens": ("a", "e", "event", "seven77"), "redis_url": "redis://:o@host", "log_format": log_format}
     text = written(**settings, api_keys=())
     log.warning("group_added", name="aeo a e seven77", cache="redis://:o@other")
-    told = text.getvalue()
+    output = text.getvalue()
     for word in ("group_added", "name", "aeo a e seven77", "warning", "tests.unit.test_log"):
-        assert word in told
-    assert "redis[secret]" not in told
-    assert "redis://[secret]other" in told  # a password is masked within a URL, however short
+        assert word in output
+    assert "redis[secret]" not in output
+    assert "redis://[secret]other" in output  # a password in a URL is masked, however short
 
 
 def test_names_of_fields_are_never_masked(written: Callable[..., io.StringIO]) -> None:

@@ -1,4 +1,4 @@
-"""The smoothed rate of a job, and what clients are told of progress."""
+"""The smoothed rate of a job, and the progress that clients see."""
 
 import math
 from types import SimpleNamespace
@@ -12,12 +12,12 @@ from app.jobs.states import FORMER, JobState
 from schema.jobs import Progress
 
 
-def test_the_first_rate_is_what_was_measured() -> None:
+def test_the_first_rate_is_the_measured_one() -> None:
     meter = RateMeter(at=10.0, done=100)
     assert meter.update(12.0, 300) == 100.0
 
 
-def test_the_first_moments_say_nothing() -> None:
+def test_the_first_moments_have_no_rate() -> None:
     meter = RateMeter(at=0.0, done=0)
     assert meter.update(0.01, 500) is None
     assert meter.update(0.99, 500) is None
@@ -45,7 +45,7 @@ def test_no_time_no_rate() -> None:
     assert meter.update(7.0, 10) == 5.0
 
 
-def test_what_counts_other_units_begins_anew() -> None:
+def test_a_stage_with_another_unit_starts_over() -> None:
     meter = RateMeter(at=0.0, done=0)
     assert meter.update(10.0, 1_000) == 100.0
     assert meter.update(11.0, 5) is None
@@ -57,23 +57,23 @@ def test_what_counts_other_units_begins_anew() -> None:
     pauses=st.lists(st.floats(0.05, 5), min_size=60, max_size=120),
     luck=st.lists(st.floats(0.5, 1.5), min_size=120, max_size=120),
 )
-def test_the_time_left_is_believable(rate: float, pauses: list[float], luck: list[float]) -> None:
-    """However unevenly a job goes about its pace, the rate stays near it, and from one moment to the next as well."""
+def test_the_rate_is_stable(rate: float, pauses: list[float], luck: list[float]) -> None:
+    """However irregular the progress, the rate stays near the average, and changes little from moment to moment."""
     meter = RateMeter(at=0.0, done=0)
     now, done, last = 0.0, 0.0, None
     for pause, factor in zip(pauses, luck, strict=False):
         now, done = now + pause, done + rate * pause * factor
-        told = meter.update(now, round(1_000 * done))
-        if told is None:
+        rate_shown = meter.update(now, round(1_000 * done))
+        if rate_shown is None:
             continue
-        assert 0.4 * rate < told / 1_000 < 1.6 * rate
+        assert 0.4 * rate < rate_shown / 1_000 < 1.6 * rate
         if last is not None:
-            assert abs(told - last) <= rate * 1_000 * (1 - math.exp(-pause / 5)) * 1.1
-        last = told
+            assert abs(rate_shown - last) <= rate * 1_000 * (1 - math.exp(-pause / 5)) * 1.1
+        last = rate_shown
 
 
 def row(**values: object) -> SimpleNamespace:
-    """Return a job's row as far as progress reads it."""
+    """Return the columns of a job's row that progress reads."""
     defaults = {"done": 0, "total": None, "stage": "s", "message": None, "rate_per_second": None, "state": "RUNNING"}
     return SimpleNamespace(**{**defaults, **values})
 
@@ -96,7 +96,7 @@ def test_progress_as_clients_see_it(
     assert (progress.eta_seconds, progress.percent) == (eta_seconds, percent)
 
 
-def test_every_state_can_be_reached_and_says_what_it_is() -> None:
+def test_every_state_is_reachable_and_has_a_phrase() -> None:
     assert set(FORMER) == set(JobState)
     assert len({state.phrase for state in JobState}) == len(JobState)
     assert {state for state in JobState if not state.is_final} == {JobState.QUEUED, JobState.RUNNING}

@@ -64,7 +64,7 @@ def test_a_group_reference(text: str, name: str) -> None:
         ("https://vk.com/topic-1_2", "is not an id, screen name or link of a community"),
     ],
 )
-def test_no_group_reference(text: str, complaint: str) -> None:
+def test_invalid_group_references(text: str, complaint: str) -> None:
     assert read_group_reference(text) == complaint
 
 
@@ -84,5 +84,5 @@ def test_a_post_reference(text: str, post: PostReference) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1_2", "wall1_2", "firewall-1_2", "https://example.org/wall-1_2", "wall-1_12345678901", "wall-01_2"]
 )
-def test_no_post_reference(text: str) -> None:
+def test_invalid_post_references(text: str) -> None:
     assert read_post_reference(text) == "is not a link to a post of a community, such as https://vk.com/wall-1_2"

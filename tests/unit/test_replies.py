@@ -37,7 +37,7 @@ def test_recorded_comments_with_a_deleted_stub() -> None:
             comment(482418, 197900038, 1553231537, "Текст 3го комментария"),
         ],
         replies={},
-        level_count=3,  # the two numbers came the other way round
+        level_count=3,  # VK returned the two numbers in the opposite order
         authors=[],
         count=6,
     )
@@ -182,7 +182,7 @@ def test_no_authors() -> None:
     assert read_comment_page({"items": [], "profiles": None, "groups": []}, -1, 2).authors == []
 
 
-# values that cannot be used, or are written in another way
+# values that cannot be parsed, or have another notation
 
 
 COMMENT = {"id": 3, "from_id": 6, "date": 8, "text": "?", "likes": {"count": 2}, "thread": {"count": 0, "items": []}}
@@ -222,7 +222,7 @@ def comments_of(*items: Any) -> VkCommentPage:
         ({"reply_to_comment": {"id": 1}}, "items.0.reply_to_comment", "Expected `int | null`, got `object`"),
     ],
 )
-def test_a_broken_comment_does_not_take_others_with_it(change: dict[str, Any], path: str, reason: str) -> None:
+def test_a_broken_comment_does_not_affect_others(change: dict[str, Any], path: str, reason: str) -> None:
     page = comments_of(COMMENT | change, OTHER)
     assert [comment.id for comment in page.items] == [4]
     assert page.broken == [VkBrokenItem(path, reason)]
@@ -267,7 +267,7 @@ def test_an_item_that_is_not_an_object(item: object, kind: str) -> None:
         ({"thread": {"count": "5"}}, "thread_count", 5),
     ],
 )
-def test_values_that_are_written_in_another_way(change: dict[str, Any], field: str, value: object) -> None:
+def test_values_in_another_notation(change: dict[str, Any], field: str, value: object) -> None:
     page = comments_of(COMMENT | change)
     assert page.broken == []
     assert getattr(page.items[0], field) == value
@@ -290,20 +290,20 @@ def test_a_broken_post(change: dict[str, Any], path: str) -> None:
     assert [each.path for each in page.broken] == [f"items.0.{path}"]
 
 
-def test_a_count_that_cannot_be_used_says_nothing() -> None:
+def test_an_unusable_count_is_ignored() -> None:
     assert read_post_page({"count": "all", "items": []}).count is None
     page = read_comment_page({"count": -5, "current_level_count": "?", "items": []}, -1, 2)
     assert (page.count, page.level_count) == (None, None)
 
 
 def test_a_level_is_not_larger_than_its_post() -> None:
-    """But a thread may well be, as VK does not say of what the count of its page is."""
+    """But a thread may be, because VK does not specify what its page's count refers to."""
     reply = {"items": [], "count": 3, "current_level_count": 6}
     assert read_comment_page(reply, -1, 2).level_count == 3
     assert read_comment_page(reply, -1, 2, 5).level_count == 6
 
 
-def test_the_facts_of_broken_items_are_bounded() -> None:
+def test_the_facts_of_broken_items_are_limited() -> None:
     broken = [VkBrokenItem(f"items.{number}", "is not an object") for number in range(100)]
     assert broken_facts(broken, 2) == {
         "count": 100,
@@ -325,8 +325,8 @@ JSON = st.recursive(
 
 
 @given(items=st.lists(JSON, max_size=4), profiles=st.lists(JSON, max_size=3) | st.none())
-def test_whatever_vk_sends_is_used_or_broken(items: list[Any], profiles: list[Any] | None) -> None:
-    """Each item is on one side or the other, and each value that is used fits its column."""
+def test_any_item_is_parsed_or_broken(items: list[Any], profiles: list[Any] | None) -> None:
+    """Each item is either parsed or broken, and each parsed value fits its column."""
     answered = {"count": 1, "items": items, "profiles": profiles}
     page = read_comment_page(answered, -1, 2)
     assert page.shown == len(items)

@@ -1,4 +1,4 @@
-"""What follows from the failure of a run."""
+"""The consequences of a run's failure."""
 
 from types import SimpleNamespace
 
@@ -12,12 +12,12 @@ from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 
 
 def ended(error: BaseException, attempts: int = 1, epoch: int = 1) -> End:
-    """Return what follows from an error in this attempt of five."""
+    """Return the end that follows from an error in this attempt of five."""
     row = SimpleNamespace(attempts=attempts, max_attempts=5, epoch=epoch)
     return end_of_failure(error, row)
 
 
-def test_the_pauses_grow_and_are_jittered() -> None:
+def test_backoffs_grow_and_have_jitter() -> None:
     for attempt, longest in ((1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0)):
         end = ended(VkUnavailable("away"), attempt)
         assert end.state is JobState.QUEUED
@@ -25,14 +25,14 @@ def test_the_pauses_grow_and_are_jittered() -> None:
     assert len({ended(VkUnavailable("away"), 4).retry_after_seconds for _ in range(10)}) > 1
 
 
-def test_a_failure_that_knows_when_it_passes_is_waited_for() -> None:
+def test_a_failure_with_a_retry_time_is_retried_at_that_time() -> None:
     assert ended(VkRateLimited("flood", 9)).retry_after_seconds == 60.0
     assert ended(CircuitOpen(15.0)).retry_after_seconds == 15.0
     assert ended(ServiceUnavailable("Something", 30.0)).retry_after_seconds == 30.0
 
 
-def test_what_passes_after_an_hour_is_not_waited_for() -> None:
-    """A worker has other jobs, and whoever asked for this one wants to know."""
+def test_a_failure_that_lasts_an_hour_is_not_retried() -> None:
+    """The worker has other jobs, and the client that started this one should know."""
     assert ended(VkRateLimited("quota", 29)).state is JobState.FAILED
 
 
@@ -41,19 +41,19 @@ def test_a_statement_that_took_too_long_may_have_waited_for_another() -> None:
     assert (end.state, end.counts) == (JobState.QUEUED, True)
 
 
-def test_that_postgresql_is_away_does_not_count() -> None:
+def test_an_outage_of_postgresql_does_not_count() -> None:
     end = ended(ServiceUnavailable("PostgreSQL"), attempts=5)
     assert (end.state, end.counts) == (JobState.QUEUED, False)
 
 
-def test_a_job_that_was_taken_very_often_pays_for_everything() -> None:
-    """It may be the one that ends PostgreSQL."""
+def test_for_a_job_with_many_runs_every_failure_counts() -> None:
+    """It may be the job that crashes PostgreSQL."""
     assert ended(ServiceUnavailable("PostgreSQL"), attempts=4, epoch=100).counts
     assert ended(ServiceUnavailable("PostgreSQL"), attempts=5, epoch=100).state is JobState.FAILED
 
 
 @pytest.mark.parametrize("error", [VkAccessDenied("closed", 15), JobTimedOut(1.0), VkUnavailable("away")], ids=str)
-def test_no_further_try(error: Exception) -> None:
+def test_no_further_attempt(error: Exception) -> None:
     end = ended(error, attempts=5)
     assert end.state is JobState.FAILED
     assert end.failure

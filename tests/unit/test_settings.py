@@ -13,7 +13,7 @@ SetVariables = Callable[..., None]
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> SetVariables:
-    """Clear the environment of our variables and return a function that sets some."""
+    """Clear the environment of this project's variables and return a function that sets some."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -24,7 +24,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> SetVariables:
     return put
 
 
-def complaints() -> list[str]:
+def setting_errors() -> list[str]:
     with pytest.raises(StartFailed) as caught:
         read_settings()
     title, *lines = caught.value.message.split("\n")
@@ -50,12 +50,12 @@ def test_defaults(environment: SetVariables) -> None:
     assert settings.secrets() == []
 
 
-def test_everything_is_read(environment: SetVariables) -> None:
+def test_all_variables_are_read(environment: SetVariables) -> None:
     environment(
         DATABASE_URL="postgresql://u:p@h/db",
         REDIS_URL="redis://h:6379/0",
         DATA_DIR="/somewhere",
-        HOST="0.0.0.0",  # noqa: S104 - only read
+        HOST="0.0.0.0",  # noqa: S104 - only parsed
         PORT="0",
         VK_TOKENS=" one , two,,",
         VK_API_URL="http://127.0.0.1:5000",
@@ -87,7 +87,7 @@ def test_an_empty_variable_is_not_set(environment: SetVariables) -> None:
     assert read_settings() == Settings.model_construct(**{n: f.default for n, f in Settings.model_fields.items()})
 
 
-def test_arguments_win_over_the_environment(environment: SetVariables) -> None:
+def test_arguments_override_the_environment(environment: SetVariables) -> None:
     environment(PORT="1", WORKERS="2")
     settings = read_settings(port=3, vk_tokens=("token",))
     assert (settings.port, settings.workers) == (3, 2)
@@ -100,11 +100,11 @@ def test_settings_are_frozen(environment: SetVariables) -> None:
         read_settings().port = 1
 
 
-def test_one_message_tells_all_that_is_wrong(environment: SetVariables) -> None:
+def test_one_message_lists_all_invalid_values(environment: SetVariables) -> None:
     environment(
         DATABASE_URL="mysql://user:hidden-password@h/db",
         REDIS_URL="http://hidden-password",
-        HOST="0.0.0.0",  # noqa: S104 - only read
+        HOST="0.0.0.0",  # noqa: S104 - only parsed
         PORT="70000",
         VK_TOKENS="hidden token",
         API_KEYS="ключ",
@@ -113,8 +113,8 @@ def test_one_message_tells_all_that_is_wrong(environment: SetVariables) -> None:
         WORKERS="many",
         LOG_LEVEL="loud",
     )
-    told = complaints()
-    assert told == [
+    errors = setting_errors()
+    assert errors == [
         "DATABASE_URL: must be a URL that begins with postgresql://",
         "REDIS_URL: must be a URL that begins with redis://, rediss:// or unix://",
         "PORT: Input should be less than or equal to 65535",
@@ -126,7 +126,7 @@ def test_one_message_tells_all_that_is_wrong(environment: SetVariables) -> None:
         "API_KEYS: may contain printable ASCII characters without spaces only",
         "LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'",
     ]
-    assert not any("hidden" in line or "ключ" in line for line in told)
+    assert not any("hidden" in line or "ключ" in line for line in errors)
 
 
 @pytest.mark.parametrize(
@@ -134,26 +134,26 @@ def test_one_message_tells_all_that_is_wrong(environment: SetVariables) -> None:
     [
         "postgresql://user:hidden@[::1/db",
         "postgresql://user:hidden@host:port/db",
-        "postgresql://user:hidden@h℀st/db",  # urlsplit's own complaint would quote all of it
+        "postgresql://user:hidden@h℀st/db",  # urlsplit's own message would quote all of it
         "user:hidden@host/db",
     ],
 )
 def test_a_malformed_database_url(environment: SetVariables, url: str) -> None:
     environment(DATABASE_URL=url)
-    assert complaints() == ["DATABASE_URL: must be a URL that begins with postgresql://"]
+    assert setting_errors() == ["DATABASE_URL: must be a URL that begins with postgresql://"]
 
 
 def test_auth_by_keys_needs_a_key(environment: SetVariables) -> None:
     environment(AUTH="keys", PORT="x")
-    assert complaints()[1] == "API_KEYS: AUTH=keys needs at least one key"
+    assert setting_errors()[1] == "API_KEYS: AUTH=keys needs at least one key"
 
 
 @pytest.mark.parametrize("keys", ["a", "fifteen-letters", "sixteen-letters-,fifteen-letters"])
-def test_short_api_keys_are_rejected_with_all_else_that_is_wrong(environment: SetVariables, keys: str) -> None:
+def test_short_api_keys_are_listed_with_the_other_invalid_values(environment: SetVariables, keys: str) -> None:
     environment(API_KEYS=keys, PORT="x")
-    told = complaints()
-    assert [line.partition(":")[0] for line in told] == ["PORT", "API_KEYS"]
-    assert told[1] == "API_KEYS: each key needs 16 characters or more"
+    errors = setting_errors()
+    assert [line.partition(":")[0] for line in errors] == ["PORT", "API_KEYS"]
+    assert errors[1] == "API_KEYS: each key needs 16 characters or more"
 
 
 def test_api_keys_of_16_characters(environment: SetVariables) -> None:
@@ -161,9 +161,9 @@ def test_api_keys_of_16_characters(environment: SetVariables) -> None:
     assert read_settings().secrets() == ["sixteen-letters-"]
 
 
-def test_an_unknown_auth_is_all_that_is_told(environment: SetVariables) -> None:
+def test_an_unknown_auth_is_the_only_error(environment: SetVariables) -> None:
     environment(AUTH="maybe")
-    assert complaints() == ["AUTH: Input should be 'none' or 'keys'"]
+    assert setting_errors() == ["AUTH: Input should be 'none' or 'keys'"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -173,20 +173,20 @@ def test_auth_none_on_a_loopback_host(environment: SetVariables, host: str) -> N
     assert host == "localhost" or ip_address(host).is_loopback
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org"])  # noqa: S104 - only read
-def test_auth_none_elsewhere(environment: SetVariables, host: str) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org"])  # noqa: S104 - only parsed
+def test_auth_none_on_another_host(environment: SetVariables, host: str) -> None:
     environment(HOST=host)
-    assert complaints() == ["AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS"]
+    assert setting_errors() == ["AUTH: none is only allowed on a loopback HOST; set AUTH=keys and API_KEYS"]
 
 
-def test_secrets_never_show(environment: SetVariables) -> None:
+def test_secrets_are_never_shown(environment: SetVariables) -> None:
     environment(
         DATABASE_URL="postgresql://u:hidden@h/db", VK_TOKENS="hidden", API_KEYS="hidden-from-all-others", AUTH="keys"
     )
     assert "hidden" not in repr(read_settings()) + str(read_settings().model_dump())
 
 
-def test_secrets_hold_passwords_in_every_form(environment: SetVariables) -> None:
+def test_secrets_contain_passwords_in_every_encoding(environment: SetVariables) -> None:
     environment(
         DATABASE_URL="postgresql://u:long%40password@h/db",
         REDIS_URL="redis://:short@h",
@@ -197,6 +197,6 @@ def test_secrets_hold_passwords_in_every_form(environment: SetVariables) -> None
     assert set(secrets[3:]) == {"long%40password", "long@password", ":short@", "eight888"}
 
 
-def test_a_url_without_a_password_is_blanked_as_a_whole(environment: SetVariables) -> None:
+def test_an_unparsable_url_is_masked_as_a_whole(environment: SetVariables) -> None:
     environment(DATABASE_URL="postgresql://u@h/db", REDIS_URL="unix:///run/redis")
     assert read_settings().secrets() == ["postgresql://u@h/db", "unix:///run/redis"]

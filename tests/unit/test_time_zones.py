@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from app.time_zones import EVER, FIRST, LAST, STEP, offsets_of, zone_names
 
 ZONES = sorted(zone_names())
-MOMENTS = st.datetimes(datetime(1973, 1, 1), datetime(2039, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is given
+MOMENTS = st.datetimes(datetime(1973, 1, 1), datetime(2039, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the time zone
 
 
-def test_the_names_are_those_of_places() -> None:
+def test_zone_names_are_those_of_places() -> None:
     assert {"UTC", "Europe/Moscow", "Pacific/Apia"} <= zone_names()
     assert not {"localtime", "right/UTC", "Moscow", "../etc", ""} & zone_names()
     assert zone_names() <= available_timezones()
@@ -68,9 +68,9 @@ def test_whole_hours() -> None:
     assert offsets_of("America/Caracas").are_whole_hours(datetime(2020, 1, 1, tzinfo=UTC))
 
 
-def test_beyond_the_changes_that_are_known() -> None:
+def test_times_beyond_the_known_changes() -> None:
     offsets = offsets_of("America/New_York")
     assert offsets.local(datetime(1900, 7, 1, tzinfo=UTC)).hour == 19
     assert offsets.local(datetime(2100, 7, 1, tzinfo=UTC)).hour == 19
-    assert offsets.first_moment(datetime(2100, 7, 1, 19)) == datetime(2100, 7, 2, tzinfo=UTC)  # noqa: DTZ001 - local
+    assert offsets.first_moment(datetime(2100, 7, 1, 19)) == datetime(2100, 7, 2, tzinfo=UTC)  # noqa: DTZ001 - a local time
     assert offsets.next_hour(datetime(2100, 7, 1, tzinfo=UTC)) == datetime(2100, 7, 1, 1, tzinfo=UTC)

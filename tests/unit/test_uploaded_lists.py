@@ -49,8 +49,8 @@ def test_references(name: str, text: str, references: list[str], encoding: str) 
     ],
 )
 def test_keywords(name: str, text: str, rows: list[tuple[object, ...]]) -> None:
-    wanted = [KeywordRow(*row, *[None] * (4 - len(row))) for row in rows]  # type: ignore[arg-type] # the rest of a row is empty
-    assert keywords_in(name, text.encode(), 10) == wanted
+    expected = [KeywordRow(*row, *[None] * (4 - len(row))) for row in rows]  # type: ignore[arg-type] # the rest of a row is empty
+    assert keywords_in(name, text.encode(), 10) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_nothing_but_a_header() -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv"])
 @pytest.mark.parametrize(("read", "noun"), [(references_in, "references"), (keywords_in, "keywords")])
-def test_a_file_is_read_no_further_than_to_the_first_entry_too_many(name: str, read: Read, noun: str) -> None:
+def test_a_file_is_read_only_up_to_the_first_excess_entry(name: str, read: Read, noun: str) -> None:
     data = b"1\r" * (LARGEST_FILE_BYTES // 2)
     assert len(read(name, data[: 2 * 10_000], 10_000)) == 10_000
     tracemalloc.start()
     try:
         with pytest.raises(ValidationFailed, match=f"has more than 10000 {noun} in it"):
             read(name, data, 10_000)
-        # the file as text, and what is read of it: five million lines would be a hundred times as much
+        # the file as text and the parsed part: five million lines would take a hundred times as much
         assert tracemalloc.get_traced_memory()[1] < 3 * LARGEST_FILE_BYTES
     finally:
         tracemalloc.stop()
@@ -105,7 +105,7 @@ def test_very_many_references_in_one_line() -> None:
         references_in("a.txt", " ".join(links).encode(), 9_999)
 
 
-def test_what_is_longer_than_anything_meant_is_cut() -> None:
+def test_very_long_values_are_cut() -> None:
     [row] = keywords_in("a.txt", b"x" * 200_000 + b"\t" + b"y" * 2000 + b"\tz" * 200, 1)
     assert (row.phrase, row.category, row.matching) == ("x" * LONGEST_CELL, "y" * LONGEST_CELL, "z")
     assert references_in("a.txt", b"x" * 200_000 + b" 1", 2) == ["x" * LONGEST_CELL, "1"]

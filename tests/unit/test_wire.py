@@ -143,19 +143,19 @@ def test_a_recorded_execute_without_an_answer(name: str) -> None:
         *((code, VkRequestRefused) for code in (3, 8, 100, 104, 113, 4_000)),
     ],
 )
-def test_what_a_code_means(code: int, kind: type[VkFault]) -> None:
+def test_the_exception_of_a_code(code: int, kind: type[VkFault]) -> None:
     fault = fault_of({"error_code": code}, "wall.get")
     assert type(fault) is kind
     assert fault.message == f"VK: no message (error {code})"
 
 
 @pytest.mark.parametrize("code", [27, 28])
-def test_execute_refused(code: int) -> None:
+def test_execute_rejected(code: int) -> None:
     assert type(fault_of({"error_code": code}, "execute")) is VkExecuteRefused
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(6, 0.4), (9, 60.0), (29, 3600.0)])
-def test_when_to_try_again(code: int, seconds: float) -> None:
+def test_the_time_of_a_retry(code: int, seconds: float) -> None:
     fault = fault_of({"error_code": code}, "wall.get")
     assert fault.facts() == {"vkCode": code, "method": "wall.get", "retryAfterSeconds": seconds}
 
@@ -195,7 +195,7 @@ QUIRK = {"method": "execute", "error_code": 15, "error_msg": "Access denied"}
 
 
 @pytest.mark.parametrize("errors", [[DENIED, BROKEN], [DENIED, BROKEN, QUIRK], [QUIRK, DENIED, BROKEN]])
-def test_failed_calls_stand_in_their_places(errors: list[dict[str, Any]]) -> None:
+def test_failed_calls_keep_their_positions(errors: list[dict[str, Any]]) -> None:
     first, second, third = read_execute({"response": [False, {"count": 0}, False], "execute_errors": errors}, CALLS)
     assert (type(first), first.vk_code, first.method) == (VkAccessDenied, 212, "wall.getComments")
     assert second == {"count": 0}
@@ -217,7 +217,7 @@ def test_an_execute_that_does_not_fit(response: object) -> None:
         read_execute({"response": response}, CALLS)
 
 
-# what PostgreSQL cannot hold
+# characters that PostgreSQL cannot store
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A client of the simulated VK whose pace lives in this process."""
+"""A client of the simulated VK whose token slots are in memory."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -16,10 +16,10 @@ TOKENS = ("first-token", "second-token")
 
 
 class Tokens:
-    """Who may be used, in memory: the first token that will do, at once."""
+    """The tokens, in memory: returns the first usable token, without waiting."""
 
     def __init__(self) -> None:
-        self.aside: dict[str, tuple[str, int | None, float | None]] = {}
+        self.blocked: dict[str, tuple[str, int | None, float | None]] = {}
         self.kinds: dict[str, TokenKind] = {}
         self.calls: list[int] = []
 
@@ -28,9 +28,9 @@ class Tokens:
     ) -> Slot | AllBlocked | None:
         """Return a token that is not blocked."""
         del interval_seconds
-        free = [name for name in fingerprints if name not in self.aside]
+        free = [name for name in fingerprints if name not in self.blocked]
         if not free:
-            reason, vk_code, seconds = next(iter(self.aside.values()))
+            reason, vk_code, seconds = next(iter(self.blocked.values()))
             return AllBlocked(reason, seconds, vk_code)
         able = [name for name in free if not executes or self.kinds.get(name, TokenKind.USER) is TokenKind.USER]
         if not able:
@@ -40,18 +40,18 @@ class Tokens:
 
     async def block(self, fingerprint: str, reason: str, vk_code: int | None, seconds: float | None) -> None:
         """Block a token."""
-        self.aside[fingerprint] = (reason, vk_code, seconds)
+        self.blocked[fingerprint] = (reason, vk_code, seconds)
 
     async def note_kind(self, fingerprint: str, kind: TokenKind) -> None:
-        """Note a token's kind."""
+        """Record a token's kind."""
         self.kinds[fingerprint] = kind
 
     def seconds(self, token: str) -> float | None:
-        """Return for how long a token is blocked."""
-        return self.aside[fingerprint(SecretStr(token))][2]
+        """Return for how many seconds a token is blocked."""
+        return self.blocked[fingerprint(SecretStr(token))][2]
 
     def kind(self, token: str) -> TokenKind | None:
-        """Return what is known of a token's kind."""
+        """Return the known kind of a token."""
         return self.kinds.get(fingerprint(SecretStr(token)))
 
 
@@ -62,7 +62,7 @@ def tokens() -> Tokens:
 
 @pytest.fixture
 async def make_client(tokens: Tokens) -> AsyncIterator[MakeClient]:
-    """Lend a function that makes a client of the VK at an address."""
+    """Yield a function that makes a client of the VK at a URL."""
     async with AsyncExitStack() as stack:
 
         def make(url: str, *names: str, timeout: float = WAIT_SECONDS) -> VkClient:

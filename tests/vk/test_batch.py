@@ -33,13 +33,13 @@ def comment_calls(simulator: Simulator) -> list[Call]:
 async def test_25_calls_in_a_request(client: VkClient, simulator: Simulator, count: int, requests: int) -> None:
     found = await Batch(client).answers([groups_by_id([str(number % 2 + 1)]) for number in range(count)])
     known = [answer["groups"][0]["id"] for answer in found if not isinstance(answer, VkFault)]
-    assert known == [1] * len(range(0, count, 2))  # there is no community 2
+    assert known == [1] * len(range(0, count, 2))  # community 2 does not exist
     assert [type(answer) for answer in found[1::2]] == [VkRequestRefused] * (count // 2)
-    told = simulator.control()
-    assert (told["requests"], told["calls"]) == (requests, count)
+    counters = simulator.control()
+    assert (counters["requests"], counters["calls"]) == (requests, count)
 
 
-async def test_failed_calls_in_their_places(client: VkClient, simulator: Simulator) -> None:
+async def test_failed_calls_keep_their_positions(client: VkClient, simulator: Simulator) -> None:
     calls = comment_calls(simulator)
     closed = list(simulator.truth())[1]
     simulator.control(close_comments={"group_id": 1, "post_id": closed}, reset=True)
@@ -50,23 +50,21 @@ async def test_failed_calls_in_their_places(client: VkClient, simulator: Simulat
 
 
 @pytest.mark.parametrize("code", [1, 6, 10])
-async def test_a_call_that_failed_for_the_moment_is_made_again(
-    client: VkClient, simulator: Simulator, code: int
-) -> None:
+async def test_a_transient_failure_of_a_call_is_retried(client: VkClient, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, "inner": True, "times": 2}])
     assert [type(answer) for answer in await Batch(client).answers([GROUP] * 5)] == [dict] * 5
-    told = simulator.control()
-    assert (told["requests"], told["calls"]) == (2, 5)  # the two that failed go together
+    counters = simulator.control()
+    assert (counters["requests"], counters["calls"]) == (2, 5)  # the two failed ones are sent together
 
 
 @pytest.mark.parametrize("code", [1, 6, 10])
-async def test_calls_that_all_failed_are_made_one_by_one(client: VkClient, simulator: Simulator, code: int) -> None:
+async def test_if_all_calls_failed_they_are_made_one_by_one(client: VkClient, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, "inner": True, "times": 3}])
     assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
     assert simulator.control()["requests"] == 1 + 3
 
 
-async def test_a_single_call_that_is_refused(client: VkClient, simulator: Simulator) -> None:
+async def test_a_single_rejected_call(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 15}])
     [fault] = await Batch(client).answers([GROUP])
     assert (type(fault), fault.vk_code) == (VkAccessDenied, 15)
@@ -77,7 +75,7 @@ async def test_a_token_that_is_rejected_inside(client: VkClient, simulator: Simu
     simulator.control(faults=[{"code": 27, "inner": True, "times": 3}])
     assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
     assert simulator.control()["requests"] == 2
-    assert list(tokens.aside) == client._pace.fingerprints[:1]  # noqa: SLF001 - the other one answered
+    assert list(tokens.blocked) == client._pace.fingerprints[:1]  # noqa: SLF001 - the other one answered
 
 
 @pytest.mark.parametrize(("count", "packs"), [(2, 1), (4, 3), (25, 7)])
@@ -90,17 +88,17 @@ async def test_a_pack_that_is_too_big_is_halved(client: VkClient, simulator: Sim
 async def test_packs_that_never_fit_end_as_single_calls(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 13, "method": "execute", "times": 1000}])
     assert [type(answer) for answer in await Batch(client).answers([GROUP] * 25)] == [dict] * 25
-    told = simulator.control()
-    assert told["methods"] == {"groups.getById": 25}
-    assert told["requests"] == 25 + 24
+    counters = simulator.control()
+    assert counters["methods"] == {"groups.getById": 25}
+    assert counters["requests"] == 25 + 24
 
 
 @pytest.mark.parametrize("code", [27, 28])
-async def test_single_calls_where_execute_is_refused(client: VkClient, simulator: Simulator, code: int) -> None:
+async def test_single_calls_if_execute_is_rejected(client: VkClient, simulator: Simulator, code: int) -> None:
     simulator.control(faults=[{"code": code, "method": "execute", "times": 1000}])
     for _ in range(2):
         assert [type(answer) for answer in await Batch(client).answers([GROUP] * 3)] == [dict] * 3
-    assert simulator.control()["requests"] == 2 + 3 + 3  # execute is asked for once with each token
+    assert simulator.control()["requests"] == 2 + 3 + 3  # one execute with each token
 
 
 @pytest.mark.parametrize(
@@ -115,9 +113,7 @@ async def test_a_request_that_fails_as_a_whole(
         await Batch(client).answers([GROUP] * count)
 
 
-async def test_packs_are_only_as_large_as_vk_answers(
-    client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pack_sizes_adapt_to_vk(client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(client)
     assert batch.capacity == 25
     await batch.answers([GROUP] * 25)
@@ -131,7 +127,7 @@ async def test_packs_are_only_as_large_as_vk_answers(
     assert MOST_ANSWER_BYTES == 5_000_000
 
 
-async def test_a_refused_pack_teaches(client: VkClient, simulator: Simulator) -> None:
+async def test_a_rejected_pack_reduces_the_following_ones(client: VkClient, simulator: Simulator) -> None:
     batch = Batch(client)
     simulator.control(faults=[{"code": 13, "method": "execute"}])
     await batch.answers([GROUP] * 25)
@@ -142,14 +138,14 @@ async def test_a_refused_pack_teaches(client: VkClient, simulator: Simulator) ->
     assert batch.usage.requests == simulator.control()["requests"]
 
 
-async def test_a_pack_that_the_host_fails_at_is_made_smaller(client: VkClient, simulator: Simulator) -> None:
-    """VK was seen to answer heavy requests with HTTP 500."""
+async def test_a_pack_that_fails_with_http_500_is_split(client: VkClient, simulator: Simulator) -> None:
+    """VK has answered heavy requests with HTTP 500."""
     batch = Batch(client)
     simulator.control(faults=[{"http": 500, "method": "execute", "times": 4}])
     assert [type(answer) for answer in await batch.answers([GROUP] * 25)] == [dict] * 25
-    told = simulator.control()
-    # 25 and 12 were asked for twice, then 6, 6 and 13
-    assert told["requests"] == 2 + 2 + 3
+    counters = simulator.control()
+    # 25 and 12 were requested twice, then 6, 6 and 13
+    assert counters["requests"] == 2 + 2 + 3
     assert batch.capacity < 25
     for _ in range(20):
         await batch.answers([GROUP] * batch.capacity)

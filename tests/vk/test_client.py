@@ -43,7 +43,7 @@ async def refusal(client: VkClient, call: Call = ASK) -> VkFault:
 
 
 def counted(outcome: str) -> float:
-    return float(metrics.vk_requests.labels(outcome)._value.get())  # noqa: SLF001 - prometheus-client offers no other way
+    return float(metrics.vk_requests.labels(outcome)._value.get())  # noqa: SLF001 - prometheus_client has no other way to read a counter
 
 
 async def test_an_answer(client: VkClient, simulator: Simulator) -> None:
@@ -56,14 +56,14 @@ async def test_an_answer(client: VkClient, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"code": 1}, {"code": 6}, {"code": 10}, {"http": 500}, {"http": 404}, {"http": 200}])
-async def test_a_failure_that_passes_is_tried_again(
+async def test_a_transient_failure_is_retried(
     client: VkClient, simulator: Simulator, tokens: Tokens, fault: dict[str, int]
 ) -> None:
     simulator.control(faults=[{**fault, "times": 3}])
     assert "groups" in await client.call(ASK)
     assert simulator.control()["requests"] == 4
     assert client.last_fault is None
-    assert not tokens.aside
+    assert not tokens.blocked
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_a_failure_that_passes_is_tried_again(
         ({"http": 200}, VkUnavailable, "VK's answer is not JSON."),
     ],
 )
-async def test_trying_again_has_an_end(
+async def test_the_number_of_retries_is_limited(
     client: VkClient, simulator: Simulator, fault: dict[str, int], kind: type[VkFault], message: str
 ) -> None:
     simulator.control(faults=[{**fault, "times": 100}])
@@ -94,27 +94,27 @@ async def test_trying_again_has_an_end(
         *((code, VkScriptFailed) for code in (12, 13)),
     ],
 )
-async def test_a_refusal_of_the_call_is_final(
+async def test_a_rejected_call_is_not_retried(
     client: VkClient, simulator: Simulator, tokens: Tokens, code: int, kind: type[VkFault]
 ) -> None:
     simulator.control(faults=[{"code": code, "times": 100}])
     failed = await refusal(client)
     assert (type(failed), failed.vk_code) == (kind, code)
     assert simulator.control()["requests"] == 1
-    assert not tokens.aside
-    assert client.last_fault is None  # VK works: it is only this call that it refuses
+    assert not tokens.blocked
+    assert client.last_fault is None  # VK works: it rejects only this call
 
 
 @pytest.mark.parametrize(
     ("code", "seconds"), [(5, None), (9, 60.0), (14, 3600.0), (17, 3600.0), (27, None), (28, None), (29, 3600.0)]
 )
-async def test_another_token_takes_over(
+async def test_another_token_is_used(
     client: VkClient, simulator: Simulator, tokens: Tokens, code: int, seconds: float | None
 ) -> None:
     simulator.control(faults=[{"code": code}])
     assert "groups" in await client.call(ASK)
     assert simulator.control()["requests"] == 2
-    assert list(tokens.aside) == client._pace.fingerprints[:1]  # noqa: SLF001 - the one that was used first
+    assert list(tokens.blocked) == client._pace.fingerprints[:1]  # noqa: SLF001 - the one that was used first
     assert tokens.seconds(TOKENS[0]) == seconds
 
 
@@ -122,7 +122,7 @@ async def test_another_token_takes_over(
     ("code", "kind", "retry_after_seconds"),
     [(5, VkTokenRejected, None), (9, VkRateLimited, 60.0), (14, VkTokenRejected, None), (29, VkRateLimited, 3600.0)],
 )
-async def test_no_token_is_left(
+async def test_all_tokens_are_rejected(
     client: VkClient, simulator: Simulator, code: int, kind: type[VkFault], retry_after_seconds: float | None
 ) -> None:
     simulator.control(faults=[{"code": code, "times": 100}])
@@ -131,9 +131,9 @@ async def test_no_token_is_left(
     assert f"(error {code})" in failed.message
     assert failed.facts().get("retryAfterSeconds") == retry_after_seconds
     assert simulator.control()["requests"] == 2
-    assert client.last_fault is None  # VK works: it is the tokens that do not
+    assert client.last_fault is None  # VK works: the tokens are the problem
     assert type(await refusal(client)) is kind
-    assert simulator.control()["requests"] == 2  # VK is not asked in vain
+    assert simulator.control()["requests"] == 2  # no useless requests
 
 
 async def test_a_revoked_token(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
@@ -151,7 +151,7 @@ async def test_no_token_is_configured(make_client: MakeClient, simulator: Simula
 
 
 @pytest.mark.parametrize(("code", "kind"), [(27, TokenKind.GROUP), (28, TokenKind.SERVICE)])
-async def test_execute_refused(
+async def test_execute_rejected(
     client: VkClient, simulator: Simulator, tokens: Tokens, code: int, kind: TokenKind
 ) -> None:
     simulator.control(faults=[{"code": code, "method": "execute"}])
@@ -159,7 +159,7 @@ async def test_execute_refused(
     assert [type(answer) for answer in found] == [dict, dict]  # by the other token
     assert tokens.kind(TOKENS[0]) is kind
     assert tokens.kind(TOKENS[1]) is TokenKind.USER
-    assert not tokens.aside  # single calls work
+    assert not tokens.blocked  # single calls work
     simulator.control(faults=[{"code": code, "method": "execute"}], reset=True)
     with pytest.raises(VkExecuteRefused, match="No VK token may use execute"):
         await client.execute([ASK, ASK])
@@ -168,7 +168,7 @@ async def test_execute_refused(
     assert client.last_fault is None
 
 
-async def test_what_was_asked_for_is_counted(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
+async def test_requests_are_counted(client: VkClient, simulator: Simulator, tokens: Tokens) -> None:
     usage = Usage()
     simulator.control(faults=[{"code": 10}])
     _, size = await client.execute([ASK] * 3, usage)
@@ -178,7 +178,7 @@ async def test_what_was_asked_for_is_counted(client: VkClient, simulator: Simula
     assert size > 3 * 200
 
 
-async def test_a_token_that_is_rejected_inside_is_put_aside(
+async def test_a_token_that_is_rejected_inside_is_blocked(
     client: VkClient, simulator: Simulator, tokens: Tokens
 ) -> None:
     simulator.control(faults=[{"code": 29, "inner": True}])
@@ -188,19 +188,17 @@ async def test_a_token_that_is_rejected_inside_is_put_aside(
 
 
 @pytest.mark.parametrize("code", [5, 14, 28])
-async def test_as_many_tokens_as_there_are_are_tried(
-    make_client: MakeClient, simulator: Simulator, tokens: Tokens, code: int
-) -> None:
+async def test_all_tokens_are_tried(make_client: MakeClient, simulator: Simulator, tokens: Tokens, code: int) -> None:
     names = [f"token-{number}" for number in range(12)]
     client = make_client(simulator.url, *names)
     simulator.control(faults=[{"code": code, "method": "execute", "times": 11}])
     found, _ = await client.execute([ASK] * 2)
     assert [type(answer) for answer in found] == [dict, dict]
     assert simulator.control()["requests"] == 12
-    assert len(tokens.aside) == (0 if code == 28 else 11)
+    assert len(tokens.blocked) == (0 if code == 28 else 11)
 
 
-async def test_odd_execute_errors_are_no_crash(client: VkClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_malformed_execute_errors_do_not_crash(client: VkClient, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = b'{"response": [false, false], "execute_errors": [5, null]}'
 
     async def send(*_: object) -> bytes:
@@ -214,7 +212,7 @@ async def test_odd_execute_errors_are_no_crash(client: VkClient, monkeypatch: py
 # the host
 
 
-async def test_requests_that_we_cancel_say_nothing_of_the_host(
+async def test_cancelled_requests_do_not_affect_the_circuit_breaker(
     make_client: MakeClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "BREAK_AFTER_FAILURES", 1)
@@ -223,7 +221,7 @@ async def test_requests_that_we_cancel_say_nothing_of_the_host(
     held = asyncio.create_task(client.call(ASK))
     await until(lambda: simulator.control()["waiting"])
     simulator.control(faults=[{"http": 503}])
-    client._breaker._opened = time.monotonic()  # noqa: SLF001 - opened while that request is under way
+    client._breaker._opened = time.monotonic()  # noqa: SLF001 - opened during that request
     client._breaker._state = "open"  # noqa: SLF001 - see above
     held.cancel()
     await asyncio.wait({held})
@@ -231,7 +229,7 @@ async def test_requests_that_we_cancel_say_nothing_of_the_host(
     assert type(await refusal(client)) is CircuitOpen
 
 
-async def test_an_old_failure_says_nothing_of_now(
+async def test_an_old_failure_does_not_affect_health(
     client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.control(faults=[{"code": 10, "times": 100}])
@@ -244,24 +242,24 @@ async def test_an_old_failure_says_nothing_of_now(
     assert found is None
 
 
-async def test_a_host_that_fails_again_and_again_is_left_alone(
+async def test_the_circuit_opens_after_repeated_failures(
     client: VkClient, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_000.0]
     monkeypatch.setattr(circuitbreaker, "monotonic", lambda: now[0])
     simulator.control(faults=[{"http": 503, "times": 1000}])
     kinds = [type(await refusal(client)) for _ in range(3)]
-    # six tries and two, then nobody asks any more
+    # six attempts and two, then no more requests
     assert kinds == [HostFailed, CircuitOpen, CircuitOpen]
     assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES
     avoided = await refusal(client)
     assert avoided.message == "VK has not answered for a while. The next request is sent in 15 s."
     assert avoided.facts()["retryAfterSeconds"] == 15.0
     assert avoided.is_transient
-    assert type(client.last_fault) is HostFailed  # what health tells
+    assert type(client.last_fault) is HostFailed  # what health reports
 
     now[0] += client_module.BREAK_SECONDS
-    assert type(await refusal(client)) is CircuitOpen  # one look was enough
+    assert type(await refusal(client)) is CircuitOpen  # one failed probe was enough
     assert simulator.control()["requests"] == client_module.BREAK_AFTER_FAILURES + 1
     now[0] += client_module.BREAK_SECONDS
     simulator.control(faults=[])
@@ -269,12 +267,12 @@ async def test_a_host_that_fails_again_and_again_is_left_alone(
     assert client.last_fault is None
 
 
-async def test_what_vk_refuses_says_that_the_host_works(client: VkClient, simulator: Simulator) -> None:
+async def test_a_rejection_shows_that_the_host_works(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 10, "times": 1000}])
     assert [type(await refusal(client)) for _ in range(3)] == [VkUnavailable] * 3
 
 
-async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simulator) -> None:
+async def test_the_pauses_before_retries(client: VkClient, simulator: Simulator) -> None:
     decided = {
         code: client_module._retry_wait(failed)  # noqa: SLF001 - real pauses are too long for a test
         for code, failed in [
@@ -285,7 +283,7 @@ async def test_the_pauses_before_further_tries(client: VkClient, simulator: Simu
             (5, VkTokenRejected("", 5)),
         ]
     }
-    # with what is about a token the next one is tried at once
+    # after an error of a token, the next token is tried at once
     assert decided == {0: True, 6: 0.4, 9: False, 29: False, 5: False}
     hopeless = [
         VkTokenRejected(""),
@@ -307,7 +305,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def answering(answer: Answer) -> AsyncIterator[str]:
-    """Serve connections by hand and lend the address."""
+    """Serve connections with a given answer and yield the URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -325,7 +323,7 @@ async def truncated(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def closed(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    """Say nothing at all."""
+    """Send nothing."""
 
 
 async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -347,7 +345,7 @@ async def test_no_answer_in_time(make_client: MakeClient, simulator: Simulator) 
     simulator.control(hold=False)
 
 
-async def test_nobody_listens(make_client: MakeClient) -> None:
+async def test_no_server_listens(make_client: MakeClient) -> None:
     failed = await refusal(make_client("http://127.0.0.1:9", *TOKENS))
     assert (type(failed), failed.message) == (HostFailed, "VK cannot be reached: ConnectError.")
 
@@ -359,6 +357,6 @@ async def test_a_token_is_in_no_log_and_no_exception(
     simulator.control(faults=[{**fault, "times": 100}])
     with capture_logs() as logged:
         failed = await refusal(client)
-    told = "".join(traceback.format_exception(failed)) + repr(logged) + repr(failed.facts()) + repr(vars(failed))
-    assert "vk_refused" in told
-    assert not any(token in told for token in TOKENS)
+    output = "".join(traceback.format_exception(failed)) + repr(logged) + repr(failed.facts()) + repr(vars(failed))
+    assert "vk_refused" in output
+    assert not any(token in output for token in TOKENS)

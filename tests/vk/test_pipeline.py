@@ -1,4 +1,4 @@
-"""Packs under way: full where they can be, in order, and none left behind."""
+"""Requested packs: full if possible, processed in order, and none left running."""
 
 import asyncio
 from contextlib import aclosing
@@ -25,8 +25,8 @@ def client(make_client: MakeClient, simulator: Simulator) -> VkClient:
     return make_client(simulator.url, TOKENS[0])
 
 
-async def walk_all(client: VkClient, pagers: list[Any], read: Any) -> list[int]:
-    """Pager to the end of everything and return how many pages each pack brought."""
+async def read_all(client: VkClient, pagers: list[Any], read: Any) -> list[int]:
+    """Run the pagers to their ends and return the number of pages of each pack."""
 
     async def plan(most: int) -> list[PageRequest]:
         return next_requests(pagers, most)
@@ -42,12 +42,12 @@ async def walk_all(client: VkClient, pagers: list[Any], read: Any) -> list[int]:
     return sizes
 
 
-async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
+async def test_a_pack_is_full_unless_its_rest_depends_on_requested_pages(
     client: VkClient, simulator: Simulator
 ) -> None:
     post_id = max(simulator.truth(), key=lambda key: len(simulator.truth()[key]))
     calls = [CommentPager(-1, post_id) for _ in range(60)]
-    sizes = await walk_all(client, calls, lambda _, answer: read_comment_page(answer, -1, post_id))
+    sizes = await read_all(client, calls, lambda _, answer: read_comment_page(answer, -1, post_id))
     # 60 first pages, of which the last ten wait for the second ones of those before
     assert sizes[:2] == [25, 25]
     assert sum(sizes) == 60 + 60 * (len(simulator.truth()[post_id]) > 154)
@@ -55,8 +55,8 @@ async def test_a_pack_is_full_unless_its_rest_depends_on_what_is_under_way(
     assert simulator.control()["requests"] == len(sizes)
 
 
-async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: Simulator) -> None:
-    """Also when those of later packs are there first."""
+async def test_answers_come_in_the_order_of_requests(client: VkClient, simulator: Simulator) -> None:
+    """Also if the answers of later packs arrive first."""
     named = PostsById(-1, tuple(range(1, 15_000)))
     offsets: list[int] = []
 
@@ -70,10 +70,8 @@ async def test_answers_come_in_the_order_of_asking(client: VkClient, simulator: 
     assert offsets == list(range(0, 15_000, 100))
 
 
-async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_more(
-    client: VkClient, simulator: Simulator
-) -> None:
-    """A full pack is under way; the page that waits behind it belongs to a pager that its answers close."""
+async def test_a_waiting_page_is_dropped_when_it_is_no_longer_needed(client: VkClient, simulator: Simulator) -> None:
+    """A full pack is requested; the page that waits behind it belongs to a pager that its answers close."""
     named = PostsById(-1, tuple(range(1, 2_501)))
     wall = WallPager(-1)
 
@@ -89,7 +87,7 @@ async def test_what_waits_for_a_full_pack_is_dropped_when_nobody_wants_it_any_mo
     assert simulator.control()["requests"] == 1
 
 
-async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
+async def test_a_failure_cancels_requested_packs(client: VkClient, simulator: Simulator) -> None:
     named = PostsById(-1, tuple(range(1, 15_000)))
 
     async def plan(most: int) -> list[PageRequest]:
@@ -102,7 +100,7 @@ async def test_a_failure_ends_what_is_under_way(client: VkClient, simulator: Sim
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simulator) -> None:
+async def test_leaving_cancels_requested_packs(client: VkClient, simulator: Simulator) -> None:
     named = PostsById(-1, tuple(range(1, 15_000)))
 
     async def plan(most: int) -> list[PageRequest]:
@@ -116,7 +114,7 @@ async def test_leaving_ends_what_is_under_way(client: VkClient, simulator: Simul
     simulator.control(hold=False)
 
 
-async def test_a_call_that_is_refused_is_an_answer(client: VkClient, simulator: Simulator) -> None:
+async def test_a_rejected_call_is_an_answer(client: VkClient, simulator: Simulator) -> None:
     simulator.control(faults=[{"code": 212, "inner": True}])
     pagers = [CommentPager(-1, post_id) for post_id in list(simulator.truth())[:3]]
 

@@ -1,4 +1,4 @@
-"""The example operations that GraphiQL opens with are valid."""
+"""The example operations of GraphiQL are valid."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def sdl() -> GraphQLSchema:
     return build_schema(make_schema().as_str())
 
 
-def test_there_are_some() -> None:
+def test_examples_exist() -> None:
     assert EXAMPLES
 
 

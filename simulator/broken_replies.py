@@ -1,4 +1,4 @@
-"""This file breaks replies as networks and proxies do: another body, half a body, a dead connection, a long wait."""
+"""Breaks replies as networks and proxies do: another body, half a body, a reset connection, a long delay."""
 
 import socket
 import struct
@@ -13,55 +13,59 @@ JSON_TYPE = "application/json; charset=utf-8"
 _PAGE = "<html><head><title>Error</title></head><body>Something went wrong</body></html>"
 
 
-async def broken(fault: Fault, make: Callable[[], Response], brake: Brake, receive: Receive) -> Response:
-    """What a fault that is no VK error sends instead of the reply that `make` makes (see `Fault` for each kind)."""
-    if fault.what == "http":
+async def broken_reply(fault: Fault, make: Callable[[], Response], brake: Brake, receive: Receive) -> Response:
+    """Return what a fault other than a VK error sends instead of the reply of `make` (see `Fault` for each kind)."""
+    if fault.effective_kind == "http":
         return Response(_PAGE, fault.http or 200, media_type="text/html")
-    if fault.what == "not_json":
+    if fault.effective_kind == "not_json":
         return Response("upstream is busy", media_type=JSON_TYPE)
-    if fault.what == "timeout":
+    if fault.effective_kind == "timeout":
         await brake.pause(fault.delay_seconds, client_gone(receive))
-        return _Silence()
+        return _NoReply()
     reply = make()
-    if fault.what == "late":
+    if fault.effective_kind == "late":
         await brake.pause(fault.delay_seconds, client_gone(receive))
         return reply
     half = bytes(reply.body[: len(reply.body) // 2])
-    return Response(half, media_type=JSON_TYPE) if fault.what == "truncated" else _Half(half, dict(reply.headers))
+    return (
+        Response(half, media_type=JSON_TYPE)
+        if fault.effective_kind == "truncated"
+        else _HalfReply(half, dict(reply.headers))
+    )
 
 
-class _Silence(Response):
+class _NoReply(Response):
     """No reply: the connection is reset."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         await reset(receive)
 
 
-class _Half(Response):
-    """The head of a whole reply, half of its body, and then the connection is reset."""
+class _HalfReply(Response):
+    """The head of a whole reply, half of its body, then the connection is reset."""
 
     def __init__(self, half: bytes, headers: dict[str, str]) -> None:
         super().__init__(half, headers=headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         await reset(receive)
 
 
 async def client_gone(receive: Receive) -> None:
-    """Return when the client has closed the connection; the request's body has to be read before."""
+    """Return when the client has closed the connection; the request's body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def reset(receive: Receive) -> None:
-    """End the connection with a TCP reset.
+    """Close the connection with a TCP reset.
 
-    ASGI has no word for it, so it takes the connection that uvicorn (0.54) keeps beside its `receive`.
+    ASGI has no message for this, so it uses the transport that uvicorn (0.54) has beside its `receive`.
 
     Raises:
-        ConnectionResetError: there is no connection, as client and simulator share a process.
+        ConnectionResetError: there is no connection, because client and simulator share a process.
     """
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:

@@ -1,4 +1,4 @@
-"""Kills processes that run a job, and measures until another one runs it: workers of ours, and PgQueuer alone."""
+"""Kills processes that run a job, and measures the time until another one runs it: workers, and PgQueuer alone."""
 
 import asyncio
 import random
@@ -22,25 +22,25 @@ from app.resources import open_resources
 from app.settings import read_settings
 from app.store import groups, jobs
 from app.wall import VkGroup
+from bench.environment import child_process, simulated_vk
 from bench.queues import KIND
-from bench.surroundings import beside, simulated_vk
 
-LONGEST_SECONDS = 60.0
-LOOK_SECONDS = 0.02
+TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.02
 
 Holder = Callable[[], Awaitable[str | None]]
-"""Reads who has the job."""
+"""Reads the name of the process that has the job."""
 
 
-async def our_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list[float]:
-    """Kill the `vk-comments worker` that collects from a VK which does not answer, again and again.
+async def worker_failovers(url: str, heartbeat_seconds: float, rounds: int) -> list[float]:
+    """Repeatedly kill the `vk-comments worker` that collects from a VK that does not answer.
 
-    Returns after how many seconds each time another one had the job.
+    Returns for each time after how many seconds another worker had the job.
     """
     async with AsyncExitStack() as stack:
         vk = await stack.enter_async_context(simulated_vk(posts=1, comments=1, rps=0))
         await _hold(vk, is_held=True)
-        stack.push_async_callback(_hold, vk, is_held=False)  # or it would wait for its requests at its end
+        stack.push_async_callback(_hold, vk, is_held=False)  # else a stopping worker would wait for its requests
         resources = await stack.enter_async_context(open_resources(read_settings(database_url=url, workers=0)))
         async with resources.database.transaction() as connection:
             await groups.upsert_groups(connection, [VkGroup(1, "g", "G")])
@@ -53,17 +53,17 @@ async def our_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list[f
             "JOB_HEARTBEAT_TIMEOUT_SECONDS": str(heartbeat_seconds),
         }
         started = await asyncio.gather(
-            *(stack.enter_async_context(_our_worker(variables)) for _ in range(rounds + 1)),
+            *(stack.enter_async_context(_worker_process(variables)) for _ in range(rounds + 1)),
         )
         processes = {f"{socket.gethostname()}:{process.pid}": process for process in started}
 
         async def holder() -> str | None:
             async with resources.database.connect() as connection:
                 found = await jobs.job_by_id(connection, row.id)
-            # a worker's name begins with host and process
+            # a worker's name begins with host name and process id
             return found.worker.rpartition(":")[0] if found and found.worker else None
 
-        return await _rescues(holder, processes, heartbeat_seconds, rounds)
+        return await _failovers(holder, processes, heartbeat_seconds, rounds)
 
 
 async def _hold(vk: str, *, is_held: bool) -> None:
@@ -72,8 +72,8 @@ async def _hold(vk: str, *, is_held: bool) -> None:
 
 
 @asynccontextmanager
-async def _our_worker(variables: Mapping[str, str]) -> AsyncIterator[Process]:
-    """Run a worker as a person would; it is there as soon as its metrics are."""
+async def _worker_process(variables: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run a worker process; it is ready as soon as its metrics are."""
     port = free_port()
     with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
         environment = {**variables, "DATA_DIR": directory}
@@ -83,7 +83,7 @@ async def _our_worker(variables: Mapping[str, str]) -> AsyncIterator[Process]:
             yield process
 
 
-async def their_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list[float]:
+async def pgqueuer_failovers(url: str, heartbeat_seconds: float, rounds: int) -> list[float]:
     """Do the same with processes that run PgQueuer alone."""
     async with AsyncExitStack() as stack:
         connection = await asyncpg.connect(url)
@@ -91,7 +91,7 @@ async def their_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list
         processes: dict[str, Process] = {}
         for _ in range(rounds + 1):
             name = str(uuid4())
-            process = beside(
+            process = child_process(
                 "bench.pgqueuer_worker", database_url=url, manager_id=name, heartbeat_seconds=heartbeat_seconds
             )
             processes[name] = await stack.enter_async_context(process)
@@ -101,29 +101,29 @@ async def their_rescues(url: str, heartbeat_seconds: float, rounds: int) -> list
             name: str | None = await connection.fetchval("SELECT queue_manager_id::text FROM pgqueuer")
             return name
 
-        return await _rescues(holder, processes, heartbeat_seconds, rounds)
+        return await _failovers(holder, processes, heartbeat_seconds, rounds)
 
 
-async def _rescues(
+async def _failovers(
     holder: Holder, processes: Mapping[str, Process], heartbeat_seconds: float, rounds: int
 ) -> list[float]:
     seconds = []
-    name = await _next(holder, None)
+    name = await _next_holder(holder, None)
     for _ in range(rounds):
-        # at any moment between two signs of life, of which there are two in each time-out
-        await asyncio.sleep(0.5 + random.uniform(0, heartbeat_seconds / 2))  # noqa: S311 - no secret
+        # at a random moment between two heartbeats, of which there are two in each timeout
+        await asyncio.sleep(0.5 + random.uniform(0, heartbeat_seconds / 2))  # noqa: S311 - not a secret
         killed_at = time.perf_counter()
         processes[name].kill()
         await processes[name].wait()
-        name = await _next(holder, name)
+        name = await _next_holder(holder, name)
         seconds.append(time.perf_counter() - killed_at)
     return seconds
 
 
-async def _next(holder: Holder, former: str | None) -> str:
-    """Wait until another one than the former has the job and return its name."""
-    async with asyncio.timeout(LONGEST_SECONDS):
-        while (name := await holder()) in (former, None):  # noqa: ASYNC110 - in PostgreSQL
-            await asyncio.sleep(LOOK_SECONDS)
-    assert name  # noqa: S101 - the loop waits for that
+async def _next_holder(holder: Holder, former: str | None) -> str:
+    """Wait until another process than `former` has the job and return its name."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while (name := await holder()) in (former, None):  # noqa: ASYNC110 - the condition is in PostgreSQL
+            await asyncio.sleep(POLL_SECONDS)
+    assert name  # noqa: S101 - the loop waits for it
     return name

@@ -1,4 +1,4 @@
-"""What a measurement runs in: a PostgreSQL and a simulated VK of its own, each in processes beside this one."""
+"""The environment of a measurement: a PostgreSQL and a simulated VK, each in separate processes."""
 
 import asyncio
 import json
@@ -22,10 +22,10 @@ from app.settings import read_settings
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Lend the address of a PostgreSQL with its default settings; nothing of it stays."""
+    """Run a PostgreSQL with its default settings and yield its URL; remove all its files at the end."""
     with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
         data_dir = Path(directory)
-        # as root the server runs as nobody, who has to get in
+        # as root, the server runs as the user nobody, which must be able to enter the directory
         data_dir.chmod(0o755)
         try:
             with embedded_postgres(data_dir) as server:
@@ -42,7 +42,7 @@ def _remove(cluster: Path) -> None:
 
 
 async def empty_database(url: str, name: str) -> str:
-    """Make an empty, migrated database beside the one at `url` and return its address."""
+    """Create an empty, migrated database beside the one at `url` and return its URL."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f'CREATE DATABASE "{name}"')
@@ -57,7 +57,7 @@ async def empty_database(url: str, name: str) -> str:
 
 @asynccontextmanager
 async def simulated_vk(posts: int, comments: int, rps: float) -> AsyncIterator[str]:
-    """Lend the address of a simulated VK with one community."""
+    """Run a simulated VK with one community and yield its URL."""
     port = free_port()
     arguments = ["simulate-vk", "--port", str(port), "--posts", str(posts), "--comments", str(comments)]
     with TemporaryDirectory(prefix="vk-comments-bench-") as directory:
@@ -68,8 +68,8 @@ async def simulated_vk(posts: int, comments: int, rps: float) -> AsyncIterator[s
 
 
 @asynccontextmanager
-async def beside(module: str, **variables: object) -> AsyncIterator[Process]:
-    """Run a module in a process with these settings, whose standard input and output are pipes; kill it at the end."""
+async def child_process(module: str, **variables: object) -> AsyncIterator[Process]:
+    """Run a module in a process with these settings; its standard input and output are pipes; kill it at the end."""
     environment = {name.upper(): str(value) for name, value in variables.items()}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -87,11 +87,11 @@ async def beside(module: str, **variables: object) -> AsyncIterator[Process]:
             await process.wait()
 
 
-async def in_a_process_of_its_own(module: str, **variables: object) -> dict[str, Any]:
-    """Run a module that prints one line of JSON, with these settings, and return what it said.
+async def run_in_process(module: str, **variables: object) -> dict[str, Any]:
+    """Run a module with these settings that prints one line of JSON; return the parsed line.
 
     Raises:
-        RuntimeError: it has failed; holds what it wrote.
+        RuntimeError: the module failed; the message contains its error output.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -101,8 +101,8 @@ async def in_a_process_of_its_own(module: str, **variables: object) -> dict[str,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    told, complaints = await process.communicate()
+    output, error_output = await process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"{module} has failed: {complaints.decode()[-2000:]}")
-    answer: dict[str, Any] = json.loads(told)
+        raise RuntimeError(f"{module} has failed: {error_output.decode()[-2000:]}")
+    answer: dict[str, Any] = json.loads(output)
     return answer

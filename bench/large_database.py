@@ -1,11 +1,11 @@
-"""Fills a database with very many comments: what searching, counting and exporting is measured over.
+"""Fills a database with many comments, over which searches, statistics and exports are measured.
 
-PostgreSQL writes them itself.
+PostgreSQL generates them.
 
-Times are spread over two years, authors and posts are as unequal as in life, and texts are words drawn from a
-vocabulary in which few are frequent. One of fifty is spam, of a hundred texts, one of twenty ends in a link, and one
-of five in a mark of its mood; few are marked as viewed or archived. With `findings`, keywords and an analysis have
-found all that in them.
+Times are spread over two years, authors and posts are as unequal as in practice, and texts are words drawn from a
+vocabulary in which few are frequent. One in fifty comments is spam, one of a hundred texts; one in twenty ends in a
+link, and one in five in a sign of its mood; few are marked as viewed or archived. With `results`, the results of
+keyword matching and of an analysis are stored, too.
 """
 
 import random
@@ -62,7 +62,7 @@ SELECT p.owner_id, 10000 + r.n, p.id, 1 + floor(random() ^ 3 * $3)::bigint,
   FROM generate_series($1::int, $2::int) AS r(n)
   JOIN posts p ON p.owner_id = -(1 + r.n % $5) AND p.id = 1 + floor(abs(sin(r.n)) ^ 3 * $6)::int
 """
-FINDINGS = """
+MATCHES = """
 INSERT INTO comment_keywords (owner_id, comment_id, keyword_id, published_at, positions)
 SELECT c.owner_id, c.id, 1 + (c.id * 7 + n) % $3, c.published_at, '{0,4}'
   FROM comments c, generate_series(0, 1) AS n WHERE c.id BETWEEN 10000 + $1 AND 10000 + $2 AND c.id % 4 = 0
@@ -90,28 +90,28 @@ SELECT f.wave_id, count(*), count(DISTINCT c.from_id), count(DISTINCT (c.owner_i
 
 def vocabulary() -> list[str]:
     """Return invented Russian-looking words, always the same."""
-    drawn = random.Random(1)  # noqa: S311 - no secret
+    drawn = random.Random(1)  # noqa: S311 - not a secret
     return sorted({"".join(drawn.choices(_SYLLABLES, k=drawn.randint(2, 5))) for _ in range(WORDS)})
 
 
 def sentences(words: Sequence[str]) -> list[str]:
-    """Return invented texts of 2 to 5 of these words, the first ones of which are frequent; always the same.
+    """Return invented texts of 2 to 5 of these words, of which the first ones are frequent; always the same.
 
-    A comment has four of them: with fewer, many would say nearly the same by chance.
+    A comment consists of four such texts: with fewer, many comments would be near-duplicates by chance.
     """
-    drawn = random.Random(2)  # noqa: S311 - no secret
+    drawn = random.Random(2)  # noqa: S311 - not a secret
     lengths = (drawn.randint(2, 5) for _ in range(SENTENCES))
     return [" ".join(words[int(drawn.random() ** 2 * len(words))] for _ in range(length)) for length in lengths]
 
 
 def spam(words: Sequence[str]) -> list[str]:
     """Return invented texts of twelve different words, always the same."""
-    drawn = random.Random(3)  # noqa: S311 - no secret
+    drawn = random.Random(3)  # noqa: S311 - not a secret
     return [" ".join(drawn.sample(words, SPAM_WORDS)) for _ in range(SPAM)]
 
 
-async def fill(url: str, comments_count: int, *, findings: bool = False) -> None:
-    """Write so many comments under the posts of ten communities, and what keywords and an analysis find in them."""
+async def fill(url: str, comments_count: int, *, results: bool = False) -> None:
+    """Write this many comments on the posts of ten communities; with `results`, their keyword matches and analysis."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SELECT setseed(0.5)")
@@ -129,10 +129,10 @@ async def fill(url: str, comments_count: int, *, findings: bool = False) -> None
         for first in range(1, comments_count + 1, AT_ONCE):
             last = min(first + AT_ONCE - 1, comments_count)
             await connection.execute(COMMENTS, first, last, AUTHORS, texts, WALLS, posts_per_wall, spam(words))
-            if findings:
-                await connection.execute(FINDINGS, first, last, KEYWORDS)
+            if results:
+                await connection.execute(MATCHES, first, last, KEYWORDS)
                 await connection.execute(FEATURES, first, last, len(words), SPAM)
-        if findings:
+        if results:
             await connection.execute(
                 """INSERT INTO keywords (phrase, matching, is_active, category)
                    SELECT 'keyword ' || n, 'WORD_FORMS', true, 'category ' || n % 5 FROM generate_series(1, $1) AS n""",
