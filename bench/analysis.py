@@ -34,7 +34,7 @@ from app.store import statistics as store
 from app.store.comment_conditions import CommentConditions
 from app.store.keyset import Order, Page
 from app.store.keywords import NewKeyword
-from app.store.statistics import Bucket, Period, PostRanking, Statistic
+from app.store.statistics import Bucket, Period, PostRanking
 from app.wall import VkComment, VkGroup, VkPost
 from app.work.matching.known_keywords import KnownKeywords
 from bench.collect import STORED_AT_ONCE, invented_comments

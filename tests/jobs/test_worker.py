@@ -21,6 +21,7 @@ from app.actions.start_collection import start_collection
 from app.background import make_worker
 from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
 from app.jobs import runs
+from app.jobs.active_runs import Run
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import LeaseLost, Progress, RunningJob
