@@ -11,6 +11,9 @@ from websockets.asyncio.client import connect
 
 from app.errors import Fault
 
+Answer = dict[str, Any]  # the caller has written the query, so it knows the types of what is in the answer
+"""The data of an answer, or an object in it."""
+
 RECONNECTS = 30
 RECONNECT_SECONDS = 1.0
 TIMEOUT_SECONDS = 60.0
@@ -108,7 +111,7 @@ class Client:
         self.url = url.rstrip("/")
         self.headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
-    async def execute(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    async def execute(self, query: str, variables: Mapping[str, object]) -> Answer:
         """Execute a query or mutation and return its data.
 
         Raises:
@@ -116,7 +119,7 @@ class Client:
         """
         return await self._post(json={"query": query, "variables": dict(variables)})
 
-    async def upload(self, query: str, variables: Mapping[str, Any], name: str, data: bytes) -> dict[str, Any]:
+    async def upload(self, query: str, variables: Mapping[str, object], name: str, data: bytes) -> Answer:
         """Execute a mutation with this file as its variable `file`, and return its data.
 
         Raises:
@@ -126,7 +129,7 @@ class Client:
         form = {"operations": operations, "map": '{"0": ["variables.file"]}'}
         return await self._post(data=form, files={"0": (name, data)})
 
-    async def _post(self, **body: Any) -> dict[str, Any]:
+    async def _post(self, **body: Any) -> Answer:  # any argument of httpx2 that is a body
         try:
             async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as http:
                 reply = await http.post(f"{self.url}/graphql", headers=self.headers, **body)
@@ -137,10 +140,10 @@ class Client:
             ) from error
         if answer.get("errors"):
             raise RequestFailed(answer["errors"][0]["message"])
-        data: dict[str, Any] = answer["data"]
+        data: Answer = answer["data"]
         return data
 
-    async def follow(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    async def follow(self, job_id: str) -> AsyncIterator[Answer]:
         """Yield the messages of `jobProgress` until the job has ended. After a lost connection, resume where it was.
 
         Raises:
@@ -167,7 +170,7 @@ class Client:
             else:
                 return
 
-    async def subscribe(self, query: str, variables: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    async def subscribe(self, query: str, variables: Mapping[str, object]) -> AsyncGenerator[Answer]:
         """Yield the data of each message of a subscription until the server completes it.
 
         Raises:
@@ -192,8 +195,8 @@ class Client:
                     return
 
 
-def _data_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+def _data_of(payload: Answer) -> Answer:
     if payload.get("errors"):
         raise RequestFailed(payload["errors"][0]["message"])
-    data: dict[str, Any] = payload["data"]
+    data: Answer = payload["data"]
     return data

@@ -1,13 +1,12 @@
 """Collects communities through a running server, with a progress bar."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from app.cli.client import ADD_GROUPS, START_COLLECTION, Client, RequestFailed
+from app.cli.client import ADD_GROUPS, START_COLLECTION, Answer, Client, RequestFailed
 
 MAX_TRIES = 20
 """How often a collection is started while jobs of others block it; each time their job is followed first."""
@@ -36,7 +35,7 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
+async def add_groups(client: Client, references: Sequence[str]) -> list[Answer]:
     """Add communities and return them: id, name, screenName, vkId.
 
     Raises:
@@ -51,7 +50,7 @@ async def add_groups(client: Client, references: Sequence[str]) -> list[dict[str
     return [outcome["group"] for outcome in answer["outcomes"]]
 
 
-async def start_collection(client: Client, **options: Any) -> tuple[dict[str, Any], bool]:
+async def start_collection(client: Client, **options: object) -> tuple[Answer, bool]:
     """Start a collection. Return its job and False, or the job that blocks it and True.
 
     A job has an id; a blocking job also has groups, each with id and name.
@@ -65,7 +64,7 @@ async def start_collection(client: Client, **options: Any) -> tuple[dict[str, An
     return answer["job"], answer["__typename"] == "JobAlreadyRunningError"
 
 
-async def collect(client: Client, console: Console, groups: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
+async def collect(client: Client, console: Console, groups: Sequence[Answer], **options: object) -> Answer:
     """Collect communities with these options, show the progress and return the job.
 
     If another client's job blocks the collection, of whatever communities or posts, follow it
@@ -90,7 +89,7 @@ async def collect(client: Client, console: Console, groups: Sequence[dict[str, A
     raise RequestFailed(f"Jobs of others came first {MAX_TRIES} times, so nothing was started. Try again later.")
 
 
-def _names(groups: Sequence[dict[str, Any]]) -> str:
+def _names(groups: Sequence[Answer]) -> str:
     return ", ".join(group["name"] for group in groups)
 
 
@@ -99,13 +98,13 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-async def show_progress(client: Client, console: Console, job_id: str) -> dict[str, Any]:
+async def show_progress(client: Client, console: Console, job_id: str) -> Answer:
     """Show a job's progress until it has ended, however it ends, and return the job.
 
     Raises:
         RequestFailed: the server cannot be reached any more, or rejects the subscription.
     """
-    job: dict[str, Any] = {}
+    job: Answer = {}
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -133,9 +132,7 @@ async def show_progress(client: Client, console: Console, job_id: str) -> dict[s
     return job
 
 
-async def start_job(
-    client: Client, console: Console, mutation: str, options: dict[str, Any], what: str
-) -> dict[str, Any]:
+async def start_job(client: Client, console: Console, mutation: str, options: Answer, what: str) -> Answer:
     """Start a job with a mutation, show its progress until it has ended, and return its result.
 
     `what` names the job in error messages, such as `export`.
@@ -149,7 +146,7 @@ async def start_job(
     return await result_of(client, console, answer["job"]["id"], what)
 
 
-async def result_of(client: Client, console: Console, job_id: str, what: str) -> dict[str, Any]:
+async def result_of(client: Client, console: Console, job_id: str, what: str) -> Answer:
     """Show a job's progress until it has ended and return its result.
 
     Raises:
@@ -159,11 +156,11 @@ async def result_of(client: Client, console: Console, job_id: str, what: str) ->
     if job["state"] != "SUCCEEDED":
         failure = job["failure"]["message"] if job["failure"] else ""
         raise RequestFailed(f"The {what} is {job['state']}. {failure}".strip())
-    result: dict[str, Any] = job["result"]
+    result: Answer = job["result"]
     return result
 
 
-def summary(job: dict[str, Any]) -> str:
+def summary(job: Answer) -> str:
     """Return one line that describes the result of a collection.
 
     Raises:

@@ -14,6 +14,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from app.cli.client import Answer
 from app.errors import Fault, StartFailed
 from app.exports.options import Compression, Delimiter, ExportFormat
 from app.settings import read_settings
@@ -235,7 +236,7 @@ def export(  # noqa: PLR0913 - each parameter is a command-line option
             publishedFrom=since and since.isoformat() + "Z",
             publishedTo=until and until.isoformat() + "Z",
         )
-        options: dict[str, Any] = {
+        options: Answer = {
             "format": kind,
             "compression": compression_name,
             "columns": exports.columns_named(columns),

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from app.cli import client as connection
-from app.cli.client import START_EXPORT, TIMEOUT_SECONDS, Client, RequestFailed
+from app.cli.client import START_EXPORT, TIMEOUT_SECONDS, Answer, Client, RequestFailed
 from app.cli.collect import start_job
 from app.exports.options import Compression, ExportColumn, ExportFormat
 from app.vk.references import GroupReference, read_group_reference
@@ -61,7 +61,7 @@ def columns_named(names: str) -> list[str] | None:
     return [known[name.lower()] for name in requested] or None
 
 
-def joined_filter(given: str | None, **options: Any) -> dict[str, Any] | None:
+def joined_filter(given: str | None, **options: object) -> Answer | None:
     """Combine a CommentFilter given as JSON with the filters of other options; None if neither was given.
 
     Raises:
@@ -128,7 +128,7 @@ def check_target(path: Path, *, force: bool) -> None:
         raise RequestFailed(f"{path} exists already. Use --force to overwrite it.")
 
 
-async def export(client: Client, console: Console, path: Path, *, force: bool, **options: Any) -> dict[str, Any]:
+async def export(client: Client, console: Console, path: Path, *, force: bool, **options: object) -> Answer:
     """Run an export with these options, show its progress, download the file to `path`, and return its result.
 
     Raises:
@@ -140,7 +140,7 @@ async def export(client: Client, console: Console, path: Path, *, force: bool, *
     return result
 
 
-async def download(client: Client, console: Console, result: dict[str, Any], path: Path) -> None:
+async def download(client: Client, console: Console, result: Answer, path: Path) -> None:
     """Download a file; replace `path` only when the download is complete. After a lost connection, resume the download.
 
     Raises:
@@ -164,7 +164,7 @@ class _Download:
     """A running download. `size` and `hash` describe the bytes received so far."""
 
     client: Client
-    result: dict[str, Any]
+    result: Answer
     file: Any
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
@@ -210,7 +210,7 @@ class _Download:
                 yield
 
 
-def summary(result: dict[str, Any], path: Path) -> str:
+def summary(result: Answer, path: Path) -> str:
     """Return one line that describes the export."""
     cut = f" {result['cutTextCount']:,} texts were too long for Excel; they are cut and end with a mark." * bool(
         result["cutTextCount"]

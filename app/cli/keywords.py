@@ -3,11 +3,10 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from app.cli.client import Client, RequestFailed
+from app.cli.client import Answer, Client, RequestFailed
 from app.cli.collect import result_of
 
 IMPORT_KEYWORDS = """
@@ -47,7 +46,7 @@ def _contents_of(path: Path) -> bytes:
         raise RequestFailed(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _print_outcomes(console: Console, outcomes: list[dict[str, Any]]) -> None:
+def _print_outcomes(console: Console, outcomes: list[Answer]) -> None:
     counts = Counter(each["outcome"] for each in outcomes)
     _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_THERE']:,} existed already.")
     malformed = [each for each in outcomes if each["outcome"] == "MALFORMED"]

@@ -1,6 +1,5 @@
 """Enqueues, cancels and retries jobs; each writes the job row and its queue entry in one transaction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -16,6 +15,7 @@ from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
 from app.jobs.definitions import Arguments, JobDefinition
 from app.jobs.states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
 from app.json_models import to_json
+from app.json_types import JsonObject
 from app.log import log
 from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
@@ -169,9 +169,7 @@ async def add_state_event(connection: AsyncConnection, job_id: int, state: JobSt
     await jobs.add_event(connection, job_id, *state_event(state, reason))
 
 
-def state_event(
-    state: JobState, reason: MoveReason, facts: Mapping[str, Any] | None = None
-) -> tuple[str, str, Mapping[str, Any]]:
+def state_event(state: JobState, reason: MoveReason, facts: JsonObject | None = None) -> tuple[str, str, JsonObject]:
     """Return kind, message and facts of the event for a job's change to a state."""
     facts = {"state": state.value, "reason": reason.value, **(facts or {})}
     return JobEventKind.STATE_CHANGED.value, f"The job {state.phrase}: {reason.phrase}.", facts

@@ -5,7 +5,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 from uuid import uuid4
 
 import stamina
@@ -16,7 +15,7 @@ from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
 from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
-from app.json_types import JsonValue
+from app.json_types import JsonObject, JsonValue
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
@@ -49,7 +48,7 @@ class End:
     state: JobState
     reason: MoveReason
     result: JsonValue = None
-    failure: dict[str, Any] | None = None
+    failure: JsonObject | None = None
     retry_after_seconds: float = 0.0
     counts: bool = True
 
@@ -76,8 +75,8 @@ async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: 
 
 
 def _claim_event(reason: MoveReason) -> Mapping[str, str]:
-    _, message, facts = state_event(JobState.RUNNING, reason)
-    return {"message": message, "reason": facts["reason"]}
+    _, message, _ = state_event(JobState.RUNNING, reason)
+    return {"message": message, "reason": reason.value}
 
 
 _CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.TAKEN), "RUNNING": _claim_event(MoveReason.RESCUED)}
@@ -133,10 +132,10 @@ async def _end_cancelled(connection: AsyncConnection, rows: Sequence[JobRow]) ->
 
 
 def _ended(row: JobRow, end: End) -> jobs.RunEnd:
-    events: list[tuple[str, str, Mapping[str, Any]]] = []
+    events: list[tuple[str, str, Mapping[str, object]]] = []
     if end.failure and not end.state.is_final:
-        events.append((JobEventKind.ATTEMPT_FAILED.value, end.failure["message"], {"failure": end.failure}))
-    facts = {"failure": end.failure} if end.failure and end.state.is_final else {}
+        events.append((JobEventKind.ATTEMPT_FAILED.value, str(end.failure["message"]), {"failure": end.failure}))
+    facts: JsonObject = {"failure": end.failure} if end.failure and end.state.is_final else {}
     events.append(state_event(end.state, end.reason, facts))
     return jobs.RunEnd(
         id=row.id,
@@ -212,7 +211,7 @@ def end_of_failure(error: BaseException, row: JobRow) -> End:
     return End(JobState.FAILED, MoveReason.CRASHED, failure=failure)
 
 
-def failure_of(fault: Fault) -> dict[str, Any]:
+def failure_of(fault: Fault) -> JsonObject:
     """Return a fault in the form in which a job's row stores it."""
     return {"code": fault.code.value, "message": fault.message, "facts": fault.facts()}
 

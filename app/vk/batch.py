@@ -1,10 +1,9 @@
 """Packs calls: up to 25 in one `execute`, because VK's rate limit counts requests, not calls."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from app.vk.client import HostFailed, Usage, VkClient, is_about_token
-from app.vk.wire import CALLS_PER_EXECUTE, Call, VkExecuteRefused, VkFault, VkScriptFailed, VkTokenRejected
+from app.vk.wire import CALLS_PER_EXECUTE, Answer, Call, VkExecuteRefused, VkFault, VkScriptFailed, VkTokenRejected
 
 MOST_ANSWER_BYTES = 5_000_000
 """VK refuses to answer an `execute` with more (error 13)."""
@@ -37,7 +36,7 @@ class Batch:
         fitting = MOST_ANSWER_BYTES / (self._bytes_per_call * MARGIN) if self._bytes_per_call else CALLS_PER_EXECUTE
         return max(1, min(self._most_calls, int(fitting)))
 
-    async def answers(self, calls: Sequence[Call]) -> list[Any]:
+    async def answers(self, calls: Sequence[Call]) -> list[Answer]:
         """Return the answer of each call in order, or the VkFault with which it failed.
 
         Costs one request per 25 calls, or more if answers are large. A pack whose
@@ -48,12 +47,12 @@ class Batch:
         Raises:
             VkFault: a request failed as a whole, for a reason that does not concern a single call.
         """
-        answers: list[Any] = []
+        answers: list[Answer] = []
         while len(answers) < len(calls):
             answers += await self._pack(calls[len(answers) : len(answers) + self.capacity])
         return answers
 
-    async def _pack(self, calls: Sequence[Call]) -> list[Any]:
+    async def _pack(self, calls: Sequence[Call]) -> list[Answer]:
         if len(calls) == 1:
             return [await self._single(calls[0])]
         try:
@@ -70,11 +69,11 @@ class Batch:
         self._most_calls = min(CALLS_PER_EXECUTE, max(self._most_calls, len(calls) + 1))
         return await self._with_retries(calls, answers)
 
-    async def _halves(self, calls: Sequence[Call]) -> list[Any]:
+    async def _halves(self, calls: Sequence[Call]) -> list[Answer]:
         middle = len(calls) // 2
         return await self._pack(calls[:middle]) + await self._pack(calls[middle:])
 
-    async def _with_retries(self, calls: Sequence[Call], answers: list[Any]) -> list[Any]:
+    async def _with_retries(self, calls: Sequence[Call], answers: list[Answer]) -> list[Answer]:
         """Retry the calls that failed transiently, in one pack, and return all answers."""
         failed = [
             index for index, answer in enumerate(answers) if isinstance(answer, VkFault) and _is_retryable(answer)
@@ -92,7 +91,7 @@ class Batch:
             answers[index] = answer
         return answers
 
-    async def _single(self, call: Call) -> Any:
+    async def _single(self, call: Call) -> Answer:
         try:
             return await self._client.call(call, self.usage)
         except VkFault as fault:

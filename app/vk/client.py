@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx2
 import stamina
@@ -12,9 +12,11 @@ from circuitbreaker import CircuitBreaker
 from pydantic import SecretStr
 
 from app import metrics
+from app.json_types import JsonObject, JsonValue
 from app.log import log
 from app.vk.pace import Pace, TokenKind, fingerprint
 from app.vk.wire import (
+    Answer,
     Call,
     VkExecuteRefused,
     VkFault,
@@ -95,7 +97,7 @@ class VkClient:
         """The fingerprints of the tokens in use."""
         return self._pace.fingerprints
 
-    async def call(self, call: Call, usage: Usage | None = None) -> Any:
+    async def call(self, call: Call, usage: Usage | None = None) -> JsonValue:
         """Call a method and return its answer.
 
         Raises:
@@ -104,7 +106,7 @@ class VkClient:
         answer, _ = await self._with_retries(call, 1, usage or Usage(), lambda envelope: envelope["response"])
         return answer
 
-    async def execute(self, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Any], int]:
+    async def execute(self, calls: Sequence[Call], usage: Usage | None = None) -> tuple[list[Answer], int]:
         """Make up to 25 calls in one request; return the answer of each or its VkFault, and the size in bytes.
 
         If the host fails, the request is sent only twice: VK is known to answer
@@ -118,7 +120,7 @@ class VkClient:
         )
 
     async def _with_retries(
-        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+        self, call: Call, calls: int, usage: Usage, read: Callable[[JsonObject], Read]
     ) -> tuple[Read, int]:
         failures = 0
 
@@ -140,7 +142,7 @@ class VkClient:
         raise AssertionError  # pragma: no cover - retry_context returns or raises
 
     async def _with_any_token(
-        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+        self, call: Call, calls: int, usage: Usage, read: Callable[[JsonObject], Read]
     ) -> tuple[Read, int]:
         # The loop ends: each round blocks a token, or marks it as not allowed `execute`, and reserving a slot
         # fails when no token is left.
@@ -152,7 +154,7 @@ class VkClient:
                     raise
 
     async def _request(
-        self, call: Call, calls: int, usage: Usage, read: Callable[[dict[str, Any]], Read]
+        self, call: Call, calls: int, usage: Usage, read: Callable[[JsonObject], Read]
     ) -> tuple[Read, int]:
         token = await self._slot(call, calls)
         usage.requests += 1
@@ -191,7 +193,7 @@ class VkClient:
             log.warning("vk_token_put_aside", token=fingerprint(token), reason=fault.message, seconds=seconds)
             await self._pace.block(token, fault, seconds)
 
-    async def _update_token_by_answers(self, token: SecretStr, answers: Sequence[Any]) -> None:
+    async def _update_token_by_answers(self, token: SecretStr, answers: Sequence[Answer]) -> None:
         """Record the token's kind, or block it, according to the answers of the calls of an `execute`."""
         rejected = [answer for answer in answers if isinstance(answer, VkFault) and is_about_token(answer)]
         if rejected:

@@ -3,10 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from typing import Any
 
 from app.vk.batch import Batch
 from app.vk.pager import Pager, PageRequest
+from app.vk.wire import Answer
 
 EXTRA_PACKS = 2
 """How many more packs than tokens are in flight: while one waits for its slot, one travels and one is being stored."""
@@ -15,7 +15,7 @@ Plan = Callable[[int], Awaitable[list[PageRequest]]]
 """Returns at most so many pages to request; fewer if the others depend on answers that have not arrived."""
 
 
-async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple[PageRequest, Any]], None]:
+async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple[PageRequest, Answer]], None]:
     """Yield, pack by pack and in the order of the requests, each page request with its answer or its VkFault.
 
     A pack is sent when it is full; a partial pack only if nothing is in flight
@@ -25,7 +25,7 @@ async def ordered_answers(batch: Batch, plan: Plan) -> AsyncGenerator[list[tuple
     Raises:
         VkFault: a request failed for a reason that does not concern a single call.
     """
-    in_flight: deque[tuple[list[PageRequest], asyncio.Task[list[Any]]]] = deque()
+    in_flight: deque[tuple[list[PageRequest], asyncio.Task[list[Answer]]]] = deque()
     waiting: list[PageRequest] = []
     try:
         while True:

@@ -109,51 +109,57 @@ _TEXTS: Final = ("text", "name", "screen_name", "description", "first_name", "la
 # reading answers
 
 
-def read_groups(answer: Any) -> list[VkGroup]:
+def read_groups(answer: JsonValue) -> list[VkGroup]:
     """Read the answer of groups.getById: an object since about 5.139, a list before. Broken items are skipped."""
-    items = answer["groups"] if isinstance(answer, dict) else answer
-    return [_group(item) for _, item in _items(items, "groups", _Group, [])]
+    page = answer if isinstance(answer, dict) else {"groups": answer}
+    return [_group(item) for _, item in _items(_list_of(page, "groups"), "groups", _Group, [])]
 
 
-def read_post_page(answer: Any) -> VkPostPage:
+def read_post_page(answer: JsonValue) -> VkPostPage:
     """Read the answer of wall.get or wall.getById; `count` is None if VK does not state it, as in getById."""
-    items = answer["items"] if isinstance(answer, dict) else answer
-    extras = answer if isinstance(answer, dict) else {}
+    page = answer if isinstance(answer, dict) else {"items": answer}
     broken: list[VkBrokenItem] = []
+    items = _list_of(page, "items")
     posts = [_post(item) for _, item in _items(items, "items", _Post, broken)]
-    authors = _authors(extras, broken)
-    return VkPostPage(_stated(extras, "count"), posts, authors, len(items) - len(posts), broken)
+    authors = _authors(page, broken)
+    return VkPostPage(_stated(page, "count"), posts, authors, len(items) - len(posts), broken)
 
 
-def read_comment_page(answer: Any, owner_id: int, post_id: int, thread_id: int | None = None) -> VkCommentPage:
+def read_comment_page(answer: JsonValue, owner_id: int, post_id: int, thread_id: int | None = None) -> VkCommentPage:
     """Read the answer of wall.getComments for a post, or for one of its threads (`thread_id`).
 
     The ids of wall, post and thread are parameters because deleted stubs do not contain them.
     """
+    if not isinstance(answer, dict):
+        raise TypeError("the answer is not an object")
     broken: list[VkBrokenItem] = []
     comments: list[VkComment] = []
     replies: dict[int, list[VkComment]] = {}
-    for index, item in _items(answer["items"], "items", _Comment, broken):
+    items = _list_of(answer, "items")
+    for index, item in _items(items, "items", _Comment, broken):
         comments.append(_comment(item, owner_id, post_id, thread_id))
         if isinstance(item.thread, dict) and item.thread.get("items"):
-            in_thread = _items(item.thread["items"], f"items.{index}.thread.items", _Comment, broken)
+            in_thread = _items(_list_of(item.thread, "items"), f"items.{index}.thread.items", _Comment, broken)
             replies[item.id] = [_comment(reply, owner_id, post_id, item.id) for _, reply in in_thread]
     count, level_count = _stated(answer, "count"), _stated(answer, "current_level_count")
     if thread_id is None and count is not None and level_count is not None:
         # A level has at most as many comments as its post: a recorded reply of 2019 has the two numbers swapped.
         count, level_count = max(count, level_count), min(count, level_count)
-    left_out = len(answer["items"]) - len(comments)
+    left_out = len(items) - len(comments)
     return VkCommentPage(comments, replies, level_count, _authors(answer, broken), count, left_out, broken)
 
 
-def _items(values: object, path: str, model: type[Item], broken: list[VkBrokenItem]) -> list[tuple[int, Item]]:
-    """Read a list of objects, each with its index; unusable ones are added to `broken` instead.
+def _list_of(page: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
+    items = page[name]
+    if not isinstance(items, list):
+        raise TypeError(f"{name} is not a list")
+    return items
 
-    Raises:
-        TypeError: `values` is not a list.
-    """
-    if not isinstance(values, list):
-        raise TypeError(f"{path} is not a list")
+
+def _items(
+    values: Sequence[JsonValue], path: str, model: type[Item], broken: list[VkBrokenItem]
+) -> list[tuple[int, Item]]:
+    """Read a list of objects, each with its index; unusable ones are added to `broken` instead."""
     try:
         return list(enumerate(msgspec.convert(values, list[model])))  # type: ignore[valid-type]  # known at run time
     except msgspec.ValidationError:
@@ -235,10 +241,11 @@ def _count(counter: _Counter | None) -> int | None:
     return counter.count if counter else None
 
 
-def _authors(answer: Mapping[str, Any], broken: list[VkBrokenItem]) -> list[VkAuthor]:
+def _authors(answer: Mapping[str, JsonValue], broken: list[VkBrokenItem]) -> list[VkAuthor]:
     """Read the people and communities in an extended answer."""
-    people = [_person(item) for _, item in _items(answer.get("profiles") or [], "profiles", _Person, broken)]
-    communities = [_group(item) for _, item in _items(answer.get("groups") or [], "groups", _Group, broken)]
+    listed = {name: _list_of(answer, name) if answer.get(name) else [] for name in ("profiles", "groups")}
+    people = [_person(item) for _, item in _items(listed["profiles"], "profiles", _Person, broken)]
+    communities = [_group(item) for _, item in _items(listed["groups"], "groups", _Group, broken)]
     return people + [
         VkAuthor(-group.id, group.name, group.screen_name, group.photo_url, group.deactivated) for group in communities
     ]
@@ -254,7 +261,7 @@ def _person(item: _Person) -> VkAuthor:
     )
 
 
-def _stated(answer: Mapping[str, Any], name: str) -> int | None:
+def _stated(answer: Mapping[str, JsonValue], name: str) -> int | None:
     """Read a stated number of items; None if it is missing or unusable, so that nothing is concluded from it."""
     try:
         return msgspec.convert(answer.get(name), Count | None, strict=False)

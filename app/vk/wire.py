@@ -22,11 +22,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
+import msgspec
 import orjson
 
 from app.errors import ErrorCode, Fault
+from app.json_types import JsonObject, JsonValue
 
 PAGE_SIZE = 100
 """The maximum number of posts of wall.get and comments of wall.getComments in one reply."""
@@ -111,12 +113,16 @@ _FAULTS: Mapping[int, type[VkFault]] = {
 }
 
 
+Answer: TypeAlias = JsonValue | VkFault
+"""The answer of a call, or the fault with which it failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of one method, with VK's parameter names."""
 
     method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, JsonValue] = field(default_factory=dict)
 
 
 # requests
@@ -148,7 +154,7 @@ def posts_by_id(owner_id: int, ids: Sequence[int]) -> Call:
 
 def comments_page(owner_id: int, post_id: int, offset: int, thread_id: int | None) -> Call:
     """Request up to 100 top comments of a post, each with up to 10 replies; or up to 100 replies of one thread."""
-    params = {
+    params: dict[str, JsonValue] = {
         "owner_id": owner_id,
         "post_id": post_id,
         "offset": offset,
@@ -158,7 +164,9 @@ def comments_page(owner_id: int, post_id: int, offset: int, thread_id: int | Non
         "extended": 1,
         "fields": AUTHOR_FIELDS,
     }
-    level = {"thread_items_count": THREAD_PREVIEW} if thread_id is None else {"comment_id": thread_id}
+    level: dict[str, JsonValue] = (
+        {"thread_items_count": THREAD_PREVIEW} if thread_id is None else {"comment_id": thread_id}
+    )
     return Call("wall.getComments", params | level)
 
 
@@ -186,7 +194,7 @@ def known_shape(call: Call) -> Iterator[None]:
         raise VkUnavailable(message, method=call.method) from error
 
 
-def read_reply(body: bytes, method: str) -> dict[str, Any]:
+def read_reply(body: bytes, method: str) -> JsonObject:
     """Return the envelope `{"response": ...}` of a reply, without characters that PostgreSQL cannot store as text.
 
     Raises:
@@ -200,7 +208,7 @@ def read_reply(body: bytes, method: str) -> dict[str, Any]:
     return envelope
 
 
-def _load(body: bytes, method: str) -> dict[str, Any]:
+def _load(body: bytes, method: str) -> JsonObject:
     try:
         envelope = orjson.loads(body)
         is_clean = rb"\u0000" not in body
@@ -211,16 +219,25 @@ def _load(body: bytes, method: str) -> dict[str, Any]:
             raise VkUnavailable("VK's answer is not JSON.", method=method) from error
     if not isinstance(envelope, dict):
         raise VkUnavailable("VK's answer is not an object.", method=method)
-    return envelope if is_clean else _clean(envelope)
+    return envelope if is_clean else {name: _clean(value) for name, value in envelope.items()}
 
 
-def fault_of(error: Any, method: str) -> VkFault:
+class _Error(msgspec.Struct):
+    """VK's error object, or an element of execute_errors."""
+
+    error_code: int
+    error_msg: object = None
+
+
+def fault_of(error: JsonValue, method: str) -> VkFault:
     """Return the exception for VK's error object or for an element of execute_errors."""
-    code = error.get("error_code") if isinstance(error, dict) else None
-    if not isinstance(code, int):
+    try:
+        found = msgspec.convert(error, _Error)
+    except msgspec.ValidationError:
         return VkUnavailable("VK answered with an error without a code.", method=method)
+    code = found.error_code
     kind = VkExecuteRefused if method == "execute" and code in (27, 28) else kind_of_fault(code)
-    return kind(f"VK: {error.get('error_msg') or 'no message'} (error {code})", code, method)
+    return kind(f"VK: {found.error_msg or 'no message'} (error {code})", code, method)
 
 
 def kind_of_fault(code: int | None) -> type[VkFault]:
@@ -237,7 +254,7 @@ def may_be_about_wall(fault: VkFault) -> bool:
     return isinstance(fault, VkAccessDenied) and fault.vk_code != COMMENTS_CLOSED
 
 
-def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any]:
+def read_execute(envelope: JsonObject, calls: Sequence[Call]) -> list[Answer]:
     """Return the answer of each packed call, or the VkFault with which it failed.
 
     VK returns `false` for a failed call, and the reasons, in order, in
@@ -249,20 +266,23 @@ def read_execute(envelope: Mapping[str, Any], calls: Sequence[Call]) -> list[Any
     answers = envelope["response"]
     if not isinstance(answers, list) or len(answers) != len(calls):
         raise VkUnavailable("VK's answer to an execute does not fit its calls.", method="execute")
-    errors = (error for error in envelope.get("execute_errors") or () if error.get("method") != "execute")
+    listed = envelope.get("execute_errors") or []
+    if not isinstance(listed, list):
+        raise VkUnavailable("VK's answer to an execute has no list of errors.", method="execute")
+    errors = (error for error in listed if not (isinstance(error, dict) and error.get("method") == "execute"))
     return [
         fault_of(next(errors, {}), call.method) if answer is False else answer
         for answer, call in zip(answers, calls, strict=True)
     ]
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: JsonValue) -> JsonValue:
     """Replace characters that PostgreSQL cannot store as text: NUL, and halves of surrogate pairs."""
     if isinstance(value, str):
         # Python's encoder replaces half of a pair by "?".
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {str(_clean(key)): _clean(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item) for item in value]
     return value

@@ -5,24 +5,24 @@ Decides without I/O; `app.work.collecting.collect_comments` stores the results i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from app.json_types import JsonValue
 from app.store.comments import ReadThread
 from app.vk.comment_pager import CommentPager, page_count
 from app.vk.pager import PageRequest
 from app.vk.replies import read_comment_page, read_post_page
 from app.vk.wall_pager import PostsById, WallPager
-from app.vk.wire import VkFault, VkUnavailable, known_shape
+from app.vk.wire import Answer, VkFault, VkUnavailable, known_shape
 from app.wall import VkAuthor, VkBrokenItem, VkComment, VkCommentPage, VkPost, VkPostPage
 from app.work.collecting.collection import CollectionState, OpenPost
 
-Answer = tuple[PageRequest, Any]
-"""A page request with its answer as VK's JSON, or the VkFault with which it failed."""
+PageAnswer = tuple[PageRequest, Answer]
 CommentAnswer = tuple[PageRequest, VkCommentPage | VkFault]
 Page = TypeVar("Page")
 
 
-def comment_answers(pack: Sequence[Answer]) -> list[CommentAnswer]:
+def comment_answers(pack: Sequence[PageAnswer]) -> list[CommentAnswer]:
     """Parse a pack of answers to requests of comments."""
     return [(page_request, _parsed(page_request, answer, _reader(page_request))) for page_request, answer in pack]
 
@@ -38,7 +38,7 @@ def top_comments_to_know(state: CollectionState, answers: Sequence[CommentAnswer
     ]
 
 
-def _parsed(page_request: PageRequest, answer: Any, read: Callable[[Any], Page]) -> Page | VkFault:
+def _parsed(page_request: PageRequest, answer: Answer, read: Callable[[JsonValue], Page]) -> Page | VkFault:
     """Return the parsed page, or the fault instead. An unreadable page affects only its own post or wall."""
     if isinstance(answer, VkFault):
         return answer
@@ -49,7 +49,7 @@ def _parsed(page_request: PageRequest, answer: Any, read: Callable[[Any], Page])
         return fault
 
 
-def _reader(page_request: PageRequest) -> Callable[[Any], VkCommentPage]:
+def _reader(page_request: PageRequest) -> Callable[[JsonValue], VkCommentPage]:
     pager: CommentPager = page_request.pager
     return lambda answer: read_comment_page(answer, pager.owner_id, pager.post_id, pager.thread_id)
 
@@ -69,7 +69,7 @@ class PostResults:
     contradicted: list[WallPager] = field(default_factory=list)
 
     @classmethod
-    def of(cls, state: CollectionState, pack: Sequence[Answer]) -> "PostResults":
+    def of(cls, state: CollectionState, pack: Sequence[PageAnswer]) -> "PostResults":
         """Process a pack of answers, and drop the pagers that are at their end from the state."""
         results = cls()
         for page_request, answer in pack:
