@@ -259,7 +259,7 @@ def test_a_payload_of_this_system_is_a_topic(topic: str) -> None:
     assert topic_of(topic) == topic_of(topic.encode()) == topic
 
 
-async def test_foreign_notifications_wake_nobody(two: tuple[Notifications, Notifications]) -> None:
+async def test_foreign_notifications_wake_no_listener(two: tuple[Notifications, Notifications]) -> None:
     one, other = two
     before = foreign()
     connection = await asyncpg.connect(one.database.dsn)
@@ -406,7 +406,7 @@ async def test_listeners_are_woken_once_redis_has_subscribed_them(
     assert was_woken == [False]
 
 
-async def test_foreign_messages_in_redis_wake_nobody(two_with_redis: tuple[Notifications, Notifications]) -> None:
+async def test_foreign_messages_in_redis_wake_no_listener(two_with_redis: tuple[Notifications, Notifications]) -> None:
     one, other = two_with_redis
     assert one.redis
     with other.subscribe_prefix(JOBS, limit=5) as accumulator:

@@ -88,7 +88,7 @@ class InTransaction(PostgresServer):
         return await self._connection.fetch(sql, *values)
 
 
-async def test_each_comparison_notices_what_is_wrong(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_each_comparison_detects_its_errors(vk_resources: Resources, simulator: Simulator) -> None:
     url = vk_resources.database.dsn
     connection = await asyncpg.connect(url)
     try:

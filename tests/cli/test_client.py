@@ -60,7 +60,7 @@ async def seqs(script: Script) -> list[int]:
 
 
 @pytest.fixture(autouse=True)
-def _retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _reconnect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
 
 

@@ -197,7 +197,7 @@ def server_that_breaks(answers: list[Any]) -> Iterator[tuple[str, list[str | Non
 
 
 @pytest.fixture(autouse=True)
-def _retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _reconnect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "RECONNECT_SECONDS", 0.0)
     monkeypatch.setattr(connections, "RECONNECTS", 2)
 

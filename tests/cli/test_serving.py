@@ -78,7 +78,7 @@ async def test_serve_stops_while_a_client_follows_a_job(vk_env: MakeEnvironment,
     ("arguments", "variables", "concurrency"),
     [((), {}, 10), ((), {"WORKERS": 3}, 3), ((), {"WORKERS": 0}, 10), (("--concurrency", "1"), {"WORKERS": 3}, 1)],
 )
-async def test_worker_runs_what_a_server_without_workers_queues(
+async def test_worker_runs_the_jobs_of_a_server_without_workers(
     vk_env: MakeEnvironment, arguments: tuple[str, ...], variables: dict[str, int], concurrency: int
 ) -> None:
     with started("serve", env=vk_env(WORKERS=0)) as server:

@@ -291,7 +291,7 @@ async def test_keywords_are_removed(api: Api, resources: Resources) -> None:
         ),
     ],
 )
-async def test_what_is_refused(
+async def test_rejected_requests(
     api: Api, resources: Resources, query: str, variables: dict[str, Any], answer: dict[str, Any]
 ) -> None:
     await add(resources, "банк", "ёж")

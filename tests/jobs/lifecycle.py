@@ -50,7 +50,7 @@ class ModelJob:
 
     def move(self, state: JobState, reason: MoveReason) -> None:
         """Change the state."""
-        former = [JobState(state) for kind, state, _ in self.events if kind == STATE_CHANGE and state]
+        former = [JobState(value) for kind, value, _ in self.events if kind == STATE_CHANGE and value]
         assert not former or former[-1].value in FORMER[state], (former, state)
         self.state = state
         self.events.append((STATE_CHANGE, state.value, reason.value))

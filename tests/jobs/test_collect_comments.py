@@ -57,7 +57,7 @@ async def test_everything_is_collected_exactly_once(vk_resources: Resources, sim
     assert group.collected_at is not None
 
 
-async def test_a_second_collection_reads_only_what_is_new(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_a_second_collection_reads_only_changes(vk_resources: Resources, simulator: Simulator) -> None:
     first = counts(await collect(vk_resources))
     before = simulator.control()["calls"]
     again = counts(await collect(vk_resources))
@@ -249,7 +249,7 @@ def test_request_round_trip() -> None:
     assert from_json(CollectionRequest, short) == CollectionRequest((-1,))
 
 
-async def test_cancel_keeps_what_was_stored(vk_resources: Resources, simulator: Simulator) -> None:
+async def test_cancel_keeps_stored_comments(vk_resources: Resources, simulator: Simulator) -> None:
     await add_groups(vk_resources, ["1"])
     simulator.control(hold=True)
     row = await start_collection(vk_resources, owner_ids=[-1])

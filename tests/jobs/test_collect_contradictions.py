@@ -92,7 +92,7 @@ async def test_fewer_comments_than_vk_states(
 
 
 @pytest.mark.parametrize("faults", OF_COMMENTS, ids=name_of)
-async def test_a_first_collection_that_is_shown_fewer_comments(
+async def test_a_first_collection_with_fewer_comments_than_stated(
     resources: Resources, world: Simulator, faults: list[dict[str, Any]]
 ) -> None:
     counts(await collect(resources, since=None, max_posts=1))  # adds the community
@@ -104,9 +104,7 @@ async def test_a_first_collection_that_is_shown_fewer_comments(
 
 
 @pytest.mark.parametrize("change", ["no items", "half of the items", "no level", "level of zero", "null items"])
-async def test_a_contradiction_that_does_not_last_is_not_noticed(
-    resources: Resources, world: Simulator, change: str
-) -> None:
+async def test_a_transient_contradiction_has_no_effect(resources: Resources, world: Simulator, change: str) -> None:
     """The page is requested again."""
     world.control(faults=contradiction(change, times=2) + contradiction(change, "wall.get", times=1))
     result = counts(await collect(resources))
@@ -114,7 +112,7 @@ async def test_a_contradiction_that_does_not_last_is_not_noticed(
     assert await stored_comments(resources) == visible_ids(world)
 
 
-async def test_threads_that_vk_says_nothing_of(resources: Resources, world: Simulator) -> None:
+async def test_threads_that_vk_omits(resources: Resources, world: Simulator) -> None:
     """Each thread is then requested separately."""
     world.control(faults=contradiction("no threads"))
     assert counts(await collect(resources))["incomplete_posts"] == 0
@@ -143,7 +141,7 @@ async def test_fewer_posts_than_vk_states(
 # deletions that must be confirmed
 
 
-async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Simulator) -> None:
+async def test_a_temporarily_empty_wall(resources: Resources, world: Simulator) -> None:
     """VK reports it without any contradiction: a second request detects it."""
     counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get", times=1))
@@ -151,7 +149,7 @@ async def test_a_wall_that_is_empty_for_a_while(resources: Resources, world: Sim
     assert (result["deleted_comments"], await marked(resources)) == (0, set())
 
 
-async def test_a_wall_that_is_empty_indeed(resources: Resources, world: Simulator) -> None:
+async def test_a_wall_whose_posts_are_deleted(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
     everything = {key: ids for key, ids in visible_ids(world).items() if key != max(visible_ids(world))}
     for post_id in everything:
@@ -165,7 +163,7 @@ async def test_a_wall_that_is_empty_indeed(resources: Resources, world: Simulato
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_most_comments_of_a_post_are_gone_for_a_while(
+async def test_most_comments_of_a_post_disappear_temporarily(
     resources: Resources, world: Simulator, *, full: bool
 ) -> None:
     counts(await collect(resources))
@@ -180,7 +178,7 @@ async def test_most_comments_of_a_post_are_gone_for_a_while(
     assert await stored_comments(resources) == visible_ids(world)
 
 
-async def test_most_comments_of_a_post_are_gone_indeed(resources: Resources, world: Simulator) -> None:
+async def test_most_comments_of_a_post_are_deleted(resources: Resources, world: Simulator) -> None:
     counts(await collect(resources))
     biggest = max(visible_ids(world), key=lambda key: len(visible_ids(world)[key]))
     before = await stored(resources, 1)
@@ -242,7 +240,7 @@ async def test_content_that_is_hidden_for_one_run(
         "likes beyond 63 bits",
     ],
 )
-async def test_items_that_cannot_be_used(resources: Resources, world: Simulator, change: str) -> None:
+async def test_items_that_cannot_be_parsed(resources: Resources, world: Simulator, change: str) -> None:
     """The rest of the page is stored, nothing is marked as deleted, and the next collection reads the post again."""
     counts(await collect(resources, max_posts=3))
     world.control(faults=contradiction(change))
@@ -259,7 +257,7 @@ async def test_items_that_cannot_be_used(resources: Resources, world: Simulator,
 
 
 @pytest.mark.parametrize("change", ["nulls among items", "dates too late", "ids of words"])
-async def test_posts_that_cannot_be_used(resources: Resources, world: Simulator, change: str) -> None:
+async def test_posts_that_cannot_be_parsed(resources: Resources, world: Simulator, change: str) -> None:
     counts(await collect(resources))
     world.control(faults=contradiction(change, "wall.get"))
     row = await collect(resources, full=True)
@@ -271,7 +269,7 @@ async def test_posts_that_cannot_be_used(resources: Resources, world: Simulator,
 @pytest.mark.parametrize(
     "change", ["numbers as texts", "texts as numbers", "likes beyond 32 bits", "threads without items"]
 )
-async def test_values_that_can_be_used_all_the_same(resources: Resources, world: Simulator, change: str) -> None:
+async def test_unusual_values_that_can_be_parsed(resources: Resources, world: Simulator, change: str) -> None:
     world.control(faults=contradiction(change) + contradiction(change, "wall.get"))
     row = await collect(resources)
     assert (counts(row)["broken_items"], counts(row)["incomplete_posts"]) == (0, 0)
@@ -296,7 +294,7 @@ async def test_pages_of_posts_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_a_wall_without_posts_that_has_them_again(resources: Resources, world: Simulator, *, full: bool) -> None:
+async def test_a_wall_whose_posts_disappear_and_return(resources: Resources, world: Simulator, *, full: bool) -> None:
     """What VK reports twice is accepted; when VK reports posts again, all are read again, and then nothing more."""
     first = counts(await collect(resources))
     world.control(faults=contradiction("everything zero", "wall.get"))
@@ -309,7 +307,7 @@ async def test_a_wall_without_posts_that_has_them_again(resources: Resources, wo
     assert counts(await collect(resources))["posts"] == 0
 
 
-async def test_a_full_collection_reads_what_is_to_be_read_again(resources: Resources) -> None:
+async def test_a_full_collection_reads_posts_with_a_requested_reread(resources: Resources) -> None:
     """Also posts that have no comments any more according to VK."""
     counts(await collect(resources))
     async with resources.database.transaction() as connection:

@@ -200,7 +200,7 @@ class Lifecycle(RuleBasedStateMachine):
             *["restore"] * bool(model.lost()),
             *["drop_orphans"] * bool(model.orphans()),
             *["time_passes"] * model.has_delayed(),
-            *["rise"] * bool(self._long_time_limits()),
+            *["rise"] * bool(self._can_rise()),
         ]
 
     # clients
@@ -427,14 +427,14 @@ class Lifecycle(RuleBasedStateMachine):
     def rise(self, data: st.DataObject) -> None:
         """A job has waited so long that its priority rises."""
         steps = data.draw(st.integers(1, 3))
-        job = data.draw(st.sampled_from(self._long_time_limits()))
+        job = data.draw(st.sampled_from(self._can_rise()))
         job.waited_steps = steps
         long = timedelta(seconds=AGEING_SECONDS * steps + 60)
         self.tools.sql("UPDATE jobs SET enqueued_at = now() - $2::interval WHERE id = $1", job.id, long)
         self.run(upkeep.raise_waiting(self.resources))
         self.model.raise_waiting()
 
-    def _long_time_limits(self) -> list[ModelJob]:
+    def _can_rise(self) -> list[ModelJob]:
         return [job for job in self.model.jobs.values() if job.state is JobState.QUEUED and not job.is_delayed]
 
     # invariants

@@ -93,7 +93,7 @@ async def test_an_edited_comment_is_matched_again(walls: Resources) -> None:
     await counts_are_right(walls)
 
 
-async def test_a_comment_with_other_attachments_keeps_what_a_switched_off_keyword_matches(walls: Resources) -> None:
+async def test_a_comment_with_new_attachments_keeps_the_matches_of_a_switched_off_keyword(walls: Resources) -> None:
     [bank, people] = await add(walls, "банк", "человек")
     [first] = comments_with(["люди и банк"])
     await store(walls, [first])

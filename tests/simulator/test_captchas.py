@@ -74,7 +74,7 @@ async def test_a_token_does_not_answer_the_old_form(vk: Vk) -> None:
     assert (await vk.refusal("wall.get", owner_id=-1, success_token="solved"))[0] == 14
 
 
-async def test_an_answer_does_not_help_against_other_errors(vk: Vk) -> None:
+async def test_an_answer_has_no_effect_on_other_errors(vk: Vk) -> None:
     returned = await captcha_error(vk)
     await vk.control(faults=[{"code": 9}])
     answer = {"captcha_sid": returned["captcha_sid"], "captcha_key": "q2w3e"}

@@ -17,7 +17,7 @@ async def all_items(vk: Vk, **sent: object) -> list[Any]:
             return found
 
 
-async def test_who_likes_a_post(vk: Vk) -> None:
+async def test_likers_of_a_post(vk: Vk) -> None:
     post = (await vk.answer("wall.get", owner_id=OWNER, count=1))["items"][0]
     likes = await all_items(vk, type="post", item_id=post["id"])
     assert len(set(likes)) == len(likes) == post["likes"]["count"]
@@ -31,7 +31,7 @@ async def test_who_likes_a_post(vk: Vk) -> None:
     assert friends == {"count": 0, "items": []}
 
 
-async def test_who_likes_a_comment(vk: Vk) -> None:
+async def test_likers_of_a_comment(vk: Vk) -> None:
     items = (await vk.comments(await vk.fullest_post(), count=100, need_likes=1))["items"]
     liked = max((item for item in items if "deleted" not in item), key=lambda item: item["likes"]["count"])
     likes = await all_items(vk, type="comment", item_id=liked["id"])

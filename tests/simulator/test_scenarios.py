@@ -137,7 +137,7 @@ async def test_chosen_authors(vk: Vk) -> None:
         assert [item["from_id"] for item in items] == [author] * 2
 
 
-async def test_an_author_who_is_deleted_while_a_client_reads(vk: Vk) -> None:
+async def test_an_author_is_deleted_while_a_client_reads(vk: Vk) -> None:
     person_id = FIRST_PERSON_ID + 3
     post_id = await vk.fullest_post()
     await vk.control(add_comments={"group_id": 1, "post_id": post_id, "count": 1, "from_id": person_id})
@@ -194,7 +194,7 @@ async def test_donut_posts(schema: VkSchema) -> None:
         assert 0 < hidden < len(reply["response"]["items"])
 
 
-async def test_a_post_becomes_donut_and_free_again(vk: Vk) -> None:
+async def test_a_post_is_restricted_to_donuts_and_opened_again(vk: Vk) -> None:
     post_id = await vk.fullest_post()
     before = await vk.history()
     await vk.control(donut_post={"group_id": 1, "post_id": post_id})

@@ -70,7 +70,7 @@ def test_ids_repeat_across_walls() -> None:
     assert set(first.comments) & set(second.comments)
 
 
-def test_replies_have_two_levels_and_follow_what_they_answer(wall: Wall) -> None:
+def test_replies_have_two_levels_and_follow_the_answered_comment(wall: Wall) -> None:
     replies = [comment for comment in wall.comments.values() if comment.top is not None]
     for reply in replies:
         top, answers = reply.top, reply.answers

@@ -256,7 +256,7 @@ async def deleted(stored: Resources) -> set[int]:
     return {key[1] for key, row in rows.items() if row["is_deleted"]}
 
 
-async def test_replies_that_a_whole_thread_did_not_show(stored: Resources) -> None:
+async def test_replies_that_a_complete_thread_did_not_contain(stored: Resources) -> None:
     collection = await write_thread(stored)
     await upsert(stored, [comment(2), comment(4, thread_id=2)], collection)
     async with stored.database.transaction() as connection:
@@ -280,7 +280,7 @@ async def test_threads_with_replies_that_a_collection_has_not_seen(stored: Resou
 
 
 @pytest.mark.parametrize(("whole", "gone"), [(True, {3, 5, 6, 7}), (False, {3, 6, 7})])
-async def test_comments_that_a_post_did_not_show(stored: Resources, gone: set[int], *, whole: bool) -> None:
+async def test_comments_that_a_complete_post_did_not_contain(stored: Resources, gone: set[int], *, whole: bool) -> None:
     """If threads were skipped, the replies of an existing top comment may exist, too."""
     collection = await write_thread(stored)
     await upsert(stored, [comment(2), comment(4, thread_id=2)], collection)
