@@ -14,7 +14,7 @@ from app.jobs.queue import NewJob, enqueue
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources
-from app.store import keywords
+from app.store import keywords, locks
 from app.store.keywords import NewKeyword
 from app.store.rows import JobRow, KeywordRow
 from app.work.matching.match_keywords import MATCH_KEYWORDS, MatchingRequest
@@ -83,7 +83,7 @@ async def add_keywords(resources: Resources, requested: Sequence[RequestedKeywor
     topics: list[str] = []
     async with resources.notifications.publish_on_commit(topics) as connection:
         if valid:
-            await keywords.lock_keywords(connection)
+            await locks.lock_keywords(connection)
             rows, new_ids = await keywords.insert_keywords(connection, valid)
         if new_ids and await keywords.is_any_comment_stored(connection):
             job = await _match(connection, resources, topics, keyword_ids=sorted(new_ids))
@@ -148,7 +148,7 @@ async def update_keyword(
     topics: list[str] = []
     job = None
     async with resources.notifications.publish_on_commit(topics) as connection:
-        await keywords.lock_keywords(connection)
+        await locks.lock_keywords(connection)
         old = await keywords.require_keyword(connection, keyword_id)
         values = {name: value for name, value in values.items() if getattr(old, name) != value}
         merged = {"phrase": old.phrase, "matching": old.matching} | values
@@ -197,7 +197,7 @@ async def remove_keywords(resources: Resources, keyword_ids: Sequence[int]) -> t
     topics: list[str] = []
     job = None
     async with resources.notifications.publish_on_commit(topics) as connection:
-        await keywords.lock_keywords(connection)
+        await locks.lock_keywords(connection)
         removed = await keywords.delete_keywords(connection, ids)
         if await keywords.have_matches(connection, ids):
             job = await _match(connection, resources, topics)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import ValidationFailed
 from app.log import log
 from app.resources import Resources
-from app.store import comment_marks, groups
+from app.store import comment_marks, locks
 from app.store.comment_conditions import CommentConditions
 from app.store.comment_marks import Key, Marks
 
@@ -81,5 +81,5 @@ async def _apply_in_steps(
 
 async def _step(resources: Resources, keys: Sequence[Key], change: CommentChange) -> list[Key]:
     async with resources.database.transaction() as connection:
-        await groups.lock_walls(connection, {owner_id for owner_id, _ in keys})
+        await locks.lock_walls(connection, {owner_id for owner_id, _ in keys})
         return await change(connection, keys)

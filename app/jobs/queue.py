@@ -19,7 +19,7 @@ from app.json_types import JsonObject
 from app.log import log
 from app.notifications import CANCELLATIONS, job_topic
 from app.resources import Resources
-from app.store import entries, groups, jobs, monitorings
+from app.store import entries, groups, jobs, locks, monitorings
 from app.store.rows import JobRow, LostJobRow
 
 CLOSE_TO_LIMIT = 200
@@ -192,7 +192,7 @@ async def keep_room(connection: AsyncConnection, limit: int, requested: int = 0)
     count = await jobs.count_jobs(connection, waiting)
     if count < limit - CLOSE_TO_LIMIT - requested:
         return count
-    await jobs.lock_queue(connection)
+    await locks.lock_queue(connection)
     return await jobs.count_jobs(connection, waiting)
 
 

@@ -1,6 +1,6 @@
 """Communities: rows keyed by `owner_id`, the negative id of the community."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Text, cast, delete, func, or_, select, text, update
@@ -197,19 +197,6 @@ async def delete_group(connection: AsyncConnection, owner_id: int) -> None:
     """Delete the row of a community of which no other data is stored."""
     await connection.execute(delete(groups).where(groups.c.owner_id == owner_id))
     await connection.execute(delete(wall_versions).where(wall_versions.c.owner_id == owner_id))
-
-
-async def lock_walls(connection: AsyncConnection, owner_ids: Collection[int]) -> None:
-    """Lock walls against other writers of their posts and comments until the transaction ends; wait for the locks.
-
-    Two collections may write to one wall, one of single posts and one of the
-    whole wall: the lock keeps them from deadlocking on the same rows.
-    """
-    statement = text("""
-        SELECT pg_advisory_xact_lock(hashtextextended('wall', owner_id))
-          FROM (SELECT owner_id FROM unnest(CAST(:owner_ids AS bigint[])) AS w(owner_id) ORDER BY owner_id) AS walls
-    """)
-    await connection.execute(statement, {"owner_ids": list(owner_ids)})
 
 
 async def mark_groups_collected(connection: AsyncConnection, owner_ids: Sequence[int]) -> None:

@@ -38,8 +38,6 @@ KEY = ("id",)
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 FOLLOWED = [column for column in jobs.c if column.name not in ("heartbeat_at", "checkpoint")]
 """The columns that followers of a job receive: a heartbeat is not a change, and a checkpoint may be large."""
-QUEUE_LOCK = 0x6A6F6273
-"""The PostgreSQL advisory lock of transactions that fill the last places of the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +140,6 @@ async def cancelled_among(connection: AsyncConnection, ids: Collection[int]) -> 
 
 
 # writing
-
-
-async def lock_queue(connection: AsyncConnection) -> None:
-    """Acquire the lock of the queue's last places until the transaction ends; wait while another one holds it."""
-    await connection.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
 
 
 async def insert_job(connection: AsyncConnection, values: Mapping[str, object]) -> JobRow:

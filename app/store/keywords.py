@@ -109,14 +109,6 @@ class NewKeyword:
     category: str | None = None
 
 
-async def lock_keywords(connection: AsyncConnection) -> None:
-    """Lock out all other transactions that store comments or matches, or change keywords, until this one ends.
-
-    Wait for those that are running.
-    """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('keywords', 0))"))
-
-
 async def insert_keywords(
     connection: AsyncConnection, new: Sequence[NewKeyword]
 ) -> tuple[Sequence[KeywordRow], set[int]]:
@@ -214,11 +206,6 @@ class ActiveKeywords:
 
     version: tuple[int, int]
     rows: Sequence[ActiveKeywordRow]
-
-
-async def share_keywords(connection: AsyncConnection) -> None:
-    """Keep keywords from changing until the transaction ends; others may share them at the same time."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock_shared(hashtextextended('keywords', 0))"))
 
 
 async def active_keywords(connection: AsyncConnection, known: ActiveKeywords | None) -> ActiveKeywords:

@@ -94,11 +94,6 @@ async def count_comments_by_wave(
 # detecting waves
 
 
-async def lock_waves(connection: AsyncConnection) -> None:
-    """Lock waves against other transactions that change them until this one ends; wait for the lock."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('waves', 0))"))
-
-
 async def waiting_comments(connection: AsyncConnection, after: Key, limit: int) -> dict[Key, Bands]:
     """Return the next uncompared comments after a key, in the order of keys: key -> bands."""
     statement = text("""

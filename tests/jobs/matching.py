@@ -12,7 +12,8 @@ from app.resources import Resources
 from app.store import keywords
 from app.store.collections import begin_collection
 from app.store.comments import upsert_comments
-from app.store.groups import lock_walls, upsert_groups
+from app.store.groups import upsert_groups
+from app.store.locks import lock_walls
 from app.store.posts import upsert_posts
 from app.wall import VkComment, VkGroup
 from app.work.matching.known_keywords import KnownKeywords, SearchOutdated

@@ -19,7 +19,7 @@ from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
 from app.jobs.states import JobState
 from app.resources import Resources, open_resources
-from app.store import features, groups, waves
+from app.store import features, groups, locks, waves
 from app.store.comment_conditions import CommentConditions
 from app.wall import VkComment
 from app.work.analyzing import analyze_comments as analysis_job
@@ -378,7 +378,7 @@ async def test_a_community_that_is_removed_meanwhile(walls: Resources, monkeypat
     async def found_while_one_goes(texts: Sequence[str]) -> Any:
         found = await features_off_loop(texts)
         async with walls.database.transaction() as connection:
-            await groups.lock_walls(connection, [-2])
+            await locks.lock_walls(connection, [-2])
             await groups.delete_group(connection, -2)
         return found
 

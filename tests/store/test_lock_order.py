@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning
 from app.resources import Resources
-from app.store import authors, comments, features, groups, jobs, posts, tokens
+from app.store import authors, comments, features, groups, jobs, locks, posts, tokens
 from app.store.posts import ReadPost
 from app.wall import VkAuthor, VkGroup
 from tests.locks import assert_one_order
@@ -32,7 +32,7 @@ async def refresh_groups(connection: AsyncConnection, numbers: Sequence[int]) ->
 
 
 async def lock_walls(connection: AsyncConnection, numbers: Sequence[int]) -> None:
-    await groups.lock_walls(connection, numbers)
+    await locks.lock_walls(connection, numbers)
 
 
 async def upsert_posts(connection: AsyncConnection, numbers: Sequence[int]) -> None:

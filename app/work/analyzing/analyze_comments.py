@@ -20,7 +20,7 @@ from app.errors import QueryTimedOut
 from app.jobs.definitions import JobDefinition
 from app.jobs.offload import in_process
 from app.jobs.running_job import Progress, RunningJob
-from app.store import features, groups, summaries, waves
+from app.store import features, locks, summaries, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.features import AnalyzedComment, Most
 from app.store.rows import TextToAnalyzeRow
@@ -138,7 +138,7 @@ class Analysis:
                 continue
             found = await self._analyzed(rows)
             async with self._job.step() as connection:
-                await groups.lock_walls(connection, {row.owner_id for row in rows})
+                await locks.lock_walls(connection, {row.owner_id for row in rows})
                 written = await features.write_features(connection, found, full=self._full)
                 self.counts.read += len(rows)
                 self.counts.analyzed += written.comments
@@ -197,7 +197,7 @@ class Analysis:
         done, after = 0, BEFORE_FIRST
         while True:
             async with self._job.step() as connection:
-                await waves.lock_waves(connection)
+                await locks.lock_waves(connection)
                 # continue after the last one: index entries of compared comments stay for a while as dead tuples (slow)
                 waiting = await waves.waiting_comments(connection, after, BATCH_COMPARED)
                 await _compare(connection, waiting)
@@ -214,12 +214,12 @@ class Analysis:
         after = 0
         while True:
             async with self._job.step() as connection:
-                await waves.lock_waves(connection)
+                await locks.lock_waves(connection)
                 wave_ids = await waves.waves_after(connection, after, BATCH_WAVES, BATCH_IN_WAVES)
                 if not wave_ids:
                     return
                 if gone := await waves.recount_waves(connection, wave_ids):
-                    await groups.lock_walls(connection, await waves.walls_of_waves(connection, gone))
+                    await locks.lock_walls(connection, await waves.walls_of_waves(connection, gone))
                     await waves.dissolve_waves(connection, gone)
                 after = wave_ids[-1]
                 await self._job.report(connection, Progress(COMPARING, done, done), self._checkpoint())
@@ -276,7 +276,7 @@ async def _compare(connection: AsyncConnection, waiting: Mapping[Key, Bands]) ->
     new = [each for place, each in enumerate(candidates) if place in accepted]
     merged = {other: each.wave_ids[0] for each in found for other in each.wave_ids[1:]}
     owner_ids = {owner_id for owner_id, _ in loose} | await waves.walls_of_waves(connection, merged)
-    await groups.lock_walls(connection, owner_ids)
+    await locks.lock_walls(connection, owner_ids)
     new_ids = await waves.insert_waves(connection, len(new))
     await waves.merge_waves(connection, merged)
     wave_of = {key: each.wave_ids[0] for each in found if each.wave_ids for key in each.keys}

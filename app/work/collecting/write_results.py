@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import authors, comments, groups, posts
+from app.store import authors, comments, groups, locks, posts
 from app.vk.wire import VkFault
 from app.work.collecting.collection import CollectionRequest, CollectionState, OpenPost
 from app.work.collecting.collection_events import CollectionEvents
@@ -41,7 +41,7 @@ class CollectionWriter:
             GroupNotFound: a community was removed meanwhile.
         """
         walls = {post.owner_id for post in results.posts}
-        await groups.lock_walls(connection, walls)
+        await locks.lock_walls(connection, walls)
         # a community may have been removed while its requested posts were being collected
         await groups.require_groups(connection, sorted(walls))
         await authors.upsert_authors(connection, results.people)
@@ -69,7 +69,7 @@ class CollectionWriter:
             walls = [owner_id for owner_id in walls if owner_id in state.unconfirmed_walls]
             missing = [key for key in missing if key[0] in state.unconfirmed_walls]
             share = CONFIRMED
-        await groups.lock_walls(connection, {*walls, *(owner_id for owner_id, _ in missing)})
+        await locks.lock_walls(connection, {*walls, *(owner_id for owner_id, _ in missing)})
         state.counts.deleted_comments += await mark_absent_posts(connection, state, walls, missing, share)
 
     # comments
@@ -82,7 +82,7 @@ class CollectionWriter:
         Raises:
             SearchOutdated: keywords or texts have changed since they were searched.
         """
-        await groups.lock_walls(connection, {owner_id for owner_id, _ in results.touched})
+        await locks.lock_walls(connection, {owner_id for owner_id, _ in results.touched})
         await authors.upsert_authors(connection, results.people)
         stored = await comments.upsert_comments(connection, results.comments, self._state.collection)
         await keywords.write_matches(connection, stored)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from app.jobs.definitions import JobDefinition
 from app.jobs.running_job import Progress, RunningJob
-from app.store import comment_marks, groups, posts, waves
+from app.store import comment_marks, groups, locks, posts, waves
 from app.store.comment_conditions import CommentConditions
 from app.store.comments import count_comments
 from app.work.kinds import JobKind
@@ -70,10 +70,10 @@ async def _remove(job: RemovalJob, owner_id: int, after: int | None, counts: Rem
     while not is_removed:
         async with job.step() as connection:
             # lock in the same order as an analysis: the waves, then the walls
-            await waves.lock_waves(connection)
+            await locks.lock_waves(connection)
             keys = await comment_marks.keys_after(connection, selected, None, BATCH)
             in_waves = await waves.waves_of_comments(connection, keys)
-            await groups.lock_walls(connection, {owner_id} | await waves.walls_of_waves(connection, in_waves))
+            await locks.lock_walls(connection, {owner_id} | await waves.walls_of_waves(connection, in_waves))
             if keys:
                 await posts.forget_collected(connection, owner_id)
                 await comment_marks.delete(connection, keys)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.analysis.keywords import Keyword, Positions
 from app.db.engine import Database
-from app.store import keywords
+from app.store import keywords, locks
 from app.store.comments import Stored, with_other_texts
 from app.store.keywords import ActiveKeywords, MatchedComment
 from app.wall import VkComment
@@ -59,7 +59,7 @@ class KnownKeywords:
         """
         if not stored.new_texts and not stored.other_texts:
             return
-        await keywords.share_keywords(connection)
+        await locks.share_keywords(connection)
         if await keywords.active_keywords(connection, self._active) is not self._active:
             raise SearchOutdated
         await keywords.delete_all_matches(connection, [(each.owner_id, each.id) for each in stored.other_texts])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.analysis.keywords import Keyword, Positions
 from app.jobs.definitions import JobDefinition
 from app.jobs.running_job import Progress, RunningJob
-from app.store import groups, keywords
+from app.store import keywords, locks
 from app.store.keywords import ActiveKeywords, KeyRange, MatchedComment
 from app.work.kinds import JobKind
 from app.work.matching.search_texts import as_keywords, search_texts
@@ -100,9 +100,9 @@ class Matching:
         for keyword_id in left:
             while keys := await self._some_matches(keyword_id):
                 async with self._job.step() as connection:
-                    await groups.lock_walls(connection, {owner_id for owner_id, _ in keys})
+                    await locks.lock_walls(connection, {owner_id for owner_id, _ in keys})
                     # check only under this lock: no transaction can activate the keyword or match with it any more
-                    await keywords.share_keywords(connection)
+                    await locks.share_keywords(connection)
                     if await keywords.is_active(connection, keyword_id):
                         break
                     gone = await keywords.delete_matches(connection, keyword_id, keys)
@@ -141,9 +141,9 @@ class Matching:
     async def _write(self, key_range: KeyRange, searched: Mapping[Key, tuple[str, Positions]], total: int) -> bool:
         """Write the matches and return True; return False, without writing, if keywords or texts have changed since."""
         async with self._job.step() as connection:
-            await groups.lock_walls(connection, key_range.owner_ids)
+            await locks.lock_walls(connection, key_range.owner_ids)
             # the lock keeps the active keywords unchanged; every earlier change of them has enqueued its own job
-            await keywords.share_keywords(connection)
+            await locks.share_keywords(connection)
             if await keywords.active_keywords(connection, self._active) is not self._active:
                 return False
             rows = await keywords.texts_of(connection, key_range)
