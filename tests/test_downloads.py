@@ -13,12 +13,12 @@ from app.resources import Resources, open_resources
 from app.work.exporting.export_comments import export_comments
 from app.work.exporting.export_files import export_directory
 from tests.conftest import Api, MakeSettings, Wall, serve
-from tests.jobs.test_export_comments import taken
+from tests.jobs.test_export_comments import claimed_export
 
 
 async def make(resources: Resources, options: ExportOptions | None = None) -> tuple[int, dict[str, Any]]:
     """Create a file, and return its job's id and its facts."""
-    job = await taken(resources, options or ExportOptions(ExportFormat.JSON_LINES))
+    job = await claimed_export(resources, options or ExportOptions(ExportFormat.JSON_LINES))
     return job.id, await export_comments(job)
 
 

@@ -71,7 +71,7 @@ async def export(resources: Resources, options: ExportOptions, **conditions: Any
     return await ended(resources, row.id)
 
 
-async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob:
+async def claimed_export(resources: Resources, options: ExportOptions = LINES) -> RunningJob:
     """Queue an export and claim it, as a worker does."""
     job_id = (await start_export(resources, CommentConditions(), options)).id
     row = await claim_job(resources, job_id, "me")
@@ -190,7 +190,7 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
 
     monkeypatch.setattr(handler, "in_process", ends_late)
     monkeypatch.setattr(handler, "remove_run", lambda _: has_ended.append(False))
-    job = await taken(resources)
+    job = await claimed_export(resources)
     run = asyncio.create_task(export_comments(job))
     await wait_for_rows(resources, job.id)
     run.cancel()
@@ -235,7 +235,7 @@ async def running(job: RunningJob) -> AsyncIterator["asyncio.Task[dict[str, Any]
 
 @pytest.mark.usefixtures("_slow")
 async def test_postgresql_closes_the_connection_meanwhile(resources: Resources) -> None:
-    async with running(await taken(resources)) as run:
+    async with running(await claimed_export(resources)) as run:
         sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vk-comments export'"
 
         async def ended_one() -> bool:
@@ -250,7 +250,7 @@ async def test_postgresql_closes_the_connection_meanwhile(resources: Resources) 
 
 @pytest.mark.usefixtures("_slow")
 async def test_a_run_that_lost_its_lease(resources: Resources) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     async with running(job) as run:
         other = export_directory(resources.settings) / str(job.id) / "run-2.part"
         other.mkdir()
@@ -279,7 +279,7 @@ async def test_a_run_that_lost_its_lease_at_the_end_moves_no_file(
     monkeypatch.setattr(handler, "in_process", and_lose)
     monkeypatch.setattr(handler, "POLL_SECONDS", 60)
     with pytest.raises(CancelRequested):
-        await export_comments(await taken(resources))
+        await export_comments(await claimed_export(resources))
     assert files(resources.settings) == []
 
 
@@ -350,7 +350,7 @@ async def test_no_directory_can_be_made(make_settings: MakeSettings, tmp_path: P
     (tmp_path / "exports").touch()
     async with open_resources(make_settings()) as resources:
         with pytest.raises(ExportNotWritten, match="Not a directory"):
-            await export_comments(await taken(resources))
+            await export_comments(await claimed_export(resources))
 
 
 async def test_a_rename_that_cannot_be_flushed_to_disk(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +359,7 @@ async def test_a_rename_that_cannot_be_flushed_to_disk(resources: Resources, mon
 
     monkeypatch.setattr(handler, "sync_directory", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
-        await export_comments(await taken(resources))
+        await export_comments(await claimed_export(resources))
     assert files(resources.settings) == []
     async with resources.database.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM exports")) == 0
@@ -380,7 +380,7 @@ async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.
         raise QueryTimedOut
 
     monkeypatch.setattr(handler, "count_comments", give_up)
-    job = await taken(resources, CSV)
+    job = await claimed_export(resources, CSV)
     assert (await export_comments(job))["rows"] == 12
     assert [facts["stage"] for kind, facts in await events_of(resources, job.id) if kind == "STAGE_CHANGED"][
         -1
@@ -389,7 +389,7 @@ async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("wall")
 async def test_files_of_a_crashed_run_are_removed(resources: Resources) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     directory = export_directory(resources.settings) / str(job.id)
     for name in ("run-0.part", "run-1.part"):
         (directory / name).mkdir(parents=True)
@@ -404,7 +404,7 @@ async def test_files_of_a_crashed_run_are_removed(resources: Resources) -> None:
 
 async def task_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
     """Return the task that the process receives."""
-    job = await taken(resources, options)
+    job = await claimed_export(resources, options)
     order = await handler._Export(job)._write_task()  # noqa: SLF001 - only the handler can make a task
     return WriteTask(order.dsn, order.statement, options, directory, order.mark)
 
@@ -434,7 +434,7 @@ async def test_writing(
 async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     orders: list[WriteTask] = []
     has_written, may_go_on = asyncio.Event(), asyncio.Event()
 
@@ -472,8 +472,8 @@ async def clear(resources: Resources) -> None:
 
 async def test_expired_and_abandoned_files_are_removed(resources: Resources) -> None:
     await clear(resources)  # the directory may not exist yet
-    kept = await export_comments(await taken(resources))
-    expired, waiting = await taken(resources), await taken(resources)
+    kept = await export_comments(await claimed_export(resources))
+    expired, waiting = await claimed_export(resources), await claimed_export(resources)
     await export_comments(expired)
     root = export_directory(resources.settings)
     (root / "77" / "run-1.part").mkdir(parents=True)
