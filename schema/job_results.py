@@ -129,7 +129,7 @@ JobResult = Annotated[
     CollectionResult | MatchingResult | ExportResult | AnalysisResult | RefreshResult | RemovalResult,
     strawberry.union("JobResult", description="The result of a job; a type per kind of job."),
 ]
-_TYPES: Mapping[type, Callable[[int, Any], object]] = {  # each function gets the model that is its key
+RESULT_TYPES: Mapping[type, Callable[[int, Any], object]] = {  # each function gets the model that is its key
     CollectionSummary: lambda _, summary: CollectionResult.of(summary),
     MatchingSummary: lambda _, summary: MatchingResult.of(summary),
     RefreshCounts: lambda _, summary: RefreshResult.of(summary),
@@ -143,4 +143,4 @@ _TYPES: Mapping[type, Callable[[int, Any], object]] = {  # each function gets th
 def result_of(kind: JobKind, job_id: int, stored: JsonValue) -> Any:  # the type of a union's value is up to its members
     """Return the result of a job, from the JSON in its row."""
     model = DEFINITIONS[kind.value].result
-    return _TYPES[model](job_id, from_json(model, stored))
+    return RESULT_TYPES[model](job_id, from_json(model, stored))

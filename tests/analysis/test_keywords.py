@@ -25,7 +25,7 @@ FORMS, EXACT, PART, CASED = (
 )
 
 
-def found(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str]:
+def matched_parts(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str]:
     """Return the matched parts of a text, by their offsets."""
     assert problem_of(phrase, matching) is None
     positions = Matcher([Keyword(7, phrase, matching)]).match([text]).get(0, {}).get(7, [])
@@ -116,7 +116,7 @@ def found(phrase: str, text: str, matching: KeywordMatching = FORMS) -> list[str
     ],
 )
 def test_word_forms(phrase: str, text: str, parts: list[str]) -> None:
-    assert found(phrase, text) == parts
+    assert matched_parts(phrase, text) == parts
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_word_forms(phrase: str, text: str, parts: list[str]) -> None:
     ],
 )
 def test_other_matchings(phrase: str, matching: KeywordMatching, text: str, parts: list[str]) -> None:
-    assert found(phrase, text, matching) == parts
+    assert matched_parts(phrase, text, matching) == parts
 
 
 def test_many_keywords_in_many_texts() -> None:

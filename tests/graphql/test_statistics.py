@@ -28,7 +28,7 @@ ALL = """query ($groupIds: [ID!], $from: DateTime, $to: DateTime, $bucket: Bucke
     terms { term commentCount } } }"""
 
 
-async def _find(resources: Resources) -> None:
+async def _store_results(resources: Resources) -> None:
     key = {"owner_id": -1, "comment_id": 2, "published_at": datetime(2026, 3, 1, 0, 2, tzinfo=UTC)}
     features = {"language": "ru", "term_ids": [1], "links": [], "phones": [], "mention_ids": [], "mood": 0}
     async with resources.database.transaction() as connection:
@@ -41,7 +41,7 @@ async def _find(resources: Resources) -> None:
 async def test_all_fields(api: Api, resources: Resources, wall: Wall) -> None:
     """Three posts with four comments each, one a minute from midnight (UTC) of a Sunday on."""
     assert len(wall.comment_ids) == 12
-    await _find(resources)
+    await _store_results(resources)
     found = (await api.execute(ALL, timeZone="Europe/Moscow", bucket="HOUR"))["statistics"]
     heat = found.pop("byHourOfWeek")
     assert [cell for cell in heat if cell["commentCount"]] == [{"weekday": 7, "hour": 3, "commentCount": 12}]

@@ -91,7 +91,11 @@ def copies(*words: str, owner_id: int = -1, first_id: int = 100, **facts: Any) -
     ]
 
 
+<<<<<<< HEAD
 async def queued(resources: Resources, **arguments: Any) -> RunningJob[Any, Any]:
+=======
+async def claimed_run(resources: Resources, **arguments: Any) -> RunningJob:
+>>>>>>> lang
     """Start an analysis, claim its job as a worker does, and return its run."""
     job_id = (await start_analysis(resources, **arguments)).id
     row = await claim_job(resources, job_id, "test")
@@ -253,7 +257,11 @@ async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch
 
 async def analyze_alone(resources: Resources, **arguments: Any) -> dict[str, Any]:
     """Analyse without a worker."""
+<<<<<<< HEAD
     return await run_handler(await queued(resources, **arguments), JobKind.ANALYZE_COMMENTS)
+=======
+    return await analysis_job.analyze_comments(await claimed_run(resources, **arguments))
+>>>>>>> lang
 
 
 async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,7 +431,7 @@ async def test_a_new_attachment_meanwhile_does_not_change_the_text(
 async def test_remembered_terms_are_bounded(walls: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_job, "BATCH_COMMENTS", 1)
     monkeypatch.setattr(analysis_job, "MAX_CACHED_TERMS", 3)
-    analysis = analysis_job.Analysis(await queued(walls))
+    analysis = analysis_job.Analysis(await claimed_run(walls))
     await analysis.analyze()
     most = max(len(each.terms) for each in features_of(TEXTS))
     assert len(analysis._term_ids) <= 3 + most  # noqa: SLF001 - the cache itself

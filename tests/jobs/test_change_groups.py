@@ -28,7 +28,7 @@ DERIVED = (
 )  # fmt: skip
 
 
-async def left(resources: Resources, owner_id: int) -> dict[str, int]:
+async def row_counts(resources: Resources, owner_id: int) -> dict[str, int]:
     """Return the number of rows of a wall per table, for tables with any."""
     found = {}
     async with resources.database.connect() as connection:
@@ -40,7 +40,7 @@ async def left(resources: Resources, owner_id: int) -> dict[str, int]:
     return found
 
 
-async def _find(resources: Resources, owner_id: int) -> None:
+async def _store_results(resources: Resources, owner_id: int) -> None:
     """Store features and matches of a comment, a removed comment, and a monitoring."""
     values: dict[str, Any] = {"owner": owner_id}
     async with resources.database.transaction() as connection:
@@ -60,14 +60,14 @@ async def test_a_removed_community_leaves_no_rows(vk_resources: Resources, monke
     monkeypatch.setattr(remove_groups, "BATCH", 5)
     for owner_id in (-1, -2, -3):
         await write_wall(vk_resources, owner_id)
-        await _find(vk_resources, owner_id)
-    before = await left(vk_resources, -2)
+        await _store_results(vk_resources, owner_id)
+    before = await row_counts(vk_resources, -2)
     assert set(before) == set(DERIVED) - {"job_groups"}
     row = await ended(vk_resources, (await start_removal(vk_resources, [-3, -1, -3])).id)
     assert counts(row) == {"groups": 2, "comments": 24}
     assert (row.done, row.total) == (24, 24)
     for owner_id, expected in ((-1, {}), (-2, before), (-3, {})):
-        assert await left(vk_resources, owner_id) == expected
+        assert await row_counts(vk_resources, owner_id) == expected
     async with vk_resources.database.connect() as connection:
         assert await groups.owner_ids_after(connection, None, 9, None) == [-2]
 
@@ -94,12 +94,12 @@ async def test_a_removal_resumes_after_a_crash(vk_resources: Resources, monkeypa
             await start_collection(vk_resources, owner_ids=[-1])
     # stopped during its first step, which is rolled back
     assert (await read_job(vk_resources, job_id)).state == JobState.QUEUED.value
-    assert (await left(vk_resources, -1))["comments"] == 12
+    assert (await row_counts(vk_resources, -1))["comments"] == 12
     reached.clear()
     go_on.set()
     async with open_worker(vk_resources, 1):
         assert counts(await ended(vk_resources, job_id)) == {"groups": 1, "comments": 12}
-    assert await left(vk_resources, -1) == {}
+    assert await row_counts(vk_resources, -1) == {}
 
 
 async def test_a_collection_completes_after_a_cancelled_removal(
@@ -108,7 +108,7 @@ async def test_a_collection_completes_after_a_cancelled_removal(
     monkeypatch.setattr(remove_groups, "BATCH", 100)
     async with open_worker(vk_resources, 2):
         first = counts(await collect(vk_resources))
-        before = await left(vk_resources, -1)
+        before = await row_counts(vk_resources, -1)
         delete = comment_marks.delete
         done: list[int] = []
 
@@ -122,10 +122,10 @@ async def test_a_collection_completes_after_a_cancelled_removal(
         monkeypatch.setattr(comment_marks, "delete", delete_and_cancel)
         job_id = (await start_removal(vk_resources, [-1])).id
         await in_state(vk_resources, job_id, JobState.CANCELLED)
-        assert 0 < (await left(vk_resources, -1))["comments"] < before["comments"]
+        assert 0 < (await row_counts(vk_resources, -1))["comments"] < before["comments"]
         again = counts(await collect(vk_resources))
         assert again["new_comments"] == before["comments"] - (first["new_comments"] - sum(done))
-    assert (await left(vk_resources, -1))["comments"] == before["comments"]
+    assert (await row_counts(vk_resources, -1))["comments"] == before["comments"]
 
 
 DELETED_BY_THE_START = """
@@ -178,4 +178,4 @@ async def test_a_large_wall_is_removed_in_small_statements(
     with statements(vk_resources) as seen:
         assert counts(await ended(vk_resources, (await start_removal(vk_resources, [-1])).id))["comments"] == 23
     assert len([statement for statement in seen.texts if "DELETE FROM posts" in statement]) >= 23 / 5
-    assert await left(vk_resources, -1) == {}
+    assert await row_counts(vk_resources, -1) == {}

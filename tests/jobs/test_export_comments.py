@@ -73,7 +73,11 @@ async def export(resources: Resources, options: ExportOptions, **conditions: Any
     return await ended(resources, row.id)
 
 
+<<<<<<< HEAD
 async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob[Any, Any]:
+=======
+async def claimed_export(resources: Resources, options: ExportOptions = LINES) -> RunningJob:
+>>>>>>> lang
     """Queue an export and claim it, as a worker does."""
     job_id = (await start_export(resources, CommentConditions(), options)).id
     row = await claim_job(resources, job_id, "me")
@@ -192,8 +196,13 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
 
     monkeypatch.setattr(handler, "in_process", ends_late)
     monkeypatch.setattr(handler, "remove_run", lambda _: has_ended.append(False))
+<<<<<<< HEAD
     job = await taken(resources)
     run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
+=======
+    job = await claimed_export(resources)
+    run = asyncio.create_task(export_comments(job))
+>>>>>>> lang
     await wait_for_rows(resources, job.id)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -237,7 +246,7 @@ async def running(job: RunningJob[Any, Any]) -> AsyncIterator["asyncio.Task[dict
 
 @pytest.mark.usefixtures("_slow")
 async def test_postgresql_closes_the_connection_meanwhile(resources: Resources) -> None:
-    async with running(await taken(resources)) as run:
+    async with running(await claimed_export(resources)) as run:
         sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vk-comments export'"
 
         async def ended_one() -> bool:
@@ -252,7 +261,7 @@ async def test_postgresql_closes_the_connection_meanwhile(resources: Resources) 
 
 @pytest.mark.usefixtures("_slow")
 async def test_a_run_that_lost_its_lease(resources: Resources) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     async with running(job) as run:
         other = export_directory(resources.settings) / str(job.id) / "run-2.part"
         other.mkdir()
@@ -281,7 +290,7 @@ async def test_a_run_that_lost_its_lease_at_the_end_moves_no_file(
     monkeypatch.setattr(handler, "in_process", and_lose)
     monkeypatch.setattr(handler, "POLL_SECONDS", 60)
     with pytest.raises(CancelRequested):
-        await export_comments(await taken(resources))
+        await export_comments(await claimed_export(resources))
     assert files(resources.settings) == []
 
 
@@ -352,7 +361,7 @@ async def test_no_directory_can_be_made(make_settings: MakeSettings, tmp_path: P
     (tmp_path / "exports").touch()
     async with open_resources(make_settings()) as resources:
         with pytest.raises(ExportNotWritten, match="Not a directory"):
-            await export_comments(await taken(resources))
+            await export_comments(await claimed_export(resources))
 
 
 async def test_a_rename_that_cannot_be_flushed_to_disk(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +370,7 @@ async def test_a_rename_that_cannot_be_flushed_to_disk(resources: Resources, mon
 
     monkeypatch.setattr(handler, "sync_directory", fail)
     with pytest.raises(ExportNotWritten, match="Input/output error"):
-        await export_comments(await taken(resources))
+        await export_comments(await claimed_export(resources))
     assert files(resources.settings) == []
     async with resources.database.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM exports")) == 0
@@ -382,8 +391,13 @@ async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.
         raise QueryTimedOut
 
     monkeypatch.setattr(handler, "count_comments", give_up)
+<<<<<<< HEAD
     job = await taken(resources, CSV)
     assert (await export_comments(job)).rows == 12
+=======
+    job = await claimed_export(resources, CSV)
+    assert (await export_comments(job))["rows"] == 12
+>>>>>>> lang
     assert [facts["stage"] for kind, facts in await events_of(resources, job.id) if kind == "STAGE_CHANGED"][
         -1
     ] == "done"
@@ -391,7 +405,7 @@ async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("wall")
 async def test_files_of_a_crashed_run_are_removed(resources: Resources) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     directory = export_directory(resources.settings) / str(job.id)
     for name in ("run-0.part", "run-1.part"):
         (directory / name).mkdir(parents=True)
@@ -406,7 +420,7 @@ async def test_files_of_a_crashed_run_are_removed(resources: Resources) -> None:
 
 async def task_of(resources: Resources, options: ExportOptions, directory: Path) -> WriteTask:
     """Return the task that the process receives."""
-    job = await taken(resources, options)
+    job = await claimed_export(resources, options)
     order = await handler._Export(job)._write_task()  # noqa: SLF001 - only the handler can make a task
     return WriteTask(order.dsn, order.statement, options, directory, order.mark)
 
@@ -436,7 +450,7 @@ async def test_writing(
 async def test_a_run_that_lost_its_job_leaves_the_files_of_the_next_run(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await taken(resources)
+    job = await claimed_export(resources)
     orders: list[WriteTask] = []
     has_written, may_go_on = asyncio.Event(), asyncio.Event()
 
@@ -474,8 +488,8 @@ async def clear(resources: Resources) -> None:
 
 async def test_expired_and_abandoned_files_are_removed(resources: Resources) -> None:
     await clear(resources)  # the directory may not exist yet
-    kept = await export_comments(await taken(resources))
-    expired, waiting = await taken(resources), await taken(resources)
+    kept = await export_comments(await claimed_export(resources))
+    expired, waiting = await claimed_export(resources), await claimed_export(resources)
     await export_comments(expired)
     root = export_directory(resources.settings)
     (root / "77" / "run-1.part").mkdir(parents=True)

@@ -55,7 +55,11 @@ async def busy(walls: Resources) -> AsyncIterator[Resources]:
         yield walls
 
 
+<<<<<<< HEAD
 async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
+=======
+async def claimed_run(resources: Resources, job_id: int) -> RunningJob:
+>>>>>>> lang
     """Claim a job as a worker does, without a worker, and return its run."""
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
@@ -257,7 +261,7 @@ async def test_a_keyword_that_is_on_again_loses_no_matches(walls: Resources) -> 
     await update_keyword(walls, bank, {"is_active": False})
     _, job = await update_keyword(walls, bank, {"phrase": "банки"})
     assert job is not None
-    run = await queued(walls, job.id)
+    run = await claimed_run(walls, job.id)
 
     class SwitchedOn(matching_job.Matching):
         async def _some_matches(self, keyword_id: int) -> list[tuple[int, int]]:
@@ -301,7 +305,7 @@ async def test_an_old_job_matches_the_current_keywords(walls: Resources) -> None
     await update_keyword(walls, ids[1], {"is_active": False})
     await remove_keywords(walls, ids[2:])
     assert first.job is not None
-    await match_keywords(await queued(walls, first.job.id))
+    await match_keywords(await claimed_run(walls, first.job.id))
     assert await matches(walls) == await expected(walls) == {(-1, 6, ids[0]): [0, 8]}
 
 

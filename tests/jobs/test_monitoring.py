@@ -57,7 +57,7 @@ async def change(resources: Resources, *owner_ids: int, due: str = "-1 second") 
         )
 
 
-async def found(resources: Resources, owner_id: int = -1) -> dict[str, Any]:
+async def monitoring_of(resources: Resources, owner_id: int = -1) -> dict[str, Any]:
     """Return the monitoring of a community."""
     return (await read(resources, table))[(owner_id,)]
 
@@ -92,7 +92,7 @@ async def test_omitted_settings_stay(resources: Resources) -> None:
     await add(resources, -1)
     await set_monitoring(resources, -1, enabled=True, interval_minutes=5, priority=JobPriority.CRITICAL)
     for arguments in ({}, {"enabled": True}, {"interval_minutes": 5}, {"priority": JobPriority.HIGH}):
-        before = await found(resources)
+        before = await monitoring_of(resources)
         row = await set_monitoring(resources, -1, **arguments)
         assert row.next_run_at == before["next_run_at"] is not None
         assert (row.is_enabled, row.interval_seconds) == (True, 300)
@@ -171,21 +171,21 @@ async def test_run_now_without_monitoring(resources: Resources) -> None:
 async def test_run_now_while_the_community_is_busy(resources: Resources) -> None:
     await monitor(resources, -1, due="10 minutes")
     busy = await queue_job(resources, -1)
-    before = await found(resources)
+    before = await monitoring_of(resources)
     with pytest.raises(JobAlreadyRunning) as caught:
         await run_monitoring(resources, -1)
     assert caught.value.job_id == busy
-    assert await found(resources) == before
+    assert await monitoring_of(resources) == before
 
 
 async def test_run_now_with_a_full_queue(make_settings: MakeSettings) -> None:
     async with open_resources(make_settings(queue_limit=1)) as resources:
         await monitor(resources, -1, due="10 minutes")
         await queue_job(resources, -2)
-        before = await found(resources)
+        before = await monitoring_of(resources)
         with pytest.raises(QueueFull):
             await run_monitoring(resources, -1)
-        assert await found(resources) == before
+        assert await monitoring_of(resources) == before
 
 
 async def test_of_many_concurrent_run_requests_one_succeeds(resources: Resources) -> None:
@@ -194,7 +194,7 @@ async def test_of_many_concurrent_run_requests_one_succeeds(resources: Resources
     results = await asyncio.gather(*runs, start_due(resources), return_exceptions=True)
     assert [result for result in results if not isinstance(result, JobAlreadyRunning | tuple | int)] == []
     [job] = await job_rows(resources)
-    assert (await found(resources))["job_id"] == job["id"]
+    assert (await monitoring_of(resources))["job_id"] == job["id"]
 
 
 # due communities
@@ -210,7 +210,10 @@ async def test_due_communities_are_queued(resources: Resources) -> None:
     assert (one["arguments"], one["priority"]) == ({"wall_ids": [-1]}, JobPriority.LOW.value)
     assert (two["arguments"], two["priority"]) == ({"wall_ids": [-2]}, JobPriority.HIGH.value)
     assert (await events_of(resources, one["id"]))[0][1] == {"state": "QUEUED", "reason": "SCHEDULED"}
-    assert ((await found(resources, -1))["job_id"], (await found(resources, -2))["job_id"]) == (one["id"], two["id"])
+    assert ((await monitoring_of(resources, -1))["job_id"], (await monitoring_of(resources, -2))["job_id"]) == (
+        one["id"],
+        two["id"],
+    )
     assert logs == [
         {"event": "monitoring_started", "log_level": "info", "owner_id": owner_id, "job_id": job_id}
         for owner_id, job_id in ((-2, two["id"]), (-1, one["id"]))
@@ -249,7 +252,7 @@ async def test_missed_runs_after_a_pause_are_one_run(resources: Resources) -> No
     assert [await start_due(resources) for _ in range(2)] == [1, 0]
     await cancel(resources, 1)
     assert await start_due(resources) == 0
-    assert 0.89 * 3600 < await seconds_until(resources, (await found(resources))["next_run_at"]) < 1.11 * 3600
+    assert 0.89 * 3600 < await seconds_until(resources, (await monitoring_of(resources))["next_run_at"]) < 1.11 * 3600
 
 
 async def test_jitter_spreads_communities_that_are_due_at_the_same_time(resources: Resources) -> None:
@@ -267,12 +270,12 @@ async def test_a_busy_community_is_skipped_until_its_next_run(resources: Resourc
     with capture_logs() as logs:
         assert await start_due(resources) == 2
     assert [row["arguments"]["wall_ids"] for row in await job_rows(resources)] == [[-2], [-3], [-1]]
-    assert (await found(resources, -2))["job_id"] is None
+    assert (await monitoring_of(resources, -2))["job_id"] is None
     skipped = [entry for entry in logs if entry["event"] == "monitoring_skipped"]
     assert skipped == [{"event": "monitoring_skipped", "log_level": "info", "owner_id": -2, "job_id": busy}]
     await cancel(resources, busy)
     assert await start_due(resources) == 0
-    assert await seconds_until(resources, (await found(resources, -2))["next_run_at"]) > 3000
+    assert await seconds_until(resources, (await monitoring_of(resources, -2))["next_run_at"]) > 3000
 
 
 async def test_a_full_queue_loses_nothing(make_settings: MakeSettings) -> None:
@@ -316,7 +319,7 @@ async def test_the_schedule_of_the_workers_starts_due_communities(
             await stack.enter_async_context(working(process, handler))
 
         async def all_ended() -> bool:
-            return all([(await found(processes[0], owner_id))["last_state"] for owner_id in (-1, -2)])
+            return all([(await monitoring_of(processes[0], owner_id))["last_state"] for owner_id in (-1, -2)])
 
         await until(all_ended)
         jobs_there = await read(processes[0], jobs_table)
@@ -406,14 +409,20 @@ async def test_a_collection_is_recorded(vk_resources: Resources, simulator: Simu
     await start_due(vk_resources)
     await until(lambda: job_rows(vk_resources))  # the worker's own schedule may have been faster
     job = await ended(vk_resources, 1)
-    row = await found(vk_resources)
+    row = await monitoring_of(vk_resources)
     assert (row["job_id"], row["last_state"], row["last_failure"]) == (job.id, "SUCCEEDED", None)
     assert row["last_run_at"] == job.finished_at
     assert row["last_result"] == job.result
     assert row["last_result"]["new_comments"] == sum(map(len, simulator.truth().values()))
     # the next run reads only changes
+<<<<<<< HEAD
     again = await ended(vk_resources, (await run_monitoring(vk_resources, -1))[0].id)
     assert (await found(vk_resources))["last_result"] == again.result
+=======
+    job, _ = await run_monitoring(vk_resources, -1)
+    again = await ended(vk_resources, job.id)
+    assert (await monitoring_of(vk_resources))["last_result"] == again.result
+>>>>>>> lang
     assert (again.result["new_comments"], again.result["saved_calls"] > 0) == (0, True)
 
 
@@ -453,13 +462,13 @@ async def test_a_failed_job_keeps_the_last_result(resources: Resources) -> None:
     job, _ = await run_monitoring(resources, -1)
     async with working(resources, Handlers().fails):
         failed = await ended(resources, job.id)
-    row = await found(resources)
+    row = await monitoring_of(resources)
     assert (row["job_id"], row["last_state"], row["last_result"]) == (job.id, "FAILED", RESULT)
     assert row["last_failure"] == failed.failure
     assert row["last_failure"]["code"] == "VK_TOKEN"
     assert row["last_run_at"] == failed.finished_at
     await succeed(resources)
-    assert ((row := await found(resources))["last_state"], row["last_failure"]) == ("SUCCEEDED", None)
+    assert ((row := await monitoring_of(resources))["last_state"], row["last_failure"]) == ("SUCCEEDED", None)
 
 
 async def test_a_failed_job_that_is_retried(resources: Resources) -> None:
@@ -470,7 +479,7 @@ async def test_a_failed_job_that_is_retried(resources: Resources) -> None:
     await retry(resources, job.id)
     async with working(resources, Handlers().succeeds):
         await ended(resources, job.id)
-    row = await found(resources)
+    row = await monitoring_of(resources)
     assert (row["last_state"], row["last_failure"], row["last_result"]) == ("SUCCEEDED", None, RESULT)
 
 
@@ -479,7 +488,7 @@ async def test_a_waiting_job_that_is_cancelled(resources: Resources) -> None:
     await succeed(resources)
     job, _ = await run_monitoring(resources, -1)
     cancelled = await cancel(resources, job.id)
-    row = await found(resources)
+    row = await monitoring_of(resources)
     assert (row["last_state"], row["last_result"], row["last_failure"]) == ("CANCELLED", RESULT, None)
     assert row["last_run_at"] == cancelled.finished_at
 
@@ -490,9 +499,9 @@ async def test_a_running_job_that_is_cancelled(resources: Resources) -> None:
     async with working(resources, Handlers().waits):
         await in_state(resources, job.id, JobState.RUNNING)
         await cancel(resources, job.id)
-        assert (await found(resources))["last_state"] is None
+        assert (await monitoring_of(resources))["last_state"] is None
         cancelled = await ended(resources, job.id)
-    row = await found(resources)
+    row = await monitoring_of(resources)
     assert (row["last_state"], row["last_result"], row["last_failure"]) == ("CANCELLED", None, None)
     assert row["last_run_at"] == cancelled.finished_at
 
@@ -500,9 +509,9 @@ async def test_a_running_job_that_is_cancelled(resources: Resources) -> None:
 async def test_other_jobs_of_the_community_are_not_recorded(resources: Resources) -> None:
     await monitor(resources, -1, due="1 hour")
     await succeed(resources)
-    before = await found(resources)
+    before = await monitoring_of(resources)
     async with working(resources, Handlers().fails):
         failed = await ended(resources, await queue_job(resources, -1))
     assert failed.state == "FAILED"
-    assert await found(resources) == before
+    assert await monitoring_of(resources) == before
     assert (await read_job(resources, before["job_id"])).state == "SUCCEEDED"

@@ -35,7 +35,9 @@ async def walls(resources: Resources) -> Resources:
 TEXTS = {2: "кофе", 3: "чай", 4: "вода"}
 
 
-def found(comment_id: int, owner_id: int = -1, bands: tuple[int, ...] = (), language: str = "ru") -> AnalyzedComment:
+def features_of(
+    comment_id: int, owner_id: int = -1, bands: tuple[int, ...] = (), language: str = "ru"
+) -> AnalyzedComment:
     """Return the features of an unchanged comment."""
     text_hash = md5(TEXTS.get(comment_id, "").encode(), usedforsecurity=False).hexdigest()
     links, phones, mentions = ["https://a.ru/'\"\\,{}"], ["+79161234567"], [5, -1]
@@ -48,8 +50,8 @@ async def write(resources: Resources, *rows: AnalyzedComment, full: bool = False
 
 
 async def test_features_are_written_once(walls: Resources) -> None:
-    row = found(2, bands=(1, -2))
-    assert await write(walls, row, found(3)) == Written(2, 0)
+    row = features_of(2, bands=(1, -2))
+    assert await write(walls, row, features_of(3)) == Written(2, 0)
     assert await write(walls, replace(row, language="uk")) == Written(0, 0)
     async with walls.database.connect() as connection:
         kept = (await features.features_by_comment(connection, [(-1, 2), (-1, 9)]))[-1, 2]
@@ -61,10 +63,14 @@ async def test_features_are_written_once(walls: Resources) -> None:
 
 
 async def test_features_are_overwritten(walls: Resources) -> None:
-    await write(walls, found(2, bands=(1, 2)), found(3, bands=(1, 2)), found(4))
+    await write(walls, features_of(2, bands=(1, 2)), features_of(3, bands=(1, 2)), features_of(4))
     async with walls.database.transaction() as connection:
         await connection.execute(text("UPDATE comment_features SET wave_id = 7"))
-    rows = [found(2, bands=(1, 2), language="uk"), found(3, language="uk"), found(4, bands=(3,), language="uk")]
+    rows = [
+        features_of(2, bands=(1, 2), language="uk"),
+        features_of(3, language="uk"),
+        features_of(4, bands=(3,), language="uk"),
+    ]
     assert await write(walls, *rows, full=True) == Written(3, 0)
     kept = await read(walls, tables.comment_features)
     assert {key: (row["language"], row["wave_id"]) for key, row in kept.items()} == {
@@ -80,13 +86,13 @@ async def test_features_are_overwritten(walls: Resources) -> None:
 
 async def test_features_of_changed_or_removed_comments_are_not_written(walls: Resources) -> None:
     await store(walls, [comment(2, "иное"), comment(4, "вода", attachments=[{"type": "photo"}])])
-    assert await write(walls, found(2), found(99), found(3), found(4)) == Written(2, 2)
+    assert await write(walls, features_of(2), features_of(99), features_of(3), features_of(4)) == Written(2, 2)
     # another attachment does not change the text
     assert set(await read(walls, tables.comment_features)) == {(-1, 3), (-1, 4)}
 
 
 async def test_comments_to_analyse(walls: Resources) -> None:
-    await write(walls, found(2), found(3, owner_id=-2))
+    await write(walls, features_of(2), features_of(3, owner_id=-2))
 
     async def keys(
         conditions: CommentConditions,
@@ -99,7 +105,7 @@ async def test_comments_to_analyse(walls: Resources) -> None:
             rows = await features.next_comments(connection, conditions, after, Most(3, characters), full=full)
             counted = await features.count_comments_to_analyze(connection, conditions, full=full)
         assert counted >= len(rows)
-        assert [row.text_hash for row in rows] == [found(row.id).text_hash for row in rows]
+        assert [row.text_hash for row in rows] == [features_of(row.id).text_hash for row in rows]
         return [f"{row.owner_id}_{row.id}" for row in rows]
 
     assert await keys(CommentConditions()) == ["-2_2", "-2_4", "-1_3"]
@@ -141,7 +147,7 @@ async def test_rollups(walls: Resources) -> None:
         )
     async with walls.database.transaction() as connection:
         ids = await features.term_ids(connection, ["один", "два"])
-    one = replace(found(2), term_ids=[ids["один"], ids["два"]])
+    one = replace(features_of(2), term_ids=[ids["один"], ids["два"]])
     await write(walls, one, replace(one, owner_id=-2, term_ids=[ids["один"]], mood=-1, links=[]))
     for conditions in (CommentConditions(owner_ids=(-2,)), CommentConditions(all_of=(CommentConditions(mood=-1),))):
         async with walls.database.transaction() as connection:
@@ -169,7 +175,7 @@ async def test_rollups(walls: Resources) -> None:
 
 async def test_selected_waves(walls: Resources) -> None:
     keys = {(-1, 2): (1, 2), (-1, 3): (2, 3), (-2, 2): (3, 4), (-2, 3): (9,)}
-    await write(walls, *(found(key[1], key[0], bands) for key, bands in keys.items()))
+    await write(walls, *(features_of(key[1], key[0], bands) for key, bands in keys.items()))
     async with walls.database.transaction() as connection:
         assert await waves.count_waiting_comments(connection) == 4
         assert await waves.waiting_comments(connection, BEGINNING, 1) == {(-2, 2): (3, 4)}

@@ -62,7 +62,7 @@ async def write_years(resources: Resources, drawn: random.Random) -> None:
                 everything += [(each.owner_id, each.id) for each in written]
             changed = [_comment(drawn, owner_id, times, comment_id) for comment_id in range(150, 180)]
             await comments.upsert_comments(connection, changed, 0)
-    await _find(resources, drawn, everything)
+    await _store_results(resources, drawn, everything)
     await mark_comments(resources, drawn.sample(everything, 90), Marks(viewed=True))
     await mark_comments(resources, drawn.sample(everything, 60), Marks(viewed=False, archived=True))
     await remove_comments(resources, drawn.sample(everything, 40))
@@ -90,7 +90,7 @@ def _comment(drawn: random.Random, owner_id: int, times: dict[int, datetime], co
     )
 
 
-async def _find(resources: Resources, drawn: random.Random, keys: Sequence[tuple[int, int]]) -> None:
+async def _store_results(resources: Resources, drawn: random.Random, keys: Sequence[tuple[int, int]]) -> None:
     """Store keyword matches, languages and terms of the comments."""
     async with resources.database.transaction() as connection:
         await connection.execute(insert(tables.terms), [{"lemma": lemma} for lemma in ("один", "два", "три", "четыре")])
