@@ -13,23 +13,14 @@ from app.resources import Resources, open_resources
 from app.work.exporting.export_files import export_directory
 from app.work.kinds import JobKind
 from tests.conftest import Api, MakeSettings, Wall, serve
-<<<<<<< HEAD
 from tests.jobs.conftest import run_handler
-from tests.jobs.test_export_comments import taken
-=======
 from tests.jobs.test_export_comments import claimed_export
->>>>>>> lang
 
 
 async def make(resources: Resources, options: ExportOptions | None = None) -> tuple[int, dict[str, Any]]:
     """Create a file, and return its job's id and its facts."""
-<<<<<<< HEAD
-    job = await taken(resources, options or ExportOptions(ExportFormat.JSON_LINES))
-    return job.id, await run_handler(job, JobKind.EXPORT_COMMENTS)
-=======
     job = await claimed_export(resources, options or ExportOptions(ExportFormat.JSON_LINES))
-    return job.id, await export_comments(job)
->>>>>>> lang
+    return job.id, await run_handler(job, JobKind.EXPORT_COMMENTS)
 
 
 @pytest.fixture

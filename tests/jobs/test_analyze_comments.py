@@ -91,11 +91,7 @@ def copies(*words: str, owner_id: int = -1, first_id: int = 100, **facts: Any) -
     ]
 
 
-<<<<<<< HEAD
-async def queued(resources: Resources, **arguments: Any) -> RunningJob[Any, Any]:
-=======
-async def claimed_run(resources: Resources, **arguments: Any) -> RunningJob:
->>>>>>> lang
+async def claimed_run(resources: Resources, **arguments: Any) -> RunningJob[Any, Any]:
     """Start an analysis, claim its job as a worker does, and return its run."""
     job_id = (await start_analysis(resources, **arguments)).id
     row = await claim_job(resources, job_id, "test")
@@ -257,11 +253,7 @@ async def test_a_flood_of_one_author_is_a_wave(resources: Resources, monkeypatch
 
 async def analyze_alone(resources: Resources, **arguments: Any) -> dict[str, Any]:
     """Analyse without a worker."""
-<<<<<<< HEAD
-    return await run_handler(await queued(resources, **arguments), JobKind.ANALYZE_COMMENTS)
-=======
-    return await analysis_job.analyze_comments(await claimed_run(resources, **arguments))
->>>>>>> lang
+    return await run_handler(await claimed_run(resources, **arguments), JobKind.ANALYZE_COMMENTS)
 
 
 async def test_a_wave_grows_merges_and_ends(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

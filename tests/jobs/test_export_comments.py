@@ -73,11 +73,7 @@ async def export(resources: Resources, options: ExportOptions, **conditions: Any
     return await ended(resources, row.id)
 
 
-<<<<<<< HEAD
-async def taken(resources: Resources, options: ExportOptions = LINES) -> RunningJob[Any, Any]:
-=======
-async def claimed_export(resources: Resources, options: ExportOptions = LINES) -> RunningJob:
->>>>>>> lang
+async def claimed_export(resources: Resources, options: ExportOptions = LINES) -> RunningJob[Any, Any]:
     """Queue an export and claim it, as a worker does."""
     job_id = (await start_export(resources, CommentConditions(), options)).id
     row = await claim_job(resources, job_id, "me")
@@ -196,13 +192,8 @@ async def test_a_run_that_is_cancelled_twice_waits_for_its_process(
 
     monkeypatch.setattr(handler, "in_process", ends_late)
     monkeypatch.setattr(handler, "remove_run", lambda _: has_ended.append(False))
-<<<<<<< HEAD
-    job = await taken(resources)
-    run = asyncio.create_task(run_handler(job, JobKind.EXPORT_COMMENTS))
-=======
     job = await claimed_export(resources)
     run = asyncio.create_task(export_comments(job))
->>>>>>> lang
     await wait_for_rows(resources, job.id)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -391,13 +382,8 @@ async def test_a_count_that_times_out(resources: Resources, monkeypatch: pytest.
         raise QueryTimedOut
 
     monkeypatch.setattr(handler, "count_comments", give_up)
-<<<<<<< HEAD
-    job = await taken(resources, CSV)
-    assert (await export_comments(job)).rows == 12
-=======
     job = await claimed_export(resources, CSV)
-    assert (await export_comments(job))["rows"] == 12
->>>>>>> lang
+    assert (await export_comments(job)).rows == 12
     assert [facts["stage"] for kind, facts in await events_of(resources, job.id) if kind == "STAGE_CHANGED"][
         -1
     ] == "done"

@@ -55,11 +55,7 @@ async def busy(walls: Resources) -> AsyncIterator[Resources]:
         yield walls
 
 
-<<<<<<< HEAD
-async def queued(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
-=======
-async def claimed_run(resources: Resources, job_id: int) -> RunningJob:
->>>>>>> lang
+async def claimed_run(resources: Resources, job_id: int) -> RunningJob[Any, Any]:
     """Claim a job as a worker does, without a worker, and return its run."""
     async with resources.database.transaction() as connection:
         row = await jobs.job_by_id(connection, job_id)
