@@ -7,7 +7,7 @@
     ├── GroupNotFound               a community has not been added
     ├── PostNotFound                a post is not stored
     ├── KeywordNotFound             no keyword has this id
-    ├── KeywordAlreadyThere         another keyword has this phrase
+    ├── KeywordAlreadyExists         another keyword has this phrase
     ├── JobNotFound                 no job has this id
     ├── JobAlreadyRunning           a community is being collected already
     ├── JobStateConflict            the job is in a state that does not allow this
@@ -40,7 +40,7 @@ class ErrorCode(Enum):
     GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
     POST_NOT_FOUND = "POST_NOT_FOUND"
     KEYWORD_NOT_FOUND = "KEYWORD_NOT_FOUND"
-    KEYWORD_ALREADY_THERE = "KEYWORD_ALREADY_THERE"
+    KEYWORD_ALREADY_EXISTS = "KEYWORD_ALREADY_EXISTS"
     JOB_NOT_FOUND = "JOB_NOT_FOUND"
     JOB_ALREADY_RUNNING = "JOB_ALREADY_RUNNING"
     JOB_STATE_CONFLICT = "JOB_STATE_CONFLICT"
@@ -146,10 +146,10 @@ class KeywordNotFound(Fault):
         self.keyword_id = keyword_id
 
 
-class KeywordAlreadyThere(Fault):
+class KeywordAlreadyExists(Fault):
     """A keyword with this phrase and matching already exists; `keyword_id` is its id."""
 
-    code = ErrorCode.KEYWORD_ALREADY_THERE
+    code = ErrorCode.KEYWORD_ALREADY_EXISTS
     fact_names = ("keyword_id",)
 
     def __init__(self, keyword_id: int, phrase: str) -> None:

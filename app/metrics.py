@@ -18,7 +18,7 @@ job_run_seconds = Histogram(
 )
 jobs_rescued = Counter("vk_comments_jobs_rescued", "Jobs that were claimed from a dead worker.", ["kind"])
 jobs_restored = Counter("vk_comments_jobs_restored", "Jobs whose queue entry was lost, and created again.")
-jobs_taken_away = Counter("vk_comments_jobs_taken_away", "Runs that lost their lease to another worker.")
+leases_lost = Counter("vk_comments_leases_lost", "Runs that lost their lease to another worker.")
 unfinished_jobs = Gauge(
     "vk_comments_unfinished_jobs", "Jobs that wait or run, in all processes, by kind and state.", ["kind", "state"]
 )

@@ -50,7 +50,7 @@ class AnalyzedKeyword:
 
 
 @strawberry.type(description="A term that is frequent in these comments and rarer in others.")
-class StandingOutTerm:
+class CharacteristicTerm:
     """A term of a scope."""
 
     term: str = strawberry.field(description="The word in its dictionary form.")
@@ -87,7 +87,7 @@ class AnalysisResult:
     hours_of_week: list[AnalyzedHour] = strawberry.field(
         description="The number of comments by hour of the week: each hour with comments, in order."
     )
-    terms: list[StandingOutTerm] = strawberry.field(
+    terms: list[CharacteristicTerm] = strawberry.field(
         description="At most 100 characteristic terms, compared with all analysed comments; highest score first."
     )
     positive_count: int = strawberry.field(description="Comments whose sentiment is POSITIVE: a weak signal.")
@@ -125,7 +125,8 @@ class AnalysisResult:
                 for each in summary.hours
             ],
             terms=[
-                StandingOutTerm(term=each.term, comment_count=each.comments, score=each.score) for each in summary.terms
+                CharacteristicTerm(term=each.term, comment_count=each.comments, score=each.score)
+                for each in summary.terms
             ],
             positive_count=summary.positive,
             negative_count=summary.negative,

@@ -37,7 +37,7 @@ described(
         ErrorCode.GROUP_NOT_FOUND: "A community has not been added.",
         ErrorCode.POST_NOT_FOUND: "A post does not exist, or VK does not show it.",
         ErrorCode.KEYWORD_NOT_FOUND: "The keyword does not exist.",
-        ErrorCode.KEYWORD_ALREADY_THERE: "Another keyword has this phrase and this matching.",
+        ErrorCode.KEYWORD_ALREADY_EXISTS: "Another keyword has this phrase and this matching.",
         ErrorCode.JOB_NOT_FOUND: "The job does not exist.",
         ErrorCode.JOB_ALREADY_RUNNING: "A community is being collected or removed already.",
         ErrorCode.JOB_STATE_CONFLICT: "The state of the job does not allow this.",
@@ -95,7 +95,7 @@ described(
     "The outcome of adding a keyword.",
     {
         KeywordOutcome.ADDED: "It was added.",
-        KeywordOutcome.ALREADY_THERE: "It exists already, and stays unchanged.",
+        KeywordOutcome.ALREADY_EXISTS: "It exists already, and stays unchanged.",
         KeywordOutcome.MALFORMED: "The phrase or the category is not valid: `message` gives the reason.",
     },
 )
@@ -122,8 +122,8 @@ described(
     "Whether a token is usable.",
     {
         TokenHealth.READY: "It is usable.",
-        TokenHealth.RESTING: "VK demands a pause or a captcha: the token is not used before `restsUntil`.",
-        TokenHealth.REFUSED: "VK rejects it: replace it. Each start of a server tries it once again.",
+        TokenHealth.COOLING_DOWN: "VK demands a pause or a captcha: the token is not used before `cooldownUntil`.",
+        TokenHealth.REJECTED: "VK rejects it: replace it. Each start of a server tries it once again.",
     },
 )
 described(

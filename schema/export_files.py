@@ -85,7 +85,7 @@ class ExportResult:
     compression: Compression | None = strawberry.field(description="The compression; null: none.")
     columns: list[ExportColumn] = strawberry.field(description="The columns.")
     row_count: int = strawberry.field(description="The number of comments in it.")
-    cut_text_count: int = strawberry.field(
+    truncated_text_count: int = strawberry.field(
         description="The number of texts that were too long for XLSX and were truncated."
     )
     byte_count: BigInt = strawberry.field(description="The size in bytes.")
@@ -110,7 +110,7 @@ class ExportResult:
             compression=summary.compression,
             columns=list(summary.columns),
             row_count=summary.rows,
-            cut_text_count=summary.cut_texts,
+            truncated_text_count=summary.truncated_texts,
             byte_count=BigInt(summary.bytes),
             sha256=summary.sha256,
             expires_at=summary.expires_at,

@@ -9,7 +9,7 @@ import strawberry
 from app.errors import ValidationFailed
 from app.jobs.states import JobState
 from app.store import job_stats, workers
-from app.store.rows import JobTimesRow, LiveWorkerRow
+from app.store.rows import ActiveWorkerRow, JobTimesRow
 from app.work.kinds import JobKind
 from schema.context import Info
 
@@ -74,7 +74,7 @@ class JobKindStats:
 
 
 @strawberry.type(description="A worker with a recent heartbeat.")
-class LivingWorker:
+class ActiveWorker:
     """A worker."""
 
     name: str = strawberry.field(
@@ -87,7 +87,7 @@ class LivingWorker:
     silent_seconds: float = strawberry.field(description="The seconds since its last heartbeat.")
 
     @classmethod
-    def of(cls, row: LiveWorkerRow) -> "LivingWorker":
+    def of(cls, row: ActiveWorkerRow) -> "ActiveWorker":
         """Convert a worker's row."""
         return cls(
             name=row.name,
@@ -107,7 +107,7 @@ class JobStats:
     last_hours: float = strawberry.field(description="The period in hours, back from now.")
     counts: list[JobCount] = strawberry.field(description="The number of jobs by kind and state; zeros are omitted.")
     kinds: list[JobKindStats] = strawberry.field(description="Statistics by kind, for each kind that has jobs.")
-    workers: list[LivingWorker] = strawberry.field(description="The workers with a recent heartbeat, by name.")
+    workers: list[ActiveWorker] = strawberry.field(description="The workers with a recent heartbeat, by name.")
 
 
 @strawberry.type
@@ -134,5 +134,5 @@ class JobStatsQuery:
             last_hours=last_hours,
             counts=[JobCount(kind=JobKind(row.kind), state=JobState(row.state), count=row.number) for row in counted],
             kinds=[JobKindStats.of(row, last_hours) for row in measured],
-            workers=[LivingWorker.of(row) for row in alive],
+            workers=[ActiveWorker.of(row) for row in alive],
         )

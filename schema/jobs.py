@@ -18,7 +18,7 @@ from app.json_models import from_json
 from app.json_types import JsonObject
 from app.store import entries, jobs
 from app.store.keyset import Key
-from app.store.rows import FollowedJobRow, HeartbeatAgeRow, JobEventRow, JobPlaceRow, StoredFailure
+from app.store.rows import FollowedJobRow, HeartbeatAgeRow, JobEventRow, QueuePositionRow, StoredFailure
 from app.work.kinds import JobKind
 from schema.conditions import conditions_of
 from schema.context import Info
@@ -56,7 +56,9 @@ def _heartbeat_age(row: HeartbeatAgeRow) -> float:
 
 
 JOBS: Loader[Key, "Job | None"] = rows_loader(jobs.jobs_by_key, lambda: Job)
-PLACES_BY_JOB: Loader[Key, "JobPlace | None"] = rows_loader(entries.places_by_job, lambda: JobPlace)
+QUEUE_POSITIONS_BY_JOB: Loader[Key, "QueuePosition | None"] = rows_loader(
+    entries.queue_positions_by_job, lambda: QueuePosition
+)
 HEARTBEAT_AGES_BY_JOB: Loader[Key, float | None] = values_loader(None, jobs.heartbeat_ages_by_job, _heartbeat_age)
 EVENTS_BY_JOB: ChildrenLoader[None, "JobEvent"] = children_loader(
     jobs.events_by_job, jobs.count_events_by_job, lambda: JobEvent
@@ -160,7 +162,7 @@ class JobEvent:
 
 
 @strawberry.type(description="The position of a waiting job in the queue.")
-class JobPlace:
+class QueuePosition:
     """A position in the queue."""
 
     position: int = strawberry.field(
@@ -172,7 +174,7 @@ class JobPlace:
     )
 
     @classmethod
-    def of(cls, row: JobPlaceRow) -> "JobPlace":
+    def of(cls, row: QueuePositionRow) -> "QueuePosition":
         """Convert a row."""
         return cls(position=row.position, not_before=row.not_before)
 
@@ -196,8 +198,11 @@ class Job(Node):
         float | None,
         "The seconds since the last heartbeat of the worker that runs it; null unless it is running.",
     )
-    place: JobPlace | None = relation(
-        PLACES_BY_JOB, lambda job: job.key, JobPlace | None, "Its position in the queue; null unless it is waiting."
+    queue_position: QueuePosition | None = relation(
+        QUEUE_POSITIONS_BY_JOB,
+        lambda job: job.key,
+        QueuePosition | None,
+        "Its position in the queue; null unless it is waiting.",
     )
     created_at: datetime = strawberry.field(description="When it was created.")
     started_at: datetime | None = strawberry.field(description="When it was first started; null if it was not.")

@@ -16,7 +16,7 @@ from app.actions.change_keywords import (
     update_keyword,
 )
 from app.analysis.keywords import KeywordMatching
-from app.errors import KeywordAlreadyThere, ValidationFailed
+from app.errors import KeywordAlreadyExists, ValidationFailed
 from app.store.rows import JobRow
 from app.uploaded_lists import KeywordRow, keywords_in
 from schema.context import Info
@@ -34,7 +34,7 @@ from schema.scalars import Upload
 
 
 @strawberry.type(description="Another keyword has this phrase and this matching.")
-class KeywordAlreadyThereError(Error, fault=KeywordAlreadyThere):
+class KeywordAlreadyExistsError(Error, fault=KeywordAlreadyExists):
     """The keyword exists already."""
 
     keyword_id: strawberry.Private[int]
@@ -159,7 +159,7 @@ class UpdateKeywordSuccess:
 UpdateKeywordResult = Annotated[
     UpdateKeywordSuccess
     | KeywordNotFoundError
-    | KeywordAlreadyThereError
+    | KeywordAlreadyExistsError
     | ValidationFailedError
     | QueueFullError
     | ServiceUnavailableError,

@@ -19,7 +19,7 @@ class VkToken:
     health: TokenHealth = strawberry.field(description="Whether it is usable.")
     reason: str | None = strawberry.field(description="Why it is not usable, in words; null if it is.")
     vk_code: int | None = strawberry.field(description="VK's error code for it; null if there is none.")
-    rests_until: datetime | None = strawberry.field(description="When it will be used again; null: no pause.")
+    cooldown_until: datetime | None = strawberry.field(description="When it will be used again; null: no pause.")
     requests_today: int = strawberry.field(description="HTTP requests made with it today (UTC).")
     calls_today: int = strawberry.field(
         description="Method calls made with it today (UTC), including those inside `execute`."
@@ -35,7 +35,7 @@ class VkToken:
             health=TokenHealth(row.health),
             reason=row.reason,
             vk_code=row.vk_code,
-            rests_until=row.rests_until,
+            cooldown_until=row.cooldown_until,
             requests_today=row.requests_today,
             calls_today=row.calls_today,
             used_at=row.used_at,

@@ -27,7 +27,7 @@ class KeywordOutcome(Enum):
     """The outcome of adding one keyword."""
 
     ADDED = "ADDED"
-    ALREADY_THERE = "ALREADY_THERE"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
     MALFORMED = "MALFORMED"
 
 
@@ -124,7 +124,7 @@ def _outcomes(
             outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.ADDED, f"{row.phrase} was added.", row.id))
         else:
             message = f"{row.phrase} exists already."
-            outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.ALREADY_THERE, message, row.id))
+            outcomes.append(AddedKeyword(each.phrase, KeywordOutcome.ALREADY_EXISTS, message, row.id))
     return outcomes
 
 
@@ -141,7 +141,7 @@ async def update_keyword(
     Raises:
         ValidationFailed: the phrase or the category is not valid.
         KeywordNotFound: the keyword does not exist.
-        KeywordAlreadyThere: another keyword has this phrase and this matching.
+        KeywordAlreadyExists: another keyword has this phrase and this matching.
         QueueFull: too many jobs wait; nothing was changed.
     """
     values = _clean(changes)

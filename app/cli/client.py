@@ -62,7 +62,7 @@ subscription JobProgress($jobId: ID!, $afterSeq: Int!) {
             requestCount savedCallCount
           }
           ... on MatchingResult { matchedCommentCount: commentCount newMatchCount }
-          ... on ExportResult { url rowCount cutTextCount byteCount sha256 }
+          ... on ExportResult { url rowCount truncatedTextCount byteCount sha256 }
         }
       }
     }

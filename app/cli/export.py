@@ -212,7 +212,7 @@ class _Download:
 
 def summary(result: Answer, path: Path) -> str:
     """Return one line that describes the export."""
-    cut = f" {result['cutTextCount']:,} texts were too long for Excel; they are cut and end with a mark." * bool(
-        result["cutTextCount"]
+    cut = f" {result['truncatedTextCount']:,} texts were too long for Excel; they are cut and end with a mark." * bool(
+        result["truncatedTextCount"]
     )
     return f"{result['rowCount']:,} comments, {result['byteCount']:,} bytes: {path}.{cut}"

@@ -48,7 +48,7 @@ def _contents_of(path: Path) -> bytes:
 
 def _print_outcomes(console: Console, outcomes: list[Answer]) -> None:
     counts = Counter(each["outcome"] for each in outcomes)
-    _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_THERE']:,} existed already.")
+    _say(console, f"{counts['ADDED']:,} keywords added, {counts['ALREADY_EXISTS']:,} existed already.")
     malformed = [each for each in outcomes if each["outcome"] == "MALFORMED"]
     for each in malformed[:MOST_SHOWN]:
         _say(console, f"{each['phrase']!r} was skipped. {each['message']}", style="yellow")

@@ -11,7 +11,7 @@ from app.exports.options import ExportColumn
 class JsonLinesFile:
     """A file of JSON lines. Times are ISO 8601 with offset; missing values are null."""
 
-    cut_texts = 0
+    truncated_texts = 0
 
     def __init__(self, sink: Sink, columns: Sequence[ExportColumn]) -> None:
         self._sink = sink

@@ -27,7 +27,7 @@ def require_parquet() -> None:
 class ParquetFile:
     """A file of typed columns in row groups. Times are UTC to the microsecond, lists are lists of strings."""
 
-    cut_texts = 0
+    truncated_texts = 0
 
     def __init__(self, file: NewFile, columns: Sequence[ExportColumn], compression: Compression | None) -> None:
         # Imported lazily: it takes 30 MB, and may not be installed.

@@ -16,7 +16,7 @@ class RowFile(Protocol):
 
     rows: int
     """How many rows were written."""
-    cut_texts: int
+    truncated_texts: int
     """How many texts were cut because they were too long for the format."""
 
     def write(self, rows: Sequence[Sequence[object]]) -> None:

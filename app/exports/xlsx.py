@@ -52,7 +52,7 @@ class XlsxFile:
         self._columns = columns
         self._most_rows = most_rows
         self._writes = [self._write_of(column.kind) for column in columns]
-        self.rows = self.cut_texts = 0
+        self.rows = self.truncated_texts = 0
         self._sheet, self._row = self._next_sheet()
 
     def write(self, rows: Sequence[Sequence[object]]) -> None:
@@ -99,7 +99,7 @@ class XlsxFile:
         # A character has at most two units, so most texts need not be encoded to be measured.
         if 2 * len(text) > LONGEST_TEXT and _units(text) > LONGEST_TEXT:
             text = _first_units(text, LONGEST_TEXT - len(CUT)) + CUT
-            self.cut_texts += 1
+            self.truncated_texts += 1
         sheet.write_string(row, position, text)
 
     def _write_list(self, sheet: Worksheet, row: int, position: int, texts: Sequence[str]) -> None:

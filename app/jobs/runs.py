@@ -79,7 +79,7 @@ def _claim_event(reason: MoveReason) -> Mapping[str, str]:
     return {"message": message, "reason": reason.value}
 
 
-_CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.TAKEN), "RUNNING": _claim_event(MoveReason.RESCUED)}
+_CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.CLAIMED), "RUNNING": _claim_event(MoveReason.RESCUED)}
 
 
 def _end_without_run(row: JobRow) -> End | None:
@@ -202,7 +202,7 @@ def end_of_failure(error: BaseException, row: JobRow) -> End:
         if error.is_transient and has_attempts_left and wait_seconds <= LONGEST_BACKOFF_SECONDS:
             # do not retry before the time that the fault names
             wait_seconds = max(_backoff_seconds(row.attempts), wait_seconds)
-            return End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, None, failure, wait_seconds, counts=counts)
+            return End(JobState.QUEUED, MoveReason.TRANSIENT_FAILURE, None, failure, wait_seconds, counts=counts)
         return End(JobState.FAILED, MoveReason.FAILURE, failure=failure)
     error_id = uuid4().hex[:12]
     log.error("job_crashed", error_id=error_id, exc_info=error)

@@ -52,9 +52,9 @@ class MoveReason(Enum):
     REQUESTED = "REQUESTED"
     SCHEDULED = "SCHEDULED"
     RETRY_REQUESTED = "RETRY_REQUESTED"
-    TAKEN = "TAKEN"
+    CLAIMED = "CLAIMED"
     RESCUED = "RESCUED"
-    FAILURE_MAY_PASS = "FAILURE_MAY_PASS"  # noqa: S105 - not a password
+    TRANSIENT_FAILURE = "TRANSIENT_FAILURE"
     WORKER_STOPPED = "WORKER_STOPPED"
     DONE = "DONE"
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
@@ -73,9 +73,9 @@ _REASONS = {
     MoveReason.REQUESTED: "a client requested it",
     MoveReason.SCHEDULED: "the community's monitoring was due",
     MoveReason.RETRY_REQUESTED: "a client requested a retry",
-    MoveReason.TAKEN: "a worker claimed it",
+    MoveReason.CLAIMED: "a worker claimed it",
     MoveReason.RESCUED: "the heartbeat of its previous worker timed out, and another worker claimed it",
-    MoveReason.FAILURE_MAY_PASS: "this attempt failed with a transient error and will be retried",
+    MoveReason.TRANSIENT_FAILURE: "this attempt failed with a transient error and will be retried",
     MoveReason.WORKER_STOPPED: "its worker was stopped",
     MoveReason.DONE: "all work is done",
     MoveReason.CANCEL_REQUESTED: "a client requested the cancellation",

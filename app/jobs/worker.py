@@ -161,8 +161,8 @@ class Worker:
                 decided = end_of_run(row, run.handler, run.stop_reason)
                 end = await self._write_end(row, decided) if decided else None
                 if end is None:
-                    metrics.jobs_taken_away.inc()
-                    log.warning("job_taken_away")
+                    metrics.leases_lost.inc()
+                    log.warning("lease_lost")
                     return
             except Exception:  # noqa: BLE001 - the entry's heartbeat times out, and a worker claims the job again
                 log.exception("run_end_lost")

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.keyset import Key
-from app.store.rows import JobPlaceRow, LostJobRow
+from app.store.rows import LostJobRow, QueuePositionRow
 
 
 async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[LostJobRow]:
@@ -98,7 +98,7 @@ async def raise_abandoned(connection: AsyncConnection, heartbeat_timeout_seconds
     return int(result.rowcount)
 
 
-async def places_by_job(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, JobPlaceRow]:
+async def queue_positions_by_job(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, QueuePositionRow]:
     """Read the queue positions of jobs: (job id,) -> `position` and `not_before`; jobs that do not wait are absent.
 
     `position` counts from 1 over all kinds, in the order in which workers claim

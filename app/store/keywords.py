@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import keywords
-from app.errors import KeywordAlreadyThere, KeywordNotFound
+from app.errors import KeywordAlreadyExists, KeywordNotFound
 from app.store.arrays import is_among, key_columns
 from app.store.keyset import Key, Order, Page, Slice, count_rows, page_rows, rows_by_key
 from app.store.rows import ActiveKeywordRow, CategoryRow, KeywordRow, MatchCountsRow, MatchRow, TextRow
@@ -156,7 +156,7 @@ async def update_keyword(connection: AsyncConnection, row: KeywordRow, values: M
     """Change a keyword, and return its new row. The caller holds `lock_keywords`.
 
     Raises:
-        KeywordAlreadyThere: another keyword has this phrase and matching.
+        KeywordAlreadyExists: another keyword has this phrase and matching.
     """
     changed_row = {"phrase": row.phrase, "matching": row.matching, **values}
     same = text(f"""
@@ -166,7 +166,7 @@ async def update_keyword(connection: AsyncConnection, row: KeywordRow, values: M
     if other := await connection.scalar(
         same, {"id": row.id, **{name: changed_row[name] for name in ("phrase", "matching")}}
     ):
-        raise KeywordAlreadyThere(other, str(changed_row["phrase"]))
+        raise KeywordAlreadyExists(other, str(changed_row["phrase"]))
     changed = keywords.update().where(keywords.c.id == row.id).values(**values, changed_at=func.now())
     new: KeywordRow = (await connection.execute(changed.returning(keywords))).one()
     return new

@@ -187,7 +187,7 @@ class JobEventRow(Protocol):
     facts: JsonObject
 
 
-class JobPlaceRow(Protocol):
+class QueuePositionRow(Protocol):
     """The queue position of a waiting job, from 1; `not_before` is the time of its retry, None: at once."""
 
     id: int
@@ -223,7 +223,7 @@ class JobTimesRow(Protocol):
     longest_wait: float | None
 
 
-class LiveWorkerRow(Protocol):
+class ActiveWorkerRow(Protocol):
     """A worker: a row of `workers` with its heartbeat age in seconds and the number of its running jobs."""
 
     name: str
@@ -292,13 +292,13 @@ class MonitoringOverviewRow(Protocol):
 
 
 class TokenStateRow(Protocol):
-    """The state of a VK token; `health` is READY, RESTING or REFUSED, `kind` None while unknown."""
+    """The state of a VK token; `health` is READY, COOLING_DOWN or REJECTED, `kind` None while unknown."""
 
     fingerprint: str
     kind: str | None
     health: str
     used_at: datetime | None
-    rests_until: datetime | None
+    cooldown_until: datetime | None
     reason: str | None
     vk_code: int | None
     requests_today: int

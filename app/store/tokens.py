@@ -49,11 +49,11 @@ async def add_tokens(connection: AsyncConnection, fingerprints: Sequence[str]) -
 async def token_states(connection: AsyncConnection, fingerprints: Sequence[str]) -> Sequence[TokenStateRow]:
     """Read the states of these tokens, in the order in which they were first seen.
 
-    A row has fingerprint, kind (None while unknown), health (READY, RESTING, REFUSED), reason, vk_code, rests_until,
-    requests_today, calls_today and used_at; days are those of UTC.
+    A row has fingerprint, kind (None while unknown), health (READY, COOLING_DOWN, REJECTED), reason, vk_code,
+    cooldown_until, requests_today, calls_today and used_at; days are those of UTC.
     """
     statement = text("""
-        SELECT fingerprint, kind, health, used_at, blocked_until AS rests_until,
+        SELECT fingerprint, kind, health, used_at, blocked_until AS cooldown_until,
                CASE WHEN health <> 'READY' THEN blocked_reason END AS reason,
                CASE WHEN health <> 'READY' THEN blocked_code END AS vk_code,
                CASE WHEN is_today THEN requests_today ELSE 0 END AS requests_today,
@@ -63,8 +63,8 @@ async def token_states(connection: AsyncConnection, fingerprints: Sequence[str])
                        coalesce(counted_on = (now() AT TIME ZONE 'UTC')::date, false) AS is_today,
                        CASE WHEN blocked_until > now() AND blocked_until < 'infinity' THEN blocked_until END
                             AS blocked_until,
-                       CASE WHEN blocked_until = 'infinity' THEN 'REFUSED'
-                            WHEN blocked_until > now() THEN 'RESTING' ELSE 'READY' END AS health
+                       CASE WHEN blocked_until = 'infinity' THEN 'REJECTED'
+                            WHEN blocked_until > now() THEN 'COOLING_DOWN' ELSE 'READY' END AS health
                   FROM tokens WHERE fingerprint = ANY(CAST(:fingerprints AS text[]))) AS states
          ORDER BY first_seen_at, fingerprint
     """)

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import jobs, workers
-from app.store.rows import LiveWorkerRow
+from app.store.rows import ActiveWorkerRow
 
 FORGOTTEN_SECONDS = 86_400.0
 
@@ -32,7 +32,7 @@ async def forget_dead(connection: AsyncConnection) -> None:
     await connection.execute(delete(workers).where(workers.c.seen_at < oldest))
 
 
-async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[LiveWorkerRow]:
+async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[ActiveWorkerRow]:
     """Return the workers whose heartbeat is at most `silent_seconds` old, by name.
 
     A row has the columns of `workers`, `silent_seconds` (the heartbeat age) and `running_count` (its running jobs).

@@ -190,7 +190,7 @@ class VkClient:
             if fault.vk_code == GROUP_AUTH:
                 await self._pace.note_kind(token, TokenKind.GROUP)
             seconds = COOLDOWN_SECONDS.get(fault.vk_code or 0)
-            log.warning("vk_token_put_aside", token=fingerprint(token), reason=fault.message, seconds=seconds)
+            log.warning("vk_token_cooldown", token=fingerprint(token), reason=fault.message, seconds=seconds)
             await self._pace.block(token, fault, seconds)
 
     async def _update_token_by_answers(self, token: SecretStr, answers: Sequence[Answer]) -> None:

@@ -22,11 +22,11 @@ class TokenKind(Enum):
 
 
 class TokenHealth(Enum):
-    """Whether a token can be used: READY, RESTING (in cooldown) or REFUSED (permanently)."""
+    """Whether a token can be used: READY, COOLING_DOWN (in cooldown) or REJECTED (permanently)."""
 
     READY = "READY"
-    RESTING = "RESTING"
-    REFUSED = "REFUSED"
+    COOLING_DOWN = "COOLING_DOWN"
+    REJECTED = "REJECTED"
 
 
 @dataclass(frozen=True, slots=True)

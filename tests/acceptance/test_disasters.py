@@ -271,5 +271,5 @@ async def test_a_rolling_restart(
     assert len(clients.followers) == 40
     assert {row["attempts"] for row in outcome.jobs.values()} == {1}
     assert {row["kind"] for rows in outcome.events.values() for row in rows} == {"STATE_CHANGED", "STAGE_CHANGED"}
-    assert outcome.reasons().keys() == {"REQUESTED", "TAKEN", "WORKER_STOPPED", "DONE"}
+    assert outcome.reasons().keys() == {"REQUESTED", "CLAIMED", "WORKER_STOPPED", "DONE"}
     assert [failure for web in installation.webs for failure in web.failures()] == []

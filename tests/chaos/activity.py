@@ -30,7 +30,7 @@ EXPECTED = (
     "JobAlreadyRunningError",
     "JobStateConflictError",
     "JobNotFoundError",
-    "KeywordAlreadyThereError",
+    "KeywordAlreadyExistsError",
     "KeywordNotFoundError",
 )
 """Errors that a client gets because of other clients, or because the answer to its first request was lost."""

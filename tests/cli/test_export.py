@@ -159,7 +159,7 @@ def test_conversion_of_arguments() -> None:
     assert joined_filter(None, search="a", groupIds=[]) == {"search": "a"}
     assert joined_filter('{"a": 1}', search=None) == {"a": 1}
     assert joined_filter('{"a": 1}', search="b") == {"and": [{"a": 1}, {"search": "b"}]}
-    result = {"rowCount": 1_234, "byteCount": 5, "cutTextCount": 2}
+    result = {"rowCount": 1_234, "byteCount": 5, "truncatedTextCount": 2}
     text = "1,234 comments, 5 bytes: a.xlsx. 2 texts were too long for Excel; they are cut and end with a mark."
     assert summary(result, Path("a.xlsx")) == text
 

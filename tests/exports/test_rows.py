@@ -47,7 +47,7 @@ def write(path: Path, kind: ExportFormat, rows: Sequence[Sequence[Any]], **argum
     written.write(rows[1:])
     written.close()
     assert written.rows == len(rows)
-    assert written.cut_texts == 0
+    assert written.truncated_texts == 0
     facts = file.finish()
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     return facts
@@ -138,7 +138,7 @@ def write_texts(path: Path, texts: Sequence[str], most_rows: int = MOST_ROWS) ->
     written.write([(text,) for text in texts])
     written.close()
     file.finish()
-    return written.cut_texts
+    return written.truncated_texts
 
 
 def read_texts(path: Path) -> list[str]:

@@ -70,7 +70,7 @@ async def test_follow_a_collection_to_its_end(vk_api: Api, simulator: Simulator)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [(event["kind"], event["facts"]) for event in events] == [
         ("STATE_CHANGED", {"state": "QUEUED", "reason": "REQUESTED"}),
-        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": ANY}),
+        ("STATE_CHANGED", {"state": "RUNNING", "reason": "CLAIMED", "attempt": 1, "worker": ANY}),
         ("STAGE_CHANGED", {"stage": "listing posts"}),
         ("STAGE_CHANGED", {"stage": "reading comments"}),
         ("STAGE_CHANGED", {"stage": "done"}),

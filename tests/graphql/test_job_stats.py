@@ -27,7 +27,7 @@ query ($lastHours: Float! = 24) {
   }
 }"""
 PLACES = """
-query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Job { state heartbeatAgeSeconds place { position notBefore } } } }
+query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Job { state heartbeatAgeSeconds queuePosition { position notBefore } } } }
 """
 
 
@@ -111,8 +111,8 @@ async def test_positions_and_heartbeats(api: Api, resources: Resources, make_job
     assert 7 <= nodes[0].pop("heartbeatAgeSeconds") < 27
     assert nodes == [
         {"state": "RUNNING", "place": None},
-        {"state": "QUEUED", "heartbeatAgeSeconds": None, "place": {"position": 2, "notBefore": None}},
-        {"state": "QUEUED", "heartbeatAgeSeconds": None, "place": {"position": 1, "notBefore": None}},
+        {"state": "QUEUED", "heartbeatAgeSeconds": None, "queuePosition": {"position": 2, "notBefore": None}},
+        {"state": "QUEUED", "heartbeatAgeSeconds": None, "queuePosition": {"position": 1, "notBefore": None}},
     ]
 
 

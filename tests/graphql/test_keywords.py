@@ -32,7 +32,7 @@ mutation ($input: UpdateKeywordInput!) {
     __typename
     ... on UpdateKeywordSuccess { keyword { phrase matching category isActive matchCount } job { id kind } }
     ... on KeywordNotFoundError { id }
-    ... on KeywordAlreadyThereError { keyword { id phrase } }
+    ... on KeywordAlreadyExistsError { keyword { id phrase } }
     ... on ValidationFailedError { fields { path message } }
     ... on QueueFullError { limit }
     ... on ServiceUnavailableError { service }
@@ -83,7 +83,7 @@ async def test_keywords_are_added_each_with_its_outcome(api: Api, resources: Res
             }
             for phrase, outcome, message in (
                 (" Банк", "ADDED", "Банк was added."),
-                ("банк", "ALREADY_THERE", "Банк exists already."),
+                ("банк", "ALREADY_EXISTS", "Банк exists already."),
                 ("?!", "MALFORMED", "The phrase holds no letter, digit or emoji."),
             )
         ],
@@ -268,9 +268,9 @@ async def test_keywords_are_removed(api: Api, resources: Resources) -> None:
             UPDATE,
             {"input": {"keywordId": gid("Keyword", 1), "phrase": "ЁЖ"}},
             {
-                "__typename": "KeywordAlreadyThereError",
+                "__typename": "KeywordAlreadyExistsError",
                 "keyword": {"id": gid("Keyword", 2), "phrase": "ёж"},
-                "code": "KEYWORD_ALREADY_THERE",
+                "code": "KEYWORD_ALREADY_EXISTS",
             },
         ),
         (

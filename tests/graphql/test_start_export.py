@@ -40,7 +40,7 @@ mutation ($input: StartExportInput!) {
 }"""
 JOB = """
 query ($id: ID!) { job(id: $id) { state failure { code } result { ... on ExportResult {
-  url name format compression columns rowCount cutTextCount byteCount sha256 expiresAt } } } }"""
+  url name format compression columns rowCount truncatedTextCount byteCount sha256 expiresAt } } } }"""
 COMMENTS = """
 query ($filter: CommentFilter) { comments(first: 500, filter: $filter, orderBy: OLDEST) { nodes {
   vkId vkOwnerId vkUrl text publishedAt changedAt likeCount isDeleted viewedAt archivedAt
@@ -269,7 +269,7 @@ async def test_xlsx_equals_the_api(working_api: Api) -> None:
             found[name] = found[name] and found[name].replace(microsecond=found[name].microsecond // 1000 * 1000)
         row["attachments"] = ", ".join(row["attachments"]) or None
         assert found == row
-    assert result["cutTextCount"] == cut == 3
+    assert result["truncatedTextCount"] == cut == 3
 
 
 async def test_the_file_has_the_selected_comments_and_columns(working_api: Api) -> None:

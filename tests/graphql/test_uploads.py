@@ -59,7 +59,7 @@ async def test_import_keywords(api: Api, resources: Resources) -> None:
     assert [(each["phrase"], each["outcome"], each["keyword"]) for each in answer["outcomes"]] == [
         ("банк", "ADDED", {"category": "Деньги", "matching": "EXACT_WORD", **NONE}),
         ("дом", "ADDED", {"category": "Прочее", "matching": "WORD_FORMS", **NONE}),
-        ("банк", "ALREADY_THERE", {"category": "Деньги", "matching": "EXACT_WORD", **NONE}),
+        ("банк", "ALREADY_EXISTS", {"category": "Деньги", "matching": "EXACT_WORD", **NONE}),
         ("…", "MALFORMED", None),
     ]
 

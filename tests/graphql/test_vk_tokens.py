@@ -9,7 +9,7 @@ from app.vk.wire import VkFault, groups_by_id
 from tests.conftest import Api, MakeSettings, Simulator, serve
 
 TOKENS = """
-{ vkTokens { fingerprint kind health reason vkCode restsUntil requestsToday callsToday usedAt } }"""
+{ vkTokens { fingerprint kind health reason vkCode cooldownUntil requestsToday callsToday usedAt } }"""
 
 
 async def test_vk_tokens(make_settings: MakeSettings, simulator: Simulator) -> None:
@@ -22,12 +22,12 @@ async def test_vk_tokens(make_settings: MakeSettings, simulator: Simulator) -> N
             tokens = (await api.execute(TOKENS))["vkTokens"]
     assert not any(secret in json.dumps(tokens) for secret in secrets)
     by_health = {token["health"]: token for token in tokens}
-    assert by_health.keys() == {"REFUSED", "RESTING", "READY"}
-    assert by_health["REFUSED"]["vkCode"] == 5
-    assert by_health["RESTING"]["reason"] == "VK: Rate limit reached (error 29)"
-    assert by_health["RESTING"]["restsUntil"].endswith("+00:00")
+    assert by_health.keys() == {"REJECTED", "COOLING_DOWN", "READY"}
+    assert by_health["REJECTED"]["vkCode"] == 5
+    assert by_health["COOLING_DOWN"]["reason"] == "VK: Rate limit reached (error 29)"
+    assert by_health["COOLING_DOWN"]["cooldownUntil"].endswith("+00:00")
     ready = by_health["READY"]
-    assert (ready["kind"], ready["reason"], ready["restsUntil"]) == ("USER", None, None)
+    assert (ready["kind"], ready["reason"], ready["cooldownUntil"]) == ("USER", None, None)
     assert (ready["requestsToday"], ready["callsToday"]) == (1, 3)
     assert all(len(token["fingerprint"]) == 16 and token["usedAt"] for token in tokens)
 

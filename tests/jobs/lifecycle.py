@@ -159,7 +159,7 @@ class Model:
             entry.manager, entry.is_stale = worker.manager, False
             is_rescued = job.state is JobState.RUNNING
             job.epoch, job.attempts, job.failure, job.worker = job.epoch + 1, job.attempts + 1, None, worker.name
-            job.move(JobState.RUNNING, MoveReason.RESCUED if is_rescued else MoveReason.TAKEN)
+            job.move(JobState.RUNNING, MoveReason.RESCUED if is_rescued else MoveReason.CLAIMED)
             return job
         del self.entries[entry.id]
         if job.is_cancel_requested and not job.state.is_final:

@@ -109,7 +109,14 @@ async def test_an_error_of_one_post_is_an_event(resources: Resources, simulator:
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(
     ("code", "health"),
-    [(5, "REFUSED"), (9, "RESTING"), (14, "RESTING"), (17, "RESTING"), (27, "REFUSED"), (29, "RESTING")],
+    [
+        (5, "REJECTED"),
+        (9, "COOLING_DOWN"),
+        (14, "COOLING_DOWN"),
+        (17, "COOLING_DOWN"),
+        (27, "REJECTED"),
+        (29, "COOLING_DOWN"),
+    ],
 )
 async def test_another_token_replaces_a_rejected_one(
     resources: Resources, simulator: Simulator, code: int, health: str, *, inside: bool
@@ -263,7 +270,7 @@ async def test_a_community_token_may_not_read_walls(
             row = await collect(opened)
         assert (row.state, row.failure["code"]) == ("FAILED", "VK_TOKEN")
         assert "(error 27)" in row.failure["message"]
-        assert await token_health(opened) == [("REFUSED", 27)]
+        assert await token_health(opened) == [("REJECTED", 27)]
     both = make_settings(vk_api_url=simulator.url, vk_tokens=("community", "person"))
     async with open_resources(both) as opened, open_worker(opened, 1):
         assert counts(await collect(opened))["comments"] == 400
@@ -274,4 +281,4 @@ async def test_the_quota_of_a_day(simulate: Callable[..., Simulator], make_setti
     async with open_resources(make_settings(vk_api_url=simulator.url, vk_tokens=TOKENS)) as opened:
         async with open_worker(opened, 1):
             assert counts(await collect(opened, group_ids=(1, 2, 3)))["comments"] == 1_200
-        assert await token_health(opened) == [("READY", None), ("RESTING", 29)]
+        assert await token_health(opened) == [("READY", None), ("COOLING_DOWN", 29)]

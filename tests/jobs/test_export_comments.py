@@ -115,7 +115,7 @@ async def test_every_kind_of_file(resources: Resources, wall: Wall) -> None:
         path = export_directory(resources.settings) / str(row.id) / result["name"]
         data = path.read_bytes()
         assert (result["bytes"], result["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
-        assert (result["rows"], result["cut_texts"], result["columns"]) == (8, 0, ["vkId", "text"])
+        assert (result["rows"], result["truncated_texts"], result["columns"]) == (8, 0, ["vkId", "text"])
         assert texts(path) == expected
         assert (row.done, row.total, row.stage) == (8, 8, "done")
         assert [each.name for each in path.parent.iterdir()] == [path.name]

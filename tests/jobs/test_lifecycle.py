@@ -63,11 +63,11 @@ ENDS: Mapping[str, tuple[Exception | StopReason | None, ModelEnd]] = {
     ),
     "may pass": (
         VkUnavailable("not now"),
-        ModelEnd(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, "VK_UNAVAILABLE", is_delayed=True),
+        ModelEnd(JobState.QUEUED, MoveReason.TRANSIENT_FAILURE, "VK_UNAVAILABLE", is_delayed=True),
     ),
     "database away": (
         ServiceUnavailable("PostgreSQL"),
-        ModelEnd(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, "SERVICE_UNAVAILABLE", is_delayed=True, counts=False),
+        ModelEnd(JobState.QUEUED, MoveReason.TRANSIENT_FAILURE, "SERVICE_UNAVAILABLE", is_delayed=True, counts=False),
     ),
     "time is up": (StopReason.TIMED_OUT, ModelEnd(JobState.FAILED, MoveReason.TIMED_OUT, "JOB_TIMED_OUT")),
     "worker stops": (StopReason.WORKER_STOPS, ModelEnd(JobState.QUEUED, MoveReason.WORKER_STOPPED, counts=False)),

@@ -20,7 +20,7 @@ from app.actions.change_keywords import (
 from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
 from app.background import open_worker
-from app.errors import KeywordAlreadyThere, KeywordNotFound, QueueFull, ValidationFailed
+from app.errors import KeywordAlreadyExists, KeywordNotFound, QueueFull, ValidationFailed
 from app.jobs import offload
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
@@ -157,7 +157,7 @@ async def test_a_new_keyword_is_matched_with_stored_comments(busy: Resources) ->
     )
     assert [(each.outcome, each.message) for each in addition.outcomes] == [
         (KeywordOutcome.ADDED, "Банк was added."),
-        (KeywordOutcome.ALREADY_THERE, "Банк exists already."),
+        (KeywordOutcome.ALREADY_EXISTS, "Банк exists already."),
         (KeywordOutcome.ADDED, "банк was added."),
         (KeywordOutcome.MALFORMED, "The phrase holds no letter, digit or emoji."),
         (KeywordOutcome.MALFORMED, "The category contains characters that are not printable."),
@@ -177,13 +177,13 @@ async def test_a_new_keyword_is_matched_with_stored_comments(busy: Resources) ->
 async def test_case_distinguishes_case_sensitive_keywords(walls: Resources) -> None:
     selected = [RequestedKeyword(phrase, KeywordMatching.CASE_SENSITIVE) for phrase in ("США", "сша", "США")]
     outcomes = (await add_keywords(walls, selected)).outcomes
-    assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_THERE"]
+    assert [each.outcome.value for each in outcomes] == ["ADDED", "ADDED", "ALREADY_EXISTS"]
     [first, second, third] = [each.keyword_id or 0 for each in outcomes]
     assert first == third != second
-    with pytest.raises(KeywordAlreadyThere):
+    with pytest.raises(KeywordAlreadyExists):
         await update_keyword(walls, second, {"phrase": "США"})
     assert (await update_keyword(walls, second, {"phrase": "Сша"}))[0].phrase == "Сша"
-    with pytest.raises(KeywordAlreadyThere):
+    with pytest.raises(KeywordAlreadyExists):
         await update_keyword(
             walls, (await add(walls, "сША"))[0], {"matching": KeywordMatching.CASE_SENSITIVE, "phrase": "США"}
         )
@@ -375,7 +375,7 @@ async def test_rejected_requests(make_settings: MakeSettings) -> None:
         ):
             with pytest.raises(ValidationFailed, match=problem):
                 await update_keyword(opened, bank, arguments)
-        with pytest.raises(KeywordAlreadyThere) as there:
+        with pytest.raises(KeywordAlreadyExists) as there:
             await update_keyword(opened, bank, {"phrase": "ЧЕЛОВЕК"})
         assert there.value.facts() == {"keywordId": people}
         with pytest.raises(KeywordNotFound) as unknown:

@@ -61,11 +61,11 @@ async def test_another_worker_resumes_a_job_that_blocks_its_loop(
                 row = await ended(resources, job_id)
             assert has_reported(tmp_path, "loop_blocked")
             (tmp_path / "go_on").touch()
-            await until(lambda: has_reported(tmp_path, "noticed") and has_reported(tmp_path, "job_taken_away"))
+            await until(lambda: has_reported(tmp_path, "noticed") and has_reported(tmp_path, "lease_lost"))
         assert (row.state, row.epoch, row.checkpoint) == ("SUCCEEDED", 2, {"half": 1})
         assert seen == [{"half": 1}]
         reasons = [facts.get("reason") for kind, facts in await events_of(resources, job_id) if kind == "STATE_CHANGED"]
-    assert reasons == ["REQUESTED", "TAKEN", "RESCUED", "DONE"]
+    assert reasons == ["REQUESTED", "CLAIMED", "RESCUED", "DONE"]
 
 
 async def test_a_job_that_ends_its_process_is_abandoned(

@@ -84,7 +84,7 @@ async def test_a_job_succeeds(resources: Resources) -> None:
     assert row.worker is None
     assert await events_of(resources, job_id) == [
         ("STATE_CHANGED", {"state": "QUEUED", "reason": "REQUESTED"}),
-        ("STATE_CHANGED", {"state": "RUNNING", "reason": "TAKEN", "attempt": 1, "worker": worker.name}),
+        ("STATE_CHANGED", {"state": "RUNNING", "reason": "CLAIMED", "attempt": 1, "worker": worker.name}),
         ("STAGE_CHANGED", {"stage": "waiting"}),
         ("STATE_CHANGED", {"state": "SUCCEEDED", "reason": "DONE"}),
     ]
@@ -277,7 +277,7 @@ async def test_a_run_that_was_declared_dead_cannot_write(resources: Resources) -
 
 def lost_leases() -> float:
     """Return the number of runs that ended because of a lost lease."""
-    return REGISTRY.get_sample_value("vk_comments_jobs_taken_away_total") or 0.0
+    return REGISTRY.get_sample_value("vk_comments_leases_lost_total") or 0.0
 
 
 async def test_a_worker_that_lost_its_lease_does_not_end_the_job(resources: Resources) -> None:
@@ -519,7 +519,7 @@ async def test_a_cancelled_job_does_not_return_to_the_queue(resources: Resources
     taken = await claim_job(resources, failing, "me")
     assert taken
     await cancel(resources, failing)
-    again = End(JobState.QUEUED, MoveReason.FAILURE_MAY_PASS, retry_after_seconds=300)
+    again = End(JobState.QUEUED, MoveReason.TRANSIENT_FAILURE, retry_after_seconds=300)
     assert await runs.finish(resources, [(taken, again)]) == [End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)]
     assert (await read_job(resources, failing)).state == "CANCELLED"
     assert await _count(resources, "SELECT count(*) FROM job_groups") == 0

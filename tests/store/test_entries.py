@@ -126,7 +126,9 @@ async def test_positions_in_the_queue(resources: Resources) -> None:
     await add_entry(resources, 3, priority=30, wait=60)
     await add_entry(resources, 4, status="picked", priority=30)
     async with resources.database.connect() as connection:
-        found = await entries.places_by_job(connection, [(number,) for number in (low, high, later, runs, without)])
+        found = await entries.queue_positions_by_job(
+            connection, [(number,) for number in (low, high, later, runs, without)]
+        )
     assert {key[0]: row.position for key, row in found.items()} == {high: 1, low: 2, later: 3}
     assert found[low,].not_before is None
     assert found[later,].not_before is not None

@@ -205,7 +205,7 @@ async def test_of_many_workers_one_claims_a_job(resources: Resources) -> None:
 
     async def claim_queued() -> Sequence[ClaimedJobRow]:
         async with resources.database.transaction() as connection:
-            events = {"QUEUED": {"message": "Taken.", "reason": "TAKEN"}}
+            events = {"QUEUED": {"message": "Taken.", "reason": "CLAIMED"}}
             return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", events)
 
     [row] = [row for rows in await asyncio.gather(*(claim_queued() for _ in range(6))) for row in rows]

@@ -109,11 +109,11 @@ STATEMENTS: list[tuple[Call, list[type]]] = [
     (lambda c: jobs.lock_job(c, 1, 1), [rows.LockedJobRow]),
     (lambda c: jobs.heartbeat_ages_by_job(c, [(1,)]), [rows.HeartbeatAgeRow]),
     (lambda c: entries.lost_jobs(c, 30), [rows.LostJobRow]),
-    (lambda c: entries.places_by_job(c, [(1,)]), [rows.JobPlaceRow]),
+    (lambda c: entries.queue_positions_by_job(c, [(1,)]), [rows.QueuePositionRow]),
     (lambda c: job_stats.counts(c, 60), [rows.JobCountRow]),
     (job_stats.unfinished, [rows.JobCountRow]),
     (lambda c: job_stats.times(c, 60), [rows.JobTimesRow]),
-    (lambda c: workers.live_workers(c, 60), [rows.LiveWorkerRow]),
+    (lambda c: workers.live_workers(c, 60), [rows.ActiveWorkerRow]),
     (
         lambda c: monitorings.lock_monitoring(c, -1, {"is_enabled": False, "interval_seconds": 60, "priority": 0}),
         [rows.LockedMonitoringRow],

@@ -142,7 +142,7 @@ async def states(resources: Resources) -> Sequence[TokenStateRow]:
 
 async def test_the_health_of_tokens(tokens: Resources) -> None:
     def health(row: TokenStateRow) -> tuple[Any, ...]:
-        return row.fingerprint, row.health, row.reason, row.vk_code, row.rests_until is not None
+        return row.fingerprint, row.health, row.reason, row.vk_code, row.cooldown_until is not None
 
     assert [health(row) for row in await states(tokens)] == [
         (A, "READY", None, None, False),
@@ -151,8 +151,8 @@ async def test_the_health_of_tokens(tokens: Resources) -> None:
     await block(tokens, A, None)
     await block(tokens, B, 3600)
     assert [health(row) for row in await states(tokens)] == [
-        (A, "REFUSED", "VK refuses aaaa", 9, False),
-        (B, "RESTING", "VK refuses bbbb", 9, True),
+        (A, "REJECTED", "VK refuses aaaa", 9, False),
+        (B, "COOLING_DOWN", "VK refuses bbbb", 9, True),
     ]
     await end_cooldown(tokens, B)
     assert health((await states(tokens))[1]) == (B, "READY", None, None, False)

@@ -139,7 +139,7 @@ class _Export:
             bytes=file.bytes,
             sha256=file.sha256,
             columns=options.columns,
-            cut_texts=written.cut_texts,
+            truncated_texts=written.truncated_texts,
             expires_at=row.expires_at,
         )
 

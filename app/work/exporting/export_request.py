@@ -30,7 +30,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """The result: the facts of the file. `cut_texts` is the number of texts that were truncated."""
+    """The result: the facts of the file. `truncated_texts` is the number of texts that were truncated."""
 
     name: str
     format: ExportFormat
@@ -39,5 +39,5 @@ class ExportSummary:
     bytes: int
     sha256: str
     columns: tuple[ExportColumn, ...]
-    cut_texts: int
+    truncated_texts: int
     expires_at: datetime

@@ -54,7 +54,7 @@ class Written:
     """The result: rows, how many of their texts were truncated, and the facts of the file."""
 
     rows: int
-    cut_texts: int
+    truncated_texts: int
     file: FileFacts
 
 
@@ -125,10 +125,10 @@ async def _write(task: WriteTask) -> Written:
         try:
             write: Callable[[WriteTask, NewFile, _ProgressFile], Awaitable[tuple[int, int]]]
             write = _write_csv if task.options.format is ExportFormat.CSV else _write_rows
-            rows, cut_texts = await write(task, file, progress)
+            rows, truncated_texts = await write(task, file, progress)
         finally:
             progress.close()
-        return Written(rows, cut_texts, file.finish())
+        return Written(rows, truncated_texts, file.finish())
     finally:
         file.abandon()
 
@@ -156,4 +156,4 @@ async def _write_rows(task: WriteTask, file: NewFile, progress: _ProgressFile) -
             progress.write(written.rows)
     progress.write(written.rows, is_packing=True)
     written.close()
-    return written.rows, written.cut_texts
+    return written.rows, written.truncated_texts

@@ -1,4 +1,4 @@
-"""Store the communities that a job claims in columns instead of its arguments."""
+"""Store the communities that a job claims in columns instead of its arguments; rename two reasons of state changes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,9 +34,11 @@ def upgrade() -> None:
     """)
     op.execute("UPDATE jobs SET removes_claims = true WHERE kind = 'remove_groups'")
     op.execute("UPDATE jobs SET arguments = arguments - 'claims' - 'removes_claims' WHERE arguments ? 'claims'")
+    rename_reasons({"TAKEN": "CLAIMED", "FAILURE_MAY_PASS": "TRANSIENT_FAILURE"})
 
 
 def downgrade() -> None:
+    rename_reasons({"CLAIMED": "TAKEN", "TRANSIENT_FAILURE": "FAILURE_MAY_PASS"})
     op.execute("""
         UPDATE jobs SET arguments = arguments || jsonb_build_object('claims', to_jsonb(claims))
                || CASE WHEN removes_claims THEN '{"removes_claims": true}'::jsonb ELSE '{}'::jsonb END
@@ -44,3 +46,14 @@ def downgrade() -> None:
     """)
     op.drop_column("jobs", "removes_claims")
     op.drop_column("jobs", "claims")
+
+
+def rename_reasons(names: dict[str, str]) -> None:
+    """Rename reasons in the facts of job events: former name -> new name."""
+    for former, new in names.items():
+        op.execute(
+            sa.text("""
+                UPDATE job_events SET facts = jsonb_set(facts, '{reason}', to_jsonb(CAST(:new AS text)))
+                 WHERE kind = 'STATE_CHANGED' AND facts ->> 'reason' = :former
+            """).bindparams(former=former, new=new)
+        )
