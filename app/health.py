@@ -67,7 +67,7 @@ class HealthCheck:
     notifications: Notifications
     vk: VkClient
     started: float
-    silent_seconds: float = 10.0
+    heartbeat_age_seconds: float = 10.0
     """The heartbeat age after which a worker counts as dead."""
     dead_worker: str | None = None
     """The type of the error that ended the worker of this process; None while it runs, or without a worker."""
@@ -165,7 +165,7 @@ class HealthCheck:
         count = 0
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
-                count = len(await live_workers(connection, self.silent_seconds))
+                count = len(await live_workers(connection, self.heartbeat_age_seconds))
         if count:
             return ComponentHealth("workers", HealthStatus.HEALTHY, None, f"{count} alive")
         return ComponentHealth("workers", HealthStatus.DEGRADED, None, "none is alive, so jobs only wait")
@@ -176,7 +176,7 @@ class HealthCheck:
         with suppress(*UNREACHABLE):
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS), self.database.connect() as connection:
                 counted = await unfinished(connection)
-                metrics.live_workers.set(len(await live_workers(connection, self.silent_seconds)))
+                metrics.live_workers.set(len(await live_workers(connection, self.heartbeat_age_seconds)))
                 metrics.unfinished_jobs.clear()
                 for row in counted:
                     metrics.unfinished_jobs.labels(row.kind, row.state).set(row.number)

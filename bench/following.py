@@ -18,7 +18,7 @@ from app.cli.processes import free_port, running
 from app.errors import ErrorCode
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
-from app.jobs.runs import take
+from app.jobs.runs import claim
 from app.jobs.states import JobEventKind
 from app.json_types import JsonObject
 from app.notifications import job_topic
@@ -101,7 +101,7 @@ async def running_job(resources: Resources) -> RunningJob[Any, Any]:
         queued = await job_by_id(connection, job_id)
         assert queued  # noqa: S101 - it was just made
         assert queued.queue_id  # noqa: S101 - with its queue entry
-        [row] = (await take(connection, {queued.queue_id: job_id}, "bench")).values()
+        [row] = (await claim(connection, {queued.queue_id: job_id}, "bench")).values()
     return definition_of(None).running_job(resources, row)
 
 

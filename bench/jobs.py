@@ -233,7 +233,7 @@ def _delivered(result: LoadResult, subscribers: int, single: LoadResult | None) 
         f"{result.per_second:,.0f}",
         f"{result.arrived / result.written / subscribers:.0%}"
         + (f", {result.refusals} refused" if result.refusals else ""),
-        f"{result.per_second / single.per_second:.1f}" if single else "",
+        f"{result.per_second / single.per_second:.1f}" if single and single.arrived else "",
         f"{_percentile(result.delays, 0.5) * 1000:,.0f}",
         f"{_percentile(result.delays, 0.99) * 1000:,.0f}",
         f"{result.peak_bytes / 2**20:.0f} MiB",

@@ -84,7 +84,7 @@ class ActiveWorker:
     concurrency: int = strawberry.field(description="The maximum number of concurrent jobs.")
     running_count: int = strawberry.field(description="The number of jobs that it is running.")
     started_at: datetime = strawberry.field(description="When it was started.")
-    silent_seconds: float = strawberry.field(description="The seconds since its last heartbeat.")
+    heartbeat_age_seconds: float = strawberry.field(description="The seconds since its last heartbeat.")
 
     @classmethod
     def of(cls, row: ActiveWorkerRow) -> "ActiveWorker":
@@ -96,7 +96,7 @@ class ActiveWorker:
             concurrency=row.concurrency,
             running_count=row.running_count,
             started_at=row.started_at,
-            silent_seconds=round(float(row.silent_seconds), 3),
+            heartbeat_age_seconds=round(float(row.heartbeat_age_seconds), 3),
         )
 
 

@@ -52,7 +52,7 @@ async def add_groups(resources: Resources, references: Sequence[str]) -> list[Ad
     found = await known_groups(resources.vk, names)
     async with resources.database.transaction() as connection:
         new = await groups.upsert_groups(connection, found) if found else set()
-    log.info("groups_added", asked=len(references), found=len(found), new=len(new))
+    log.info("groups_added", requested=len(references), found=len(found), new=len(new))
     by_name = {str(group.id): group for group in found} | {group.screen_name.lower(): group for group in found}
     outcomes = []
     for reference, parsed in read:

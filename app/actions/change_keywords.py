@@ -87,7 +87,7 @@ async def add_keywords(resources: Resources, requested: Sequence[RequestedKeywor
             rows, new_ids = await keywords.insert_keywords(connection, valid)
         if new_ids and await keywords.is_any_comment_stored(connection):
             job = await _match(connection, resources, topics, keyword_ids=sorted(new_ids))
-    log.info("keywords_added", asked=len(requested), new=len(new_ids))
+    log.info("keywords_added", requested=len(requested), new=len(new_ids))
     return Addition(_outcomes(requested, problems, rows, new_ids), job)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
-from app.jobs.queue import NewJob, enqueue, keep_room
+from app.jobs.queue import NewJob, count_waiting_jobs, enqueue
 from app.jobs.states import JobPriority, MoveReason
 from app.log import log
 from app.notifications import job_topic
@@ -117,7 +117,7 @@ async def start_due(resources: Resources) -> int:
     async with resources.notifications.publish_on_commit(topics) as connection:
         due = await monitorings.claim_due(connection, BATCH)
         if due:
-            await keep_room(connection, resources.settings.queue_limit, len(due))
+            await count_waiting_jobs(connection, resources.settings.queue_limit, len(due))
         outcome = await _start(connection, resources, due)
         await monitorings.note_jobs(connection, outcome.started)
         await monitorings.make_due_again(connection, outcome.postponed)

@@ -14,7 +14,7 @@ from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 
 from app.jobs.definitions import PeriodicTask
 from app.jobs.queue import queries_of
-from app.jobs.runs import take
+from app.jobs.runs import claim
 from app.notifications import Notifications, job_topic
 from app.store import entries
 from app.store.rows import ClaimedJobRow
@@ -71,7 +71,7 @@ class Queue(Queries):
             job_ids: dict[int, int] = {
                 entry.id: _job_id(entry) for entry in found if entry.id not in self._running_entries
             }
-            claimed = await take(connection, job_ids, self._worker) if job_ids else {}
+            claimed = await claim(connection, job_ids, self._worker) if job_ids else {}
             await entries.release(connection, [entry_id for entry_id in job_ids if entry_id not in claimed])
             topics += map(job_topic, job_ids.values())
         self.claimed |= claimed

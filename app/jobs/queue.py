@@ -176,11 +176,11 @@ def state_event(state: JobState, reason: MoveReason, facts: JsonObject | None = 
 
 
 async def _check_room(connection: AsyncConnection, limit: int) -> None:
-    if await keep_room(connection, limit) >= limit:
+    if await count_waiting_jobs(connection, limit) >= limit:
         raise QueueFull(limit)
 
 
-async def keep_room(connection: AsyncConnection, limit: int, requested: int = 0) -> int:
+async def count_waiting_jobs(connection: AsyncConnection, limit: int, requested: int = 0) -> int:
     """Count the waiting jobs; if the queue limit is near, first lock the queue until the transaction ends.
 
     Without the lock, two transactions that count at once would both see the last free

@@ -57,7 +57,7 @@ class End:
 _retry_while_unavailable = stamina.retry(on=DATABASE_DELAYS, attempts=None, timeout=60.0, wait_max=2.0)
 
 
-async def take(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, ClaimedJobRow]:
+async def claim(connection: AsyncConnection, job_ids: Mapping[int, int], worker: str) -> dict[int, ClaimedJobRow]:
     """Claim jobs (queue entry id -> job id) for a worker. Return entry id -> job row; unclaimed jobs are absent.
 
     The new epoch locks out the worker that had the job before. A job that a client has

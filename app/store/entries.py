@@ -13,8 +13,8 @@ from app.store.keyset import Key
 from app.store.rows import LostJobRow, QueuePositionRow
 
 
-async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Sequence[LostJobRow]:
-    """Lock and return unfinished jobs without a queue entry and without a heartbeat for `silent_seconds`.
+async def lost_jobs(connection: AsyncConnection, idle_seconds: float) -> Sequence[LostJobRow]:
+    """Lock and return unfinished jobs without a queue entry and without a heartbeat for `idle_seconds`.
 
     Jobs that another process has locked are skipped. Jobs with a cancellation
     request are included: their worker died, and the next worker ends them.
@@ -26,7 +26,7 @@ async def lost_jobs(connection: AsyncConnection, silent_seconds: float) -> Seque
            AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE pgqueuer.id = jobs.queue_id)
          ORDER BY id FOR UPDATE SKIP LOCKED
     """)
-    return (await connection.execute(statement, {"silent": silent_seconds})).all()
+    return (await connection.execute(statement, {"silent": idle_seconds})).all()
 
 
 async def release(connection: AsyncConnection, entry_ids: Sequence[int]) -> None:
@@ -49,7 +49,7 @@ async def release(connection: AsyncConnection, entry_ids: Sequence[int]) -> None
     await connection.execute(statement, {"ids": list(entry_ids)})
 
 
-async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent_seconds: float) -> int:
+async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], idle_seconds: float) -> int:
     """Delete waiting queue entries of these kinds, older than this, without an unfinished job; return how many."""
     statement = text("""
         DELETE FROM pgqueuer
@@ -58,7 +58,7 @@ async def drop_orphans(connection: AsyncConnection, kinds: Sequence[str], silent
            AND NOT EXISTS (
                SELECT 1 FROM jobs WHERE jobs.queue_id = pgqueuer.id AND jobs.state IN ('QUEUED', 'RUNNING'))
     """)
-    result = await connection.execute(statement, {"kinds": list(kinds), "silent": silent_seconds})
+    result = await connection.execute(statement, {"kinds": list(kinds), "silent": idle_seconds})
     return int(result.rowcount)
 
 

@@ -227,29 +227,29 @@ async def claim_jobs(
     without attempts left, or locked by another transaction are skipped.
     """
     statement = text("""
-        WITH wanted AS (
+        WITH selected AS (
             SELECT id, state AS former FROM jobs
              WHERE id = ANY(:ids) AND queue_id = ANY(:entries)
-               AND state IN (SELECT jsonb_object_keys(CAST(:told AS jsonb)))
+               AND state IN (SELECT jsonb_object_keys(CAST(:event_facts AS jsonb)))
                AND cancel_requested_at IS NULL AND attempts < max_attempts
              FOR UPDATE SKIP LOCKED),
-        taken AS (
+        claimed AS (
             UPDATE jobs SET state = 'RUNNING', epoch = epoch + 1, attempts = attempts + 1, last_seq = last_seq + 1,
                    started_at = coalesce(started_at, now()), heartbeat_at = now(), failure = NULL, worker = :worker
-              FROM wanted WHERE jobs.id = wanted.id
-            RETURNING jobs.*, wanted.former),
+              FROM selected WHERE jobs.id = selected.id
+            RETURNING jobs.*, selected.former),
         events AS (
             INSERT INTO job_events (job_id, seq, kind, message, facts)
-            SELECT id, last_seq, 'STATE_CHANGED', CAST(:told AS jsonb) -> former ->> 'message', jsonb_build_object(
-                       'state', state, 'reason', CAST(:told AS jsonb) -> former ->> 'reason',
+            SELECT id, last_seq, 'STATE_CHANGED', CAST(:event_facts AS jsonb) -> former ->> 'message',
+                   jsonb_build_object('state', state, 'reason', CAST(:event_facts AS jsonb) -> former ->> 'reason',
                        'attempt', attempts, 'worker', worker)
-              FROM taken)
-        SELECT * FROM taken ORDER BY id
+              FROM claimed)
+        SELECT * FROM claimed ORDER BY id
     """)
     values = {
         "entries": list(job_ids),
         "ids": list(job_ids.values()),
-        "told": orjson.dumps(events).decode(),
+        "event_facts": orjson.dumps(events).decode(),
         "worker": worker,
     }
     return (await connection.execute(statement.columns(*jobs.c, column("former", Text)), values)).all()
@@ -307,7 +307,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[RunEnd]) -> set[i
                    priority = moved.priority, attempts = attempts + 1,
                    execute_after = now() + make_interval(secs => moved.retry_after_seconds)
               FROM moved WHERE pgqueuer.id = moved.queue_id AND NOT moved.is_final),
-        told AS (
+        new_events AS (
             INSERT INTO job_events (job_id, seq, kind, message, facts)
             SELECT id, last_seq - jsonb_array_length(events) + place, event ->> 0, event ->> 1, event -> 2
               FROM moved, jsonb_array_elements(events) WITH ORDINALITY AS told (event, place))

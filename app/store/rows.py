@@ -231,7 +231,7 @@ class ActiveWorkerRow(Protocol):
     kinds: list[str]
     started_at: datetime
     seen_at: datetime
-    silent_seconds: Decimal
+    heartbeat_age_seconds: Decimal
     running_count: int
 
 

@@ -32,10 +32,10 @@ async def forget_dead(connection: AsyncConnection) -> None:
     await connection.execute(delete(workers).where(workers.c.seen_at < oldest))
 
 
-async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Sequence[ActiveWorkerRow]:
-    """Return the workers whose heartbeat is at most `silent_seconds` old, by name.
+async def live_workers(connection: AsyncConnection, max_age_seconds: float) -> Sequence[ActiveWorkerRow]:
+    """Return the workers whose heartbeat is at most `max_age_seconds` old, by name.
 
-    A row has the columns of `workers`, `silent_seconds` (the heartbeat age) and `running_count` (its running jobs).
+    A row has the columns of `workers`, `heartbeat_age_seconds` (the heartbeat age) and `running_count` (its running jobs).
     """
     heartbeat_age = func.extract("epoch", func.now() - workers.c.seen_at)
     running = (
@@ -45,8 +45,8 @@ async def live_workers(connection: AsyncConnection, silent_seconds: float) -> Se
         .scalar_subquery()
     )
     statement = (
-        select(workers, heartbeat_age.label("silent_seconds"), running.label("running_count"))
-        .where(heartbeat_age <= literal(silent_seconds))
+        select(workers, heartbeat_age.label("heartbeat_age_seconds"), running.label("running_count"))
+        .where(heartbeat_age <= literal(max_age_seconds))
         .order_by(workers.c.name)
     )
     return (await connection.execute(statement)).all()

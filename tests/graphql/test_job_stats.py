@@ -23,11 +23,13 @@ query ($lastHours: Float! = 24) {
       kind endedCount endedPerHour longestWaitSeconds
       waitingSeconds { p50 p90 p99 max } durationSeconds { p50 p90 p99 max }
     }
-    workers { name kinds concurrency runningCount startedAt silentSeconds }
+    workers { name kinds concurrency runningCount startedAt heartbeatAgeSeconds }
   }
 }"""
 PLACES = """
-query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Job { state heartbeatAgeSeconds queuePosition { position notBefore } } } }
+query ($ids: [ID!]!) {
+  nodes(ids: $ids) { ... on Job { state heartbeatAgeSeconds queuePosition { position notBefore } } }
+}
 """
 
 
@@ -72,7 +74,7 @@ async def test_counts_times_and_workers(api: Api, resources: Resources) -> None:
     [worker] = found["workers"]
     assert worker["name"] == "host:1"
     assert (worker["kinds"], worker["concurrency"], worker["runningCount"]) == (["COLLECT_COMMENTS"], 4, 1)
-    assert 0 <= worker["silentSeconds"] < 10
+    assert 0 <= worker["heartbeatAgeSeconds"] < 10
     assert running.state == "RUNNING"
 
 
@@ -110,7 +112,7 @@ async def test_positions_and_heartbeats(api: Api, resources: Resources, make_job
     nodes = (await api.execute(PLACES, ids=[gid("Job", job_id) for job_id in job_ids]))["nodes"]
     assert 7 <= nodes[0].pop("heartbeatAgeSeconds") < 27
     assert nodes == [
-        {"state": "RUNNING", "place": None},
+        {"state": "RUNNING", "queuePosition": None},
         {"state": "QUEUED", "heartbeatAgeSeconds": None, "queuePosition": {"position": 2, "notBefore": None}},
         {"state": "QUEUED", "heartbeatAgeSeconds": None, "queuePosition": {"position": 1, "notBefore": None}},
     ]

@@ -69,7 +69,7 @@ async def claim_job(resources: Resources, job_id: int, worker: str) -> ClaimedJo
     async with resources.notifications.publish_on_commit([job_topic(job_id)]) as connection:
         row = await jobs.job_by_id(connection, job_id)
         entry_id = (row and row.queue_id) or 0
-        return (await runs.take(connection, {entry_id: job_id}, worker)).get(entry_id)
+        return (await runs.claim(connection, {entry_id: job_id}, worker)).get(entry_id)
 
 
 async def finish(resources: Resources, row: JobRow, end: runs.End) -> bool:

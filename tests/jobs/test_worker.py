@@ -916,7 +916,7 @@ async def test_workers_are_registered_while_they_are_alive(resources: Resources)
             [row] = await live_workers(connection, 10)
         assert (row.name, row.concurrency, row.kinds) == (worker.name, 3, ["collect_comments"])
         assert row.running_count == 1
-        assert 0 <= row.silent_seconds < 10
+        assert 0 <= row.heartbeat_age_seconds < 10
     assert await names() == []
 
 

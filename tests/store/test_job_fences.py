@@ -45,7 +45,7 @@ async def test_another_entry_of_a_job_does_not_end_it(resources: Resources) -> N
     job_id = (await insert(resources, state="RUNNING")).id
     await change(resources, job_id, cancel_requested_at=func.now())
     async with resources.database.transaction() as connection:
-        assert await runs.take(connection, {7: job_id}, "me") == {}
+        assert await runs.claim(connection, {7: job_id}, "me") == {}
     assert (await read_job(resources, job_id)).state == "RUNNING"
 
 
@@ -55,7 +55,7 @@ async def test_a_claim_does_not_wait_for_a_job_row(resources: Resources) -> None
     await change(resources, job_id, cancel_requested_at=func.now())
     async with held(resources, "SELECT FROM jobs FOR UPDATE"), resources.database.transaction() as connection:
         await never_wait(connection)
-        assert await runs.take(connection, {1_000 + job_id: job_id}, "me") == {}
+        assert await runs.claim(connection, {1_000 + job_id: job_id}, "me") == {}
     assert (await read_job(resources, job_id)).state == "QUEUED"
 
 
