@@ -35,7 +35,7 @@ async def forget_dead(connection: AsyncConnection) -> None:
 async def live_workers(connection: AsyncConnection, max_age_seconds: float) -> Sequence[ActiveWorkerRow]:
     """Return the workers whose heartbeat is at most `max_age_seconds` old, by name.
 
-    A row has the columns of `workers`, `heartbeat_age_seconds` (the heartbeat age) and `running_count` (its running jobs).
+    A row has the columns of `workers`, `heartbeat_age_seconds`, and `running_count` (its running jobs).
     """
     heartbeat_age = func.extract("epoch", func.now() - workers.c.seen_at)
     running = (
