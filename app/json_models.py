@@ -14,7 +14,7 @@ Model = TypeVar("Model")
 _adapters: dict[object, TypeAdapter[Any]] = {}  # keyed by model; each adapter converts another type
 
 
-def _adapter(model: Any) -> TypeAdapter[Any]:
+def _adapter(model: Any) -> TypeAdapter[Any]:  # as above; mypy does not accept a type variable here
     # building the validator of a model takes milliseconds
     if model not in _adapters:
         _adapters[model] = TypeAdapter(model)

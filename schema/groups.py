@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import strawberry
 
 from app.actions.add_groups import MOST_REFERENCES, AddOutcome, add_groups
-from app.actions.change_groups import start_refresh, start_removal, update_group
+from app.actions.change_groups import GroupChanges, start_refresh, start_removal, update_group
 from app.uploaded_lists import references_in
 from schema.context import Info
 from schema.errors import (
@@ -221,12 +221,12 @@ class GroupMutation:
         input: Annotated[UpdateGroupInput, strawberry.argument(description="Which community, and what.")],
     ) -> UpdateGroupResult:
         """Change a community."""
-        changes = {
-            "note": input.note,
-            "labels": input.labels if input.labels is strawberry.UNSET else input.labels or [],
-        }
-        given = {name: value for name, value in changes.items() if value is not strawberry.UNSET}
-        row = await update_group(info.context.resources, key_of(input.group_id, "Group", "groupId")[0], given)
+        changes: GroupChanges = {}
+        if input.note is not strawberry.UNSET:
+            changes["note"] = input.note
+        if input.labels is not strawberry.UNSET:
+            changes["labels"] = input.labels or []
+        row = await update_group(info.context.resources, key_of(input.group_id, "Group", "groupId")[0], changes)
         return UpdateGroupSuccess(group=Group.of(row))
 
     @strawberry.mutation(description="Refresh communities from VK: their names, members, and whether they are closed.")

@@ -9,6 +9,7 @@ from strawberry.types import get_object_definition
 
 from app.actions.change_keywords import (
     MOST_KEYWORDS,
+    KeywordChanges,
     KeywordOutcome,
     RequestedKeyword,
     add_keywords,
@@ -234,8 +235,13 @@ class KeywordMutation:
         input: Annotated[UpdateKeywordInput, strawberry.argument(description="Which keyword, and how.")],
     ) -> UpdateKeywordResult:
         """Change a keyword."""
-        given = {"phrase": input.phrase, "matching": input.matching, "is_active": input.is_active}
-        changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+        changes: KeywordChanges = {}
+        if input.phrase is not None:
+            changes["phrase"] = input.phrase
+        if input.matching is not None:
+            changes["matching"] = input.matching
+        if input.is_active is not None:
+            changes["is_active"] = input.is_active
         if input.category is not strawberry.UNSET:
             changes["category"] = input.category
         keyword_id = key_of(input.keyword_id, "Keyword", "keywordId")[0]

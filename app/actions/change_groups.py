@@ -1,7 +1,7 @@
 """Changes users' notes and labels of communities, and enqueues the jobs that refresh and remove communities."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 from app.errors import ValidationFailed
 from app.jobs.queue import NewJob, start_job
@@ -16,24 +16,33 @@ LONGEST_NOTE = 2_000
 MOST_LABELS, LONGEST_LABEL = 20, 50
 
 
-async def update_group(resources: Resources, owner_id: int, changes: Mapping[str, Any]) -> GroupRow:
+class GroupChanges(TypedDict, total=False):
+    """What a user can change of a community; None removes the note."""
+
+    note: str | None
+    labels: Sequence[str]
+
+
+async def update_group(resources: Resources, owner_id: int, changes: GroupChanges) -> GroupRow:
     """Change the `note` (None removes it) or `labels` of a community, if `changes` contains them; return its row.
 
     Raises:
         ValidationFailed: the note or a label is too long, or there are too many labels.
         GroupNotFound: the community has not been added.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     problems: dict[str, str] = {}
     if "note" in changes:
-        values["note"] = (changes["note"] or "").strip() or None
-        if len(values["note"] or "") > LONGEST_NOTE or "\0" in (values["note"] or ""):
+        note = (changes["note"] or "").strip()
+        values["note"] = note or None
+        if len(note) > LONGEST_NOTE or "\0" in note:
             problems["note"] = f"must have at most {LONGEST_NOTE} characters and no NUL"
     if "labels" in changes:
-        values["labels"] = list(dict.fromkeys(" ".join(label.split()) for label in changes["labels"]))
-        if len(values["labels"]) > MOST_LABELS:
+        labels = list(dict.fromkeys(" ".join(label.split()) for label in changes["labels"]))
+        values["labels"] = labels
+        if len(labels) > MOST_LABELS:
             problems["labels"] = f"must contain at most {MOST_LABELS} labels"
-        for number, label in enumerate(values["labels"]):
+        for number, label in enumerate(labels):
             if not 1 <= len(label) <= LONGEST_LABEL or not label.isprintable():
                 problems[f"labels.{number}"] = f"must have between 1 and {LONGEST_LABEL} characters, all printable"
     if problems:

@@ -1,10 +1,10 @@
 """Adds, changes and removes keywords, and enqueues the job that updates the stored matches."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -128,15 +128,22 @@ def _outcomes(
     return outcomes
 
 
+class KeywordChanges(TypedDict, total=False):
+    """What a user can change of a keyword; None removes the category."""
+
+    phrase: str
+    matching: KeywordMatching
+    category: str | None
+    is_active: bool
+
+
 async def update_keyword(
-    resources: Resources, keyword_id: int, changes: Mapping[str, Any]
+    resources: Resources, keyword_id: int, changes: KeywordChanges
 ) -> tuple[KeywordRow, JobRow | None]:
     """Change a keyword. Return its row, and the job that updates stored matches, None if there is nothing to update.
 
-    `changes` may contain `phrase`, `matching` (a `KeywordMatching`), `category` (None
-    removes it) and `is_active`. An inactive keyword keeps its matches and gets no new ones.
-    Activating it, or changing phrase or matching, matches it again. Changing these while it
-    is inactive deletes its matches.
+    An inactive keyword keeps its matches and gets no new ones. Activating it, or changing
+    phrase or matching, matches it again. Changing these while it is inactive deletes its matches.
 
     Raises:
         ValidationFailed: the phrase or the category is not valid.
@@ -151,8 +158,8 @@ async def update_keyword(
         await locks.lock_keywords(connection)
         old = await keywords.require_keyword(connection, keyword_id)
         values = {name: value for name, value in values.items() if getattr(old, name) != value}
-        merged = {"phrase": old.phrase, "matching": old.matching} | values
-        if problem := problem_of(merged["phrase"], KeywordMatching(merged["matching"])):
+        phrase, matching = values.get("phrase", old.phrase), values.get("matching", old.matching)
+        if problem := problem_of(str(phrase), KeywordMatching(matching)):
             raise ValidationFailed({"phrase": problem})
         is_rewritten = bool(values.keys() & {"phrase", "matching"})
         must_be_matched = values.get("is_active", old.is_active) and (is_rewritten or "is_active" in values)
@@ -167,16 +174,17 @@ async def update_keyword(
     return row, job
 
 
-def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(changes)
-    if "phrase" in values:
-        values["phrase"] = clean_phrase(values["phrase"])
-    if "matching" in values:
-        values["matching"] = values["matching"].value
-    if "category" in values:
-        if problem := _problem_of_category(values["category"]):
+def _clean(changes: KeywordChanges) -> dict[str, object]:
+    """Return changes as the values of columns."""
+    values: dict[str, object] = dict(changes)
+    if "phrase" in changes:
+        values["phrase"] = clean_phrase(changes["phrase"])
+    if "matching" in changes:
+        values["matching"] = changes["matching"].value
+    if "category" in changes:
+        if problem := _problem_of_category(changes["category"]):
             raise ValidationFailed({"category": problem})
-        values["category"] = clean_category(values["category"])
+        values["category"] = clean_category(changes["category"])
     return values
 
 

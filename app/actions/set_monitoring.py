@@ -1,10 +1,10 @@
 """Monitoring: repeats the collection of communities, each at its own interval."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +20,17 @@ from app.work.collecting.collect_comments import COLLECT_COMMENTS
 from app.work.collecting.collection import CollectionRequest
 
 LONGEST_INTERVAL_MINUTES = 30 * 24 * 60
-DEFAULTS: Mapping[str, Any] = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}
+
+
+class MonitoringDefaults(TypedDict):
+    """The columns of a monitoring that are set when it is first used."""
+
+    is_enabled: bool
+    interval_seconds: int
+    priority: int
+
+
+DEFAULTS: MonitoringDefaults = {"is_enabled": False, "interval_seconds": 3600, "priority": JobPriority.LOW.value}
 """The monitoring of a community for which none has been set."""
 LONGEST_FIRST_WAIT_SECONDS = 60.0
 BATCH = 100

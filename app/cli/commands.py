@@ -8,7 +8,7 @@ from enum import Enum
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 import uvloop
@@ -28,6 +28,8 @@ everything else; docs/settings.md lists them, and all have defaults.
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 keywords = typer.Typer(help="Keywords of a running server.", no_args_is_help=True)
 app.add_typer(keywords, name="keywords")
+T = TypeVar("T")
+
 console = Console()
 
 CONCURRENCY = 10
@@ -316,6 +318,6 @@ def _require_simulator() -> None:
         raise StartFailed("This installation does not contain the VK simulator. Use a clone or the wheel for the demo.")
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run(coroutine: Coroutine[object, object, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)

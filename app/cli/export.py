@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import httpx2
 import orjson
@@ -165,9 +165,9 @@ class _Download:
 
     client: Client
     result: Answer
-    file: Any
+    file: IO[bytes]
     size: int = 0
-    hash: Any = field(default_factory=hashlib.sha256)
+    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     tries: int = 0
 
     async def run(self, console: Console) -> None:

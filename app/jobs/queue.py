@@ -37,7 +37,7 @@ class NewJob(Generic[Arguments]):
     reason: MoveReason = MoveReason.REQUESTED
 
 
-async def start_job(resources: Resources, new: NewJob[Any]) -> JobRow:
+async def start_job(resources: Resources, new: NewJob[Arguments]) -> JobRow:
     """Enqueue a job that a client has requested, in a transaction of its own, and return its row.
 
     Raises:
@@ -55,7 +55,7 @@ async def start_job(resources: Resources, new: NewJob[Any]) -> JobRow:
     return row
 
 
-async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob[Any]) -> JobRow:
+async def enqueue(connection: AsyncConnection, resources: Resources, new: NewJob[Arguments]) -> JobRow:
     """Insert a job and its queue entry in the caller's transaction and return the job's row.
 
     A rollback of the transaction leaves neither.
@@ -238,7 +238,7 @@ class _InTransaction(AsyncpgDriver):
         await self._execute(query, args)
         return ""
 
-    async def _execute(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
+    async def _execute(self, query: str, args: tuple[object, ...]) -> CursorResult[*tuple[object, ...]]:
         try:
             return await self._sqlalchemy_connection.exec_driver_sql(query, args)
         except DBAPIError as error:

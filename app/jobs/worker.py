@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.applications import PgQueuer
 from pgqueuer.models import Job as QueueEntry
@@ -189,7 +190,10 @@ class Worker:
         if self._is_stopping:
             run.stop(StopReason.WORKER_STOPS)
         try:
-            either: set[asyncio.Future[Any]] = {handler, run.stop_requested}
+            either: set[asyncio.Future[Any]] = {
+                handler,
+                run.stop_requested,
+            }  # their results differ, and are not read here
             await asyncio.wait(either, timeout=row.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             if not handler.done():
                 run.stop(StopReason.TIMED_OUT)
@@ -203,7 +207,7 @@ class Worker:
         return run
 
 
-async def _prepare(connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]") -> None:
+async def _prepare(connection: "asyncpg.Connection[Record] | PoolConnectionProxy[Record]") -> None:
     enable_keepalive(connection)
 
 

@@ -7,7 +7,6 @@ so a worker that was declared dead cannot write any more.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -26,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import job_events, job_groups, jobs
 from app.errors import JobAlreadyRunning
-from app.json_types import JsonValue
+from app.json_types import JsonObject, JsonValue
 from app.store.arrays import is_among
 from app.store.keyset import Key, Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
 from app.store.rows import ClaimedJobRow, FollowedJobRow, HeartbeatAgeRow, JobEventRow, JobRow, LockedJobRow
@@ -268,7 +267,7 @@ class RunEnd:
     state: str
     is_final: bool
     result: JsonValue
-    failure: Mapping[str, Any] | None
+    failure: JsonObject | None
     retry_after_seconds: float
     is_attempt: bool
     events: Sequence[tuple[str, str, Mapping[str, object]]]

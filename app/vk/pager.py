@@ -62,11 +62,11 @@ class PageRequest:
     back meanwhile, the answer is useless. `gap` is the gap to fill, if any.
     """
 
-    pager: Any
+    pager: Any  # a wall's or a level's: who reads the answers of one kind knows which
     call: Call
     offset: int
     generation: int = 0
-    gap: Any = None
+    gap: Any = None  # a `Gap` of `app.vk.comment_pager`, which imports this module
 
     @property
     def is_wanted(self) -> bool:

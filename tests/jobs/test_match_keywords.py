@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.actions.add_groups import add_groups
 from app.actions.change_keywords import (
+    KeywordChanges,
     KeywordOutcome,
     RequestedKeyword,
     add_keywords,
@@ -196,7 +197,9 @@ async def test_no_job_if_there_is_nothing_to_match(walls: Resources) -> None:
     assert (await add_keywords(walls, [RequestedKeyword("банк")])).job is None
     assert (await add_keywords(walls, [RequestedKeyword("")])).job is None
     [bank] = [outcome.keyword_id or 0 for outcome in first.outcomes]
-    for arguments in ({"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}):
+    changes: list[KeywordChanges]
+    changes = [{"category": "деньги"}, {"phrase": "банк"}, {"is_active": False}, {"phrase": "банки"}, {}]
+    for arguments in changes:
         assert (await update_keyword(walls, bank, arguments))[1] is None
     assert await remove_keywords(walls, [bank, bank]) == (1, None)
 
@@ -368,11 +371,12 @@ async def test_rejected_requests(make_settings: MakeSettings) -> None:
         with pytest.raises(ValidationFailed, match="keywordIds: must contain between 1 and 10000 ids"):
             await remove_keywords(opened, [])
         [bank, people] = await add(opened, "банк", "человек")
-        for arguments, problem in (
+        wrong: list[tuple[KeywordChanges, str]] = [
             ({"phrase": " "}, "phrase: is empty"),
             ({"phrase": "?!"}, "phrase: holds no letter"),
             ({"category": "й" * 101}, "category: The category is longer"),
-        ):
+        ]
+        for arguments, problem in wrong:
             with pytest.raises(ValidationFailed, match=problem):
                 await update_keyword(opened, bank, arguments)
         with pytest.raises(KeywordAlreadyExists) as there:
