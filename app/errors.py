@@ -30,6 +30,7 @@ are sentences for people and contain no secrets.
 from enum import Enum
 from typing import ClassVar, Final
 
+from app.job_states import JobState
 from app.json_types import JsonValue
 
 
@@ -186,7 +187,7 @@ class JobStateConflict(Fault):
     code = ErrorCode.JOB_STATE_CONFLICT
     fact_names = ("job_id", "state")
 
-    def __init__(self, job_id: int, state: str, action: str) -> None:
+    def __init__(self, job_id: int, state: JobState, action: str) -> None:
         super().__init__(f"Job {job_id} is {state} and cannot be {action}.")
         self.job_id = job_id
         self.state = state

@@ -1,9 +1,10 @@
 """The states of jobs, the allowed transitions between them, and how job events describe them."""
 
-from enum import Enum
+from collections.abc import Mapping
+from enum import Enum, StrEnum
 
 
-class JobState(Enum):
+class JobState(StrEnum):
     """The state of a job. The value is stored in its row."""
 
     QUEUED = "QUEUED"
@@ -31,22 +32,22 @@ _PHRASES = {
     JobState.CANCELLED: "was cancelled",
 }
 
-FORMER: dict[JobState, tuple[str, ...]] = {
+FORMER: Mapping[JobState, tuple[JobState, ...]] = {
     # A running job is queued again when its worker stops or its failure is transient, an ended one by retryJob.
-    JobState.QUEUED: ("RUNNING", "FAILED", "CANCELLED"),
+    JobState.QUEUED: (JobState.RUNNING, JobState.FAILED, JobState.CANCELLED),
     # RUNNING to RUNNING: another worker claims the job of a worker that died.
-    JobState.RUNNING: ("QUEUED", "RUNNING"),
-    JobState.SUCCEEDED: ("RUNNING",),
-    JobState.FAILED: ("QUEUED", "RUNNING"),
-    JobState.CANCELLED: ("QUEUED", "RUNNING"),
+    JobState.RUNNING: (JobState.QUEUED, JobState.RUNNING),
+    JobState.SUCCEEDED: (JobState.RUNNING,),
+    JobState.FAILED: (JobState.QUEUED, JobState.RUNNING),
+    JobState.CANCELLED: (JobState.QUEUED, JobState.RUNNING),
 }
 """State -> the states that it may follow. The UPDATE of a transition checks it."""
 
-RETRYABLE = ("FAILED", "CANCELLED")
+RETRYABLE = (JobState.FAILED, JobState.CANCELLED)
 """The states in which a client may retry a job."""
 
 
-class MoveReason(Enum):
+class MoveReason(StrEnum):
     """Why a job has changed its state. The value is stored in the event, as `facts.reason`."""
 
     REQUESTED = "REQUESTED"
@@ -98,7 +99,7 @@ class JobPriority(Enum):
     CRITICAL = 30
 
 
-class JobEventKind(Enum):
+class JobEventKind(StrEnum):
     """What a job event reports."""
 
     STATE_CHANGED = "STATE_CHANGED"

@@ -28,7 +28,7 @@ from app.cli.client import START_ANALYSIS, START_EXPORT, Client
 from app.cli.processes import free_port, running
 from app.db.programs import installation
 from app.exports.options import DEFAULT_COLUMNS, Compression, ExportFormat, ExportOptions
-from app.jobs.states import JobState
+from app.job_states import JobState
 from app.resources import Resources, open_resources
 from app.settings import read_settings
 from app.store import jobs

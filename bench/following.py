@@ -16,10 +16,10 @@ import psutil
 
 from app.cli.processes import free_port, running
 from app.errors import ErrorCode
+from app.job_states import JobEventKind
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
 from app.jobs.runs import claim
-from app.jobs.states import JobEventKind
 from app.json_types import JsonObject
 from app.notifications import job_topic
 from app.resources import Resources

@@ -15,10 +15,10 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JobId, QueueManagerId
 
 from app.background import make_worker
+from app.job_states import JobPriority
 from app.jobs.definitions import AnyJobDefinition, JobDefinition
 from app.jobs.queue import NewJob, cancel, enqueue
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobPriority
 from app.jobs.worker import running
 from app.resources import Resources
 from app.work.kinds import JobKind

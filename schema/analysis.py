@@ -5,7 +5,7 @@ from typing import Annotated
 import strawberry
 
 from app.actions.start_analysis import start_analysis
-from app.jobs.states import JobPriority
+from app.job_states import JobPriority
 from schema.context import Info
 from schema.errors import GroupNotFoundError, QueueFullError, ServiceUnavailableError, ValidationFailedError
 from schema.filters import CommentFilter

@@ -13,7 +13,7 @@ from app.analysis.moods import Mood
 from app.background import DEFINITIONS
 from app.errors import ErrorCode
 from app.health import HealthStatus
-from app.jobs.states import JobEventKind, JobPriority, JobState
+from app.job_states import JobEventKind, JobPriority, JobState
 from app.store.statistics import Bucket, PostRanking
 from app.vk.pace import TokenHealth, TokenKind
 from app.work.kinds import JobKind

@@ -28,7 +28,7 @@ from app.errors import (
     SubscriberTooSlow,
     ValidationFailed,
 )
-from app.jobs.states import JobState
+from app.job_states import JobState
 from app.log import log
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkRequestRefused, VkTokenRejected, VkUnavailable
 from schema import enums as _enums  # noqa: F401 - import it first: it exports the enums used below
@@ -123,11 +123,6 @@ class JobStateConflictError(Error, fault=JobStateConflict):
     """A state transition that is not allowed."""
 
     state: JobState = strawberry.field(description="The state of the job.")
-
-    @classmethod
-    def of(cls, fault: JobStateConflict) -> Self:
-        """Convert a fault."""
-        return cls(message=fault.message, code=fault.code, state=JobState(fault.state))
 
 
 @strawberry.type(description="Too many jobs are waiting. Try again when some of them have ended.")

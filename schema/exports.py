@@ -14,7 +14,7 @@ from app.exports.options import (
     ExportFormat,
     ExportOptions,
 )
-from app.jobs.states import JobPriority
+from app.job_states import JobPriority
 from schema import export_files as _files  # noqa: F401 - exports the enums that are used below
 from schema.context import Info
 from schema.errors import QueueFullError, ServiceUnavailableError, ValidationFailedError

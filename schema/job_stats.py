@@ -7,7 +7,7 @@ from typing import Annotated
 import strawberry
 
 from app.errors import ValidationFailed
-from app.jobs.states import JobState
+from app.job_states import JobState
 from app.store import job_stats, workers
 from app.store.rows import ActiveWorkerRow, JobTimesRow
 from app.work.kinds import JobKind
@@ -132,7 +132,7 @@ class JobStatsQuery:
             alive = await workers.live_workers(connection, resources.settings.job_heartbeat_timeout_seconds)
         return JobStats(
             last_hours=last_hours,
-            counts=[JobCount(kind=JobKind(row.kind), state=JobState(row.state), count=row.number) for row in counted],
+            counts=[JobCount(kind=JobKind(row.kind), state=row.state, count=row.number) for row in counted],
             kinds=[JobKindStats.of(row, last_hours) for row in measured],
             workers=[ActiveWorker.of(row) for row in alive],
         )

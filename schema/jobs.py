@@ -11,8 +11,8 @@ from strawberry.scalars import JSON
 from app.actions.start_collection import start_collection
 from app.background import DEFINITIONS
 from app.errors import ErrorCode, JobAlreadyRunning
+from app.job_states import JobEventKind, JobPriority, JobState
 from app.jobs import queue
-from app.jobs.states import JobEventKind, JobPriority, JobState
 from app.jobs.upkeep import remove_finished
 from app.json_models import from_json
 from app.json_types import JsonObject
@@ -118,7 +118,7 @@ class Progress:
     def of(cls, row: FollowedJobRow) -> "Progress":
         """Convert a job's row."""
         left = None if row.total is None else max(0, row.total - row.done)
-        rate = row.rate_per_second if row.state == JobState.RUNNING.value else None
+        rate = row.rate_per_second if row.state is JobState.RUNNING else None
         share = None if row.total is None else min(1.0, row.done / row.total) if row.total else 1.0
         return cls(
             done=row.done,
@@ -158,7 +158,7 @@ class JobEvent:
     @classmethod
     def of(cls, row: JobEventRow) -> "JobEvent":
         """Convert an event's row."""
-        return cls(seq=row.seq, at=row.at, kind=JobEventKind(row.kind), message=row.message, facts=JSON(row.facts))
+        return cls(seq=row.seq, at=row.at, kind=row.kind, message=row.message, facts=JSON(row.facts))
 
 
 @strawberry.type(description="The position of a waiting job in the queue.")
@@ -241,7 +241,7 @@ class Job(Node):
             key=(row.id,),
             arguments=row.arguments,
             kind=JobKind(row.kind),
-            state=JobState(row.state),
+            state=row.state,
             priority=JobPriority(row.priority),
             progress=Progress.of(row),
             attempts=row.attempts,

@@ -6,7 +6,7 @@ from typing import Annotated
 import strawberry
 
 from app.actions.set_monitoring import DEFAULTS, run_monitoring, set_monitoring
-from app.jobs.states import JobPriority, JobState
+from app.job_states import JobPriority, JobState
 from app.json_models import from_json
 from app.store import monitorings
 from app.store.keyset import Key
@@ -72,7 +72,7 @@ class Monitoring:
             priority=JobPriority(row.priority),
             next_run_at=row.next_run_at,
             last_run_at=row.last_run_at,
-            last_state=JobState(row.last_state) if row.last_state else None,
+            last_state=row.last_state,
             last_result=_last_result(row),
             last_error=JobFailure.of_stored(row.last_failure),
         )

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from app.errors import JobNotFound, ServiceUnavailable, SubscriberTooSlow, ValidationFailed
 from app.feeds import JobChange, JobFeeds, all_jobs_feed, base, job_feed, turns
+from app.job_states import JobState
 from app.jobs.follow import JobUpdate, follow, follow_all
 from app.jobs.queue import cancel, retry
 from app.notifications import Wake, job_topic
@@ -580,8 +581,8 @@ async def test_a_job_that_changes_before_it_was_received(resources: Resources, w
 @pytest.mark.usefixtures("_no_pauses")
 async def test_a_job_that_leaves_the_filter_is_sent_once_more(resources: Resources, writer: Resources) -> None:
     job_id, other_id = await queue_job(writer, -1), await queue_job(writer, -2)
-    queued = follow_all(resources, JobConditions(states=("QUEUED",)))
-    cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
+    queued = follow_all(resources, JobConditions(states=(JobState.QUEUED,)))
+    cancelled = follow_all(resources, JobConditions(states=(JobState.CANCELLED,)))
     others = follow_all(resources, JobConditions(kinds=("other",)))
     async with following(queued, cancelled, others):
         assert [(await next_change(queued)).job.id for _ in range(2)] == [job_id, other_id]
@@ -606,7 +607,7 @@ async def test_a_job_that_ended_before_the_subscription_is_retried(resources: Re
     await cancel(writer, job_id)
     await execute(writer, "UPDATE jobs SET finished_at = finished_at - interval '1 day'")
     marker_id = await queue_job(writer, -2)
-    cancelled = follow_all(resources, JobConditions(states=("CANCELLED",)))
+    cancelled = follow_all(resources, JobConditions(states=(JobState.CANCELLED,)))
     everything = follow_all(resources, EVERYTHING)
     async with following(cancelled, everything):
         assert (await next_change(everything)).job.id == marker_id

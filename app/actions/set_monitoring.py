@@ -9,8 +9,8 @@ from typing import TypedDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, QueueFull, ValidationFailed
+from app.job_states import JobPriority, MoveReason
 from app.jobs.queue import NewJob, count_waiting_jobs, enqueue
-from app.jobs.states import JobPriority, MoveReason
 from app.log import log
 from app.notifications import job_topic
 from app.resources import Resources

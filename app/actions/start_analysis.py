@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from app.actions.start_collection import LONGEST_TIMEOUT_SECONDS, MOST_GROUPS
 from app.errors import ValidationFailed
+from app.job_states import JobPriority
 from app.jobs.queue import NewJob, start_job
-from app.jobs.states import JobPriority
 from app.json_models import contains_nul, to_json
 from app.resources import Resources
 from app.store.comment_conditions import CommentConditions

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.errors import ValidationFailed
+from app.job_states import JobPriority
 from app.jobs.queue import NewJob, start_job
-from app.jobs.states import JobPriority
 from app.resources import Resources
 from app.store.rows import JobRow
 from app.vk.references import PostReference, read_post_reference

@@ -8,7 +8,8 @@ triggers: one deletes the comments of deleted posts, in place of a foreign key; 
 """
 
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Dialect,
     Double,
     ForeignKey,
     Identity,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TypeDecorator,
     false,
     func,
     literal_column,
@@ -33,6 +36,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.types import TypeEngine
+
+from app.job_states import JobEventKind, JobState
+
+E = TypeVar("E", bound=StrEnum)
 
 metadata = MetaData(
     naming_convention={
@@ -64,6 +71,34 @@ def _seen_in() -> Column[int]:
         server_default=text("0"),
         comment="the newest collection that had begun when VK last showed this",
     )
+
+
+class EnumText(TypeDecorator[E]):
+    """A text column whose values are those of an enum: statements take and return its members."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[E]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    @property
+    def python_type(self) -> type[E]:
+        """The enum."""
+        return self.enum
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the text of a member.
+
+        Raises:
+            ValueError: it is not a member of the enum.
+        """
+        return None if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the member with this text."""
+        return None if value is None else self.enum(value)
 
 
 def _key(
@@ -195,7 +230,7 @@ jobs = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("kind", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
-    Column("state", Text, nullable=False, server_default="QUEUED"),
+    Column("state", EnumText(JobState), nullable=False, server_default="QUEUED"),
     Column("priority", SmallInteger, nullable=False),
     Column("done", BigInteger, nullable=False, server_default=text("0")),
     Column("total", BigInteger),
@@ -256,7 +291,7 @@ job_events = Table(
     Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False, comment="1, 2, 3 ... without gaps"),
     _now("at"),
-    Column("kind", Text, nullable=False),
+    Column("kind", EnumText(JobEventKind), nullable=False),
     Column("message", Text, nullable=False),
     Column("facts", JSONB, nullable=False),
 )
@@ -308,7 +343,7 @@ monitorings = Table(
         comment="the last job that was started for it",
     ),
     Column("last_run_at", DateTime(timezone=True), comment="when the last job ended"),
-    Column("last_state", Text, comment="how the last job ended"),
+    Column("last_state", EnumText(JobState), comment="how the last job ended"),
     Column("last_result", JSONB, comment="of the last job that succeeded"),
     Column("last_failure", JSONB, comment="of the last job, if it failed"),
     Index("monitorings_next_run_at_idx", "next_run_at", postgresql_where=text("is_enabled")),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from app.errors import ValidationFailed
 from app.feeds import JobChange
-from app.jobs.states import JobState
 from app.resources import Resources
 from app.store.jobs import JobConditions
 from app.store.rows import FollowedJobRow, JobEventRow
@@ -51,7 +50,7 @@ async def follow(resources: Resources, job_id: int, after_seq: int) -> AsyncGene
                 event = feed.event_after(seq)
                 seq, last_row = event.seq if event else seq, feed.row
                 yield JobUpdate(seq, last_row, event)
-            elif JobState(last_row.state).is_final and seq >= last_row.last_seq:
+            elif last_row.state.is_final and seq >= last_row.last_seq:
                 return
             else:
                 await feed.change()

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import GroupNotFound, JobNotFound, JobStateConflict, QueueFull
+from app.job_states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
 from app.jobs.definitions import Arguments, JobDefinition
-from app.jobs.states import RETRYABLE, JobEventKind, JobPriority, JobState, MoveReason
 from app.json_models import to_json
 from app.json_types import JsonObject
 from app.log import log
@@ -97,15 +97,15 @@ async def cancel(resources: Resources, job_id: int) -> JobRow:
     async with resources.notifications.publish_on_commit([CANCELLATIONS, job_topic(job_id)]) as connection:
         # lock the row, so that its state cannot change before the update
         found = await jobs.lock_jobs(connection, [job_id])
-        if not found or JobState(found[0].state).is_final:
+        if not found or found[0].state.is_final:
             raise await _conflict(connection, job_id, "cancelled")
-        if found[0].state == JobState.QUEUED.value:
+        if found[0].state is JobState.QUEUED:
             values: dict[str, object] = {
                 "state": "CANCELLED",
                 "cancel_requested_at": func.now(),
                 "finished_at": func.now(),
             }
-            row = await jobs.move_job(connection, job_id, former=("QUEUED",), values=values)
+            row = await jobs.move_job(connection, job_id, former=[JobState.QUEUED], values=values)
             await monitorings.note_ends(connection, [job_id])
             await jobs.release_groups(connection, [job_id])
             assert found[0].queue_id is not None  # noqa: S101 - the transaction that queues a job writes it
@@ -113,7 +113,7 @@ async def cancel(resources: Resources, job_id: int) -> JobRow:
             await add_state_event(connection, job_id, JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
         else:
             values = {"cancel_requested_at": found[0].cancel_requested_at or func.now()}
-            row = await jobs.move_job(connection, job_id, former=("RUNNING",), values=values)
+            row = await jobs.move_job(connection, job_id, former=[JobState.RUNNING], values=values)
     assert row  # noqa: S101 - the row is locked, so it exists
     log.info("job_cancel_requested", job_id=job_id)
     return row
@@ -136,7 +136,7 @@ async def retry(resources: Resources, job_id: int) -> JobRow:
             job_id,
             former=RETRYABLE,
             values={
-                "state": "QUEUED",
+                "state": JobState.QUEUED,
                 "attempts": 0,
                 "failure": None,
                 "result": None,
@@ -169,10 +169,12 @@ async def add_state_event(connection: AsyncConnection, job_id: int, state: JobSt
     await jobs.add_event(connection, job_id, *state_event(state, reason))
 
 
-def state_event(state: JobState, reason: MoveReason, facts: JsonObject | None = None) -> tuple[str, str, JsonObject]:
+def state_event(
+    state: JobState, reason: MoveReason, facts: JsonObject | None = None
+) -> tuple[JobEventKind, str, JsonObject]:
     """Return kind, message and facts of the event for a job's change to a state."""
     facts = {"state": state.value, "reason": reason.value, **(facts or {})}
-    return JobEventKind.STATE_CHANGED.value, f"The job {state.phrase}: {reason.phrase}.", facts
+    return JobEventKind.STATE_CHANGED, f"The job {state.phrase}: {reason.phrase}.", facts
 
 
 async def _check_room(connection: AsyncConnection, limit: int) -> None:
@@ -188,7 +190,7 @@ async def count_waiting_jobs(connection: AsyncConnection, limit: int, requested:
     before the first one. Otherwise `enqueue` would take the lock in the middle, after
     communities were claimed that another transaction may wait for (deadlock).
     """
-    waiting = jobs.JobConditions(states=("QUEUED",))
+    waiting = jobs.JobConditions(states=(JobState.QUEUED,))
     count = await jobs.count_jobs(connection, waiting)
     if count < limit - CLOSE_TO_LIMIT - requested:
         return count

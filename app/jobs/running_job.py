@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.jobs.states import JobEventKind
+from app.job_states import JobEventKind
 from app.json_models import to_json
 from app.json_types import JsonValue
 from app.notifications import job_topic
@@ -157,7 +157,7 @@ class RunningJob(Generic[Arguments, Checkpoint]):
         self, connection: AsyncConnection, kind: JobEventKind, message: str, facts: Mapping[str, JsonValue]
     ) -> None:
         """Record, inside a step, an event that subscribers of the job must not miss."""
-        await jobs.add_event(connection, self.id, kind.value, message, facts)
+        await jobs.add_event(connection, self.id, kind, message, facts)
         self._has_new_event = True
 
     def _should_publish(self) -> bool:

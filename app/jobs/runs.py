@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import metrics
 from app.errors import DATABASE_DELAYS, ErrorCode, Fault, JobGaveUp, JobTimedOut, ServiceUnavailable
+from app.job_states import FORMER, JobEventKind, JobState, MoveReason
 from app.jobs.queue import state_event
 from app.jobs.running_job import CancelRequested, LeaseLost
-from app.jobs.states import FORMER, JobEventKind, JobState, MoveReason
 from app.json_types import JsonObject, JsonValue
 from app.log import log
 from app.notifications import job_topic
@@ -79,13 +79,13 @@ def _claim_event(reason: MoveReason) -> Mapping[str, str]:
     return {"message": message, "reason": reason.value}
 
 
-_CLAIM_EVENTS = {"QUEUED": _claim_event(MoveReason.CLAIMED), "RUNNING": _claim_event(MoveReason.RESCUED)}
+_CLAIM_EVENTS = {JobState.QUEUED: _claim_event(MoveReason.CLAIMED), JobState.RUNNING: _claim_event(MoveReason.RESCUED)}
 
 
 def _end_without_run(row: JobRow) -> End | None:
     """Return how an unclaimed job ends without a run; None if it has ended already, or was only skipped as locked."""
     has_no_attempts_left = row.attempts >= row.max_attempts
-    if JobState(row.state).is_final or not (row.cancel_requested_at or has_no_attempts_left):
+    if row.state.is_final or not (row.cancel_requested_at or has_no_attempts_left):
         return None
     if row.cancel_requested_at:
         return End(JobState.CANCELLED, MoveReason.CANCEL_REQUESTED)
@@ -132,9 +132,9 @@ async def _end_cancelled(connection: AsyncConnection, rows: Sequence[JobRow]) ->
 
 
 def _ended(row: JobRow, end: End) -> jobs.RunEnd:
-    events: list[tuple[str, str, Mapping[str, object]]] = []
+    events: list[tuple[JobEventKind, str, Mapping[str, object]]] = []
     if end.failure and not end.state.is_final:
-        events.append((JobEventKind.ATTEMPT_FAILED.value, str(end.failure["message"]), {"failure": end.failure}))
+        events.append((JobEventKind.ATTEMPT_FAILED, str(end.failure["message"]), {"failure": end.failure}))
     facts: JsonObject = {"failure": end.failure} if end.failure and end.state.is_final else {}
     events.append(state_event(end.state, end.reason, facts))
     return jobs.RunEnd(
@@ -143,7 +143,7 @@ def _ended(row: JobRow, end: End) -> jobs.RunEnd:
         # Require the state in which this run has the lease. A run that was declared dead may continue after its job has
         # ended and was queued again; neither raises the epoch.
         former=tuple(state for state in FORMER[end.state] if state == row.state),
-        state=end.state.value,
+        state=end.state,
         is_final=end.state.is_final,
         result=end.result,
         failure=end.failure,

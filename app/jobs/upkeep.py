@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from app import metrics
 from app.errors import DATABASE_DELAYS
+from app.job_states import JobPriority
 from app.jobs.queue import restore_lost
-from app.jobs.states import JobPriority
 from app.log import log
 from app.resources import Resources
 from app.store import entries, jobs, workers

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import text
+from sqlalchemy import BigInteger, column, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.tables import jobs
 from app.store.rows import JobCountRow, JobTimesRow
+
+_COUNTED = (jobs.c.kind, jobs.c.state, column("number", BigInteger))
 
 
 async def counts(connection: AsyncConnection, seconds: float) -> Sequence[JobCountRow]:
@@ -15,7 +18,7 @@ async def counts(connection: AsyncConnection, seconds: float) -> Sequence[JobCou
          WHERE state IN ('QUEUED', 'RUNNING') OR finished_at > now() - make_interval(secs => :seconds)
          GROUP BY kind, state ORDER BY kind, state
     """)
-    return (await connection.execute(statement, {"seconds": seconds})).all()
+    return (await connection.execute(statement.columns(*_COUNTED), {"seconds": seconds})).all()
 
 
 async def unfinished(connection: AsyncConnection) -> Sequence[JobCountRow]:
@@ -23,7 +26,7 @@ async def unfinished(connection: AsyncConnection) -> Sequence[JobCountRow]:
     statement = text("""
         SELECT kind, state, count(*) AS number FROM jobs WHERE state IN ('QUEUED', 'RUNNING') GROUP BY kind, state
     """)
-    return (await connection.execute(statement)).all()
+    return (await connection.execute(statement.columns(*_COUNTED))).all()
 
 
 async def times(connection: AsyncConnection, seconds: float) -> Sequence[JobTimesRow]:

@@ -11,7 +11,6 @@ from datetime import datetime
 import orjson
 from sqlalchemy import (
     ColumnElement,
-    Text,
     column,
     delete,
     func,
@@ -23,8 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.tables import job_events, job_groups, jobs
+from app.db.tables import EnumText, job_events, job_groups, jobs
 from app.errors import JobAlreadyRunning
+from app.job_states import JobEventKind, JobState
 from app.json_types import JsonObject, JsonValue
 from app.store.arrays import is_among
 from app.store.keyset import Key, Order, Page, Slice, count_rows, counts_by_key, page_rows, pages_by_key, rows_by_key
@@ -34,7 +34,7 @@ NEWEST = Order("NEWEST", ("created_at", "id"), is_descending=True)
 OLDEST = Order("OLDEST", ("created_at", "id"))
 BY_SEQ = Order("SEQ", ("seq",))
 KEY = ("id",)
-FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+FINAL = tuple(state for state in JobState if state.is_final)
 FOLLOWED = [column for column in jobs.c if column.name not in ("heartbeat_at", "checkpoint")]
 """The columns that followers of a job receive: a heartbeat is not a change, and a checkpoint may be large."""
 
@@ -44,7 +44,7 @@ class JobConditions:
     """Conditions that select jobs; None does not restrict."""
 
     kinds: tuple[str, ...] | None = None
-    states: tuple[str, ...] | None = None
+    states: tuple[JobState, ...] | None = None
 
     def sql(self) -> list[ColumnElement[bool]]:
         """Return the conditions; a selected job meets all of them."""
@@ -127,7 +127,7 @@ async def heartbeat_ages_by_job(connection: AsyncConnection, keys: Sequence[Key]
     """Read the heartbeat ages of running jobs: (job id,) -> `seconds`; jobs that do not run are absent."""
     heartbeat_age = func.extract("epoch", func.now() - jobs.c.heartbeat_at)
     statement = select(jobs.c.id, heartbeat_age.label("seconds")).where(
-        is_among(jobs.c.id, [job_id for (job_id,) in keys]), jobs.c.state == "RUNNING"
+        is_among(jobs.c.id, [job_id for (job_id,) in keys]), jobs.c.state == JobState.RUNNING
     )
     return {(row.id,): row for row in await connection.execute(statement)}
 
@@ -187,7 +187,7 @@ async def move_job(
     connection: AsyncConnection,
     job_id: int,
     *,
-    former: Collection[str],
+    former: Collection[JobState],
     values: Mapping[str, object],
     epoch: int | None = None,
 ) -> JobRow | None:
@@ -216,7 +216,7 @@ async def claim_jobs(
     connection: AsyncConnection,
     job_ids: Mapping[int, int],
     worker: str,
-    events: Mapping[str, Mapping[str, str]],
+    events: Mapping[JobState, Mapping[str, str]],
 ) -> Sequence[ClaimedJobRow]:
     """Claim jobs for `worker`, each with the next epoch and an event; return their rows with the `former` state.
 
@@ -248,10 +248,10 @@ async def claim_jobs(
     values = {
         "entries": list(job_ids),
         "ids": list(job_ids.values()),
-        "event_facts": orjson.dumps(events).decode(),
+        "event_facts": orjson.dumps({state.value: facts for state, facts in events.items()}).decode(),
         "worker": worker,
     }
-    return (await connection.execute(statement.columns(*jobs.c, column("former", Text)), values)).all()
+    return (await connection.execute(statement.columns(*jobs.c, column("former", EnumText(JobState))), values)).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +263,14 @@ class RunEnd:
 
     id: int
     epoch: int
-    former: tuple[str, ...]
-    state: str
+    former: tuple[JobState, ...]
+    state: JobState
     is_final: bool
     result: JsonValue
     failure: JsonObject | None
     retry_after_seconds: float
     is_attempt: bool
-    events: Sequence[tuple[str, str, Mapping[str, object]]]
+    events: Sequence[tuple[JobEventKind, str, Mapping[str, object]]]
 
 
 async def end_jobs(connection: AsyncConnection, ends: Sequence[RunEnd]) -> set[int]:
@@ -327,7 +327,7 @@ async def lock_job(connection: AsyncConnection, job_id: int, epoch: int) -> Lock
     None if it is no longer running with this epoch: the caller must not write.
     """
     statement = select(jobs.c.cancel_requested_at).where(
-        jobs.c.id == job_id, jobs.c.epoch == epoch, jobs.c.state == "RUNNING"
+        jobs.c.id == job_id, jobs.c.epoch == epoch, jobs.c.state == JobState.RUNNING
     )
     return (await connection.execute(statement.with_for_update())).first()
 

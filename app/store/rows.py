@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypedDict
 
+from app.job_states import JobEventKind, JobState
 from app.json_types import JsonObject
 
 # walls
@@ -120,7 +121,7 @@ class FollowedJobRow(Protocol):
     id: int
     kind: str
     arguments: JsonObject
-    state: str
+    state: JobState
     priority: int
     done: int
     total: int | None
@@ -159,7 +160,7 @@ class ClaimedJobRow(JobRow, Protocol):
     queue_id: int
     started_at: datetime
     heartbeat_at: datetime
-    former: str
+    former: JobState
 
 
 class LockedJobRow(Protocol):
@@ -182,7 +183,7 @@ class JobEventRow(Protocol):
     job_id: int
     seq: int
     at: datetime
-    kind: str
+    kind: JobEventKind
     message: str
     facts: JsonObject
 
@@ -206,7 +207,7 @@ class JobCountRow(Protocol):
     """The `number` of jobs of one kind in one state."""
 
     kind: str
-    state: str
+    state: JobState
     number: int
 
 
@@ -262,7 +263,7 @@ class MonitoringRow(Protocol):
     next_run_at: datetime | None
     job_id: int | None
     last_run_at: datetime | None
-    last_state: str | None
+    last_state: JobState | None
     last_result: JsonObject | None
     last_failure: StoredFailure | None
 

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import jobs, workers
+from app.job_states import JobState
 from app.store.rows import ActiveWorkerRow
 
 FORGOTTEN_SECONDS = 86_400.0
@@ -41,7 +42,7 @@ async def live_workers(connection: AsyncConnection, max_age_seconds: float) -> S
     running = (
         select(func.count())
         .select_from(jobs)
-        .where(jobs.c.state == "RUNNING", jobs.c.worker == workers.c.name)
+        .where(jobs.c.state == JobState.RUNNING, jobs.c.worker == workers.c.name)
         .scalar_subquery()
     )
     statement = (

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from app.jobs.states import FORMER, JobState
+from app.job_states import FORMER, JobState
 from tests.acceptance.clients import Follower, Watcher
 from tests.acceptance.installation import PostgresServer
 from tests.graphql.conftest import gid

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
-from app.jobs.states import JobState
+from app.job_states import JobState
 from tests.acceptance.clients import Follower
 from tests.acceptance.installation import PostgresServer
 from tests.acceptance.outcomes import Outcome

@@ -22,8 +22,8 @@ from app.db.failures import is_transient, sqlstate_of
 from app.db.migrate import migrate
 from app.errors import ServiceUnavailable
 from app.health import ComponentHealth, HealthStatus
+from app.job_states import JobState
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.store.row_streams import DriverStatement, SourceLost, copy_csv, reading, row_batches
 from tests.conftest import Api, MakeSettings, statements, until, with_database

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from app.actions.change_keywords import RequestedKeyword, add_keywords
+from app.job_states import JobState, MoveReason
 from app.jobs.runs import End
-from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.store.authors import upsert_authors
 from app.store.keywords import delete_keywords

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.actions.set_monitoring import run_monitoring, set_monitoring
+from app.job_states import JobPriority
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobPriority
 from app.resources import Resources, open_resources
 from app.vk.wire import VkTokenRejected
 from tests.conftest import Api, MakeSettings, Wall, serve, statements, write_wall

@@ -12,11 +12,11 @@ from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import DEFINITIONS, make_worker
 from app.errors import ServiceUnavailable
+from app.job_states import JobPriority, JobState
 from app.jobs import runs
 from app.jobs.definitions import AnyJobDefinition, JobDefinition
 from app.jobs.queue import NewJob, enqueue
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobPriority, JobState
 from app.jobs.worker import Worker
 from app.json_models import to_json
 from app.notifications import job_topic

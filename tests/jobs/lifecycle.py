@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from app.jobs.states import FORMER, JobPriority, JobState, MoveReason
+from app.job_states import FORMER, JobPriority, JobState, MoveReason
 
 MAX_ATTEMPTS = 2
 QUEUE_LIMIT = 4

@@ -15,9 +15,9 @@ from app.analysis.features import features_of
 from app.background import open_worker
 from app.db import tables
 from app.errors import GroupNotFound, QueryTimedOut, QueueFull, ValidationFailed
+from app.job_states import JobState
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobState
 from app.resources import Resources, open_resources
 from app.store import features, groups, locks, waves
 from app.store.comment_conditions import CommentConditions

@@ -12,8 +12,8 @@ from app.actions.start_collection import start_collection
 from app.background import open_worker
 from app.db import tables
 from app.errors import JobAlreadyRunning
+from app.job_states import JobState
 from app.jobs.queue import cancel
-from app.jobs.states import JobState
 from app.resources import Resources
 from app.store import comment_marks, groups, posts
 from app.wall import VkGroup

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.db.tables import metadata
+from app.job_states import JobState, MoveReason
 from app.jobs.runs import End
-from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.vk import comment_pager, pager, wall_pager, wire
 from app.vk.wire import VkFault

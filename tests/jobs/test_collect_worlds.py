@@ -15,10 +15,10 @@ from app.actions.start_collection import start_collection
 from app.background import open_worker
 from app.db.tables import comments
 from app.errors import ValidationFailed
+from app.job_states import JobState, MoveReason
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import Progress, RunningJob
 from app.jobs.runs import End
-from app.jobs.states import JobState, MoveReason
 from app.resources import Resources, open_resources
 from app.vk import batch, pager, wire
 from app.vk.client import Usage, VkClient

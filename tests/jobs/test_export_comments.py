@@ -36,10 +36,10 @@ from app.exports.options import (
     ExportFormat,
     ExportOptions,
 )
+from app.job_states import JobState
 from app.jobs.offload import in_process
 from app.jobs.queue import cancel
 from app.jobs.running_job import CancelRequested, LeaseLost, RunningJob
-from app.jobs.states import JobState
 from app.json_models import from_json
 from app.resources import Resources, open_resources
 from app.settings import Settings

@@ -12,6 +12,7 @@ from app.db.migrate import migrate
 from app.db.tables import jobs as table
 from app.errors import JobNotFound
 from app.feeds import base
+from app.job_states import JobState
 from app.jobs.follow import follow, follow_all
 from app.jobs.queue import cancel
 from app.notifications import job_topic
@@ -59,7 +60,7 @@ async def test_a_job_that_is_removed_meanwhile(resources: Resources) -> None:
 
 async def test_all_jobs_that_meet_conditions(resources: Resources) -> None:
     job_id, other_id = await queue_job(resources, -1), await queue_job(resources, -2)
-    async with aclosing(follow_all(resources, JobConditions(states=("QUEUED",)))) as changes:
+    async with aclosing(follow_all(resources, JobConditions(states=(JobState.QUEUED,)))) as changes:
         assert [(await anext(changes)).job.id for _ in range(2)] == [job_id, other_id]
         await cancel(resources, other_id)
         change = await anext(changes)

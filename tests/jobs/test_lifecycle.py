@@ -19,12 +19,12 @@ from pgqueuer.types import JobId, QueueEntrypoint, QueueManagerId
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning, JobStateConflict, QueueFull, ServiceUnavailable
+from app.job_states import JobPriority, JobState, MoveReason
 from app.jobs import upkeep
 from app.jobs.engine import Queue
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import CancelRequested, LeaseLost, Progress, RunningJob
 from app.jobs.runs import End, StopReason, end_of_run
-from app.jobs.states import JobPriority, JobState, MoveReason
 from app.json_types import JsonValue
 from app.notifications import Notifications
 from app.resources import Resources, open_resources

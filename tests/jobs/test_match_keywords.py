@@ -22,6 +22,7 @@ from app.actions.start_collection import start_collection
 from app.analysis.keywords import Keyword, KeywordMatching, matches_of
 from app.background import open_worker
 from app.errors import KeywordAlreadyExists, KeywordNotFound, QueueFull, ValidationFailed
+from app.job_states import JobState
 from app.jobs import offload
 from app.jobs.queue import cancel, retry
 from app.jobs.running_job import RunningJob
@@ -62,7 +63,9 @@ async def claimed_run(resources: Resources, job_id: int) -> RunningJob[Any, Any]
         row = await jobs.job_by_id(connection, job_id)
         assert row
         assert row.queue_id
-        taken = await jobs.claim_jobs(connection, {row.queue_id: job_id}, "test", {"QUEUED": {"message": "taken"}})
+        taken = await jobs.claim_jobs(
+            connection, {row.queue_id: job_id}, "test", {JobState.QUEUED: {"message": "taken"}}
+        )
     return running_job(resources, taken[0])
 
 

@@ -15,9 +15,9 @@ from app.actions.start_collection import start_collection
 from app.db.tables import jobs as jobs_table
 from app.db.tables import monitorings as table
 from app.errors import GroupNotFound, JobAlreadyRunning, QueueFull, ValidationFailed
+from app.job_states import JobPriority, JobState
 from app.jobs.queue import NewJob, cancel, enqueue, retry
 from app.jobs.running_job import RunningJob
-from app.jobs.states import JobPriority, JobState
 from app.notifications import job_topic
 from app.resources import Resources, open_resources
 from app.store import jobs, monitorings

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from app.background import periodic_tasks
 from app.errors import QueryTimedOut, ServiceUnavailable
+from app.job_states import JobPriority
 from app.jobs import upkeep
-from app.jobs.states import JobPriority
 from app.resources import Resources, open_resources
 from app.store.workers import write_heartbeat
 from tests.conftest import MakeSettings

@@ -20,13 +20,13 @@ from app.actions.add_groups import add_groups
 from app.actions.start_collection import start_collection
 from app.background import make_worker
 from app.errors import Fault, QueryTimedOut, QueueFull, ServiceUnavailable, StartFailed
+from app.job_states import JobEventKind, JobPriority, JobState, MoveReason
 from app.jobs import runs
 from app.jobs.active_runs import Run
 from app.jobs.engine import make_engine
 from app.jobs.queue import NewJob, cancel, enqueue, queries_of, restore_lost, retry
 from app.jobs.running_job import LeaseLost, Progress, RunningJob
 from app.jobs.runs import End
-from app.jobs.states import JobEventKind, JobPriority, JobState, MoveReason
 from app.jobs.worker import running
 from app.resources import Resources, open_resources
 from app.store.jobs import cancelled_among

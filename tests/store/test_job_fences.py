@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import jobs as table
 from app.errors import JobAlreadyRunning
+from app.job_states import JobState
 from app.jobs import runs
 from app.jobs.queue import cancel
 from app.resources import Resources
@@ -22,7 +23,7 @@ from tests.store.rows import read
 from tests.store.test_entries import add_entry
 from tests.store.test_jobs import change, claim_job, insert
 
-EVENTS = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+EVENTS = {state: {"message": state.value, "reason": state.value} for state in (JobState.QUEUED, JobState.RUNNING)}
 
 
 async def never_wait(connection: AsyncConnection) -> None:

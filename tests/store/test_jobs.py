@@ -8,6 +8,7 @@ from sqlalchemy import func
 from app.db.tables import job_events, job_groups
 from app.db.tables import jobs as table
 from app.errors import JobAlreadyRunning
+from app.job_states import JobState
 from app.resources import Resources
 from app.store import jobs
 from app.store.groups import upsert_groups
@@ -37,7 +38,9 @@ async def insert(resources: Resources, **values: Any) -> JobRow:
 
 async def claim_job(resources: Resources, job_id: int, epoch: int = 0, worker: str = "me") -> ClaimedJobRow | None:
     async with resources.database.transaction() as connection:
-        events = {state: {"message": state, "reason": state} for state in ("QUEUED", "RUNNING")}
+        events = {
+            state: {"message": state.value, "reason": state.value} for state in (JobState.QUEUED, JobState.RUNNING)
+        }
         taken = await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, worker, events)
     assert all(row.epoch == epoch + 1 for row in taken)
     return next(iter(taken), None)
@@ -66,8 +69,8 @@ async def test_a_new_job(resources: Resources) -> None:
     [
         (JobConditions(), [2, 1, 0]),
         (JobConditions(kinds=("other",)), [2]),
-        (JobConditions(states=("QUEUED", "FAILED")), [2, 0]),
-        (JobConditions(kinds=("collect_comments",), states=("RUNNING",)), [1]),
+        (JobConditions(states=(JobState.QUEUED, JobState.FAILED)), [2, 0]),
+        (JobConditions(kinds=("collect_comments",), states=(JobState.RUNNING,)), [1]),
         (JobConditions(states=()), []),
     ],
 )
@@ -193,10 +196,15 @@ async def test_a_claim_waits_for_one_that_is_rolled_back(communities: Resources)
 async def test_a_transition_is_checked_against_the_former_state(resources: Resources) -> None:
     job_id = (await insert(resources)).id
     async with resources.database.transaction() as connection:
-        moved = await jobs.move_job(connection, job_id, former=("QUEUED",), values={"state": "CANCELLED"})
+        moved = await jobs.move_job(connection, job_id, former=(JobState.QUEUED,), values={"state": "CANCELLED"})
         assert moved
         assert moved.state == "CANCELLED"
-        assert await jobs.move_job(connection, job_id, former=("QUEUED", "RUNNING"), values={"state": "FAILED"}) is None
+        assert (
+            await jobs.move_job(
+                connection, job_id, former=(JobState.QUEUED, JobState.RUNNING), values={"state": "FAILED"}
+            )
+            is None
+        )
     assert (await read(resources, table))[(job_id,)]["state"] == "CANCELLED"
 
 
@@ -205,7 +213,7 @@ async def test_of_many_workers_one_claims_a_job(resources: Resources) -> None:
 
     async def claim_queued() -> Sequence[ClaimedJobRow]:
         async with resources.database.transaction() as connection:
-            events = {"QUEUED": {"message": "Taken.", "reason": "CLAIMED"}}
+            events = {JobState.QUEUED: {"message": "Taken.", "reason": "CLAIMED"}}
             return await jobs.claim_jobs(connection, {1_000 + job_id: job_id}, "me", events)
 
     [row] = [row for rows in await asyncio.gather(*(claim_queued() for _ in range(6))) for row in rows]
@@ -231,7 +239,7 @@ async def test_a_worker_that_lost_its_lease_cannot_write(resources: Resources) -
     async with resources.database.transaction() as connection:
         assert await jobs.lock_job(connection, job_id, 1) is None
         values = {"state": "SUCCEEDED"}
-        assert await jobs.move_job(connection, job_id, former=("RUNNING",), epoch=1, values=values) is None
+        assert await jobs.move_job(connection, job_id, former=(JobState.RUNNING,), epoch=1, values=values) is None
         assert await jobs.write_heartbeats(connection, [(job_id, 1)]) == {(job_id, 1)}
     assert await read(resources, table) == before
 
@@ -305,7 +313,9 @@ async def test_a_job_that_is_being_retried_is_not_removed(resources: Resources) 
     """Neither one that is queued again at this moment, nor one that was queued between the check and the removal."""
     ended = [(await insert(resources, state="FAILED", finished_at=func.now())).id for _ in range(2)]
     async with resources.database.transaction() as retrying:
-        await jobs.move_job(retrying, ended[0], former=("FAILED",), values={"state": "QUEUED", "finished_at": None})
+        await jobs.move_job(
+            retrying, ended[0], former=(JobState.FAILED,), values={"state": "QUEUED", "finished_at": None}
+        )
         async with resources.database.transaction() as removing:
             assert await jobs.remove_finished(removing, None, 10) == 1
     assert set(await read(resources, table)) == {(ended[0],)}

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import JobAlreadyRunning
+from app.job_states import JobState
 from app.resources import Resources
 from app.store import authors, comments, features, groups, jobs, locks, posts, tokens
 from app.store.posts import ReadPost
@@ -77,7 +78,7 @@ async def lock_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None
 
 async def end_jobs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
     ends = [
-        jobs.RunEnd(number, 0, ("QUEUED",), "SUCCEEDED", True, {}, None, 0, True, [("LOG", "ended", {})])  # noqa: FBT003 - the fields are those of a run's end
+        jobs.RunEnd(number, 0, (JobState.QUEUED,), JobState.SUCCEEDED, True, {}, None, 0, True, [])  # noqa: FBT003 - the fields are those of a run's end
         for number in numbers
     ]
     await jobs.end_jobs(connection, ends)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import json_types
 from app.db import tables
+from app.job_states import JobState
 from app.resources import Resources
 from app.store import (
     entries,
@@ -96,7 +97,7 @@ def _is_json(kind: Any) -> bool:
 
 
 Call = Callable[[AsyncConnection], Awaitable[object]]
-EVENTS = {"QUEUED": {"message": "Claimed.", "reason": "CLAIMED"}}
+EVENTS = {JobState.QUEUED: {"message": "Claimed.", "reason": "CLAIMED"}}
 RANGE = KeyRange((-2, 0), (-1, 0), [-1])
 EVER = Period()
 STATEMENTS: list[tuple[Call, list[type]]] = [

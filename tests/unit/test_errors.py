@@ -17,6 +17,7 @@ from app.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from app.job_states import JobState
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ from app.errors import (
             {"jobId": 7, "vkOwnerId": -1},
         ),
         (
-            JobStateConflict(7, "FAILED", "cancelled"),
+            JobStateConflict(7, JobState.FAILED, "cancelled"),
             ErrorCode.JOB_STATE_CONFLICT,
             "Job 7 is FAILED and cannot be cancelled.",
             {"jobId": 7, "state": "FAILED"},

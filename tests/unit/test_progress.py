@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.job_states import FORMER, JobState
 from app.jobs.running_job import RateMeter
-from app.jobs.states import FORMER, JobState
 from schema.jobs import Progress
 
 

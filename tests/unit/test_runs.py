@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from app.errors import JobTimedOut, QueryTimedOut, ServiceUnavailable
+from app.job_states import JobState
 from app.jobs.runs import End, end_of_failure
-from app.jobs.states import JobState
 from app.vk.client import CircuitOpen
 from app.vk.wire import VkAccessDenied, VkRateLimited, VkUnavailable
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import ErrorCode
-from app.jobs.states import JobEventKind
+from app.job_states import JobEventKind
 from app.json_types import JsonObject, JsonValue
 from app.vk.replies import broken_facts
 from app.vk.wall_pager import WallPager
