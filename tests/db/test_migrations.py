@@ -22,7 +22,7 @@ from app.settings import read_settings
 from app.work.collecting.collection import CollectionRequest
 from tests.conftest import has_lock_waiter, until
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"]
+REVISIONS = [f"{number:04}" for number in range(1, 15)]
 OWN_TABLES = set(metadata.tables) | {"alembic_version"}
 
 
@@ -86,6 +86,41 @@ async def test_arguments_of_former_collections_are_rewritten(database: Database)
     await migrate(database, "0004")
     async with database.connect() as connection:
         assert await connection.scalar(text("SELECT arguments FROM jobs")) == former
+
+
+async def test_claims_of_former_jobs_become_columns(database: Database) -> None:
+    """And back, with the reasons of the events. A former removal may be retried although a community is gone."""
+    collection = {"claims": [-1, -2], "wall_ids": [-1, -2], "post_ids": {}, "full": False}
+    removal = {"claims": [-3], "owner_ids": [-3]}
+    await migrate(database, "0013")
+    async with database.transaction() as connection:
+        for kind, arguments in (("collect_comments", collection), ("remove_groups", removal), ("refresh_groups", {})):
+            await connection.execute(
+                text("""INSERT INTO jobs (kind, arguments, priority, max_attempts, timeout_seconds)
+                        VALUES (:kind, CAST(:arguments AS jsonb), 1, 1, 1)"""),
+                {"kind": kind, "arguments": json.dumps(arguments)},
+            )
+        for seq, reason in enumerate(("TAKEN", "FAILURE_MAY_PASS", "DONE"), 1):
+            await connection.execute(
+                text("""INSERT INTO job_events (job_id, seq, kind, message, facts)
+                        VALUES (1, :seq, 'STATE_CHANGED', '', jsonb_build_object('reason', CAST(:reason AS text)))"""),
+                {"seq": seq, "reason": reason},
+            )
+    reasons = text("SELECT facts ->> 'reason' FROM job_events ORDER BY seq")
+    await migrate(database)
+    async with database.connect() as connection:
+        rows = (await connection.execute(text("SELECT arguments, claims, removes_claims FROM jobs ORDER BY id"))).all()
+        assert list(await connection.scalars(reasons)) == ["CLAIMED", "TRANSIENT_FAILURE", "DONE"]
+    assert [tuple(row) for row in rows] == [
+        ({name: value for name, value in collection.items() if name != "claims"}, [-1, -2], False),
+        ({"owner_ids": [-3]}, [-3], True),
+        ({}, [], False),
+    ]
+    await migrate(database, "0013")
+    async with database.connect() as connection:
+        stored = list(await connection.scalars(text("SELECT arguments FROM jobs ORDER BY id")))
+        assert list(await connection.scalars(reasons)) == ["TAKEN", "FAILURE_MAY_PASS", "DONE"]
+    assert stored == [collection, {**removal, "removes_claims": True}, {}]
 
 
 async def test_comments_of_former_versions_are_kept(database: Database) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import func
 from app.db.tables import job_events, job_groups
 from app.db.tables import jobs as table
 from app.errors import JobAlreadyRunning
-from app.job_states import JobState
+from app.job_states import JobEventKind, JobState
 from app.resources import Resources
 from app.store import jobs
 from app.store.groups import upsert_groups
@@ -92,7 +92,9 @@ async def test_events_are_counted_without_gaps(resources: Resources) -> None:
 
     async def add(job_id: int, number: int) -> int:
         async with resources.database.transaction() as connection:
-            return await jobs.add_event(connection, job_id, "STAGE", f"event {number}", {"number": number})
+            return await jobs.add_event(
+                connection, job_id, JobEventKind.STAGE_CHANGED, f"event {number}", {"number": number}
+            )
 
     seqs = await asyncio.gather(*(add(first.id, number) for number in range(8)), add(second.id, 0))
     assert sorted(seqs[:-1]) == list(range(1, 9))
@@ -116,13 +118,13 @@ async def test_an_event_that_is_rolled_back_leaves_no_gap(resources: Resources) 
 
     async def fail() -> None:
         async with resources.database.transaction() as connection:
-            await jobs.add_event(connection, job_id, "STAGE", "lost", {})
+            await jobs.add_event(connection, job_id, JobEventKind.STAGE_CHANGED, "lost", {})
             raise ValueError("on the way")
 
     with pytest.raises(ValueError, match="on the way"):
         await fail()
     async with resources.database.transaction() as connection:
-        assert await jobs.add_event(connection, job_id, "STAGE", "kept", {}) == 1
+        assert await jobs.add_event(connection, job_id, JobEventKind.STAGE_CHANGED, "kept", {}) == 1
     assert [row["message"] for row in (await read(resources, job_events)).values()] == ["kept"]
 
 

@@ -4,6 +4,7 @@ import types
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -204,4 +205,6 @@ async def test_a_protocol_has_the_columns_of_its_statement(resources: Resources)
 
 def _is_type_of(hint: Any, type_id: int | None) -> bool:
     kind, _ = _without_none(hint)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        kind = str
     return _is_json(kind) if type_id == JSONB_ID else SCALARS.get(type_id or 0) == kind

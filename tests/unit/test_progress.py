@@ -74,8 +74,8 @@ def test_the_rate_is_stable(rate: float, pauses: list[float], luck: list[float])
 
 def row(**values: object) -> SimpleNamespace:
     """Return the columns of a job's row that progress reads."""
-    defaults = {"done": 0, "total": None, "stage": "s", "message": None, "rate_per_second": None, "state": "RUNNING"}
-    return SimpleNamespace(**{**defaults, **values})
+    defaults = {"done": 0, "total": None, "stage": "s", "message": None, "rate_per_second": None}
+    return SimpleNamespace(**{**defaults, "state": JobState.RUNNING, **values})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def row(**values: object) -> SimpleNamespace:
         ({"done": 5, "total": 20, "rate_per_second": 3.0}, 5.0, 25.0),
         ({"done": 25, "total": 20, "rate_per_second": 3.0}, 0.0, 100.0),
         ({"done": 0, "total": 0}, None, 100.0),
-        ({"done": 5, "total": 20, "rate_per_second": 3.0, "state": "QUEUED"}, None, 25.0),
+        ({"done": 5, "total": 20, "rate_per_second": 3.0, "state": JobState.QUEUED}, None, 25.0),
     ],
 )
 def test_progress_as_clients_see_it(
