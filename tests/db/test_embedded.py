@@ -285,7 +285,7 @@ def test_a_warm_start_only_starts_the_server(place: Place, monkeypatch: pytest.M
         ran.append(Path(command[0]).name)
         return programs.run_program(*command, **options)
 
-    monkeypatch.setattr("app.db.embedded.run_program", run_and_note)
+    monkeypatch.setattr("app.db.cluster.run_program", run_and_note)
     place.start_and_stop()
     assert set(ran) == {"initdb", "psql", "pg_ctl"}
     ran.clear()
