@@ -267,9 +267,12 @@ def read_execute(envelope: JsonObject, calls: Sequence[Call]) -> list[Answer]:
     if not isinstance(answers, list) or len(answers) != len(calls):
         raise VkUnavailable("VK's answer to an execute does not fit its calls.", method="execute")
     listed = envelope.get("execute_errors") or []
-    if not isinstance(listed, list):
-        raise VkUnavailable("VK's answer to an execute has no list of errors.", method="execute")
-    errors = (error for error in listed if not (isinstance(error, dict) and error.get("method") == "execute"))
+    found = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
+    if found != listed:
+        raise VkUnavailable(
+            "VK's answer has an unknown shape: execute_errors is not a list of objects.", method="execute"
+        )
+    errors = (error for error in found if error.get("method") != "execute")
     return [
         fault_of(next(errors, {}), call.method) if answer is False else answer
         for answer, call in zip(answers, calls, strict=True)

@@ -12,7 +12,7 @@ from tests.timeouts import WAIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("app", "schema", "simulator", "migrations", "pyproject.toml", "README.md", "LICENSE")
-PIP = ("-m", "pip", "--unchanged", "--disable-pip-version-check", "--no-input")
+PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
 
 
 def run(*command: str | Path, cwd: Path) -> str:

@@ -126,11 +126,11 @@ async def test_features_and_totals(busy: Resources) -> None:
             {"language": "und", "comments": 2},
         ],
         "months": [
-            {"month": "2026-03-01T00:00:00+00:00", "comments": 4},
-            {"month": "2026-04-01T00:00:00+00:00", "comments": 2},
-            {"month": "2026-05-01T00:00:00+00:00", "comments": 2},
-            {"month": "2026-06-01T00:00:00+00:00", "comments": 2},
-            {"month": "2026-07-01T00:00:00+00:00", "comments": 2},
+            {"month": "2026-03-01T00:00:00Z", "comments": 4},
+            {"month": "2026-04-01T00:00:00Z", "comments": 2},
+            {"month": "2026-05-01T00:00:00Z", "comments": 2},
+            {"month": "2026-06-01T00:00:00Z", "comments": 2},
+            {"month": "2026-07-01T00:00:00Z", "comments": 2},
         ],
     }  # fmt: skip
     assert sum(each["comments"] for each in result["hours"]) == 12

@@ -17,7 +17,7 @@ from app.vk.comment_pager import CommentPager
 from app.vk.pager import PageRequest
 from app.vk.replies import read_comment_page
 from app.wall import VkComment, VkCommentPage
-from app.work.collecting import collect_comments
+from app.work.collecting import page_results
 from tests.conftest import MakeSettings, Simulator, stored_comments, until
 from tests.jobs.conftest import collect, counts, ended, events_of, read_job
 
@@ -203,7 +203,7 @@ async def test_a_page_of_an_unknown_shape_fails_only_its_post(
     def read_all_but_one(answer: Any, owner_id: int, post_id: int, thread_id: int | None) -> Any:
         return read({} if post_id == odd else answer, owner_id, post_id, thread_id)
 
-    monkeypatch.setattr(collect_comments, "read_comment_page", read_all_but_one)
+    monkeypatch.setattr(page_results, "read_comment_page", read_all_but_one)
     row = await collect(resources)
     assert (counts(row)["posts"], counts(row)["failed_posts"]) == (5, 1)
     [facts] = [facts for kind, facts in await events_of(resources, row.id) if kind == "POST_FAILED"]
@@ -235,7 +235,7 @@ async def test_a_list_of_posts_of_an_unknown_shape_is_a_typed_failure(
     def read(_: object) -> object:
         return {}["items"]  # type: ignore[index] # the error is the subject of the test
 
-    monkeypatch.setattr(collect_comments, "read_post_page", read)
+    monkeypatch.setattr(page_results, "read_post_page", read)
     _, failure = await first_failure(resources)
     assert failure["code"] == "VK_UNAVAILABLE"
     assert failure["message"] == "VK's answer has an unknown shape: KeyError 'items'"

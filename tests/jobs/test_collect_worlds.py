@@ -279,7 +279,7 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
 ) -> None:
     simulator = simulate(posts=5, comments=3_000)
     many = 20
-    monkeypatch.setattr(collecting, "MANY_WALKS", many)
+    monkeypatch.setattr(collecting, "MANY_LEVELS", many)
     monkeypatch.setattr(batch, "CALLS_PER_EXECUTE", 5)
     monkeypatch.setattr(wire, "THREAD_PREVIEW", 1)
     for module in (pager, wire):

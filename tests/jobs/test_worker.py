@@ -495,9 +495,10 @@ async def test_other_jobs_are_claimed_while_a_long_job_continues_after_a_failure
 
 async def test_a_cancelled_job_does_not_return_to_the_queue(resources: Resources) -> None:
     """Neither because its worker stops during the cleanup, nor because this attempt has failed."""
-    is_cleaning, may_end = asyncio.Event(), asyncio.Event()
+    has_begun, is_cleaning, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def handler(_: RunningJob[Any, Any]) -> dict[str, Any]:
+        has_begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -507,7 +508,7 @@ async def test_a_cancelled_job_does_not_return_to_the_queue(resources: Resources
 
     job_id = await queue_job(resources)
     async with working(resources, handler) as worker:
-        await in_state(resources, job_id, JobState.RUNNING)
+        await has_begun.wait()
         worker.stop()
         await is_cleaning.wait()
         await cancel(resources, job_id)
