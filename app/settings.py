@@ -29,53 +29,74 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, validate_default=True
     )
 
-    database_url: SecretStr | None = Field(None, description="PostgreSQL to use instead of the embedded one")
-    redis_url: SecretStr | None = Field(None, description="Redis or Valkey that carries events between processes")
+    database_url: SecretStr | None = Field(
+        None, description="URL of a PostgreSQL server to use instead of the embedded one"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="URL of a Redis or Valkey server that carries notifications between processes"
+    )
     channel_prefix: str = Field(
         "vk_comments",
         pattern=r"^[A-Za-z0-9_.:-]{1,40}$",
-        description="what the channels of events begin with: one per deployment where several share a Redis",
+        description="prefix of the notification channels; give each deployment its own if several share a Redis",
     )
-    data_dir: Path = Field(Path(".data"), description="where the embedded PostgreSQL and files live")
+    data_dir: Path = Field(Path(".data"), description="directory of the embedded PostgreSQL, of exports and of logs")
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free port")
     vk_tokens: SecretList = Field((), description="VK access tokens, separated by commas")
-    vk_api_url: AnyHttpUrl = Field(AnyHttpUrl("https://api.vk.ru"), description="where VK's API answers")
+    vk_api_url: AnyHttpUrl = Field(AnyHttpUrl("https://api.vk.ru"), description="base URL of VK's API")
     vk_api_version: str = Field("5.199", pattern=r"^5\.\d{1,3}$", description="version of VK's API")
-    vk_requests_per_second: float = Field(3.0, gt=0, le=10_000, description="requests a second per token")
-    vk_timeout_seconds: float = Field(15.0, gt=0, le=120, description="time limit of one VK request")
-    workers: int = Field(10, ge=0, le=1000, description="jobs that run at once in this process; 0 runs none")
-    auth: Literal["none", "keys"] = Field("none", description="`keys` asks every client for one of API_KEYS")
-    api_keys: SecretList = Field(
-        (), description="keys that clients may use, of 16 characters or more each, separated by commas"
+    vk_requests_per_second: float = Field(
+        3.0, gt=0, le=10_000, description="maximum number of VK requests per second and token"
     )
-    cors_origins: CommaSeparated = Field((), description="origins whose pages may use the API; * is any")
-    log_format: Literal["console", "json"] = Field("console", description="how log lines are written")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
-    database_pool_size: int = Field(10, ge=1, le=200, description="connections kept open per process")
-    database_pool_overflow: int = Field(20, ge=0, le=200, description="further connections under load")
-    database_statement_timeout_seconds: float = Field(30.0, ge=0.001, description="time limit of one SQL statement")
-    job_timeout_seconds: float = Field(6 * 3600.0, gt=0, description="time limit of a job that names none")
-    job_max_attempts: int = Field(5, ge=1, le=100, description="how often a job is tried")
+    vk_timeout_seconds: float = Field(15.0, gt=0, le=120, description="timeout of one VK request")
+    workers: int = Field(
+        10, ge=0, le=1000, description="maximum number of concurrent jobs in this process; 0: it runs no jobs"
+    )
+    auth: Literal["none", "keys"] = Field("none", description="`keys`: every client must send one of API_KEYS")
+    api_keys: SecretList = Field(
+        (), description="API keys of clients, of at least 16 characters each, separated by commas"
+    )
+    cors_origins: CommaSeparated = Field(
+        (), description="origins whose pages may use the API, separated by commas; `*`: any"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="format of log lines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level of log lines")
+    database_pool_size: int = Field(10, ge=1, le=200, description="PostgreSQL connections that a process keeps open")
+    database_pool_overflow: int = Field(
+        20, ge=0, le=200, description="additional connections that a process may open under load"
+    )
+    database_statement_timeout_seconds: float = Field(30.0, ge=0.001, description="timeout of one SQL statement")
+    job_timeout_seconds: float = Field(
+        6 * 3600.0, gt=0, description="timeout of an attempt of a job whose client has set none"
+    )
+    job_max_attempts: int = Field(5, ge=1, le=100, description="maximum number of attempts of a job")
     job_heartbeat_timeout_seconds: float = Field(
-        10.0, ge=1, le=600, description="silence after which a worker counts as dead and its jobs go elsewhere"
+        10.0,
+        ge=1,
+        le=600,
+        description="heartbeat age at which a worker counts as dead and other workers claim its jobs",
     )
     job_kind_limits: KindLimits = Field(
-        {}, description="how many jobs of a kind run at once, in all processes: `collect_comments=4,other=1`"
+        {},
+        description="maximum number of concurrent jobs of a kind, over all processes: `collect_comments=4`",
     )
     job_ageing_seconds: float = Field(
-        600.0, gt=0, description="wait after which a job counts as one priority higher, up to HIGH"
+        600.0, gt=0, description="waiting time after which a job's priority rises by one level, up to HIGH"
     )
-    job_retention_days: float = Field(30.0, ge=0, description="age at which ended jobs are removed; 0 keeps them")
+    job_retention_days: float = Field(30.0, ge=0, description="age at which ended jobs are removed; 0: never")
     export_retention_days: float = Field(
-        7.0, gt=0, le=3650, description="age at which files of exports are removed; they are in DATA_DIR/exports"
+        7.0, gt=0, le=3650, description="age at which exported files (in DATA_DIR/exports) are removed"
     )
     confirm_deletion_share: float = Field(
-        0.2, ge=0, le=1, description="share of a wall that is only marked as deleted after a second read confirms it"
+        0.2,
+        ge=0,
+        le=1,
+        description="largest share of a wall that is marked as deleted without a second, confirming read",
     )
-    queue_limit: int = Field(10_000, ge=1, description="jobs that may wait at once")
+    queue_limit: int = Field(10_000, ge=1, description="maximum number of waiting jobs")
     drain_seconds: float = Field(
-        2.0, ge=0, le=60, description="how long readiness fails after SIGTERM before connections are closed"
+        2.0, ge=0, le=60, description="time from SIGTERM, when readiness fails, until connections are closed"
     )
 
     @field_validator("vk_tokens", "api_keys", "cors_origins", mode="before")

@@ -39,7 +39,7 @@ class AddedGroup:
         GROUPS,
         lambda added: None if added.owner_id is None else (added.owner_id,),
         Group | None,
-        "The community; null if there is none.",
+        "The community; null if the reference names none.",
     )
 
 

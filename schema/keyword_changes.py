@@ -81,7 +81,7 @@ class AddedKeyword:
         KEYWORDS,
         lambda added: None if added.keyword_id is None else (added.keyword_id,),
         Keyword | None,
-        "The added or existing keyword; null if there is none.",
+        "The added or existing keyword; null if the phrase is malformed.",
     )
 
 

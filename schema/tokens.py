@@ -18,7 +18,7 @@ class VkToken:
     kind: TokenKind | None = strawberry.field(description="What VK issued it for; null until VK has revealed it.")
     health: TokenHealth = strawberry.field(description="Whether it is usable.")
     reason: str | None = strawberry.field(description="Why it is not usable, in words; null if it is.")
-    vk_code: int | None = strawberry.field(description="VK's error code for it; null if there is none.")
+    vk_code: int | None = strawberry.field(description="VK's error code for it; null: VK gave none.")
     cooldown_until: datetime | None = strawberry.field(description="When it will be used again; null: no pause.")
     requests_today: int = strawberry.field(description="HTTP requests made with it today (UTC).")
     calls_today: int = strawberry.field(

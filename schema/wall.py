@@ -350,7 +350,7 @@ class Comment(Node):
         COMMENTS,
         lambda comment: comment.reply_to_key,
         LazyComment | None,
-        "The comment that it replies to; null if there is none.",
+        "The comment that it replies to; null: it replies to none, or that comment is not stored.",
     )
 
     @strawberry.field(

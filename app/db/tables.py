@@ -128,8 +128,8 @@ groups = Table(
     Column("photo_url", Text),
     _now("added_at"),
     _time("collected_at"),
-    Column("note", Text, comment="a remark of those who work here"),
-    Column("labels", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="theirs, too"),
+    Column("note", Text, comment="a note of the users"),
+    Column("labels", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="labels of the users"),
     Index("groups_screen_name_idx", func.lower(text("screen_name"))),
     Index("groups_added_at_idx", "added_at", "owner_id"),
 )
@@ -158,7 +158,7 @@ posts = Table(
     ),
     _time("collected_at"),
     Column("read_calls", Integer, comment="how many calls reading all its comments takes"),
-    Column("is_deleted", Boolean, nullable=False, server_default=text("false"), comment="the wall shows it no more"),
+    Column("is_deleted", Boolean, nullable=False, server_default=text("false"), comment="VK no longer shows it"),
     _seen_in(),
     Index("posts_published_at_idx", "published_at", "owner_id", "id"),
     Index("posts_owner_id_published_at_idx", "owner_id", "published_at", "id"),
@@ -221,7 +221,7 @@ removed_comments = Table(
     _key("owner_id"),
     _key("id"),
     _now("removed_at"),
-    comment="comments that somebody here has removed: they are not stored again",
+    comment="comments that users have removed: they are not stored again",
 )
 
 jobs = Table(
@@ -236,17 +236,23 @@ jobs = Table(
     Column("total", BigInteger),
     Column("stage", Text, nullable=False, server_default=""),
     Column("message", Text),
-    Column("rate_per_second", Double, comment="smoothed"),
-    Column("checkpoint", JSONB(none_as_null=True), comment="from where a further run goes on"),
+    Column("rate_per_second", Double, comment="units per second, smoothed"),
+    Column("checkpoint", JSONB(none_as_null=True), comment="where a further run continues"),
     Column("result", JSONB(none_as_null=True)),
     Column("failure", JSONB(none_as_null=True), comment="code, message, facts"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
     Column("timeout_seconds", Double, nullable=False),
-    Column("worker", Text, comment="host and process that runs it"),
-    Column("epoch", Integer, nullable=False, server_default=text("0"), comment="raised by each taking; fences writes"),
+    Column("worker", Text, comment="the worker that runs it"),
+    Column(
+        "epoch",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="incremented by each claim; writes of former runs are rejected by it",
+    ),
     Column("last_seq", Integer, nullable=False, server_default=text("0")),
-    Column("queue_id", BigInteger, comment="the entry of the queue that stands for it"),
+    Column("queue_id", BigInteger, comment="its queue entry"),
     _now("created_at"),
     _time("started_at"),
     _time("finished_at"),
@@ -257,14 +263,14 @@ jobs = Table(
         DateTime(timezone=True),
         nullable=False,
         server_default=func.now(),
-        comment="since when it waits, or waited, for its last run",
+        comment="when it began to wait for its last run",
     ),
     Column(
         "enqueued_at",
         DateTime(timezone=True),
         nullable=False,
         server_default=func.now(),
-        comment="when a client, or a monitoring, asked for it: its priority rises from then on",
+        comment="when a client or a monitoring requested it: its priority rises from then on",
     ),
     Column(
         "claims",
@@ -301,7 +307,7 @@ job_groups = Table(
     metadata,
     Column("owner_id", BigInteger, ForeignKey("groups.owner_id", ondelete="CASCADE"), primary_key=True),
     Column("job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
-    comment="which unfinished job collects a community: one at a time",
+    comment="communities that are reserved for an unfinished job",
 )
 
 workers = Table(
@@ -347,7 +353,7 @@ monitorings = Table(
     Column("last_result", JSONB, comment="of the last job that succeeded"),
     Column("last_failure", JSONB, comment="of the last job, if it failed"),
     Index("monitorings_next_run_at_idx", "next_run_at", postgresql_where=text("is_enabled")),
-    comment="which communities are collected again and again",
+    comment="communities that are collected at an interval",
 )
 
 tokens = Table(
@@ -435,7 +441,7 @@ comment_features = Table(
     _key("owner_id"),
     _key("comment_id"),
     Column("published_at", DateTime(timezone=True), nullable=False, comment="of the comment"),
-    Column("language", Text, nullable=False, comment="ISO 639-1; und where the text does not tell"),
+    Column("language", Text, nullable=False, comment="ISO 639-1; und: not determined"),
     Column("term_ids", ARRAY(Integer), nullable=False, comment="each term of the text once"),
     Column("links", ARRAY(Text), nullable=False),
     Column("phones", ARRAY(Text), nullable=False),

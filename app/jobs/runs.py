@@ -163,8 +163,8 @@ def _count_claim(row: ClaimedJobRow) -> None:
 def end_of_run(row: JobRow, handler: "asyncio.Future[JsonValue]", stop_reason: StopReason | None) -> End | None:
     """Return how a run ended that was claimed as `row`; None if its lease is lost.
 
-    `handler` has ended, unless it was told to stop and did not; `stop_reason` is why it
-    was told to. If it returned a result nevertheless, the job has succeeded.
+    `handler` has ended, unless it was stopped and ignored that; `stop_reason` is why it was
+    stopped. If it returned a result nevertheless, the job has succeeded.
     """
     error = handler.exception() if handler.done() and not handler.cancelled() else asyncio.CancelledError()
     if stop_reason is StopReason.LEASE_LOST or isinstance(error, LeaseLost):

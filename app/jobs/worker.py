@@ -183,7 +183,7 @@ class Worker:
             return await self._finish((row, end_of_failure(error, row)))
 
     async def _run_handler(self, row: JobRow) -> Run:
-        """Run the handler until it returns, times out or is told to stop."""
+        """Run the handler until it returns, times out or is stopped."""
         handler = asyncio.create_task(_call(self._definitions[row.kind], self._resources, row))
         key = row.id, row.epoch
         self._runs[key] = run = Run(handler)

@@ -309,7 +309,7 @@ async def end_jobs(connection: AsyncConnection, ends: Sequence[RunEnd]) -> set[i
         new_events AS (
             INSERT INTO job_events (job_id, seq, kind, message, facts)
             SELECT id, last_seq - jsonb_array_length(events) + place, event ->> 0, event ->> 1, event -> 2
-              FROM moved, jsonb_array_elements(events) WITH ORDINALITY AS told (event, place))
+              FROM moved, jsonb_array_elements(events) WITH ORDINALITY AS e (event, place))
         SELECT id FROM moved
     """)
     values = orjson.dumps(list(ends)).decode()

@@ -15,7 +15,7 @@ acquires those that it needs in this order:
 8. communities reserved for a job, by descending owner id (`jobs.claim_groups`)
 
 A transaction that only looks for free rows (queue entries, due monitorings, tokens, health slots) skips locked ones,
-so it waits for nobody. tests/store/test_lock_order.py plays transactions against each other.
+so it never waits. tests/store/test_lock_order.py plays transactions against each other.
 """
 
 from collections.abc import Collection
