@@ -181,9 +181,7 @@ async def test_progress_of_several_communities_only_grows(
     reports: list[Progress] = []
     report = RunningJob.report
 
-    async def note(
-        job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
-    ) -> None:
+    async def note(job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: Any) -> None:
         reports.append(progress)
         await report(job, connection, progress, checkpoint)
 
@@ -287,10 +285,8 @@ async def test_a_checkpoint_holds_few_of_many_long_threads(
     open_pagers: list[int] = []
     report = RunningJob.report
 
-    async def note(
-        job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: dict[str, Any]
-    ) -> None:
-        open_pagers.append(len(checkpoint["walks"]))
+    async def note(job: RunningJob[Any, Any], connection: AsyncConnection, progress: Progress, checkpoint: Any) -> None:
+        open_pagers.append(len(checkpoint.pagers))
         await report(job, connection, progress, checkpoint)
 
     monkeypatch.setattr(RunningJob, "report", note)
