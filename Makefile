@@ -32,8 +32,9 @@ chaos: $(DEV) ## play faults for MINUTES=10, drawn from SEED=1, then compare all
 bench: $(DEV) ## measure, in about an hour; QUICK=1 only shows that it runs
 	@for part in collect jobs analysis export; do $(BIN)/python -m bench.$$part $(if $(QUICK),--quick) || exit; done
 
-lint: $(DEV) ## check style and format
+lint: $(DEV) ## check style and format, and the workflow against the schema of GitHub Actions
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 types: $(DEV) ## check types
 	@$(BIN)/mypy

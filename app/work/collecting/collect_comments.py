@@ -36,6 +36,14 @@ MANY_LEVELS = 250
 async def collect_comments(job: CollectionJob) -> CollectionSummary:
     """Collect the posts and comments that the job's arguments select; return the counts. Resume from the checkpoint.
 
+        list the posts of all communities
+            for each pack of pages: store its posts; record what VK refuses, contradicts or omits
+            mark the posts that VK no longer shows as deleted
+        read the comments of the posts that are new or have changed
+            for each pack of pages: decide how posts and threads continue; store comments and keyword matches;
+            close the posts that were read to the end, and mark their absent comments as deleted
+        if too large a share of a wall would be marked as deleted: list and read that once more, then mark it
+
     A post that cannot be read is recorded as an event; so is a community, unless it is the only one.
 
     Raises:
