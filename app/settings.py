@@ -95,6 +95,14 @@ class Settings(BaseSettings):
         description="largest share of a wall that is marked as deleted without a second, confirming read",
     )
     queue_limit: int = Field(10_000, ge=1, description="maximum number of waiting jobs")
+    operation_max_tokens: int = Field(5_000, ge=100, description="largest number of tokens in a GraphQL document")
+    operation_max_depth: int = Field(20, ge=5, description="largest number of nested levels of fields in an operation")
+    operation_max_fields: int = Field(
+        2_000, ge=100, description="largest number of fields in an operation, with fragments expanded"
+    )
+    operation_max_root_fields: int = Field(50, ge=1, description="largest number of root fields in an operation")
+    operation_max_aliases: int = Field(100, ge=0, description="largest number of aliases in one selection set")
+    operation_max_directives: int = Field(200, ge=1, description="largest number of directives in an operation")
     drain_seconds: float = Field(
         2.0, ge=0, le=60, description="time from SIGTERM, when readiness fails, until connections are closed"
     )

@@ -13,7 +13,7 @@ from app.errors import ValidationFailed
 from app.store.keyset import Key
 from schema.analysis import AnalysisMutation
 from schema.context import Info
-from schema.errors import MaskUnexpected, fault_handlers
+from schema.errors import CodeEngineErrors, MaskUnexpected, fault_handlers
 from schema.exports import ExportMutation
 from schema.findings import WAVES, FindingsQuery
 from schema.groups import GroupMutation
@@ -23,6 +23,7 @@ from schema.job_stats import JobStatsQuery
 from schema.jobs import JOBS, JobFailure, JobMutation, JobQuery
 from schema.keyword_changes import KeywordMutation
 from schema.keywords import KEYWORDS, KeywordQuery
+from schema.limits import LimitShape
 from schema.loaders import Loader
 from schema.logging import LogOperation
 from schema.long_lists import ChunkedExecution
@@ -113,7 +114,7 @@ def make_schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[JobFailure],
-        extensions=[LogOperation, MaskUnexpected],
+        extensions=[LogOperation, CodeEngineErrors, LimitShape, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
         execution_context_class=ChunkedExecution,
         exception_handlers=fault_handlers(),

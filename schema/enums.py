@@ -47,6 +47,9 @@ described(
         ErrorCode.DISK_FULL: "The server's disk has no space for a file.",
         ErrorCode.QUEUE_FULL: "Too many jobs are waiting: try again later.",
         ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber reads its messages too slowly: it may subscribe again.",
+        ErrorCode.OPERATION_TOO_LARGE: "The GraphQL document exceeds a limit of its size: split it.",
+        ErrorCode.GRAPHQL_PARSE_FAILED: "The request is not a GraphQL document.",
+        ErrorCode.GRAPHQL_VALIDATION_FAILED: "The GraphQL document does not fit the schema.",
         ErrorCode.SERVICE_UNAVAILABLE: "A service that this server depends on is unavailable: try again a little "
         "later.",
         ErrorCode.QUERY_TIMED_OUT: "The database query timed out: request less at once.",

@@ -5,6 +5,7 @@ mutation's union lists that type. In a query it becomes a GraphQL error whose
 extensions contain `code` and the facts.
 """
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Self
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 import strawberry
 from graphql import GraphQLError
 from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import MaskErrors
+from strawberry.extensions import MaskErrors, SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from app import metrics
@@ -217,6 +218,24 @@ def error_of(fault: Fault) -> Error:
 
 WRONG_REQUESTS = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 """Strawberry's exceptions for a request that does not select an executable operation."""
+
+
+class CodeEngineErrors(SchemaExtension):
+    """Gives a code to the errors of the engine about documents that it cannot parse, or that are not valid."""
+
+    def on_parse(self) -> Iterator[None]:
+        """Give a code to a syntax error."""
+        yield
+        self._add(ErrorCode.GRAPHQL_PARSE_FAILED)
+
+    def on_validate(self) -> Iterator[None]:
+        """Give a code to the errors of the validation."""
+        yield
+        self._add(ErrorCode.GRAPHQL_VALIDATION_FAILED)
+
+    def _add(self, code: ErrorCode) -> None:
+        for error in self.execution_context.pre_execution_errors or ():
+            error.extensions = {"code": code.value, **(error.extensions or {})}
 
 
 class MaskUnexpected(MaskErrors):
