@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from graphql import (
     is_required_input_field,
 )
 
+from app.settings import Settings
 from schema import make_schema
 from tests.conftest import Api
 
@@ -197,8 +199,9 @@ def ways(place: Place, moment: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 async def test_a_time_without_a_zone_is_rejected_everywhere() -> None:
     schema, moment = make_schema(), "2026-01-31T00:00:00"
+    context = SimpleNamespace(resources=SimpleNamespace(settings=Settings()))
     for document, variables in (way for place in PLACES for way in ways(place, moment)):
-        result: Any = await schema.execute(document, variable_values=variables)
+        result: Any = await schema.execute(document, variable_values=variables, context_value=context)
         [error] = result.errors
         assert result.data is None
         assert f"DateTime: '{moment}' has no time zone; it must be like 2026-01-31T00:00:00Z or" in error.message, (
