@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,13 +44,18 @@ async def test_a_blocked_loop_is_logged_and_counted(monkeypatch: pytest.MonkeyPa
 
 async def test_a_responsive_loop_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "ASK_SECONDS", 0.001)
+    asked_at: list[float] = []
+
+    def monotonic() -> float:
+        asked_at.append(time.monotonic())
+        return asked_at[-1]
+
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=monotonic))
     before = blocked_times()
-    answers = 0
     with capture_logs() as logs, watching_loop(WAIT_SECONDS):
         watcher = next(thread for thread in threading.enumerate() if thread.name == "watchdog")
-        while answers < 50:
-            answers += 1
-            await until(watcher.is_alive)
+        # the watchdog reads the clock before it asks, and asks again only when the loop has answered
+        await until(lambda: len(asked_at) > 3)
     await until(lambda: not watcher.is_alive())
     assert logs == []
     assert blocked_times() == before

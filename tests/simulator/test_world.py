@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import re
 from collections import Counter
@@ -158,6 +159,12 @@ def test_every_theme_writes() -> None:
 def test_one_post_of_the_community_is_pinned(posts: int) -> None:
     pinned = [post for post in made_wall(Options(posts=posts, comments=0)).posts.values() if post.pinned]
     assert [post.author for post in pinned] == [-1]
+
+
+def test_an_author_whom_nobody_knows_writes_nothing(wall: Wall) -> None:
+    comment = dataclasses.replace(next(iter(wall.comments.values())), author=1, text=None)
+    with pytest.raises(LookupError, match="no author has the id 1"):
+        wall.text_of(comment)
 
 
 def test_an_unknown_slot_is_rejected() -> None:

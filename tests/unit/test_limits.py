@@ -75,6 +75,10 @@ def test_fragments_that_spread_themselves_are_left_to_validation() -> None:
     assert exceeded("{...unknown}") is None
 
 
+def test_definitions_of_types_are_left_to_validation() -> None:
+    assert exceeded("type A {a: Int} {a}") is None
+
+
 def test_brackets_in_strings_and_comments_do_not_count() -> None:
     text = "[" * 300
     assert exceeded(f'{{a(b: "{text}") # {text}\n c(d: """{text} " {text}""")}}') is None

@@ -303,6 +303,12 @@ def test_a_level_is_not_larger_than_its_post() -> None:
     assert read_comment_page(reply, -1, 2, 5).level_count == 6
 
 
+@pytest.mark.parametrize("answered", [None, 1, "x", [], [{"id": 1}]], ids=str)
+def test_a_page_of_comments_that_is_not_an_object(answered: Any) -> None:
+    with pytest.raises(TypeError, match="the answer is not an object"):
+        read_comment_page(answered, -1, 2)
+
+
 def test_the_facts_of_broken_items_are_limited() -> None:
     broken = [VkBrokenItem(f"items.{number}", "is not an object") for number in range(100)]
     assert broken_facts(broken, 2) == {
