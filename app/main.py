@@ -22,8 +22,10 @@ from starlette.types import Scope
 from app.analysis.searches import forms_of_search
 from app.auth import answered_hosts
 from app.downloads import download
+from app.errors import ErrorCode
 from app.health import HealthStatus
 from app.resources import Resources
+from app.response_headers import RESPONSE_HEADERS, AddResponseHeaders
 from schema import make_schema
 from schema.transport import PAGE_HEADERS, GraphQLView
 
@@ -56,17 +58,20 @@ def create_app(resources: Resources) -> Starlette:
         await asyncio.to_thread(forms_of_search, "слово")
         yield State(resources=resources)
 
-    view = GraphQLView(make_schema(), PAGES / "graphiql.html", settings.cors_origins)
+    view = GraphQLView(make_schema(), PAGES / "graphiql.html", settings)
     return Starlette(
         lifespan=lifespan,
+        exception_handlers={Exception: unexpected},
         middleware=[
+            Middleware(AddResponseHeaders),
             Middleware(CorrelationIdMiddleware),
             Middleware(TrustedHostMiddleware, allowed_hosts=answered_hosts(settings), www_redirect=False),
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(settings.cors_origins),
                 allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-Request-ID", "Range", "If-Range"],
+                # tracing and client libraries add headers of their own; none of them gives a page more rights
+                allow_headers=["*"],
                 expose_headers=["X-Request-ID", "Content-Disposition", "Content-Range", "ETag"],
             ),
         ],
@@ -82,6 +87,13 @@ def create_app(resources: Resources) -> Starlette:
             Mount("/static", _StaticPages(directory=PAGES, check_dir=False)),
         ],
     )
+
+
+async def unexpected(_: Request, __: Exception) -> Response:
+    """Return 500. Starlette raises the exception again, so that the log has it."""
+    error = {"message": "An unexpected error.", "extensions": {"code": ErrorCode.INTERNAL.value}}
+    # sent outside of all middleware
+    return JSONResponse({"errors": [error]}, 500, RESPONSE_HEADERS)
 
 
 async def health(request: Request) -> Response:

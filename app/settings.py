@@ -14,6 +14,9 @@ from app.errors import StartFailed
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 KindLimits = Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], NoDecode]
+ANY_ORIGIN = "*"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST_NAME = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 SHORTEST_API_KEY = 16
 SHORTEST_MASKED_SECRET = 8
 """Shorter secrets are not masked in logs, because they may be part of ordinary words; passwords in URLs are."""
@@ -59,6 +62,12 @@ class Settings(BaseSettings):
     )
     cors_origins: CommaSeparated = Field(
         (), description="origins whose pages may use the API, separated by commas; `*`: any"
+    )
+    websocket_init_seconds: float = Field(
+        10.0, gt=0, le=600, description="time within which a client must send connection_init on a new WebSocket"
+    )
+    websocket_max_operations: int = Field(
+        100, ge=1, le=10_000, description="maximum number of concurrent operations on one WebSocket"
     )
     log_format: Literal["console", "json"] = Field("console", description="format of log lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level of log lines")
@@ -143,6 +152,11 @@ class Settings(BaseSettings):
             raise ValueError("may contain printable ASCII characters without spaces only")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin if origin == ANY_ORIGIN else _normalized_origin(origin) for origin in value)
+
     @field_validator("api_keys")
     @classmethod
     def _is_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -182,6 +196,26 @@ def _is_url(value: SecretStr, *schemes: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in schemes
+
+
+def _normalized_origin(origin: str) -> str:
+    """Return an origin as browsers send it (RFC 6454, 6.2): in lower case and ASCII, without the default port.
+
+    Raises:
+        ValueError: it is not an origin; the message does not contain it.
+    """
+    problem = ValueError("each must be an origin such as https://example.com, or *")
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname or "", parts.port
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    except ValueError:
+        raise problem from None
+    has_more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
+    if has_more or not parts.scheme or not HOST_NAME.fullmatch(host):
+        raise problem
+    is_default = port is None or port == DEFAULT_PORTS.get(parts.scheme)
+    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

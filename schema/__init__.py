@@ -31,6 +31,7 @@ from schema.marking import MarkingMutation
 from schema.monitoring import MonitoringMutation, MonitoringQuery
 from schema.node import Id, Node, split_global_id
 from schema.scalars import SCALARS
+from schema.socket_only import SubscriptionsNeedSocket
 from schema.statistics import StatisticsQuery
 from schema.tokens import TokenQuery
 from schema.wall import AUTHORS, COMMENTS, GROUPS, POSTS
@@ -114,7 +115,7 @@ def make_schema() -> Schema:
         mutation=Mutation,
         subscription=Subscription,
         types=[JobFailure],
-        extensions=[LogOperation, CodeEngineErrors, LimitShape, MaskUnexpected],
+        extensions=[LogOperation, CodeEngineErrors, LimitShape, SubscriptionsNeedSocket, MaskUnexpected],
         config=StrawberryConfig(scalar_map=SCALARS),
         execution_context_class=ChunkedExecution,
         exception_handlers=fault_handlers(),

@@ -1,6 +1,6 @@
 """The context of resolvers: the resources of the process, and loaders that batch the reads of one operation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import strawberry
 
@@ -14,8 +14,8 @@ class Context:
 
     resources: Resources
     loaders: Loaders
-    connection_params: dict[str, object] = field(default_factory=dict)
-    """The payload of connection_init; empty for HTTP."""
+    is_socket: bool = False
+    """Whether the client is connected by WebSocket, so that it can receive the events of subscriptions."""
 
 
 Info = strawberry.Info[Context, None]

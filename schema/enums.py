@@ -48,6 +48,9 @@ described(
         ErrorCode.QUEUE_FULL: "Too many jobs are waiting: try again later.",
         ErrorCode.SUBSCRIBER_TOO_SLOW: "A subscriber reads its messages too slowly: it may subscribe again.",
         ErrorCode.OPERATION_TOO_LARGE: "The GraphQL document exceeds a limit of its size: split it.",
+        ErrorCode.PREFLIGHT_REQUIRED: "A GET request has no header that only pages of listed origins can send.",
+        ErrorCode.TOO_MANY_OPERATIONS: "The WebSocket has as many operations as it may have: complete one first.",
+        ErrorCode.WEBSOCKET_REQUIRED: "Subscriptions need a WebSocket with graphql-transport-ws.",
         ErrorCode.GRAPHQL_PARSE_FAILED: "The request is not a GraphQL document.",
         ErrorCode.GRAPHQL_VALIDATION_FAILED: "The GraphQL document does not fit the schema.",
         ErrorCode.SERVICE_UNAVAILABLE: "A service that this server depends on is unavailable: try again a little "

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from cross_web import HTTPException, StarletteRequestAdapter
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from strawberry.file_uploads.utils import replace_placeholders_with_files
 from strawberry.http import GraphQLRequestData
@@ -24,6 +24,23 @@ LARGEST_UPLOAD_BYTES = 11 * 1024 * 1024
 """The largest request body with a file: 10 MB and the form around it."""
 FIELDS, FILES = 2, 1
 MESSAGES_WITH_ID = ("subscribe", "complete")
+PREFLIGHT_HEADERS = ("GraphQL-Require-Preflight", "Apollo-Require-Preflight", "X-Apollo-Operation-Name")
+"""Headers that a page of another origin can send only if a CORS preflight request allows it."""
+
+
+def may_execute_by_get(headers: Headers) -> bool:
+    """Return whether a GET request may execute an operation: only if no page of another origin can have sent it.
+
+    Browsers let any page send GET requests to any address, for example as the address of an image. They
+    send these headers only for the page's own origin, or after a preflight request, or not at all.
+    """
+    return (
+        headers.get("sec-fetch-site") == "same-origin"
+        or headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+        # browsers add credentials of the scheme Basic themselves
+        or headers.get("authorization", "").lower().startswith("bearer ")
+        or any(headers.get(name) for name in PREFLIGHT_HEADERS)
+    )
 
 
 class BoundedRequest(StarletteRequestAdapter):

@@ -1,6 +1,6 @@
 """The endpoint /graphql: operations over POST, GET and WebSocket, and GraphiQL for browsers."""
 
-from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -11,17 +11,23 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
+from strawberry.http.base import BaseRequestProtocol
 from strawberry.http.websocket_origin import is_same_origin, normalize_origin
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types.unset import UnsetType
 
 from app.errors import ErrorCode, Unauthenticated
+from app.settings import Settings
 from schema import Schema
 from schema.context import Context
 from schema.loaders import Loaders
-from schema.transport.requests import BoundedRequest, place_files, read_operation
+from schema.transport.requests import (
+    PREFLIGHT_HEADERS,
+    BoundedRequest,
+    may_execute_by_get,
+    place_files,
+    read_operation,
+)
 from schema.transport.websocket import AsText, TextWebSocket, TransportHandler
 
 PAGE_HEADERS = {
@@ -50,23 +56,30 @@ class GraphQLView(GraphQL[Context, None]):
     websocket_adapter_class = TextWebSocket
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, schema: Schema, page: Path, allowed_origins: Sequence[str]) -> None:
+    def __init__(self, schema: Schema, page: Path, settings: Settings) -> None:
         super().__init__(
             schema,
             graphql_ide="graphiql",
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            allowed_origins=allowed_origins,
+            allowed_origins=settings.cors_origins,
+            connection_init_wait_timeout=timedelta(seconds=settings.websocket_init_seconds),
+            max_subscriptions_per_connection=settings.websocket_max_operations,
         )
         self._page = page
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:  # noqa: ARG002 - the signature is Strawberry's
         """Return the context of a request; the resources come from the application's lifespan."""
         resources = request.state.resources
-        return Context(resources, Loaders(resources))
+        return Context(resources, Loaders(resources), is_socket=isinstance(request, WebSocket))
 
     async def get_root_value(self, request: Request | WebSocket) -> None:  # noqa: ARG002 - Strawberry's signature
         """Return None: there is no root value."""
         return
+
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        """Return whether to answer with GraphiQL: to a browser that opens the address, also with `?query=`."""
+        opens_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        return opens_page or super().should_render_graphql_ide(request)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or serve a WebSocket. Check a request's API key before reading its body."""
@@ -76,9 +89,10 @@ class GraphQLView(GraphQL[Context, None]):
         request = Request(scope, receive)
         response: Response
         try:
-            if not self.should_render_graphql_ide(BoundedRequest(request)):
-                request.state.resources.keys.check(request.headers.get("authorization"))
-            response = await self.run(request)
+            if self.should_render_graphql_ide(BoundedRequest(request)):
+                response = await self.run(request)
+            else:
+                response = await self._execute(request)
         except Unauthenticated as fault:
             response = _error_response(401, fault.message, fault.code)
             response.headers["WWW-Authenticate"] = "Bearer"
@@ -87,6 +101,13 @@ class GraphQLView(GraphQL[Context, None]):
         except ClientDisconnect:
             return
         await response(scope, receive, send)
+
+    async def _execute(self, request: Request) -> Response:
+        request.state.resources.keys.check(request.headers.get("authorization"))
+        if request.method == "GET" and not may_execute_by_get(request.headers):
+            message = f"A GET request must have a header such as `{PREFLIGHT_HEADERS[0]}: 1`, or be a page's own."
+            return _error_response(400, message, ErrorCode.PREFLIGHT_REQUIRED)
+        return await self.run(request)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         """Return the operation of a request.
@@ -112,18 +133,6 @@ class GraphQLView(GraphQL[Context, None]):
         if origin is None or "*" in self.allowed_origins or is_same_origin(origin, request.headers.get("host")):
             return True
         return normalize_origin(origin) in self.allowed_origins
-
-    async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
-        """Accept a WebSocket if connection_init has a valid key, or none is required.
-
-        The payload of connection_init contains the key: `{"authorization": "Bearer <key>"}`.
-        """
-        given = {name.lower(): value for name, value in context.connection_params.items()}
-        try:
-            context.resources.keys.check(str(given["authorization"]) if "authorization" in given else None)
-        except Unauthenticated as fault:
-            raise ConnectionRejectionError({"message": fault.message, "code": fault.code.value}) from fault
-        return await super().on_ws_connect(context)
 
     async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - Strawberry's signature
         """Return GraphiQL, or instructions to build it."""

@@ -15,15 +15,19 @@ from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageRec
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
+    ErrorMessage,
     Message,
     PingMessage,
     PongMessage,
+    SubscribeMessage,
 )
 
+from app.errors import ErrorCode, Unauthenticated
 from schema.context import Context
 from schema.transport.requests import LARGEST_BYTES, message_problem
 
 MESSAGE_TOO_BIG = 1009
+FORBIDDEN = 4403
 LONGEST_REASON_BYTES = 123
 """The longest reason that fits into a close frame (RFC 6455, 5.5)."""
 
@@ -81,9 +85,29 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await super().handle_message(message)
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        """Accept the client; a null payload counts as no payload."""
+        """Accept the client if it sends a valid key, or none is required; a null payload counts as no payload.
+
+        The payload contains the key: `{"authorization": "Bearer <key>"}`. The reason of
+        the close frame tells a rejected client the code and the message.
+        """
         payload = message.get("payload") or {}
+        given = {name.lower(): value for name, value in payload.items()}
+        try:
+            self.context.resources.keys.check(str(given["authorization"]) if "authorization" in given else None)
+        except Unauthenticated as fault:
+            await self.websocket.close(FORBIDDEN, f"{fault.code.value}: {fault.message}")
+            return
         await super().handle_connection_init(ConnectionInitMessage(type="connection_init", payload=payload))
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Start an operation, unless the socket has as many as it may have; that error has a code."""
+        limit = self.max_subscriptions_per_connection or 0
+        if self.connection_acknowledged and len(self.operations) >= limit and message["id"] not in self.operations:
+            text = f"A WebSocket may have at most {limit} operations at a time."
+            error = GraphQLError(text, extensions={"code": ErrorCode.TOO_MANY_OPERATIONS.value, "limit": limit})
+            await self.send_message(ErrorMessage(id=message["id"], type="error", payload=[error.formatted]))
+            return
+        await super().handle_subscribe(message)
 
     async def handle_ping(self, message: PingMessage) -> None:
         """Reply with the payload of the ping."""

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from playwright.async_api import Locator, Page, expect
 
@@ -61,6 +61,17 @@ async def test_the_page_loads_nothing_from_other_origins(vk_api: Api, page: Page
     foreign = [url for url in requested if urlsplit(url).netloc != own and not url.startswith(("data:", "blob:"))]
     assert len(requested) > 5
     assert (foreign, wrong) == ([], [])
+
+
+async def test_an_address_with_a_query(vk_api: Api, page: Page) -> None:
+    editors = page.locator(".graphiql-query-editor .view-lines"), page.locator(".graphiql-editor-tool .view-lines")
+    asked = {"First": "1", "Second": "2"}
+    for name, size in asked.items():  # on the first visit, and on a later one, when GraphiQL has stored its tabs
+        query = f"query {name}($size: Int) {{ groups(first: $size) {{ totalCount }} }}"
+        await page.goto(f"{vk_api.url}/graphql?{urlencode({'query': query, 'variables': json.dumps({'size': size})})}")
+        await expect(editors[0]).to_contain_text(name)
+        await expect(editors[1].first).to_contain_text(size)
+        await expect(page.get_by_role("tab", name="AddCommunity")).to_be_visible()
 
 
 async def test_add_collect_follow_and_read(vk_api: Api, simulator: Simulator, page: Page, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Pages of other origins may use the API from a browser only if CORS_ORIGINS lists them."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from playwright.async_api import Page
 
 from app.resources import open_resources
+from schema import Schema
 from tests.conftest import Api, MakeSettings, serve
 
 FETCH = """async (url) => {
@@ -43,6 +46,38 @@ async def test_a_listed_origin(sharing_api: Api, other_origin: str, page: Page) 
     await page.goto(other_origin)
     assert await page.evaluate(FETCH, sharing_api.url) == "Query"
     assert await page.evaluate(SOCKET, sharing_api.url) == "Query"
+
+
+IMAGE = """(address) => new Promise((resolve) => {
+  const image = new Image();
+  image.onload = image.onerror = (event) => resolve(event.type);
+  image.src = address;
+})"""
+
+
+async def test_an_image_executes_nothing(
+    api: Api, other_origin: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[str | None] = []
+    execute = Schema.execute
+
+    async def recorded(schema: Schema, query: str | None, **given: Any) -> Any:
+        executed.append(query)
+        return await execute(schema, query, **given)
+
+    monkeypatch.setattr(Schema, "execute", recorded)
+    await page.goto(other_origin)
+    assert await page.evaluate(IMAGE, f"{api.url}/graphql?query={{__typename}}") == "error"
+    assert executed == []
+    await page.goto(f"{api.url}/health/live")
+    await page.evaluate(IMAGE, "/graphql?query={__typename}")
+    assert executed == ["{__typename}"]
+
+
+async def test_its_own_page_queries_by_get(api: Api, page: Page) -> None:
+    await page.goto(f"{api.url}/health/live")
+    text = await page.evaluate("() => fetch('/graphql?query={__typename}').then((reply) => reply.text())")
+    assert json.loads(text) == {"data": {"__typename": "Query"}}
 
 
 async def test_an_origin_that_is_not_listed(api: Api, other_origin: str, page: Page) -> None:

@@ -12,6 +12,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 import app.main
+from app.health import HealthCheck
 from app.resources import open_resources
 from schema.transport.requests import LARGEST_BYTES
 from tests.conftest import Api, MakeSettings, serve, until
@@ -20,6 +21,7 @@ from tests.timeouts import WAIT_SECONDS
 HEALTH = {"query": "{ health { version } }"}
 KEY = "a-key-of-a-client"
 JSON = {"Content-Type": "application/json"}
+BY_GET = {"GraphQL-Require-Preflight": "1"}
 
 
 async def test_a_key_is_required(make_settings: MakeSettings) -> None:
@@ -47,6 +49,7 @@ async def test_a_key_is_required(make_settings: MakeSettings) -> None:
     assert answer == {"health": {"version": "0.1.0"}}
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 4403
+    assert closed.value.rcvd.reason.startswith("UNAUTHENTICATED: This server requires an API key")
 
 
 async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
@@ -56,7 +59,7 @@ async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
             async with httpx2.AsyncClient(base_url=api.url) as http:
                 preflight_headers = {
                     "Access-Control-Request-Method": "POST",
-                    "Access-Control-Request-Headers": "content-type",
+                    "Access-Control-Request-Headers": "content-type, traceparent, apollographql-client-name",
                 }
                 preflight = await http.options("/graphql", headers={"Origin": good, **preflight_headers})
                 rejected = await http.options("/graphql", headers={"Origin": bad, **preflight_headers})
@@ -68,14 +71,16 @@ async def test_pages_of_other_origins(make_settings: MakeSettings) -> None:
                 assert socket.subprotocol == "graphql-transport-ws"
             with pytest.raises(websockets.InvalidStatus):
                 await connect(address, subprotocols=protocol, origin=websockets.Origin(bad), proxy=None)
+    assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == good
+    assert "traceparent" in preflight.headers["access-control-allow-headers"]
     assert rejected.status_code == 400
     assert answer.headers["access-control-allow-origin"] == good
     assert "access-control-allow-origin" not in foreign.headers
 
 
 async def test_queries_by_get_and_unescaped_russian(api: Api) -> None:
-    async with httpx2.AsyncClient(base_url=api.url) as http:
+    async with httpx2.AsyncClient(base_url=api.url, headers=BY_GET) as http:
         reply = await http.get("/graphql", params={"query": '{ group(screenName: "ёж") { id } }'})
         mutation = await http.get(
             "/graphql", params={"query": 'mutation { cancelJob(input: {jobId: "x"}) { __typename } }'}
@@ -86,6 +91,73 @@ async def test_queries_by_get_and_unescaped_russian(api: Api) -> None:
     assert mutation.status_code == 400
     assert body.status_code == 400
     assert "нет" in error.text
+
+
+OF_ANY_PAGE: list[dict[str, str]] = [
+    {},
+    {"Accept": "image/avif,image/webp,*/*", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "none"},
+    {"Content-Type": "text/plain"},
+    {"Content-Type": "text/plain; application/json"},
+    {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="},
+    {"GraphQL-Require-Preflight": ""},
+]
+OF_NO_OTHER_PAGE = [
+    BY_GET,
+    {"Apollo-Require-Preflight": "true"},
+    {"X-Apollo-Operation-Name": "Health"},
+    {"Content-Type": "Application/JSON; charset=utf-8"},
+    {"Authorization": "Bearer any"},
+    {"Sec-Fetch-Site": "same-origin"},
+]
+
+
+async def test_get_executes_only_what_no_other_page_can_have_sent(api: Api) -> None:
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        for headers in OF_ANY_PAGE:
+            rejected = await http.get("/graphql", params=HEALTH, headers=headers)
+            assert rejected.status_code == 400, headers
+            assert refusal(rejected) == "PREFLIGHT_REQUIRED"
+        for headers in OF_NO_OTHER_PAGE:
+            reply = await http.get("/graphql", params=HEALTH, headers=headers)
+            assert reply.json() == {"data": {"health": {"version": "0.1.0"}}}, headers
+
+
+async def test_a_subscription_by_http(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    query = {"query": "subscription { health { version } }"}
+    async with httpx2.AsyncClient(base_url=api.url, headers=BY_GET) as http:
+        replies = [await http.post("/graphql", json=query), await http.get("/graphql", params=query)]
+    for reply in replies:
+        [error] = reply.json()["errors"]
+        assert error["extensions"] == {"code": "WEBSOCKET_REQUIRED"}
+        assert "graphql-transport-ws" in error["message"]
+    assert "request_crashed" not in caplog.text
+
+
+async def test_headers_of_all_responses(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: HealthCheck) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(HealthCheck, "measure", broken)
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    async with httpx2.AsyncClient(base_url=api.url) as http:
+        replies = {
+            200: await http.post("/graphql", json=HEALTH),
+            307: await http.get("/"),
+            400: await http.get("/graphql", headers={"Host": "evil.example"}),
+            404: await http.get("/static/none.js"),
+            405: await http.delete("/graphql"),
+            500: await http.get("/metrics"),
+        }
+        replies_to_pages = [await http.options("/graphql", headers=preflight)]
+    assert {number: reply.status_code for number, reply in replies.items()} == {number: number for number in replies}
+    for reply in [*replies.values(), *replies_to_pages]:
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["referrer-policy"] == "no-referrer"
+        assert reply.headers["cross-origin-resource-policy"] == "same-origin"
+    assert refusal(replies[500]) == "INTERNAL"
+    assert "secret" not in replies[500].text
 
 
 async def test_a_browser_gets_graphiql(
@@ -152,7 +224,7 @@ async def test_bodies_that_are_not_operations(api: Api) -> None:
 
 
 async def test_parameters_that_are_not_operations(api: Api) -> None:
-    async with httpx2.AsyncClient(base_url=api.url) as http:
+    async with httpx2.AsyncClient(base_url=api.url, headers=BY_GET) as http:
         for variables in ("1", "[]", "{", '"x"'):
             reply = await http.get("/graphql", params={**HEALTH, "variables": variables})
             assert reply.status_code == 400

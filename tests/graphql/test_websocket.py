@@ -7,8 +7,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from app.resources import open_resources
 from schema.transport.requests import LARGEST_BYTES
-from tests.conftest import Api, Socket
+from tests.conftest import Api, MakeSettings, Socket, serve
 from tests.graphql.conftest import gid
 
 HEALTH = "{ health { version } }"
@@ -112,6 +113,36 @@ async def test_a_subscribe_without_payload(api: Api, init: dict[str, Any]) -> No
     async with connect(address, subprotocols=[protocol], proxy=None) as opened:
         await opened.send(json.dumps({"type": "connection_init", **init}))
         assert json.loads(await opened.recv()) == {"type": "connection_ack"}
+
+
+async def test_a_client_that_sends_no_connection_init(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(websocket_init_seconds=0.01)) as opened:
+        async for api in serve(opened):
+            address = f"{api.url.replace('http', 'ws')}/graphql"
+            protocol = websockets.Subprotocol("graphql-transport-ws")
+            async with connect(address, subprotocols=[protocol], proxy=None) as connection:
+                assert await closing(Socket(connection)) == (4408, "Connection initialisation timeout")
+
+
+async def test_operations_of_a_socket_are_limited(make_settings: MakeSettings) -> None:
+    async with open_resources(make_settings(websocket_max_operations=2)) as opened:
+        async for api in serve(opened):
+            async with api.socket() as socket:
+                for number in ("1", "2"):
+                    await send(socket, type="subscribe", id=number, payload={"query": FOLLOW})
+                    assert (await receive(socket, number))["type"] == "next"
+                await send(socket, type="subscribe", id="3", payload={"query": HEALTH})
+                rejected = await receive(socket, "3")
+                await send(socket, type="complete", id="1")
+                await send(socket, type="subscribe", id="4", payload={"query": HEALTH})
+                accepted = await receive(socket, "4")
+                await send(socket, type="subscribe", id="2", payload={"query": HEALTH})
+                code, _ = await closing(socket)
+    assert rejected["type"] == "error"
+    [error] = rejected["payload"]
+    assert error["extensions"] == {"code": "TOO_MANY_OPERATIONS", "limit": 2}
+    assert accepted["payload"]["data"] == {"health": {"version": "0.1.0"}}
+    assert code == 4409
 
 
 async def test_a_pong_has_the_payload_of_the_ping(api: Api) -> None:

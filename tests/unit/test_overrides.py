@@ -45,9 +45,9 @@ CHECKED: dict[str, tuple[str, str]] = {
     "schema.transport.requests:BoundedRequest.get_body": ("0.9.0", "282c4013e6e8"),
     "schema.transport.view:GraphQLView.get_context": ("0.341.2", "62b833408e9b"),
     "schema.transport.view:GraphQLView.get_root_value": ("0.341.2", "c88d6b24dc24"),
+    "schema.transport.view:GraphQLView.should_render_graphql_ide": ("0.341.2", "6b404edf0789"),
     "schema.transport.view:GraphQLView.__call__": ("0.341.2", "061f027d2fb9"),
     "schema.transport.view:GraphQLView.parse_http_body": ("0.341.2", "6c7c673a1388"),
-    "schema.transport.view:GraphQLView.on_ws_connect": ("0.341.2", "29aef558d00b"),
     "schema.transport.view:GraphQLView.render_graphql_ide": ("0.341.2", "417bb9771be9"),
     "schema.transport.view:GraphQLView.encode_json": ("0.341.2", "cada564cfd9f"),
     "schema.transport.view:GraphQLView.decode_json": ("0.341.2", "1dd2f84124af"),
@@ -56,6 +56,7 @@ CHECKED: dict[str, tuple[str, str]] = {
     "schema.transport.websocket:TextWebSocket.close": ("0.341.2", "53fd79275b9a"),
     "schema.transport.websocket:TransportHandler.handle_message": ("0.341.2", "998710aa524a"),
     "schema.transport.websocket:TransportHandler.handle_connection_init": ("0.341.2", "27f175a0bd34"),
+    "schema.transport.websocket:TransportHandler.handle_subscribe": ("0.341.2", "d69e5dbce9e3"),
     "schema.transport.websocket:TransportHandler.handle_ping": ("0.341.2", "13172475b0b5"),
     "schema.transport.websocket:TransportHandler._get_pre_execution_close_reason": ("0.341.2", "ee020a82a8c6"),
 }

@@ -63,7 +63,7 @@ def test_all_variables_are_read(environment: SetVariables) -> None:
         WORKERS="0",
         AUTH="keys",
         API_KEYS="key-of-a-client-1",
-        CORS_ORIGINS="https://a.example, https://b.example",
+        CORS_ORIGINS="https://a.example, HTTPS://B.example:443/, http://[::1]:8080, https://пример.рф, app://x, *",
         LOG_FORMAT="json",
         LOG_LEVEL="debug",
     )
@@ -78,7 +78,14 @@ def test_all_variables_are_read(environment: SetVariables) -> None:
     assert settings.vk_api_url.port == 5000
     assert settings.vk_api_version == "5.131"
     assert settings.workers == 0
-    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.cors_origins == (
+        "https://a.example",
+        "https://b.example",
+        "http://[::1]:8080",
+        "https://xn--e1afmkfd.xn--p1ai",
+        "app://x",
+        "*",
+    )
     assert (settings.log_format, settings.log_level) == ("json", "debug")
 
 
@@ -141,6 +148,29 @@ def test_one_message_lists_all_invalid_values(environment: SetVariables) -> None
 def test_a_malformed_database_url(environment: SetVariables, url: str) -> None:
     environment(DATABASE_URL=url)
     assert setting_errors() == ["DATABASE_URL: must be a URL that begins with postgresql://"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "a.example",
+        "null",
+        "https://",
+        "https://a.example/path",
+        "https://a.example?query",
+        "https://a.example#part",
+        "https://user@a.example",
+        "https://a.example:port",
+        "https://a b.example",
+        "https://[::1",
+        f"https://{'a' * 64}.example",
+    ],
+)
+def test_a_malformed_origin_is_listed_with_the_other_invalid_values(environment: SetVariables, origin: str) -> None:
+    environment(CORS_ORIGINS=f"https://a.example,{origin}", PORT="x")
+    errors = setting_errors()
+    assert [line.partition(":")[0] for line in errors] == ["PORT", "CORS_ORIGINS"]
+    assert errors[1] == "CORS_ORIGINS: each must be an origin such as https://example.com, or *"
 
 
 def test_auth_by_keys_needs_a_key(environment: SetVariables) -> None:

@@ -24,14 +24,20 @@ const fetcher = createGraphiQLFetcher({
 
 // GraphiQL 5.4 drops the variables of the first default tab. Given on a later visit, they would open another tab.
 const isFirstVisit = localStorage.getItem('graphiql:tabState') === null;
-const firstVariables = isFirstVisit ? (examples[0]?.variables ?? undefined) : undefined;
+
+// The operation of the address (/graphql?query=...&variables=...), if it has one, gets a tab of its own.
+const address = new URLSearchParams(window.location.search);
+const query = address.get('query') ?? undefined;
+const variables = address.get('variables') ?? undefined;
+const tabs = query === undefined ? examples : [{ query, variables }, ...examples];
+const firstVariables = isFirstVisit ? (tabs[0]?.variables ?? undefined) : variables;
 
 const root = document.getElementById('root');
 if (!root) throw new Error('graphiql.html has no #root');
 
 createRoot(root).render(
   <StrictMode>
-    <GraphiQL fetcher={fetcher} defaultTabs={examples} initialVariables={firstVariables}>
+    <GraphiQL fetcher={fetcher} defaultTabs={tabs} initialQuery={query} initialVariables={firstVariables}>
       <GraphiQL.Logo>VK Comments</GraphiQL.Logo>
     </GraphiQL>
   </StrictMode>,
