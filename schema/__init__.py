@@ -18,9 +18,10 @@ from schema.exports import ExportMutation
 from schema.findings import WAVES, FindingsQuery
 from schema.groups import GroupMutation
 from schema.health import HealthQuery, HealthSubscription
+from schema.job_changes import JobMutation
 from schema.job_progress import JobSubscription
 from schema.job_stats import JobStatsQuery
-from schema.jobs import JOBS, JobFailure, JobMutation, JobQuery
+from schema.jobs import JOBS, JobFailure, JobQuery
 from schema.keyword_changes import KeywordMutation
 from schema.keywords import KEYWORDS, KeywordQuery
 from schema.limits import LimitShape

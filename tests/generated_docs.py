@@ -22,7 +22,7 @@ QUERY = (
     "app.store.comments:comments_by_post",
 )
 JOB = (
-    "schema.jobs:JobMutation",
+    "schema.job_changes:JobMutation",
     "app.actions.start_collection:start_collection",
     "app.jobs.queue:enqueue",
     "app.jobs.engine:Queue",
