@@ -52,6 +52,51 @@ class Summary:
     comments_everywhere: int
 
 
+_TOTALS = text(f"""
+    SELECT count(*) AS comments, count(*) FILTER (WHERE mood > 0) AS positive,
+           count(*) FILTER (WHERE mood < 0) AS negative, count(*) FILTER (WHERE links <> '{{}}') AS with_links,
+           count(*) FILTER (WHERE phones <> '{{}}') AS with_phones,
+           count(*) FILTER (WHERE mention_ids <> '{{}}') AS with_mentions,
+           count(DISTINCT wave_id) AS waves, count(wave_id) AS in_waves FROM {_SCOPE.name}
+""")  # noqa: S608 - only constant SQL is interpolated
+_SOURCES = text(f"""
+    SELECT count(DISTINCT c.from_id) AS authors, count(DISTINCT (c.owner_id, c.post_id)) AS posts,
+           (SELECT count(*) FROM {_SCOPE.name} s
+             WHERE EXISTS (SELECT FROM comment_keywords m JOIN keywords k ON k.id = m.keyword_id
+                            WHERE m.owner_id = s.owner_id AND m.comment_id = s.comment_id)) AS matched
+      FROM {_SCOPE.name} s JOIN comments c ON c.owner_id = s.owner_id AND c.id = s.comment_id
+""")  # noqa: S608 - only constant SQL is interpolated
+_KEYWORDS = text(f"""
+    SELECT k.id, k.phrase, count(*) AS comments, sum(cardinality(m.positions) / 2)::bigint AS matches
+      FROM {_SCOPE.name} s
+      JOIN comment_keywords m ON m.owner_id = s.owner_id AND m.comment_id = s.comment_id
+      JOIN keywords k ON k.id = m.keyword_id
+     GROUP BY k.id ORDER BY 3 DESC, 4 DESC, 1 LIMIT :limit
+""")  # noqa: S608 - only constant SQL is interpolated
+_LANGUAGES = text(f"""
+    SELECT language, count(*) AS comments FROM {_SCOPE.name} GROUP BY language ORDER BY 2 DESC, 1
+""")  # noqa: S608 - only constant SQL is interpolated
+_MONTHS = text(f"""
+    SELECT date_trunc('month', published_at, 'UTC') AS month, count(*) AS comments
+      FROM {_SCOPE.name} GROUP BY 1 ORDER BY 1
+""")  # noqa: S608 - only constant SQL is interpolated
+_HOURS = text(f"""
+    SELECT extract(isodow FROM published_at AT TIME ZONE 'UTC')::int AS weekday,
+           extract(hour FROM published_at AT TIME ZONE 'UTC')::int AS hour, count(*) AS comments
+      FROM {_SCOPE.name} GROUP BY 1, 2 ORDER BY 1, 2
+""")  # noqa: S608 - only constant SQL is interpolated
+_TERMS = text(f"""
+    SELECT t.lemma, here.comments, everywhere.comments AS everywhere
+      FROM (SELECT term_id, count(*) AS comments FROM {_SCOPE.name}, LATERAL unnest(term_ids) AS term_id
+             GROUP BY term_id ORDER BY 2 DESC, 1 LIMIT :limit) AS here
+      JOIN terms t ON t.id = term_id
+      JOIN (SELECT term_id, sum(comments)::bigint AS comments FROM term_months GROUP BY term_id) AS everywhere
+           USING (term_id)
+     ORDER BY here.comments DESC, t.lemma
+""")  # noqa: S608 - only constant SQL is interpolated
+_EVERYWHERE = text("SELECT coalesce(sum(comments), 0)::bigint FROM language_months")
+
+
 async def sum_up(
     connection: AsyncConnection, conditions: CommentConditions, most_terms: int, most_keywords: int
 ) -> Summary:
@@ -62,58 +107,15 @@ async def sum_up(
     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     await connection.execute(text("SET LOCAL statement_timeout = 0"))  # the job has its own timeout
     await _copy_features(connection, conditions)
-    totals = text(f"""
-        SELECT count(*) AS comments, count(*) FILTER (WHERE mood > 0) AS positive,
-               count(*) FILTER (WHERE mood < 0) AS negative, count(*) FILTER (WHERE links <> '{{}}') AS with_links,
-               count(*) FILTER (WHERE phones <> '{{}}') AS with_phones,
-               count(*) FILTER (WHERE mention_ids <> '{{}}') AS with_mentions,
-               count(DISTINCT wave_id) AS waves, count(wave_id) AS in_waves FROM {_SCOPE.name}
-    """)  # noqa: S608 - only constant SQL is interpolated
-    sources = text(f"""
-        SELECT count(DISTINCT c.from_id) AS authors, count(DISTINCT (c.owner_id, c.post_id)) AS posts,
-               (SELECT count(*) FROM {_SCOPE.name} s
-                 WHERE EXISTS (SELECT FROM comment_keywords m JOIN keywords k ON k.id = m.keyword_id
-                                WHERE m.owner_id = s.owner_id AND m.comment_id = s.comment_id)) AS matched
-          FROM {_SCOPE.name} s JOIN comments c ON c.owner_id = s.owner_id AND c.id = s.comment_id
-    """)  # noqa: S608 - only constant SQL is interpolated
-    keywords = text(f"""
-        SELECT k.id, k.phrase, count(*) AS comments, sum(cardinality(m.positions) / 2)::bigint AS matches
-          FROM {_SCOPE.name} s
-          JOIN comment_keywords m ON m.owner_id = s.owner_id AND m.comment_id = s.comment_id
-          JOIN keywords k ON k.id = m.keyword_id
-         GROUP BY k.id ORDER BY 3 DESC, 4 DESC, 1 LIMIT :limit
-    """)  # noqa: S608 - only constant SQL is interpolated
-    languages = text(f"""
-        SELECT language, count(*) AS comments FROM {_SCOPE.name} GROUP BY language ORDER BY 2 DESC, 1
-    """)  # noqa: S608 - only constant SQL is interpolated
-    months = text(f"""
-        SELECT date_trunc('month', published_at, 'UTC') AS month, count(*) AS comments
-          FROM {_SCOPE.name} GROUP BY 1 ORDER BY 1
-    """)  # noqa: S608 - only constant SQL is interpolated
-    hours = text(f"""
-        SELECT extract(isodow FROM published_at AT TIME ZONE 'UTC')::int AS weekday,
-               extract(hour FROM published_at AT TIME ZONE 'UTC')::int AS hour, count(*) AS comments
-          FROM {_SCOPE.name} GROUP BY 1, 2 ORDER BY 1, 2
-    """)  # noqa: S608 - only constant SQL is interpolated
-    terms = text(f"""
-        SELECT t.lemma, here.comments, everywhere.comments AS everywhere
-          FROM (SELECT term_id, count(*) AS comments FROM {_SCOPE.name}, LATERAL unnest(term_ids) AS term_id
-                 GROUP BY term_id ORDER BY 2 DESC, 1 LIMIT :limit) AS here
-          JOIN terms t ON t.id = term_id
-          JOIN (SELECT term_id, sum(comments)::bigint AS comments FROM term_months GROUP BY term_id) AS everywhere
-               USING (term_id)
-         ORDER BY here.comments DESC, t.lemma
-    """)  # noqa: S608 - only constant SQL is interpolated
-    everywhere = text("SELECT coalesce(sum(comments), 0)::bigint FROM language_months")
     return Summary(
-        (await connection.execute(totals)).one(),
-        (await connection.execute(sources)).one(),
-        (await connection.execute(keywords, {"limit": most_keywords})).all(),
-        (await connection.execute(languages)).all(),
-        (await connection.execute(months)).all(),
-        (await connection.execute(hours)).all(),
-        (await connection.execute(terms, {"limit": most_terms})).all(),
-        await connection.scalar(everywhere) or 0,
+        (await connection.execute(_TOTALS)).one(),
+        (await connection.execute(_SOURCES)).one(),
+        (await connection.execute(_KEYWORDS, {"limit": most_keywords})).all(),
+        (await connection.execute(_LANGUAGES)).all(),
+        (await connection.execute(_MONTHS)).all(),
+        (await connection.execute(_HOURS)).all(),
+        (await connection.execute(_TERMS, {"limit": most_terms})).all(),
+        await connection.scalar(_EVERYWHERE) or 0,
     )
 
 
