@@ -81,7 +81,7 @@ class WallQuery:
         comments.count_comments,
     )
 
-    @strawberry.field(description="An author; null if nothing of theirs is stored.", graphql_type=Author | None)
+    @strawberry.field(description="An author; null if the author is not stored.", graphql_type=Author | None)
     def author(self, info: Info, id: Id) -> Awaitable[Author | None]:
         """Return an author."""
         return info.context.loaders.load(AUTHORS, key_of(id, "Author"))

@@ -1,6 +1,6 @@
 """Generates the attachments of comments and posts: photos, videos, polls, goods and all other kinds of VK's schema.
 
-Shapes: VK API schema 5.199. It has none for article, audio_playlist and podcast; theirs are invented in its style. It
+Shapes: VK API schema 5.199. It has none for article, audio_playlist and podcast: these are invented in its style. It
 contradicts itself on video_playlist, which is omitted. Comments have the kinds that the schema allows both for
 comments and for posts, because replies are validated by the latter; so comments have no poll, and nothing has a "wall".
 """

@@ -9,8 +9,8 @@ from simulator.limits import DAY_QUOTAS
 from simulator.tokens import TokenKind
 
 WallState = Literal["open", "members", "private", "disabled", "comments closed", "banned", "deleted"]
-"""Who can read a community's wall: all (open); its members (members, private: a closed or a private community); nobody
-(the wall is disabled, or the community banned or deleted). With "comments closed", posts can be read, comments not."""
+"""Who can read a community's wall: all users (open); its members (members, private: a closed or a private community);
+no user (disabled, banned, deleted). With "comments closed", posts can be read, comments not."""
 
 _DAY = 24 * 60 * 60
 
@@ -63,8 +63,8 @@ class SimulatorOptions:
     - `nasty` is the share of comments and posts with texts that are hard to store (see `strange_texts`).
     `pinned` is whether each wall has a pinned post. `walls` sets the state of communities (by positive id).
 
-    `churn` sets the changes of walls while they are read, `faults` and `fault_rates` the faults of requests; the
-    default is none.
+    `churn` sets the changes of walls while they are read, `faults` and `fault_rates` the faults of requests; by
+    default both are absent.
 
     `tokens` sets the kinds of access tokens; any other token is a live user token. `service_may_execute` is whether
     service tokens may call execute: VK's schema says no, its page on execute says yes. `day_quotas` sets how often a

@@ -100,7 +100,7 @@ class Population:
         return FIRST_PERSON_ID + number * PERSON_ID_STEP + wide
 
     def person(self, person_id: int) -> Person | None:
-        """Return the person with this id; None if nobody has it."""
+        """Return the person with this id; None if the id is unknown."""
         return self._known(person_id)
 
     def _find_person(self, person_id: int) -> Person | None:
@@ -136,7 +136,7 @@ class Population:
         self.rendered_profiles.clear()
 
     def community(self, group_id: int) -> Community | None:
-        """Return the community with this positive id; None if there is none."""
+        """Return the community with this positive id; None if the id is unknown."""
         return self._communities.get(group_id)
 
     def community_by_name(self, name: str) -> Community | None:

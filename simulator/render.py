@@ -104,7 +104,7 @@ def authors_json(population: Population, authors: Iterable[int], fields: Collect
 
 
 def _render_profile(population: Population, author: int, fields: tuple[str, ...]) -> Json:
-    """Render the profile of an author and keep it for the next reply; return an empty one if nobody has the id."""
+    """Render the profile of an author and keep it for the next reply; return an empty one if the id is unknown."""
     if author > 0:
         person = population.person(author)
         profile = {} if person is None else person_json(person, fields)

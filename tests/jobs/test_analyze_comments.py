@@ -554,7 +554,7 @@ async def test_rejected_requests(make_settings: MakeSettings) -> None:
 
 
 async def test_waves_of_removed_communities(busy: Resources) -> None:
-    """A wave of theirs alone is removed with them; one with other communities is counted again."""
+    """A wave that occurs only in removed communities is removed; one that also occurs in others is counted again."""
     alone = ["Продам гараж в центре города недорого, звоните в любое время"] * 5
     await store(busy, copies(*alone, owner_id=-1))
     for owner_id in (-1, -2):

@@ -117,9 +117,9 @@ def test_names_agree() -> None:
     assert population.person_by_name(named[0].screen_name) == named[0]
 
 
-@pytest.mark.parametrize("nobody", [0, 1, FIRST_PERSON_ID - 3, FIRST_PERSON_ID + 1, FIRST_PERSON_ID + 3 * 96, 10**18])
-def test_ids_of_no_person(nobody: int) -> None:
-    assert Population(Options()).person(nobody) is None
+@pytest.mark.parametrize("unknown", [0, 1, FIRST_PERSON_ID - 3, FIRST_PERSON_ID + 1, FIRST_PERSON_ID + 3 * 96, 10**18])
+def test_ids_of_no_person(unknown: int) -> None:
+    assert Population(Options()).person(unknown) is None
 
 
 def test_texts_vary_and_fit(wall: Wall) -> None:
@@ -161,7 +161,7 @@ def test_one_post_of_the_community_is_pinned(posts: int) -> None:
     assert [post.author for post in pinned] == [-1]
 
 
-def test_an_author_whom_nobody_knows_writes_nothing(wall: Wall) -> None:
+def test_a_comment_of_an_unknown_author_is_rejected(wall: Wall) -> None:
     comment = dataclasses.replace(next(iter(wall.comments.values())), author=1, text=None)
     with pytest.raises(LookupError, match="no author has the id 1"):
         wall.text_of(comment)

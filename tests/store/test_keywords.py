@@ -62,7 +62,7 @@ async def test_pages_by_phrase_and_by_age(stored: Resources) -> None:
     assert await phrases(stored, KeywordConditions(), keywords.NEWEST) == PHRASES[::-1]
     async with stored.database.connect() as connection:
         first = await keywords.keywords_page(connection, KeywordConditions(), Page(keywords.PHRASE, 2))
-        after = (getattr(first.rows[-1], "folded_phrase"), first.rows[-1].id)  # noqa: B009
+        after = (getattr(first.rows[-1], "folded_phrase"), first.rows[-1].id)  # noqa: B009 - the ordering selects this column, but the type of the row does not declare it
         rest = await keywords.keywords_page(connection, KeywordConditions(), Page(keywords.PHRASE, 5, after))
     assert after[0] == "банк"
     assert [row.phrase for row in rest.rows] == ["банк", "США", "яблоко"]

@@ -304,7 +304,7 @@ class _Group(NamedTuple):
 async def _loose_near(connection: AsyncConnection, waiting: Mapping[Key, Bands]) -> dict[Key, Bands]:
     """Return these comments and those in no wave that are near them, directly or through others: key -> bands.
 
-    The latter are always few: twenty comments that are near each other form a wave, whoever wrote them.
+    The latter are always few: twenty comments that are near each other form a wave, by any number of authors.
     """
     near = dict(waiting)
     new: Mapping[Key, Bands] = waiting

@@ -57,7 +57,7 @@ async def mark_absent_comments(
     """Mark unseen comments as deleted: those of posts that were `read` completely, and of `threads`.
 
     Return how many were marked, and the walls (owner ids) where more than `share` of the
-    comments would be marked: none of theirs was marked.
+    comments would be marked: no comment of these walls was marked.
     """
     count = 0
     too_many: set[int] = set()
