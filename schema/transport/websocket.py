@@ -88,7 +88,7 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Accept the client if it sends a valid key, or none is required; a null payload counts as no payload.
 
         The payload contains the key: `{"authorization": "Bearer <key>"}`. The reason of
-        the close frame tells a rejected client the code and the message.
+        the close frame states code and message to a rejected client.
         """
         payload = message.get("payload") or {}
         given = {name.lower(): value for name, value in payload.items()}
