@@ -1,15 +1,19 @@
 """`GET /exports/{id}/{name}`: files of exports, whole and in parts, for authorized clients."""
 
+import dataclasses
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import text
 
+from app.db.engine import open_database
 from app.exports.options import Compression, ExportFormat, ExportOptions
 from app.resources import Resources, open_resources
+from app.settings import Settings
 from app.work.exporting.export_files import export_directory
 from app.work.kinds import JobKind
 from tests.conftest import Api, MakeSettings, Wall, serve
@@ -143,10 +147,17 @@ async def test_postgresql_is_unavailable(
     assert reply.headers["retry-after"] == "1"
 
 
+@asynccontextmanager
+async def limited(resources: Resources, settings: Settings) -> AsyncIterator[Resources]:
+    """Yield these resources with a pool of other settings: its short timeouts do not limit the opening of the rest."""
+    async with open_database(settings, resources.database.dsn) as database:
+        yield dataclasses.replace(resources, database=database)
+
+
 async def test_a_slow_query(make_settings: MakeSettings, resources: Resources) -> None:
     async with (
         resources.database.transaction() as other,
-        open_resources(make_settings(database_statement_timeout_seconds=0.05)) as opened,
+        limited(resources, make_settings(database_statement_timeout_seconds=0.05)) as opened,
     ):
         await other.execute(text("LOCK exports IN ACCESS EXCLUSIVE MODE"))
         async for api in serve(opened):
@@ -156,10 +167,10 @@ async def test_a_slow_query(make_settings: MakeSettings, resources: Resources) -
     assert reply.json()["message"].startswith("The database took too long")
 
 
-async def test_all_connections_are_in_use(make_settings: MakeSettings) -> None:
+async def test_all_connections_are_in_use(make_settings: MakeSettings, resources: Resources) -> None:
     # the statement timeout also limits the wait for a connection
     limits = {"database_pool_size": 1, "database_pool_overflow": 0, "database_statement_timeout_seconds": 0.05}
-    async with open_resources(make_settings(**limits)) as opened, opened.database.connect():
+    async with limited(resources, make_settings(**limits)) as opened, opened.database.connect():
         async for api in serve(opened):
             async with httpx2.AsyncClient(base_url=api.url) as client:
                 reply = await client.get("/exports/1/a.csv")
